@@ -1,0 +1,5 @@
+"""`online`: who is online, a page at a time."""
+
+from presence.entrypoint import action
+
+handler = action("online")

@@ -1,0 +1,5 @@
+"""`status`: the user chooses what others see."""
+
+from presence.entrypoint import action
+
+handler = action("status")

@@ -1,0 +1,5 @@
+"""The HTTP API: every route under /api/user-status."""
+
+from presence.http_api import handler
+
+__all__ = ["handler"]

@@ -1,0 +1,215 @@
+"""The three tables, as PynamoDB models, and the one client that serves them.
+
+`ttl` is a backstop for storage in epoch *seconds*; nothing is ever decided by it (F45, I15).
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from pynamodb.attributes import (
+    BooleanAttribute,
+    MapAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
+from pynamodb.connection import Connection as Client
+from pynamodb.exceptions import CancellationReason, VerboseClientError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+from pynamodb.models import Model
+
+from presence.domain.errors import Unavailable
+
+Item: TypeAlias = dict[str, Any]
+Operation: TypeAlias = dict[str, Any]
+
+CONFLICTS = 6
+
+
+class Meta:
+    """A table's settings; `bind` names the table."""
+
+    table_name = ""
+    connect_timeout_seconds = 1
+    read_timeout_seconds = 3
+    max_pool_connections = 32
+
+
+class ConnectionItem(Model):
+    """A gate."""
+
+    class Meta(Meta):
+        pass
+
+    connection_id = UnicodeAttribute(hash_key=True)
+    endpoint = UnicodeAttribute()
+    state = UnicodeAttribute()
+    opened_at = NumberAttribute()
+    user_id = UnicodeAttribute(null=True)
+    token_expires_at = NumberAttribute(null=True)
+    spent_until = NumberAttribute(default=0)
+    ttl = NumberAttribute()
+
+
+class OnlineIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
+    """Users who are here. Sparse and keys only, so that a ping never writes to it."""
+
+    class Meta:
+        index_name = "online"
+        projection = KeysOnlyProjection()
+
+    online_shard = NumberAttribute(hash_key=True)
+    user_id = UnicodeAttribute(range_key=True)
+
+
+class UserItem(Model):
+    """An aggregate. `changed` marks the one write that others have to hear of."""
+
+    class Meta(Meta):
+        pass
+
+    user_id = UnicodeAttribute(hash_key=True)
+    revision = NumberAttribute(default=0)
+    version = NumberAttribute(default=0)
+    leases: MapAttribute[str, Any] = MapAttribute(default=dict)  # type: ignore[no-untyped-call]
+    choice = UnicodeAttribute(null=True)
+    text = UnicodeAttribute(null=True)
+    until = NumberAttribute(null=True)
+    status = UnicodeAttribute(null=True)
+    grace_until = NumberAttribute(null=True)
+    last_seen = NumberAttribute(null=True)
+    changed = BooleanAttribute(null=True)
+    online_shard = NumberAttribute(null=True)
+    ttl = NumberAttribute(null=True)
+    online_index = OnlineIndex()
+
+
+class CountItem(Model):
+    """How many are online: one item of the Users table, under a key that no user id can be."""
+
+    class Meta(Meta):
+        pass
+
+    KEY = "#online"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    online = NumberAttribute(default=0)
+    as_of = NumberAttribute(default=0)
+
+
+class SubscriptionItem(Model):
+    """One connection hears of one topic."""
+
+    class Meta(Meta):
+        pass
+
+    topic = UnicodeAttribute(hash_key=True)
+    connection_id = UnicodeAttribute(range_key=True)
+    ttl = NumberAttribute()
+
+
+def bind(*, connections: str, users: str, subscriptions: str) -> Client:
+    """Name the tables, and let one client serve them.
+
+    PynamoDB would make one for every model, and each costs a cold start some 50 ms.
+    """
+    names: dict[type[Model], str] = {
+        ConnectionItem: connections,
+        UserItem: users,
+        CountItem: users,
+        SubscriptionItem: subscriptions,
+    }
+    client: Client | None = None
+    for model, name in names.items():
+        model.Meta.table_name = name
+        own = model._get_connection()  # noqa: SLF001
+        client = client or own.connection
+        if name not in client._tables:  # noqa: SLF001
+            client.add_meta_table(own.get_meta_table())
+        own.connection = client
+    if client is None:
+        raise AssertionError("there are tables")
+    return client
+
+
+class ConditionFailed(Exception):
+    """The item was not as the write demanded; *item* is what it was, if it exists."""
+
+    def __init__(self, item: Item | None) -> None:
+        super().__init__("the condition does not hold")
+        self.item = item
+
+
+class TransactionRefused(Exception):
+    """Per operation, in their order: None if it was fine, else the item as it was ({} if none)."""
+
+    def __init__(self, items: Sequence[Item | None]) -> None:
+        super().__init__("a condition of the transaction does not hold")
+        self.items = items
+
+
+def update_of(item: Model, actions: Sequence[Action], condition: Condition | None) -> Operation:
+    return item.get_update_kwargs_from_instance(
+        list(actions), condition=condition, return_values_on_condition_failure="ALL_OLD"
+    )
+
+
+def write(client: Client, operation: str, arguments: Operation) -> Item:
+    """One write or one transaction, answered with its `Attributes`.
+
+    Raises:
+        ConditionFailed: with the item as it is, at no extra read
+            (`ReturnValuesOnConditionCheckFailure`), which `Model.update` cannot ask for.
+        TransactionRefused: as the same, of a transaction.
+        Unavailable: other transactions held the item for too long.
+    """
+    for attempt in range(CONFLICTS):
+        try:
+            answer: Item = client.dispatch(operation, arguments)
+            return answer.get("Attributes") or {}
+        except VerboseClientError as error:
+            if not _is_conflict(error):
+                raise _refusal(error) from error
+        # botocore leaves a conflict to us; jitter, so that the same two do not meet again.
+        time.sleep(random.uniform(0.005, 0.03) * (attempt + 1))  # noqa: S311
+    raise Unavailable("Too many transactions on one item.", retry_after_seconds=1)
+
+
+def _is_conflict(error: VerboseClientError) -> bool:
+    reasons = [reason.code for reason in error.cancellation_reasons or () if reason]
+    refused = "ConditionalCheckFailed" in reasons
+    return _code(error) == "TransactionConflictException" or (
+        "TransactionConflict" in reasons and not refused
+    )
+
+
+def _refusal(error: VerboseClientError) -> Exception:
+    if _code(error) == "ConditionalCheckFailedException":
+        return ConditionFailed(_item_of(error))
+    reasons = error.cancellation_reasons or ()
+    if any(reason and reason.code == "ConditionalCheckFailed" for reason in reasons):
+        return TransactionRefused([_item_if_refused(reason) for reason in reasons])
+    return error
+
+
+def _item_if_refused(reason: CancellationReason | None) -> Item | None:
+    refused = reason is not None and reason.code == "ConditionalCheckFailed"
+    return (reason.raw_item or {}) if refused and reason else None
+
+
+def _code(error: VerboseClientError) -> str:
+    return str(error.response["Error"]["Code"])
+
+
+def _item_of(error: VerboseClientError) -> Item | None:
+    # PynamoDB keeps the code and the message; the item is in the botocore error behind it.
+    response: Item = getattr(error.__cause__, "response", {})
+    return response.get("Item")
+
+
+def instant(value: float | None) -> int | None:
+    """PynamoDB reads every number as it is; ours are whole milliseconds."""
+    return None if value is None else int(value)

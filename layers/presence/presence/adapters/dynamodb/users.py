@@ -1,0 +1,195 @@
+"""The aggregates, in the Users table: compare-and-swap, and a renewal that needs none."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import reduce as fold
+from itertools import islice
+from operator import and_
+from typing import Any
+
+from pynamodb.attributes import Attribute
+from pynamodb.connection import Connection as Client
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from presence.adapters.dynamodb.connections import claim
+from presence.adapters.dynamodb.roster import shard_of
+from presence.adapters.dynamodb.subscriptions import subscribe_to_everyone
+from presence.adapters.dynamodb.tables import (
+    ConditionFailed,
+    Item,
+    Operation,
+    TransactionRefused,
+    UserItem,
+    instant,
+    update_of,
+    write,
+)
+from presence.domain.connection import Admission
+from presence.domain.user import Choice, Lease, Status, User
+from presence.ports import Lost
+
+#: How long a user who never comes back is remembered.
+RETENTION_SECONDS = 90 * 24 * 60 * 60
+BATCH = 100  # BatchGetItem takes no more keys
+
+
+class DynamoDBUsers:
+    """`is_global`: whoever is admitted hears of everyone (the stack's `GlobalPresence`)."""
+
+    def __init__(self, client: Client, *, is_global: bool) -> None:
+        self._client = client
+        self._is_global = is_global
+
+    def read(self, user_id: str, *, consistent: bool = False) -> User:
+        try:
+            return _user(UserItem.get(user_id, consistent_read=consistent))
+        except UserItem.DoesNotExist:
+            return User(user_id)
+
+    def read_many(self, user_ids: Collection[str]) -> Mapping[str, User]:
+        users = {user_id: User(user_id) for user_id in user_ids}
+        for batch in _batches(iter(users)):
+            # PynamoDB asks again for whatever DynamoDB left unprocessed (F43).
+            users |= {item.user_id: _user(item) for item in UserItem.batch_get(batch)}
+        return users
+
+    def save(self, before: User, after: User, now: int, *, announce: bool) -> None:
+        try:
+            write(self._client, "UpdateItem", _swap(before, after, now, announce=announce))
+        except ConditionFailed as refused:
+            raise Lost(_user_in(refused.item)) from refused
+
+    def admit(
+        self, admission: Admission, before: User, after: User, now: int, *, announce: bool
+    ) -> bool:
+        gate = claim(admission.connection_id, after.user_id, admission.token_expires_at)
+        operations = [
+            {"Update": gate},
+            {"Update": _swap(before, after, now, announce=announce)},
+        ]
+        if self._is_global:
+            everyone = subscribe_to_everyone(admission.connection_id, admission.opened_at)
+            operations.append({"Put": everyone})
+        try:
+            write(self._client, "TransactWriteItems", {"TransactItems": operations})
+        except TransactionRefused as refused:
+            gate_item, user_item, *_ = refused.items
+            if gate_item is not None:
+                return False
+            raise Lost(_user_in(user_item)) from refused
+        return True
+
+    def renew(
+        self,
+        user_id: str,
+        connection_id: str,
+        lease: Lease,
+        *,
+        is_active: bool | None,
+        if_before: int,
+    ) -> User | None:
+        path = UserItem.leases[connection_id]
+        condition = path["expires_at"] <= if_before  # so it exists
+        if is_active is not None:
+            condition &= path["active"] == is_active
+        actions = [
+            path["expires_at"].set(lease.expires_at),
+            path["seen_at"].set(lease.seen_at),
+            UserItem.changed.remove(),
+        ]
+        try:
+            write(self._client, "UpdateItem", update_of(UserItem(user_id), actions, condition))
+        except ConditionFailed as refused:
+            return _user_in(refused.item) or User(user_id)
+        return None
+
+
+def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
+    fields: Sequence[tuple[Attribute[Any], Any]] = [
+        (UserItem.revision, before.revision + 1),
+        (UserItem.version, after.version),
+        (UserItem.choice, after.choice.value),
+        (UserItem.text, after.text),
+        (UserItem.until, after.until),
+        (UserItem.status, after.status.value),
+        (UserItem.grace_until, after.grace_until),
+        (UserItem.last_seen, after.last_seen),
+        (UserItem.changed, True if announce else None),
+        (UserItem.online_shard, shard_of(after.user_id) if after.is_here else None),
+        (UserItem.ttl, now // 1000 + RETENTION_SECONDS),
+    ]
+    set_or_remove = (
+        attribute.remove() if value is None else attribute.set(value) for attribute, value in fields
+    )
+    actions = [*set_or_remove, *_lease_actions(before, after)]
+    return update_of(UserItem(after.user_id), actions, _unchanged(before, after))
+
+
+def _lease_actions(before: User, after: User) -> Iterator[Action]:
+    """Only the leases that differ: the others may be renewed at this very moment."""
+    if before.revision == 0:  # there is no map yet to set a lease in
+        yield UserItem.leases.set({name: _lease_item(it) for name, it in after.leases.items()})
+        return
+    for name in before.leases.keys() | after.leases.keys():
+        lease = after.leases.get(name)
+        if lease is None:
+            yield UserItem.leases[name].remove()
+        elif lease != before.leases.get(name):
+            yield UserItem.leases[name].set(_lease_item(lease))
+
+
+def _unchanged(before: User, after: User) -> Condition:
+    """The revision, and the end of every lease that the write touches: pings raise no revision."""
+    if before.revision == 0:
+        return UserItem.user_id.does_not_exist()
+    touched = (
+        UserItem.leases[name]["expires_at"] == lease.expires_at
+        for name, lease in before.leases.items()
+        if after.leases.get(name) != lease
+    )
+    return fold(and_, touched, UserItem.revision == before.revision)
+
+
+def _lease_item(lease: Lease) -> Item:
+    item = {"expires_at": lease.expires_at, "seen_at": lease.seen_at, "active": lease.is_active}
+    return item if lease.device is None else {**item, "device": lease.device}
+
+
+def _lease(item: Item) -> Lease:
+    return Lease(
+        int(item["expires_at"]), int(item["seen_at"]), item.get("device"), bool(item["active"])
+    )
+
+
+def _leases(item: UserItem) -> Item:
+    leases: Item = item.leases.as_dict()  # type: ignore[no-untyped-call]
+    return leases
+
+
+def user_in_image(image: Item | None, user_id: str) -> User:
+    """The user in a stream record's image, or in a refused write's item; an empty one in none."""
+    return _user_in(image) or User(user_id)
+
+
+def _user_in(item: Item | None) -> User | None:
+    return _user(UserItem.from_raw_data(item)) if item else None
+
+
+def _user(item: UserItem) -> User:
+    return User(
+        user_id=item.user_id,
+        revision=int(item.revision),
+        version=int(item.version),
+        leases={name: _lease(it) for name, it in _leases(item).items()},
+        choice=Choice(item.choice or Choice.ONLINE),
+        text=item.text,
+        until=instant(item.until),
+        status=Status(item.status or Status.OFFLINE),
+        grace_until=instant(item.grace_until),
+        last_seen=instant(item.last_seen),
+    )
+
+
+def _batches(user_ids: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(islice(user_ids, BATCH)):
+        yield batch

@@ -1,0 +1,87 @@
+"""The edge for what AWS itself triggers: the stream, the timer queue, the schedule."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from presence.adapters.dynamodb.users import user_in_image
+from presence.bootstrap import app
+from presence.domain.messages import is_id, parse_object
+from presence.entrypoint import Event, Response, logged, logger, now
+from presence.use_cases.announcements import Record
+
+Item: TypeAlias = Mapping[str, Any]
+
+#: What a sweep leaves of its time, so that it ends by itself.
+SPARE_MILLISECONDS = 5_000
+
+
+@logged
+def announce(event: Event, _context: LambdaContext) -> Response:
+    """Announce a batch of stream records.
+
+    A record that cannot be read is named, so that Lambda repeats the batch from it on, in ever
+    smaller parts, until it stands alone and goes to the dead-letter queue; those before it are
+    announced now. An exception repeats the whole batch.
+    """
+    records: list[Record] = []
+    failed: str | None = None
+    for item in event["Records"]:
+        try:
+            records.append(_record(item["dynamodb"]))
+        except Exception:  # noqa: BLE001  a poison record may be anything
+            logger.exception("unreadable record")
+            failed = item["dynamodb"]["SequenceNumber"]
+            break
+    delivery = app().announcements.announce(records, now())
+    logger.append_keys(
+        records=len(records), gone=len(delivery.gone), failed_posts=len(delivery.failed)
+    )
+    return _failures([] if failed is None else [failed])
+
+
+def _record(data: Item) -> Record:
+    user_id = data["Keys"]["user_id"]["S"]
+    before, after = (user_in_image(data.get(name), user_id) for name in ("OldImage", "NewImage"))
+    return Record(before, after)
+
+
+@logged
+def settle(event: Event, _context: LambdaContext) -> Response:
+    """Look where the timers point; those that fail come again, by themselves (F31)."""
+    failed = []
+    for message in event["Records"]:
+        try:
+            _settle(message["body"])
+        except Exception:  # noqa: BLE001  the others must not wait for it
+            logger.exception("timer failed")
+            failed.append(message["messageId"])
+    logger.append_keys(timers=len(event["Records"]), failed_timers=len(failed))
+    return _failures(failed)
+
+
+def _settle(text: str) -> None:
+    body = parse_object(text)
+    checks: Mapping[Any, tuple[str, Callable[[str, int], None]]] = {
+        "connection": ("connectionId", app().settling.connection),
+        "user": ("userId", app().settling.user),
+    }
+    field, check = checks[body.get("check")]
+    if not is_id(body.get(field)):
+        raise ValueError(f"{field} is no id")
+    check(body[field], now())
+
+
+@logged
+def sweep(_event: Event, context: LambdaContext) -> Response:
+    count = app().sweep.run(
+        now(), lambda: context.get_remaining_time_in_millis() > SPARE_MILLISECONDS
+    )
+    logger.append_keys(online=None if count is None else count.online)
+    return {}
+
+
+def _failures(identifiers: Iterable[str]) -> Response:
+    """ReportBatchItemFailures: an empty list is full success, an empty name full failure."""
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in identifiers]}

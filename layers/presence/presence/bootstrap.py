@@ -1,0 +1,146 @@
+"""The composition root: the only module that puts adapters and use cases together.
+
+Everything is made when it is first used, so that a function pays at its cold start for what it
+needs and nothing else: `ping` never imports PyJWT.
+"""
+
+import os
+from collections.abc import Callable
+from functools import cache, cached_property
+from typing import Any
+
+from botocore.config import Config
+from botocore.session import get_session
+
+from presence.adapters.dynamodb.connections import DynamoDBConnections
+from presence.adapters.dynamodb.roster import DynamoDBRoster
+from presence.adapters.dynamodb.subscriptions import DynamoDBSubscriptions
+from presence.adapters.dynamodb.tables import bind
+from presence.adapters.dynamodb.users import DynamoDBUsers
+from presence.adapters.queue import SQSTimers
+from presence.ports import Gateway, Tokens
+from presence.settings import Settings, read_settings
+from presence.use_cases.announcements import Announcements
+from presence.use_cases.connections import Durations, Lifecycle
+from presence.use_cases.statuses import Statuses
+from presence.use_cases.upkeep import Settling, Sweep
+
+
+class App:
+    """One execution environment's parts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        client = bind(
+            connections=settings.connections_table,
+            users=settings.users_table,
+            subscriptions=settings.subscriptions_table,
+        )
+        is_global = settings.global_presence
+        self.connections = DynamoDBConnections(client)
+        self.users = DynamoDBUsers(client, is_global=is_global)
+        self.roster = DynamoDBRoster(client)
+        self.subscriptions = DynamoDBSubscriptions(client, is_global=is_global)
+        self.timers = SQSTimers(_client("sqs"), settings.timer_queue_url)
+
+    @cached_property
+    def lifecycle(self) -> Lifecycle:
+        durations = Durations(
+            lease=self.settings.lease_seconds * 1000,
+            grace=self.settings.grace_seconds * 1000,
+            authentication=self.settings.authentication_seconds * 1000,
+            connection=self.settings.max_connection_seconds * 1000,
+        )
+        return Lifecycle(
+            self.connections,
+            self.users,
+            self.subscriptions,
+            self.roster,
+            self.timers,
+            durations,
+            self.settings.callback_url,
+        )
+
+    @cached_property
+    def statuses(self) -> Statuses:
+        return Statuses(self.users, self.roster, self.timers)
+
+    @cached_property
+    def announcements(self) -> Announcements:
+        return Announcements(
+            self.subscriptions,
+            self.roster,
+            self.gateway,
+            self.lifecycle,
+            is_global=self.settings.global_presence,
+        )
+
+    @cached_property
+    def settling(self) -> Settling:
+        return Settling(self.connections, self.users, self.gateway, self.lifecycle)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        return Sweep(self.users, self.roster, self.lifecycle)
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        from presence.adapters.gateway import ManagementGateway
+
+        return ManagementGateway(
+            _client(
+                "apigatewaymanagementapi",
+                endpoint_url=self.settings.callback_url,
+                # Two tries: a third would keep the others waiting for a client that is slow.
+                connect_timeout=1,
+                read_timeout=2,
+                max_pool_connections=32,
+                retries={"total_max_attempts": 2, "mode": "standard"},
+            )
+        )
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        from presence.adapters.tokens import JWTTokens, shared_secret
+
+        who = {"issuer": self.settings.token_issuer, "audience": self.settings.token_audience}
+        if self.settings.token_jwks_url:
+            from presence.adapters.jwks import JWKSKeys, https_get
+
+            keys = JWKSKeys(https_get(self.settings.token_jwks_url))
+            return JWTTokens(keys, ("RS256", "ES256"), **who)
+        return JWTTokens(shared_secret(self._secret()), ("HS256",), **who)
+
+    def _secret(self) -> str:
+        """Read once for each execution environment: a new secret takes a new deployment."""
+        name = self.settings.token_secret_parameter
+        answer = _client("ssm")().get_parameter(Name=name, WithDecryption=True)
+        return str(answer["Parameter"]["Value"])
+
+
+def _client(
+    service: str,
+    *,
+    endpoint_url: str | None = None,
+    **config: Any,  # noqa: ANN401
+) -> Callable[[], Any]:
+    """A botocore client, made at its first use."""
+
+    @cache
+    def make() -> Any:  # noqa: ANN401  botocore makes its clients as it runs
+        settings = {"connect_timeout": 1, "read_timeout": 3, **config}
+        return get_session().create_client(
+            service, endpoint_url=endpoint_url, config=Config(**settings)
+        )
+
+    return make
+
+
+@cache
+def app() -> App:
+    """The parts of this execution environment.
+
+    Raises:
+        SettingsError: see `read_settings`.
+    """
+    return App(read_settings(os.environ))

@@ -1,0 +1,104 @@
+"""The environment, read once, typed and frozen; what does not fit together is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: Two heartbeats may be lost, and one be late, before a lease runs out (I17).
+HEARTBEATS_PER_LEASE = 2.5
+
+
+class SettingsError(Exception):
+    """A setting is missing or contradicts another; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Durations in seconds, as in the template's parameters."""
+
+    connections_table: str
+    users_table: str
+    subscriptions_table: str
+    timer_queue_url: str
+    callback_url: str
+    websocket_url: str
+    token_issuer: str
+    token_audience: str
+    token_secret_parameter: str
+    token_jwks_url: str
+    allowed_origins: frozenset[str]
+    heartbeat_seconds: int
+    lease_seconds: int
+    grace_seconds: int
+    authentication_seconds: int
+    max_connection_seconds: int
+    global_presence: bool
+    public_reads: bool
+
+    def __post_init__(self) -> None:
+        if self.lease_seconds < HEARTBEATS_PER_LEASE * self.heartbeat_seconds:
+            raise SettingsError(
+                f"LEASE_SECONDS has to be {HEARTBEATS_PER_LEASE} times HEARTBEAT_SECONDS or more."
+            )
+        if self.grace_seconds >= self.lease_seconds:
+            raise SettingsError("GRACE_SECONDS has to be less than LEASE_SECONDS.")
+        if bool(self.token_secret_parameter) == bool(self.token_jwks_url):
+            raise SettingsError("Set one of TOKEN_SECRET_PARAMETER and TOKEN_JWKS_URL, not both.")
+        if self.token_jwks_url and not self.token_jwks_url.startswith("https://"):
+            raise SettingsError("TOKEN_JWKS_URL has to begin with https://.")
+
+    def allows_origin(self, origin: str | None) -> bool:
+        """Exact match of scheme, host and port; only browsers send an Origin (T15)."""
+        return origin is None or "*" in self.allowed_origins or origin in self.allowed_origins
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings in *environment*.
+
+    Raises:
+        SettingsError: a name is missing, is no number, or contradicts another.
+    """
+    return Settings(
+        connections_table=_text(environment, "CONNECTIONS_TABLE"),
+        users_table=_text(environment, "USERS_TABLE"),
+        subscriptions_table=_text(environment, "SUBSCRIPTIONS_TABLE"),
+        timer_queue_url=_text(environment, "TIMER_QUEUE_URL"),
+        callback_url=_text(environment, "CALLBACK_URL"),
+        websocket_url=_text(environment, "WEBSOCKET_URL"),
+        token_issuer=_text(environment, "TOKEN_ISSUER"),
+        token_audience=_text(environment, "TOKEN_AUDIENCE"),
+        token_secret_parameter=_text(environment, "TOKEN_SECRET_PARAMETER"),
+        token_jwks_url=_text(environment, "TOKEN_JWKS_URL"),
+        allowed_origins=_names(environment, "ALLOWED_ORIGINS"),
+        heartbeat_seconds=_seconds(environment, "HEARTBEAT_SECONDS"),
+        lease_seconds=_seconds(environment, "LEASE_SECONDS"),
+        grace_seconds=_seconds(environment, "GRACE_SECONDS"),
+        authentication_seconds=_seconds(environment, "AUTHENTICATION_SECONDS"),
+        max_connection_seconds=_seconds(environment, "MAX_CONNECTION_SECONDS"),
+        global_presence=_flag(environment, "GLOBAL_PRESENCE"),
+        public_reads=_flag(environment, "PUBLIC_READS"),
+    )
+
+
+def _text(environment: Mapping[str, str], name: str) -> str:
+    if name not in environment:
+        raise SettingsError(f"{name} is not set.")
+    return environment[name]
+
+
+def _seconds(environment: Mapping[str, str], name: str) -> int:
+    value = _text(environment, name)
+    if not (value.isascii() and value.isdigit()):
+        raise SettingsError(f"{name} has to be a number of whole seconds.")
+    return int(value)
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    value = _text(environment, name)
+    if value not in ("true", "false"):
+        raise SettingsError(f"{name} has to be true or false.")
+    return value == "true"
+
+
+def _names(environment: Mapping[str, str], name: str) -> frozenset[str]:
+    names = (item.strip() for item in _text(environment, name).split(","))
+    return frozenset(item for item in names if item)

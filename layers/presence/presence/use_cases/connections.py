@@ -1,0 +1,213 @@
+"""The life of a connection: connect, authenticate, ping, disconnect."""
+
+from dataclasses import dataclass, replace
+
+from presence.domain.connection import (
+    Admission,
+    Connection,
+    Identity,
+    State,
+    lease_limit,
+    spend,
+)
+from presence.domain.errors import Forbidden, NotAuthenticated, RateLimited
+from presence.domain.user import Authenticated, Disconnected, Lease, Renewed, User
+from presence.ports import Connections, Roster, Subscriptions, Timers, Tokens, Users
+from presence.use_cases.changes import Changes
+
+#: Pings closer to each other than this are paid from the connection's bucket.
+MIN_PING_MILLISECONDS = 10_000
+#: API Gateway may answer 410 for a socket this young although it lives.
+YOUNG_MILLISECONDS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long things last, in milliseconds."""
+
+    lease: int
+    grace: int
+    authentication: int
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What `authenticate` tells its client."""
+
+    user: User
+    online_count: int
+    token_expires_at: int
+    connection_expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """The flows of one connection; `endpoint` is where this deployment can be reached."""
+
+    connections: Connections
+    users: Users
+    subscriptions: Subscriptions
+    roster: Roster
+    timers: Timers
+    durations: Durations
+    endpoint: str
+
+    @property
+    def changes(self) -> Changes:
+        return Changes(self.users, self.timers)
+
+    def connect(self, connection_id: str, now: int) -> None:
+        """Remember the connection, and look again when it should have authenticated.
+
+        The timer comes first: a connection without one could stay for ten minutes unclaimed.
+        """
+        self.timers.check_connection(connection_id, self.durations.authentication // 1000)
+        self.connections.open(Connection(connection_id, self.endpoint, opened_at=now))
+
+    def authenticate(
+        self, connection_id: str, identity: Identity, device: str | None, opened_at: int, now: int
+    ) -> Welcome:
+        """Let *identity* in through this connection, or renew its token.
+
+        Raises:
+            Forbidden: the connection is closed, or another user's.
+            TooManyConnections: see `reduce`.
+        """
+        lease = self._lease(identity.expires_at, device, now)
+        admission = Admission(connection_id, opened_at, identity.expires_at)
+        before, after = self._admit(identity.user_id, admission, lease, now)
+        arrived = after.presence.is_online and not before.presence.is_online
+        return Welcome(
+            user=after,
+            online_count=max(1, self.roster.count().online + arrived),
+            token_expires_at=identity.expires_at,
+            connection_expires_at=opened_at + self.durations.connection,
+        )
+
+    def _admit(
+        self, user_id: str, admission: Admission, lease: Lease, now: int
+    ) -> tuple[User, User]:
+        def save(before: User, after: User, *, announce: bool) -> None:
+            if not self.users.admit(admission, before, after, now, announce=announce):
+                raise Forbidden("This connection is closed or another user's; open a new one.")
+
+        event = Authenticated(admission.connection_id, lease)
+        return self.changes.apply_with(save, user_id, event, now)
+
+    def _lease(self, token_expires_at: int, device: str | None, now: int) -> Lease:
+        expires_at = min(now + self.durations.lease, lease_limit(token_expires_at))
+        return Lease(expires_at, seen_at=now, device=device)
+
+    def claimed(self, connection_id: str, now: int) -> Connection:
+        """The connection, if somebody's; every action but `authenticate` begins here.
+
+        Raises:
+            NotAuthenticated, TokenExpired: see `Connection.user_at`.
+        """
+        connection = self.connections.read(connection_id)
+        if connection is None or connection.state is State.OPEN or connection.is_token_over(now):
+            # An eventually consistent read may lag behind the client's own `authenticate`.
+            connection = self.connections.read(connection_id, consistent=True)
+        if connection is None:
+            raise NotAuthenticated("This connection is over; open a new one.")
+        connection.user_at(now)
+        return connection
+
+    def spend(self, connection: Connection, now: int) -> None:
+        """Pay for one action.
+
+        Raises:
+            RateLimited: see `domain.connection.spend`.
+        """
+        if not self.connections.spend(connection, spend(connection.spent_until, now)):
+            current = self.connections.read(connection.connection_id, consistent=True) or connection
+            if not self.connections.spend(current, spend(current.spent_until, now)):
+                raise RateLimited("Send one action after the other.", retry_after_seconds=1)
+
+    def ping(self, connection_id: str, is_active: bool | None, now: int) -> None:
+        """Let the lease run on from now.
+
+        One conditional write on the usual path. It creates nothing and repairs nothing; what it
+        does not fit is looked at with the user that came back with the refusal.
+
+        Raises:
+            NotAuthenticated, TokenExpired: see `claimed`.
+            RateLimited: see `spend`.
+        """
+        connection = self.claimed(connection_id, now)
+        user_id = connection.user_at(now)
+        lease = self._lease(connection.token_expires_at or 0, None, now)
+        refused = self.users.renew(
+            user_id,
+            connection_id,
+            lease,
+            is_active=is_active,
+            if_before=lease.expires_at - MIN_PING_MILLISECONDS,
+        )
+        if refused is not None:
+            self._ping_unusual(connection, refused, lease, is_active, now)
+
+    def _ping_unusual(
+        self, connection: Connection, user: User, lease: Lease, is_active: bool | None, now: int
+    ) -> None:
+        """The lease is gone, or renewed just now, or the person at the device came or went."""
+        if connection.connection_id in user.leases:
+            self.spend(connection, now)
+            event = Renewed(connection.connection_id, lease, is_active)
+            _, user = self.changes.apply(user.user_id, event, now)
+        if connection.connection_id not in user.leases:
+            self._readmit(connection, lease, is_active, now)
+
+    def _readmit(
+        self, connection: Connection, lease: Lease, is_active: bool | None, now: int
+    ) -> None:
+        """The lease ran out, but the gate is still open: the client was only late."""
+        admission = Admission(
+            connection.connection_id, connection.opened_at, connection.token_expires_at or 0
+        )
+        active = replace(lease, is_active=is_active is not False)
+        try:
+            self._admit(connection.user_at(now), admission, active, now)
+        except Forbidden as error:  # closed since it was read
+            raise NotAuthenticated("This connection is over; open a new one.") from error
+
+    def disconnect(self, connection_id: str, now: int) -> None:
+        """Close the gate, then forget everything the connection stood for. May be repeated.
+
+        The gate first: whatever authenticates from here on is refused. The user always: whatever
+        authenticated until here is removed (I6).
+        """
+        connection = self.connections.close(connection_id, now)
+        if connection is None or connection.user_id is None:
+            return
+        self.subscriptions.remove(connection_id)
+        event = Disconnected(connection_id, grace_until=now + self.durations.grace)
+        self.changes.apply(connection.user_id, event, now)
+
+    def lost(self, connection_id: str, now: int) -> None:
+        """API Gateway says that the socket is gone.
+
+        It also says so of a socket that has not finished opening, and of every socket of another
+        endpoint; neither is a reason to forget anybody (F56).
+        """
+        connection = self.connections.read(connection_id)
+        if connection is None:
+            self.subscriptions.remove(connection_id)
+        elif (
+            connection.endpoint == self.endpoint and now - connection.opened_at > YOUNG_MILLISECONDS
+        ):
+            self.disconnect(connection_id, now)
+
+
+def identify(tokens: Tokens, token: str, claimed: str | None, now: int) -> Identity:
+    """Whose token it is.
+
+    Raises:
+        TokenInvalid, TokenExpired, Unavailable: see `Tokens.verify`.
+        Forbidden: *claimed* is somebody else.
+    """
+    identity = tokens.verify(token, now)
+    if claimed not in (None, identity.user_id):
+        raise Forbidden("userId: leave it out, or send the subject of the token.")
+    return identity

@@ -1,0 +1,95 @@
+"""What users choose and what others may read, exact at the moment of reading."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from presence.domain.messages import MAX_PAGE, SetStatus, fitting
+from presence.domain.user import Chosen, Presence, Seen, TimePassed, User, reduce
+from presence.ports import Count, Roster, Timers, Users
+from presence.use_cases.changes import Changes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`cursor` is None on the last page."""
+
+    users: Sequence[Presence]
+    cursor: str | None
+    online_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    users: Users
+    roster: Roster
+    timers: Timers
+
+    @property
+    def changes(self) -> Changes:
+        return Changes(self.users, self.timers)
+
+    def choose(self, user_id: str, wish: SetStatus, now: int) -> User:
+        _, after = self.changes.apply(user_id, Chosen(wish.choice, wish.text, wish.until), now)
+        return after
+
+    def seen(self, user_id: str, now: int) -> User:
+        _, after = self.changes.apply(user_id, Seen(), now)
+        return after
+
+    def read(self, user_id: str, now: int) -> Presence:
+        return self._as_of_now(self.users.read(user_id), now)
+
+    def read_many(self, user_ids: Sequence[str], now: int) -> Sequence[Presence]:
+        """In the order asked."""
+        known = self.users.read_many(set(user_ids))
+        current = {user_id: self._as_of_now(user, now) for user_id, user in known.items()}
+        return [current[user_id] for user_id in user_ids]
+
+    def _as_of_now(self, user: User, now: int) -> Presence:
+        """What the clock has decided is stored before it is told: a version names a stored state.
+
+        Otherwise a late ping could revive what a reader was told is over, under the same version,
+        and no event would ever correct that reader (F85).
+        """
+        after, _ = reduce(user, TimePassed(), now)
+        if after.presence != user.presence:
+            _, after = self.changes.apply(user.user_id, TimePassed(), now)
+            return after.presence
+        return user.presence
+
+    def online(self, limit: int, cursor: str | None, now: int) -> Page:
+        """A page of those whom others see online.
+
+        One more than asked for is looked for, so that neither a short page nor a cursor to an
+        empty one gives away that somebody invisible stands in between.
+
+        Raises:
+            InvalidMessage: a cursor that no page has given.
+        """
+        found: list[Presence] = []
+        for user_ids in _chunks(self.roster.after(cursor), limit + 1):
+            found += [user for user in self.read_many(user_ids, now) if user.is_online]
+            if len(found) > limit:
+                break
+        page = found[: fitting(found[:limit])]
+        if len(page) < len(found):
+            position = self.roster.position_of(page[-1].user_id)
+            return Page(page, position, max(self.roster.count().online, len(found)))
+        if cursor is not None:
+            return Page(page, None, max(self.roster.count().online, len(page)))
+        return Page(page, None, online_count=len(page))
+
+    def count(self, now: int) -> Count:
+        """Exact while one page holds everybody, else as last counted."""
+        counted = self.roster.count()
+        if counted.online <= MAX_PAGE:
+            page = self.online(MAX_PAGE, None, now)
+            if page.cursor is None:
+                return Count(page.online_count, now)
+        return counted
+
+
+def _chunks(user_ids: Iterator[str], size: int) -> Iterator[list[str]]:
+    while chunk := list(islice(user_ids, size)):
+        yield chunk
