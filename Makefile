@@ -1,0 +1,43 @@
+# Thin on purpose: what the targets do is in local/ (bootstrap.py, __main__.py).
+.DEFAULT_GOAL := help
+.PHONY: help run up down setup test check deploy clean
+
+# The first interpreter that is new enough.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+BIN := .venv/bin
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: setup  ## the whole stack on this machine, with a demo; Ctrl-C stops it
+	@$(BIN)/python -m local run $(ARGS)
+
+up: setup  ## the same in the background
+	@$(BIN)/python -m local up $(ARGS)
+
+down:  ## stop what `make up` started
+	@$(BIN)/python -m local down
+
+setup:  ## the tools, in virtual environments inside this folder
+	@$(if $(PYTHON),,$(error Presence needs Python 3.11 or newer: install it, or name one with `make PYTHON=/path/to/python3`))
+	@$(PYTHON) local/bootstrap.py
+
+test: setup  ## all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup  ## style, types, architecture, template
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate
+	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint
+
+deploy: setup  ## to AWS; STAGE=dev or prod (see samconfig.toml)
+	.venv-sam/bin/sam build
+	.venv-sam/bin/sam deploy --config-env $(or $(STAGE),default)
+
+clean:  ## everything that can be made again
+	rm -rf .venv .venv-aws .venv-sam .aws-sam .presence/build .presence/tmp
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
