@@ -1,5 +1,7 @@
 """The HTTP routes under /api/user-status (protocol.md §2), on Powertools' resolver."""
 
+import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -33,8 +35,18 @@ BASE = "/api/user-status"
 MAX_BODY_BYTES = 32 * 1024
 
 Answer: TypeAlias = Response[str]
+Next: TypeAlias = Callable[[APIGatewayHttpResolver], Answer]
+
+
+def whole_path(app: APIGatewayHttpResolver, next_middleware: Next) -> Answer:
+    """The resolver's patterns end in `$`, which also matches before a newline at the end (T19)."""
+    if app.current_event.path.endswith("\n"):
+        raise errors.NotFound("There is no such route; see protocol.md §2.")
+    return next_middleware(app)
+
 
 resolver = APIGatewayHttpResolver()
+resolver.use(middlewares=[whole_path])
 
 
 @logged
@@ -50,9 +62,8 @@ def handler(event: Event, context: LambdaContext) -> dict[str, Any]:
 def list_online() -> Answer:
     _reader()
     query = resolver.current_event.query_string_parameters or {}
-    limit = query.get("limit")
-    number = int(limit) if limit is not None and limit.isascii() and limit.isdigit() else limit
-    wish = messages.list_online({"limit": number, "cursor": query.get("cursor")}, now())
+    fields = {"limit": _number(query.get("limit")), "cursor": query.get("cursor")}
+    wish = messages.list_online(fields, now())
     page = app().statuses.online(wish.limit, wish.cursor, now())
     users = [presence(user) for user in page.users]
     return _json({"users": users, "cursor": page.cursor, "onlineCount": page.online_count})
@@ -142,7 +153,16 @@ def _header(name: str) -> str:
 
 
 def _body() -> Object:
-    return messages.parse_object(resolver.current_event.decoded_body or "", limit=MAX_BODY_BYTES)
+    try:
+        text = resolver.current_event.decoded_body or ""
+    except ValueError as error:  # base64 or UTF-8
+        raise errors.InvalidMessage("Send JSON as UTF-8.") from error
+    return messages.parse_object(text, limit=MAX_BODY_BYTES)
+
+
+def _number(text: str | None) -> int | str | None:
+    """What a query string writes as digits; anything else is left for the parser to refuse."""
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,9}", text) else text
 
 
 def _matches(tag: str, condition: str) -> bool:

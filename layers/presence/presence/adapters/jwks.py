@@ -14,6 +14,11 @@ from presence.domain.errors import TokenInvalid, Unavailable
 
 TIMEOUT_SECONDS = 2
 MAX_BYTES = 150 * 1024
+#: What an issuer can do wrong: not answer, answer no JSON (or too deep), or no key set.
+_NO_USE = (
+    *(OSError, HTTPException, ValueError, RecursionError),
+    *(TypeError, AttributeError, jwt.PyJWTError),
+)
 
 
 class JWKSKeys:
@@ -59,7 +64,7 @@ class JWKSKeys:
         self._tried_at = self._clock()
         try:
             keys = _public_keys(json.loads(self._fetch()))
-        except (OSError, HTTPException, ValueError, TypeError, AttributeError, jwt.PyJWTError):
+        except _NO_USE:
             return  # the keys that we have, for as long as they are not stale
         if keys:
             self._keys, self._fetched_at = keys, self._clock()

@@ -89,11 +89,11 @@ def _finite(digits: str) -> float:
 
 
 def _check(value: Json, depth: int) -> None:
-    if depth < 0:
-        raise InvalidMessage(f"Nest at most {MAX_DEPTH} levels.")
     if isinstance(value, str):
         _check_text(value)
     elif isinstance(value, dict | list):
+        if depth == 0:
+            raise InvalidMessage(f"Nest at most {MAX_DEPTH} levels.")
         for item in _within(value):
             _check(item, depth - 1)
 

@@ -220,7 +220,7 @@ def _without_lapsed(user: User, live: Mapping[str, Lease]) -> User:
     return user if user.is_here else _seen(user, heard)
 
 
-def _apply(user: User, event: Event, now: int) -> User:
+def _apply(user: User, event: Event, now: int) -> User:  # noqa: C901  one line per event
     match event:
         case Authenticated():
             return _add(user, event, now)

@@ -37,15 +37,18 @@ class Announcements:
         Raises:
             Unavailable: API Gateway took less than was sent; the stream has to come again.
         """
+        delivery = self._tell(newest(records), now)
+        if delivery.throttled:
+            raise Unavailable(f"{len(delivery.throttled)} posts were throttled.")
         self._count(records)
-        changed = newest(records)
+        return delivery
+
+    def _tell(self, changed: Sequence[User], now: int) -> Delivery:
         if not changed:
             return Delivery()
         delivery = self.gateway.post(self._posts(changed))
         for connection_id in delivery.gone:
             self.lifecycle.lost(connection_id, now)
-        if delivery.throttled:
-            raise Unavailable(f"{len(delivery.throttled)} posts were throttled.")
         return delivery
 
     def _count(self, records: Iterable[Record]) -> None:
@@ -72,17 +75,16 @@ class Announcements:
 def newest(records: Iterable[Record]) -> list[User]:
     """Every user of whom there is news, once, as of the last record.
 
-    Whoever is back where the first record found them is no news (I4).
+    Also whoever is back where the first record found them: a record may have come before, alone,
+    and whoever heard it would wait for ever for its opposite (I8).
     """
-    first: dict[str, Presence] = {}
     last: dict[str, User] = {}
     for record in records:
-        before, after = record.before.presence, record.after
-        if before.version < first.get(after.user_id, after.presence).version:
-            first[after.user_id] = before
-        if after.version > last.get(after.user_id, record.before).version:
+        after = record.after
+        is_news = after.presence.says_more_than(record.before.presence)
+        if is_news and after.version > last.get(after.user_id, record.before).version:
             last[after.user_id] = after
-    return [user for user in last.values() if user.presence.says_more_than(first[user.user_id])]
+    return list(last.values())
 
 
 def _grouped(audience: Mapping[str, Changes]) -> Iterable[Post]:

@@ -7,7 +7,7 @@ from itertools import islice
 from presence.domain.connection import Connection, State
 from presence.domain.errors import Unavailable
 from presence.domain.messages import closing, encode
-from presence.domain.user import TimePassed, User, reduce
+from presence.domain.user import Lease, TimePassed, User, reduce
 from presence.ports import Connections, Count, Gateway, Post, Roster, Users
 from presence.use_cases.connections import Lifecycle
 
@@ -38,7 +38,11 @@ class Settling:
             return
         if connection.user_id is None:
             self._unclaimed(connection, now)
-        elif not self._is_alive(connection, connection.user_id, now):
+            return
+        lease = self.users.read(connection.user_id, consistent=True).leases.get(connection_id)
+        if connection.state is State.CLOSED:
+            self._finish(connection_id, lease, now)
+        elif lease is None or lease.is_over(now):
             self.lifecycle.disconnect(connection_id, now)
             self._hang_up(connection_id, "token-expired" if connection.is_token_over(now) else None)
 
@@ -50,10 +54,12 @@ class Settling:
         elif self.connections.close_unclaimed(connection.connection_id, now):
             self._hang_up(connection.connection_id, "authentication-timeout")
 
-    def _is_alive(self, connection: Connection, user_id: str, now: int) -> bool:
-        lease = self.users.read(user_id, consistent=True).leases.get(connection.connection_id)
-        is_open = connection.state is State.AUTHENTICATED
-        return is_open and lease is not None and not lease.is_over(now)
+    def _finish(self, connection_id: str, lease: Lease | None, now: int) -> None:
+        """A `$disconnect` that died halfway is taken up where it may have stopped."""
+        if lease is None:
+            self.lifecycle.subscriptions.remove(connection_id)
+        else:
+            self.lifecycle.disconnect(connection_id, now)
 
     def _hang_up(self, connection_id: str, reason: str | None) -> None:
         """API Gateway sends no close code of ours, so the reason goes ahead in a frame."""

@@ -34,8 +34,7 @@ class DynamoDBRoster:
                 yield item.user_id
 
     def position_of(self, user_id: str) -> str:
-        text = f"{shard_of(user_id)}:{user_id}".encode()
-        return base64.urlsafe_b64encode(text).decode().rstrip("=")
+        return _position_of(user_id)
 
     def count(self) -> Count:
         try:
@@ -53,6 +52,11 @@ class DynamoDBRoster:
         write(self._client, "UpdateItem", update_of(CountItem(CountItem.KEY), actions, None))
 
 
+def _position_of(user_id: str) -> str:
+    text = f"{shard_of(user_id)}:{user_id}".encode()
+    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
 def _parse(position: str | None) -> tuple[int, str]:
     if position is None:
         return 0, ""
@@ -61,7 +65,7 @@ def _parse(position: str | None) -> tuple[int, str]:
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError) as error:
         raise InvalidMessage("cursor: as it came with the page before") from error
-    shard, _, user_id = text.partition(":")
-    if not is_id(user_id) or shard != str(shard_of(user_id)):
+    user_id = text.partition(":")[2]
+    if not is_id(user_id) or position != _position_of(user_id):
         raise InvalidMessage("cursor: as it came with the page before")
-    return int(shard), user_id
+    return shard_of(user_id), user_id
