@@ -1,0 +1,201 @@
+"""Properties of template.yaml that a deployment would not complain about, but its users would."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SILENT = {"$connect", "$disconnect"}
+
+
+class _CloudFormation(yaml.SafeLoader):
+    """YAML with CloudFormation's short functions, read as the long ones."""
+
+
+def _function(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    return {tag if tag == "Ref" else f"Fn::{tag}": value}
+
+
+_CloudFormation.add_multi_constructor("!", _function)
+
+
+def _load() -> dict[str, Any]:
+    text = (ROOT / "template.yaml").read_text()
+    template: dict[str, Any] = yaml.load(text, Loader=_CloudFormation)  # noqa: S506 - a SafeLoader
+    return template
+
+
+TEMPLATE = _load()
+RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    return {name: r["Properties"] for name, r in RESOURCES.items() if r["Type"] == kind}
+
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+ROUTES = RESOURCES["WebSocketApi"]["Properties"]["Routes"]
+
+
+def statements(function: str) -> Iterator[dict[str, Any]]:
+    for policy in FUNCTIONS[function]["Policies"]:
+        for statement in policy["Statement"]:
+            yield statement["Fn::If"][1] if "Fn::If" in statement else statement
+
+
+def actions(function: str) -> set[str]:
+    found: set[str] = set()
+    for statement in statements(function):
+        action = statement["Action"]
+        found |= {action} if isinstance(action, str) else set(action)
+    return found
+
+
+def seconds(function: str) -> int:
+    default: int = TEMPLATE["Globals"]["Function"]["Timeout"]
+    return int(FUNCTIONS[function].get("Timeout", default))
+
+
+def test_every_function_has_its_file_and_every_file_its_function() -> None:
+    handlers = {properties["Handler"] for properties in FUNCTIONS.values()}
+    files = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__"}
+    assert handlers == {f"{name}.handler" for name in files}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_has_a_log_group_that_forgets(function: str) -> None:
+    group = FUNCTIONS[function]["LoggingConfig"]["LogGroup"]["Ref"]
+    assert RESOURCES[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert group == f"{function}Log"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_function_may_do_more_than_it_names(function: str) -> None:
+    assert not {action for action in actions(function) if "*" in action}
+    assert "dynamodb:Scan" not in actions(function)
+    assert not [s for s in statements(function) if s["Resource"] == "*"]
+
+
+def test_only_those_that_verify_tokens_read_the_secret() -> None:
+    readers = {function for function in FUNCTIONS if "ssm:GetParameter" in actions(function)}
+    assert readers == {"OnAuthenticate", "OnDefault", "UserStatus"}
+
+
+def test_only_those_that_tell_others_reach_connections_and_only_on_their_stage() -> None:
+    for function in FUNCTIONS:
+        for statement in statements(function):
+            if statement["Action"] == ["execute-api:ManageConnections"]:
+                pytest.fail("write a single action without brackets")
+            if statement["Action"] == "execute-api:ManageConnections":
+                found = statement["Resource"]
+                for resource in found if isinstance(found, list) else [found]:
+                    assert "${WebSocketApi}/${StageName}/" in resource["Fn::Sub"]
+                assert function in {"Announce", "Settle"}
+
+
+def test_on_default_may_do_what_the_actions_may_that_it_passes_on() -> None:
+    for function in ("OnAuthenticate", "OnPing", "OnStatus", "OnOnline"):
+        assert actions(function) <= actions("OnDefault")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_that_answers_has_its_route_response(route: str) -> None:
+    generated = f"WebSocketApi{route.removeprefix('$').capitalize()}Route"
+    responses = of_type("AWS::ApiGatewayV2::RouteResponse").values()
+    answered = {response["RouteId"]["Ref"] for response in responses}
+    expression = ROUTES[route].get("RouteResponseSelectionExpression")
+    assert (generated in answered) == (route not in SILENT)
+    assert expression == (None if route in SILENT else "$default")
+    assert all(response["RouteResponseKey"] == "$default" for response in responses)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_functions_of_routes_end_before_api_gateway_gives_up(route: str) -> None:
+    function, _ = ROUTES[route]["FunctionArn"]["Fn::GetAtt"].split(".")
+    assert seconds(function) <= 29
+
+
+def test_the_stream_tells_only_changes_and_gives_up_on_poison() -> None:
+    mapping = FUNCTIONS["Announce"]["Events"]["Changes"]["Properties"]
+    (wanted,) = mapping["FilterCriteria"]["Filters"]
+    assert wanted == {"Pattern": '{"dynamodb":{"NewImage":{"changed":{"BOOL":[true]}}}}'}
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert 0 < mapping["MaximumRetryAttempts"] < 100
+    assert 60 <= mapping["MaximumRecordAgeInSeconds"] <= 86_400
+    assert mapping["DestinationConfig"]["OnFailure"]["Type"] == "SQS"
+    users = RESOURCES["Users"]["Properties"]
+    assert users["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+def test_a_timer_is_not_handed_out_twice_while_it_is_worked_on() -> None:
+    queue = RESOURCES["Timers"]["Properties"]
+    assert queue["VisibilityTimeout"] >= 6 * seconds("Settle")
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+    mapping = FUNCTIONS["Settle"]["Events"]["Due"]["Properties"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+@pytest.mark.parametrize("queue", ["TimersDeadLetter", "ChangesDeadLetter"])
+def test_somebody_is_told_of_what_ends_in_a_dead_letter_queue(queue: str) -> None:
+    watched = [
+        dimension["Value"]
+        for alarm in of_type("AWS::CloudWatch::Alarm").values()
+        for dimension in alarm["Dimensions"]
+    ]
+    assert {"Fn::GetAtt": f"{queue}.QueueName"} in watched
+
+
+@pytest.mark.parametrize("table", of_type("AWS::DynamoDB::Table"))
+def test_tables_are_on_demand_encrypted_and_forget(table: str) -> None:
+    properties = RESOURCES[table]["Properties"]
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert properties["SSESpecification"] == {"SSEEnabled": True}
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+
+
+def test_the_index_of_who_is_online_holds_keys_only() -> None:
+    (index,) = RESOURCES["Users"]["Properties"]["GlobalSecondaryIndexes"]
+    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+
+
+def test_access_logs_hold_no_query_string_and_no_path() -> None:
+    text = (ROOT / "template.yaml").read_text()
+    logged = set(re.findall(r"\$context\.[A-Za-z.]+", text))
+    assert logged
+    assert not [name for name in logged if "query" in name.lower() or name.endswith(".path")]
+
+
+def test_nothing_local_is_deployed() -> None:
+    code = {TEMPLATE["Globals"]["Function"]["CodeUri"]}
+    code |= {layer["ContentUri"] for layer in of_type("AWS::Serverless::LayerVersion").values()}
+    assert code == {"functions/", "layers/presence"}
+    uses_local = re.compile(r"^(from|import) local\b", re.MULTILINE)
+    deployed = [path for folder in code for path in (ROOT / folder).rglob("*.py")]
+    assert not [path for path in deployed if uses_local.search(path.read_text())]
+
+
+def test_every_parameter_says_what_it_is_for() -> None:
+    for name, parameter in TEMPLATE["Parameters"].items():
+        assert parameter.get("Description"), name
+    grouped = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in grouped for name in group["Parameters"]]
+    assert sorted(shown) == sorted(TEMPLATE["Parameters"])
+
+
+def test_exactly_one_kind_of_token_is_asked_for() -> None:
+    (assertion,) = TEMPLATE["Rules"]["OneKindOfToken"]["Assertions"]
+    asked = re.findall(r"'Ref': '(\w+)'", str(assertion["Assert"]))
+    assert sorted(asked) == sorted(["TokenJwksUrl", "TokenSecretParameter"] * 2)
