@@ -1,0 +1,57 @@
+"""Real keys, made once: RSA takes its time."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """A private key, and its public one in every form that an attacker can get."""
+
+    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    algorithm: str
+
+    def sign(self, claims: Mapping[str, Any], **header: Any) -> str:
+        return jwt.encode(
+            dict(claims), self.private, algorithm=self.algorithm, headers=header or None
+        )
+
+    def jwk(self, key_id: str | None = None, **members: Any) -> dict[str, Any]:
+        public = self.private.public_key()
+        text = (
+            RSAAlgorithm.to_jwk(public)
+            if isinstance(public, rsa.RSAPublicKey)
+            else ECAlgorithm.to_jwk(public)
+        )
+        key_id_member = {} if key_id is None else {"kid": key_id}
+        return {**json.loads(text), **key_id_member, **members}
+
+    def encoded(self, encoding: Encoding) -> bytes:
+        return self.private.public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.fixture(scope="session")
+def rsa_issuer() -> Issuer:
+    return Issuer(rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256")
+
+
+@pytest.fixture(scope="session")
+def other_rsa_issuer() -> Issuer:
+    return Issuer(rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256")
+
+
+@pytest.fixture(scope="session")
+def ec_issuer() -> Issuer:
+    return Issuer(ec.generate_private_key(ec.SECP256R1()), "ES256")
+
+
+def jwks(*keys: Mapping[str, Any]) -> str:
+    return json.dumps({"keys": keys})

@@ -1,0 +1,427 @@
+"""Tokens that were made to be let in, and must not be (RFC 8725)."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from presence.adapters.jwks import JWKSKeys
+from presence.adapters.tokens import JWTTokens, shared_secret
+from presence.domain.connection import Identity
+from presence.domain.errors import PresenceError, TokenExpired, TokenInvalid
+from tests.adapters.conftest import Issuer, jwks
+
+SECRET = "of-tests-and-samples-only-no-stack-has-it"
+ISSUER, AUDIENCE = "https://issuer.example.com", "presence"
+WHO = {"issuer": ISSUER, "audience": AUDIENCE}
+#: PyJWT reads its own clock for `iat`, so tokens are of this second.
+NOW = int(time.time())
+CLAIMS = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "iat": NOW, "exp": NOW + 3600}
+HEADER = {"alg": "HS256", "typ": "JWT"}
+
+TOKENS = JWTTokens(shared_secret(SECRET), ("HS256",), **WHO)
+
+
+def part(value: Any) -> str:
+    """One part of a token, of bytes, of text or of anything that JSON can say."""
+    if not isinstance(value, str | bytes):
+        value = json.dumps(value)
+    data = value if isinstance(value, bytes) else value.encode()
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def signed(header: Any, claims: Any, secret: bytes = SECRET.encode()) -> str:
+    """A token with a right HMAC signature, whatever it says."""
+    message = f"{part(header)}.{part(claims)}"
+    return f"{message}.{part(hmac.digest(secret, message.encode(), hashlib.sha256))}"
+
+
+def verify(token: str, now: int = NOW * 1000) -> Identity:
+    return TOKENS.verify(token, now)
+
+
+def without(claim: str) -> dict[str, Any]:
+    return {name: value for name, value in CLAIMS.items() if name != claim}
+
+
+# ── good ones ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_good_token_says_who_and_until_when() -> None:
+    token = jwt.encode({**CLAIMS, "scope": "presence:admin  presence:publish"}, SECRET)
+
+    identity = verify(token)
+
+    scope = frozenset({"presence:admin", "presence:publish"})
+    assert identity == Identity("ada", (NOW + 3600) * 1000, scope)
+
+
+@pytest.mark.parametrize("sub", ["a", "x" * 128, "ada.l@example.com", "~a_b+c=d-1", "0"])
+def test_every_id_may_be_a_subject(sub: str) -> None:
+    assert verify(signed(HEADER, {**CLAIMS, "sub": sub})).user_id == sub
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "HS256"},
+        {**HEADER, "typ": "at+jwt"},
+        {**HEADER, "kid": "2025-06"},
+    ],
+    ids=["bare", "at+jwt", "kid"],
+)
+def test_the_header_of_a_good_token_may_say_more(header: dict[str, Any]) -> None:
+    assert verify(signed(header, CLAIMS)).user_id == "ada"
+
+
+# ── algorithms ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "NONE", "nOnE", "none ", ""])
+@pytest.mark.parametrize("signature", ["", "c2lnbmF0dXJl", "VALID"])
+def test_an_unsigned_token_is_refused(alg: str, signature: str) -> None:
+    header, claims, valid = signed({"alg": alg, "typ": "JWT"}, CLAIMS).split(".")
+
+    with pytest.raises(TokenInvalid):
+        verify(f"{header}.{claims}.{valid if signature == 'VALID' else signature}")
+
+
+@pytest.mark.parametrize(
+    "alg", ["HS384", "HS512", "hs256", "RS256", "ES256", "EdDSA", None, 256, ["HS256"], {}], ids=str
+)
+def test_the_token_does_not_choose_the_algorithm(alg: Any) -> None:
+    with pytest.raises(TokenInvalid):
+        verify(signed({**HEADER, "alg": alg}, CLAIMS))
+
+
+def test_a_token_without_an_algorithm_is_refused() -> None:
+    with pytest.raises(TokenInvalid):
+        verify(signed({"typ": "JWT"}, CLAIMS))
+
+
+SECRETS: dict[str, Callable[[Issuer], bytes]] = {
+    "pem": lambda issuer: issuer.encoded(Encoding.PEM),
+    "pem-stripped": lambda issuer: issuer.encoded(Encoding.PEM).strip(),
+    "pem-with-bom": lambda issuer: b"\xef\xbb\xbf" + issuer.encoded(Encoding.PEM),
+    "der": lambda issuer: issuer.encoded(Encoding.DER),
+    "jwk": lambda issuer: json.dumps(issuer.jwk("k1")).encode(),
+    "modulus": lambda issuer: str(issuer.jwk("k1")["n"]).encode(),
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_public_key_is_no_hmac_secret(
+    rsa_issuer: Issuer, secret: Callable[[Issuer], bytes]
+) -> None:
+    keys = JWKSKeys(lambda: jwks(rsa_issuer.jwk("k1")))
+    tokens = JWTTokens(keys, ("RS256", "ES256"), **WHO)
+    forged = signed({"alg": "HS256", "kid": "k1"}, CLAIMS, secret(rsa_issuer))
+    disguised = signed({"alg": "RS256", "kid": "k1"}, CLAIMS, secret(rsa_issuer))
+
+    for token in (forged, disguised):
+        with pytest.raises(TokenInvalid):
+            tokens.verify(token, NOW * 1000)
+
+
+def test_the_owner_of_a_public_key_is_nobody_where_a_secret_is_used(rsa_issuer: Issuer) -> None:
+    token = rsa_issuer.sign(CLAIMS)
+
+    with pytest.raises(TokenInvalid):
+        verify(token)
+
+
+def test_another_secret_is_refused() -> None:
+    with pytest.raises(TokenInvalid):
+        verify(signed(HEADER, CLAIMS, SECRET.upper().encode()))
+
+
+@pytest.mark.parametrize("secret", ["", "secret", "x" * 31, "é" * 15])
+def test_a_short_secret_is_refused_at_the_start(secret: str) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        shared_secret(secret)
+
+
+# ── headers that name a key ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c"])
+def test_a_key_that_comes_with_the_token_is_ignored(
+    rsa_issuer: Issuer, other_rsa_issuer: Issuer, name: str
+) -> None:
+    fetched: list[str] = []
+
+    def fetch() -> str:
+        fetched.append("the URL of the configuration")
+        return jwks(rsa_issuer.jwk("k1"))
+
+    tokens = JWTTokens(JWKSKeys(fetch), ("RS256", "ES256"), **WHO)
+    value: Any = {
+        "jku": "https://evil.test/keys",
+        "x5u": "https://evil.test/certificate",
+        "jwk": other_rsa_issuer.jwk("k1"),
+        "x5c": [base64.b64encode(other_rsa_issuer.encoded(Encoding.DER)).decode()],
+    }[name]
+
+    genuine = tokens.verify(rsa_issuer.sign(CLAIMS, kid="k1", **{name: value}), NOW * 1000)
+    with pytest.raises(TokenInvalid):
+        tokens.verify(other_rsa_issuer.sign(CLAIMS, kid="k1", **{name: value}), NOW * 1000)
+
+    assert genuine.user_id == "ada"
+    assert len(fetched) == 1
+
+
+@pytest.mark.parametrize(
+    "key_id",
+    [
+        "../../dev/null\n",
+        "' OR 1=1 --",
+        "k1\n",
+        "k1\x00",
+        "",
+        "ключ",
+        "x" * 129,
+        "$(id)",
+        7,
+        True,
+        ["k1"],
+        {"k1": 1},
+    ],
+    ids=ascii,
+)
+def test_a_key_id_that_is_none_never_reaches_the_keys(key_id: Any) -> None:
+    asked: list[str | None] = []
+
+    def keys(asked_for: str | None) -> str:
+        asked.append(asked_for)
+        return SECRET
+
+    tokens = JWTTokens(keys, ("HS256",), **WHO)
+
+    with pytest.raises(TokenInvalid):
+        tokens.verify(signed({**HEADER, "kid": key_id}, CLAIMS), NOW * 1000)
+
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"crit": ["x"], "x": 1}, {"crit": ["b64"], "b64": False}, {"crit": []}, {"kid": None}],
+    ids=["critical-extension", "detached-claims", "nothing-critical", "null-kid"],
+)
+def test_a_header_that_nobody_needs_is_refused(header: dict[str, Any]) -> None:
+    with pytest.raises(TokenInvalid):
+        verify(signed({**HEADER, **header}, CLAIMS))
+
+
+# ── claims ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_every_one_of_the_five_claims_is_required(claim: str) -> None:
+    for claims in (without(claim), {**CLAIMS, claim: None}):
+        with pytest.raises(TokenInvalid, match="needs the claims"):
+            verify(signed(HEADER, claims))
+
+
+def at(seconds: int) -> str:
+    return f"{NOW + seconds}"
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "aud-other": {"aud": "billing"},
+    "aud-list": {"aud": [AUDIENCE]},
+    "aud-list-of-two": {"aud": ["billing", AUDIENCE]},
+    "aud-longer": {"aud": f"{AUDIENCE}-admin"},
+    "aud-other-case": {"aud": AUDIENCE.upper()},
+    "aud-number": {"aud": 1},
+    "iss-other": {"iss": "https://issuer.example.net"},
+    "iss-slash": {"iss": f"{ISSUER}/"},
+    "iss-list": {"iss": [ISSUER]},
+    "iss-object": {"iss": {ISSUER: 1}},
+    "exp-text": {"exp": at(3600)},
+    "exp-float": {"exp": NOW + 3600.5},
+    "exp-whole-float": {"exp": float(NOW + 3600)},
+    "exp-true": {"exp": True},
+    "exp-list": {"exp": [NOW + 3600]},
+    "exp-centuries": {"exp": 10**30},
+    "exp-past-exact-integers": {"exp": 2**53},
+    "exp-greatest": {"exp": 2**53 - 1},
+    "exp-milliseconds": {"exp": (NOW + 3600) * 1000},
+    "exp-negative": {"exp": -1},
+    "exp-zero": {"exp": 0},
+    "iat-text": {"iat": at(0)},
+    "iat-float": {"iat": NOW + 0.5},
+    "iat-true": {"iat": True},
+    "iat-list": {"iat": [NOW]},
+    "iat-object": {"iat": {}},
+    "nbf-list": {"nbf": [NOW]},
+    "nbf-text": {"nbf": "now"},
+    "lives-for-a-day-and-a-second": {"exp": NOW + 86_401},
+    "lives-for-no-time": {"iat": NOW, "exp": NOW},
+    "ends-before-it-begins": {"iat": NOW, "exp": NOW - 1},
+    "sub-empty": {"sub": ""},
+    "sub-newline": {"sub": "ada\n"},
+    "sub-space": {"sub": "ada l"},
+    "sub-cyrillic": {"sub": "\u0430da"},
+    "sub-full-width": {"sub": "\uff41da"},
+    "sub-too-long": {"sub": "x" * 129},
+    "sub-delimiter": {"sub": "ada#1"},
+    "sub-path": {"sub": "../eve"},
+    "sub-number": {"sub": 7},
+    "sub-true": {"sub": True},
+    "sub-list": {"sub": ["ada"]},
+    "sub-nul": {"sub": "ada\x00"},
+    "scope-list": {"scope": ["presence:admin"]},
+    "scope-object": {"scope": {"presence:admin": True}},
+    "scope-number": {"scope": 1},
+    "jti-number": {"jti": 1},
+}
+
+
+@pytest.mark.parametrize("claims", WRONG.values(), ids=WRONG)
+def test_a_claim_that_is_wrong_is_refused(claims: dict[str, Any]) -> None:
+    with pytest.raises(TokenInvalid):
+        verify(signed(HEADER, {**CLAIMS, **claims}))
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+def test_a_token_of_ten_minutes_from_now_is_refused(claim: str) -> None:
+    later = int(time.time()) + 600  # not NOW: how long ago that is depends on the other tests
+
+    with pytest.raises(TokenInvalid):
+        verify(signed(HEADER, {**CLAIMS, "exp": later + 60, claim: later}))
+
+
+@pytest.mark.parametrize("claims", [{"exp": NOW + 86_400}, {"iat": NOW + 1}, {"nbf": NOW + 1}])
+def test_a_day_and_a_clock_that_is_a_second_ahead_are_fine(claims: dict[str, Any]) -> None:
+    assert verify(signed(HEADER, {**CLAIMS, **claims})).user_id == "ada"
+
+
+@pytest.mark.parametrize("seconds", [-3600, 0, 29, 29.999])
+def test_a_token_is_good_until_its_leeway_is_over(seconds: float) -> None:
+    token = signed(HEADER, CLAIMS)
+
+    identity = verify(token, now=int((NOW + 3600 + seconds) * 1000))
+
+    assert identity.expires_at == (NOW + 3600) * 1000
+
+
+@pytest.mark.parametrize("seconds", [30, 31, 86_400])
+def test_a_token_has_expired_when_its_leeway_is_over(seconds: int) -> None:
+    token = signed(HEADER, CLAIMS)
+
+    with pytest.raises(TokenExpired):
+        verify(token, now=(NOW + 3600 + seconds) * 1000)
+
+
+def test_a_forged_token_that_has_expired_is_invalid_first() -> None:
+    token = signed(HEADER, CLAIMS, b"x" * 32)
+
+    with pytest.raises(TokenInvalid):
+        verify(token, now=(NOW + 86_400) * 1000)
+
+
+# ── two readings of one text ───────────────────────────────────────────────────────────────
+
+
+TWICE = {
+    "sub": (json.dumps(HEADER), f'{{"sub":"eve",{json.dumps(CLAIMS)[1:]}'),
+    "exp": (json.dumps(HEADER), f'{json.dumps(CLAIMS)[:-1]},"exp":{NOW + 60}}}'),
+    "escaped": (json.dumps(HEADER), f'{json.dumps(CLAIMS)[:-1]},"\\u0073ub":"eve"}}'),
+    "alg": ('{"alg":"none","alg":"HS256"}', json.dumps(CLAIMS)),
+    "alg-last": ('{"alg":"HS256","alg":"none"}', json.dumps(CLAIMS)),
+    "kid": ('{"alg":"HS256","kid":"a","kid":"b"}', json.dumps(CLAIMS)),
+}
+
+
+@pytest.mark.parametrize(("header", "claims"), TWICE.values(), ids=TWICE)
+def test_a_name_that_comes_twice_is_refused(header: str, claims: str) -> None:
+    with pytest.raises(TokenInvalid):
+        verify(signed(header, claims))
+
+
+MALFORMED = {
+    "empty": "",
+    "dots": "..",
+    "one-part": part(HEADER),
+    "two-parts": f"{part(HEADER)}.{part(CLAIMS)}",
+    "four-parts": f"{signed(HEADER, CLAIMS)}.{part('x')}",
+    "five-parts": "a.b.c.d.e",
+    "no-base64": "!.!.!",
+    "not-ascii": f"{part(HEADER)}.{part(CLAIMS)}.ä",
+    "surrogate": "\ud800.\ud800.\ud800",
+    "nul": "\x00.\x00.\x00",
+    "header-no-json": signed("hello", CLAIMS),
+    "header-list": signed([], CLAIMS),
+    "header-null": signed(None, CLAIMS),
+    "header-not-utf-8": signed(b"\xff\xfe", CLAIMS),
+    "header-with-bom": signed(b"\xef\xbb\xbf" + json.dumps(HEADER).encode(), CLAIMS),
+    "claims-no-json": signed(HEADER, "hello"),
+    "claims-list": signed(HEADER, [CLAIMS]),
+    "claims-text": signed(HEADER, '"ada"'),
+    "claims-not-utf-8": signed(HEADER, b'{"sub":"\xff"}'),
+    "claims-nan": signed(HEADER, f'{json.dumps(CLAIMS)[:-1]},"exp":NaN}}'),
+    "claims-deep": signed(HEADER, '{"a":' + "[" * 1500 + "]" * 1500 + "}"),
+    "too-long": signed(HEADER, {**CLAIMS, "pad": "x" * 6144}),
+}
+
+
+@pytest.mark.parametrize("token", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_token_is_refused(token: str) -> None:
+    with pytest.raises(TokenInvalid):
+        verify(token)
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[\w-]{0,20}(\.[\w-]{0,20}){0,3}", fullmatch=True))
+def test_whatever_is_sent_as_a_token_is_refused_and_nothing_else_happens(text: str) -> None:
+    with pytest.raises(TokenInvalid):
+        verify(text)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*CLAIMS, "nbf", "jti", "scope"]), json_values))
+def test_whatever_an_issuer_signs_is_an_identity_or_a_refusal(claims: dict[str, Any]) -> None:
+    try:
+        identity = verify(signed(HEADER, {**CLAIMS, **claims}))
+    except PresenceError:
+        return
+
+    assert identity.user_id == {**CLAIMS, **claims}["sub"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["alg", "typ", "kid", "crit", "b64", "jku", "jwk", "x5c"]), json_values
+    )
+)
+def test_whatever_a_header_says_it_raises_nothing_unexpected(header: dict[str, Any]) -> None:
+    try:
+        identity = verify(signed({**HEADER, **header}, CLAIMS))
+    except PresenceError:
+        return
+
+    assert identity.user_id == "ada"
+
+
+def test_a_refusal_never_repeats_the_token() -> None:
+    token = signed(HEADER, {**CLAIMS, "aud": "billing"})
+
+    with pytest.raises(TokenInvalid) as refused:
+        verify(token)
+
+    assert not any(text in refused.value.message for text in (*token.split("."), "billing", SECRET))

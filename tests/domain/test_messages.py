@@ -1,0 +1,620 @@
+"""The wire, held against a parser that knows nothing but RFC 8259, and against its own limits."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import example, given, reject
+from hypothesis import strategies as st
+
+from presence.domain.errors import InvalidMessage, PayloadTooLarge, PresenceError, UnknownAction
+from presence.domain.messages import (
+    ACTIONS,
+    ALIASES,
+    MAX_DEPTH,
+    MAX_FRAME_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_PAGE,
+    MAX_TOKEN_LENGTH,
+    Authenticate,
+    ListOnline,
+    Message,
+    Ping,
+    Request,
+    SetStatus,
+    action_of,
+    closing,
+    encode,
+    fitting,
+    id_of,
+    is_id,
+    parse,
+    parse_object,
+    presence,
+    status_change_frames,
+    user_id,
+    user_ids,
+)
+from presence.domain.user import Choice, Presence, Status
+
+NOW = 1_800_000_000_000
+WIDE = 1_000_000
+
+
+# ── a strict parser ────────────────────────────────────────────────────────────────────────
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_STRING = re.compile(r'"((?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*)"')
+_ESCAPE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\.")
+_SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_WORDS = {"true": True, "false": False, "null": None}
+
+
+class Strict:
+    """RFC 8259 to the letter: every number a double, as in JavaScript, and every name once."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._at = text, 0
+
+    def parse(self) -> Any:
+        value = self._value()
+        self._space()
+        assert self._at == len(self._text), "something follows"
+        return value
+
+    def _space(self) -> None:
+        while self._text[self._at : self._at + 1] in {" ", "\t", "\n", "\r"}:
+            self._at += 1
+
+    def _take(self, literal: str) -> bool:
+        self._space()
+        is_there = self._text.startswith(literal, self._at)
+        self._at += len(literal) * is_there
+        return is_there
+
+    def _value(self) -> Any:
+        for word, value in _WORDS.items():
+            if self._take(word):
+                return value
+        if self._take("{"):
+            return self._object()
+        if self._take("["):
+            return list(self._items("]", self._value))
+        return self._string() if self._text[self._at : self._at + 1] == '"' else self._number()
+
+    def _object(self) -> dict[str, Any]:
+        members = list(self._items("}", self._member))
+        value = dict(members)
+        assert len(value) == len(members), "a name comes twice"
+        return value
+
+    def _member(self) -> tuple[str, Any]:
+        self._space()
+        name = self._string()
+        assert self._take(":")
+        return name, self._value()
+
+    def _items(self, end: str, read: Any) -> Iterator[Any]:
+        if self._take(end):
+            return
+        yield read()
+        while self._take(","):
+            yield read()
+        assert self._take(end)
+
+    def _match(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        match = pattern.match(self._text, self._at)
+        assert match, f"nothing that begins at {self._at}"
+        self._at = match.end()
+        return match
+
+    def _number(self) -> float:
+        return float(self._match(_NUMBER)[0])
+
+    def _string(self) -> str:
+        text = _ESCAPE.sub(_unescape, self._match(_STRING)[1])
+        text.encode()  # a lone surrogate has no UTF-8
+        return text
+
+
+def _unescape(match: re.Match[str]) -> str:
+    escape = match[0]
+    if escape.startswith("\\u"):
+        units = bytes.fromhex("".join(escape.split("\\u")))
+        return units.decode("utf-16-be", "surrogatepass")
+    return _SHORT.get(escape[1], escape[1])
+
+
+# ── text to JSON ───────────────────────────────────────────────────────────────────────────
+
+
+ACCEPTED = {
+    "empty": "{}",
+    "white-space": ' \t\r\n{ "a" : [ ] } \n',
+    "every-kind": '{"a":[null,true,false,0,-1,1.5,1e3,"x",{}]}',
+    "greatest-integer": '{"a":9007199254740991,"b":-9007199254740991}',
+    "minus-zero": '{"a":-0}',
+    "tiny": '{"a":5e-324,"b":1e-999}',
+    "pair-of-surrogates": '{"a":"\\ud83d\\ude00"}',
+    "astral": '{"a":"😀"}',
+    "line-separators": '{"a":"\u2028\u2029"}',
+    "escapes": r'{"a":"\"\\\/\b\f\n\r\t\u00e9"}',
+    "empty-name": '{"":1}',
+    "prototype": '{"__proto__":{"constructor":1}}',
+    "names-of-two-cases": '{"a":1,"A":2}',
+    "deep-enough": '{"a":' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "}",
+}
+
+REFUSED = {
+    "nothing": "",
+    "white-space": "  ",
+    "list": "[]",
+    "text": '"a"',
+    "number": "1",
+    "null": "null",
+    "two-values": "{}{}",
+    "rest": "{}x",
+    "cut-off": '{"a":',
+    "byte-order-mark": "\ufeff{}",
+    "comment": "{}//",
+    "single-quotes": "{'a':1}",
+    "bare-name": "{a:1}",
+    "comma-at-the-end": '{"a":1,}',
+    "comma-at-the-end-of-a-list": '{"a":[1,]}',
+    "no-break-space": "\u00a0{}",
+    "vertical-tab": "\x0b{}",
+    "name-twice": '{"a":1,"a":2}',
+    "name-twice-the-same": '{"a":1,"a":1}',
+    "name-twice-escaped": '{"a":1,"\\u0061":2}',
+    "name-twice-deep": '{"b":[{"a":1,"a":2}]}',
+    "nan": '{"a":NaN}',
+    "infinity": '{"a":Infinity}',
+    "minus-infinity": '{"a":-Infinity}',
+    "beyond-a-double": '{"a":1e999}',
+    "below-a-double": '{"a":-1e999}',
+    "rounded-integer": '{"a":9007199254740992}',
+    "rounded-negative": '{"a":-9007199254740992}',
+    "forty-digits": '{"a":' + "1" * 40 + "}",
+    "five-thousand-digits": '{"a":' + "1" * 5000 + "}",
+    "leading-zero": '{"a":01}',
+    "leading-plus": '{"a":+1}',
+    "no-digit-before-the-point": '{"a":.5}',
+    "no-digit-after-the-point": '{"a":1.}',
+    "hexadecimal": '{"a":0x1}',
+    "underscore": '{"a":1_000}',
+    "full-width-digit": '{"a":\uff11}',
+    "lone-high-surrogate": '{"a":"\\ud800"}',
+    "lone-low-surrogate": '{"a":"\\udc00x"}',
+    "surrogates-the-wrong-way": '{"a":"\\udc00\\ud800"}',
+    "raw-surrogate": '{"a":"\ud800"}',
+    "surrogate-in-a-name": '{"\\ud800":1}',
+    "nul": '{"a":"\\u0000"}',
+    "nul-in-a-name": '{"\\u0000":1}',
+    "raw-nul": '{"a":"\x00"}',
+    "raw-newline": '{"a":"\n"}',
+    "unknown-escape": '{"a":"\\x41"}',
+    "short-escape": '{"a":"\\u41"}',
+    "python-word": '{"a":True}',
+    "too-deep": '{"a":' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "}",
+    "too-deep-objects": '{"a":' * 900 + "1" + "}" * 900,
+    "as-deep-as-it-fits": "[" * 4096 + "]" * 4096,
+    "deep-and-never-closed": '{"a":' + "[" * 8000,
+}
+
+
+@pytest.mark.parametrize("text", ACCEPTED.values(), ids=ACCEPTED)
+def test_json_is_accepted_and_means_what_it_says(text: str) -> None:
+    assert parse_object(text) == Strict(text).parse()
+
+
+@pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
+def test_what_some_parser_would_read_otherwise_is_refused(text: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        parse_object(text)
+
+    assert refused.value.message.endswith(".")
+
+
+@pytest.mark.parametrize("pad", ["x", "é", "€", "😀"], ids=["1-byte", "2", "3", "4"])
+def test_a_message_is_measured_in_bytes(pad: str) -> None:
+    room = MAX_MESSAGE_BYTES - len('{"a":""}')
+    text = pad * (room // len(pad.encode())) + "x" * (room % len(pad.encode()))
+
+    fits = parse_object(f'{{"a":"{text}"}}')
+    with pytest.raises(PayloadTooLarge):
+        parse_object(f'{{"a":"{text}x"}}')
+
+    assert fits == {"a": text}
+
+
+def test_what_is_too_large_is_not_read() -> None:
+    with pytest.raises(PayloadTooLarge):
+        parse_object("[" * (MAX_MESSAGE_BYTES + 1))
+
+
+def test_the_limit_is_the_callers() -> None:
+    with pytest.raises(PayloadTooLarge):
+        parse_object("{} ", limit=2)
+
+    assert parse_object("{}", limit=2) == {}
+
+
+FRAGMENTS = [
+    *'{}[]:,"\\.-+eE019x \t\n',
+    *('"a"', '"b"', '"\\u0061"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\u0000"', "\ud800", "\x00"),
+    *("true", "false", "null", "NaN", "Infinity", "-Infinity", "1e999", "1E5", "0.1", "-0", "01"),
+    *(
+        "9007199254740991",
+        "9007199254740992",
+        "1" * 30,
+        "\ufeff",
+        "\u00a0",
+        "\u2028",
+        "é",
+        "\uff11",
+    ),
+]
+soup = st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**54), 2**54)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+objects = st.dictionaries(st.text(max_size=4), json_values, max_size=5)
+texts = (
+    soup
+    | soup.map(lambda text: f'{{"a":{text}}}')
+    | st.builds(json.dumps, objects, ensure_ascii=st.booleans(), indent=st.none() | st.just(1))
+    | st.text(st.characters())
+)
+
+
+@given(texts)
+@example('{"a":{"b":1,"b":1}}')
+def test_whatever_is_accepted_is_json_and_means_the_same_to_others(text: str) -> None:
+    try:
+        value = parse_object(text)
+    except PresenceError:
+        return
+
+    assert Strict(text).parse() == value
+
+
+@given(texts)
+def test_no_text_raises_anything_but_a_refusal(text: str) -> None:
+    with suppress(InvalidMessage, UnknownAction, PayloadTooLarge):
+        parse(parse_object(text), NOW)
+
+
+@given(objects)
+def test_what_was_accepted_comes_back_from_the_wire(value: dict[str, Any]) -> None:
+    text = json.dumps(value)
+    try:
+        accepted = parse_object(text, limit=WIDE)
+    except PresenceError:
+        reject()
+
+    assert parse_object(encode(accepted), limit=WIDE) == accepted == value
+
+
+# ── ids ────────────────────────────────────────────────────────────────────────────────────
+
+
+IDS = ["a", "0", "x" * 128, "ada.l@example.com", "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q=", "~._@+=-"]
+NO_IDS = [
+    *("", "x" * 129, "a b", " a", "a\n", "\na", "a\r\n", "a\x00", "a#b", "a/b", "a:b", "a%40b"),
+    *(
+        "a*",
+        "a,b",
+        "$default",
+        "ада",
+        "\u0430da",
+        "é",
+        "e\u0301",
+        "\uff11",
+        "😀",
+        "a\u200bb",
+        "\ud800",
+    ),
+    *(None, 1, 1.5, True, [], ["a"], {}, {"a": 1}, b"a"),
+]
+
+
+@pytest.mark.parametrize("value", IDS, ids=lambda value: value[:16])
+def test_an_id_is_taken_as_it_is(value: str) -> None:
+    assert is_id(value)
+    assert user_id(value) == value
+
+
+@pytest.mark.parametrize("value", NO_IDS, ids=ascii)
+def test_what_is_no_id_is_refused(value: Any) -> None:
+    assert not is_id(value)
+    with pytest.raises(InvalidMessage):
+        user_id(value)
+
+
+@given(st.text(max_size=130))
+def test_an_id_is_ascii_and_of_the_alphabet(text: str) -> None:
+    alphabet = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~@+=-")
+
+    assert is_id(text) == (1 <= len(text) <= 128 and set(text) <= alphabet)
+
+
+@pytest.mark.parametrize("value", [["a"], ["b", "a", "b"], ["x"] * MAX_PAGE], ids=len)
+def test_ids_keep_their_order_and_their_doubles(value: list[str]) -> None:
+    assert user_ids(value) == tuple(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, [], ["x"] * 101, "ab", {"a": 1}, ("a",), [["a"]], ["a", 1], ["a", "b "]],
+    ids=str,
+)
+def test_what_is_no_list_of_ids_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidMessage):
+        user_ids(value)
+
+
+# ── what a client asks for ─────────────────────────────────────────────────────────────────
+
+
+UNDERSTOOD: dict[str, tuple[dict[str, Any], Message]] = {
+    "token": ({"action": "authenticate", "token": "x.y.z"}, Authenticate("x.y.z")),
+    "token-of-somebody": (
+        {"action": "authenticate", "token": "t", "userId": "ada", "device": "phone"},
+        Authenticate("t", "ada", "phone"),
+    ),
+    "token-of-full-length": (
+        {"action": "authenticate", "token": "x" * MAX_TOKEN_LENGTH},
+        Authenticate("x" * MAX_TOKEN_LENGTH),
+    ),
+    "null-is-as-if-it-were-left-out": (
+        {"action": "authenticate", "token": "t", "userId": None, "device": None, "id": None},
+        Authenticate("t"),
+    ),
+    "ping": ({"action": "ping"}, Ping()),
+    "ping-active": ({"action": "ping", "active": True}, Ping(is_active=True)),
+    "ping-idle": ({"action": "ping", "active": False}, Ping(is_active=False)),
+    "ping-null": ({"action": "ping", "active": None}, Ping()),
+    "status": ({"action": "status", "status": "busy"}, SetStatus(Choice.BUSY)),
+    "status-with-everything": (
+        {"action": "status", "status": "away", "text": "out 🌞", "until": NOW + 1},
+        SetStatus(Choice.AWAY, "out 🌞", NOW + 1),
+    ),
+    "status-of-full-length": (
+        {"action": "status", "status": "dnd", "text": "😀" * 140},
+        SetStatus(Choice.DND, "😀" * 140),
+    ),
+    "status-without-words": (
+        {"action": "status", "status": "online", "text": ""},
+        SetStatus(Choice.ONLINE),
+    ),
+    "online": ({"action": "online"}, ListOnline(50, None)),
+    "online-page": ({"action": "online", "limit": 1, "cursor": "Az_-9"}, ListOnline(1, "Az_-9")),
+    "online-long-page": (
+        {"action": "online", "limit": 100, "cursor": "x" * 256},
+        ListOnline(100, "x" * 256),
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "message"), UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_a_frame_is_understood(body: dict[str, Any], message: Message) -> None:
+    assert parse(body, NOW) == Request(body["action"], message)
+
+
+@pytest.mark.parametrize(("body", "message"), UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_unknown_fields_are_ignored(body: dict[str, Any], message: Message) -> None:
+    more = {"type": "ping", "user_id": "eve", "role": "admin", "__proto__": {}, "x": [1]}
+
+    assert parse({**more, **body, "id": "1"}, NOW) == Request(body["action"], message, "1")
+
+
+@pytest.mark.parametrize("choice", Choice)
+def test_every_choice_is_a_status(choice: Choice) -> None:
+    assert parse({"action": "status", "status": choice.value}, NOW).message == SetStatus(choice)
+
+
+@pytest.mark.parametrize(("alias", "action"), ALIASES.items())
+def test_an_alias_is_its_action(alias: str, action: str) -> None:
+    aliased, plain = (parse({"action": name, "limit": 7}, NOW) for name in (alias, action))
+
+    assert aliased == plain
+
+
+def test_aliases_hide_no_action() -> None:
+    assert ALIASES.keys().isdisjoint(ACTIONS)
+    assert set(ALIASES.values()) <= ACTIONS.keys()
+
+
+WRONG: dict[str, dict[str, list[Any]]] = {
+    "authenticate": {
+        "token": [None, "", "x" * (MAX_TOKEN_LENGTH + 1), 1, True, [], ["x"], {}],
+        "userId": ["", "a b", "x" * 129, 1, True, [], {}],
+        "device": ["", "my laptop", "x" * 129, 1, False, [], {}],
+    },
+    "ping": {"active": [0, 1, 1.0, "", "true", [], {}]},
+    "status": {
+        "status": [None, "", "offline", "Busy", "busy ", 1, True, [], ["busy"], {"busy": 1}],
+        "text": [
+            *("x" * 141, "😀" * 141, 1, True, [], {}),
+            *("a\nb", "a\tb", "\x1b[31m", "\x7f", "\x85", "\u200e", "\u202eabc", "\u2066", "\x00"),
+        ],
+        "until": [NOW, NOW - 1, 0, -1, NOW + 0.5, float(NOW + 1), str(NOW + 1), True, [], {}],
+    },
+    "online": {
+        "limit": [0, -1, 101, 1.0, 50.5, "50", "", True, False, [], {}],
+        "cursor": ["", "a b", "a=", "a+b", "a/b", "é", "x" * 257, "a\n", 1, True, [], {}],
+    },
+}
+RIGHT: dict[str, dict[str, Any]] = {
+    "authenticate": {"token": "t"},
+    "ping": {},
+    "status": {"status": "busy"},
+    "online": {},
+}
+CASES = [
+    pytest.param(action, field, value, id=f"{action}-{field}-{value!a:.20}")
+    for action, fields in WRONG.items()
+    for field, values in fields.items()
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("action", "field", "value"), CASES)
+def test_a_field_beyond_its_limits_is_refused_by_name(action: str, field: str, value: Any) -> None:
+    with pytest.raises(InvalidMessage, match=rf"^{field}: "):
+        parse({"action": action, **RIGHT[action], field: value}, NOW)
+
+
+@pytest.mark.parametrize("value", [it for it in NO_IDS if it is not None], ids=ascii)
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_frame_with_an_id_that_is_none_is_refused(action: str, value: Any) -> None:
+    with pytest.raises(InvalidMessage, match=r"^id: "):
+        parse({"action": action, **RIGHT[action], "id": value}, NOW)
+
+
+@pytest.mark.parametrize("name", ["dance", "PING", "Ping", "get-online", "message", "0", "x" * 128])
+def test_an_unknown_action_is_answered_with_those_there_are(name: str) -> None:
+    with pytest.raises(UnknownAction) as refused:
+        parse({"action": name}, NOW)
+
+    assert all(action in refused.value.message for action in ACTIONS)
+
+
+@pytest.mark.parametrize("value", NO_IDS, ids=ascii)
+def test_an_action_that_is_no_name_is_no_action(value: Any) -> None:
+    with pytest.raises(InvalidMessage):
+        parse({"action": value}, NOW)
+
+
+@pytest.mark.parametrize("value", NO_IDS, ids=ascii)
+def test_only_what_is_an_id_is_repeated(value: Any) -> None:
+    assert action_of({"action": value}) is None
+    assert id_of({"id": value}) is None
+
+
+def test_nothing_is_repeated_of_an_empty_frame() -> None:
+    assert (action_of({}), id_of({})) == (None, None)
+
+
+@given(
+    st.sampled_from([*ACTIONS, *ALIASES]),
+    st.dictionaries(
+        st.sampled_from(["id", "token", "userId", "device", "active", "status", "text", "until"])
+        | st.sampled_from(["limit", "cursor"])
+        | st.text(max_size=5),
+        json_values | st.sampled_from(["ada", "busy", NOW + 5, 7]),
+    ),
+)
+def test_no_body_raises_anything_but_a_refusal(action: str, body: dict[str, Any]) -> None:
+    try:
+        request = parse({**body, "action": action}, NOW)
+    except InvalidMessage:
+        return
+
+    assert request.action == ALIASES.get(action, action)
+    assert request.id == body.get("id")
+
+
+# ── values to text ─────────────────────────────────────────────────────────────────────────
+
+
+ids = st.from_regex(r"[A-Za-z0-9._~@+=-]{1,128}", fullmatch=True)
+status_texts = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=140)
+presences = st.builds(
+    Presence,
+    user_id=ids,
+    status=st.sampled_from(Status),
+    last_seen=st.none() | st.integers(0, 2**53 - 1),
+    version=st.integers(0, 2**53 - 1),
+    text=st.none() | status_texts,
+)
+#: As long as one can be on the wire: quotes become two bytes, an emoji four.
+LONGEST = Presence("x" * 128, Status.OFFLINE, 2**53 - 1, 2**53 - 1, "😀" * 140)
+
+
+def carried(frames: list[str]) -> list[Any]:
+    return [change for text in frames for change in json.loads(text)["changes"]]
+
+
+def test_a_presence_without_a_text_has_no_such_field() -> None:
+    ada = Presence("ada", Status.ONLINE, NOW, 7)
+
+    assert presence(ada) == {
+        "userId": "ada",
+        "status": "online",
+        "isOnline": True,
+        "lastSeen": NOW,
+        "version": 7,
+    }
+
+
+@pytest.mark.parametrize("status", Status)
+def test_everybody_but_the_offline_is_online(status: Status) -> None:
+    frame = presence(Presence("ada", status, None, 7, "hi"))
+
+    assert (frame["status"], frame["isOnline"]) == (status.value, status.value != "offline")
+    assert (frame["lastSeen"], frame["text"]) == (None, "hi")
+
+
+@given(st.lists(presences, max_size=30))
+def test_frames_carry_every_change_in_its_order(changes: list[Presence]) -> None:
+    frames = list(status_change_frames(changes))
+
+    assert carried(frames) == [presence(change) for change in changes]
+    assert all(len(text.encode()) < MAX_FRAME_BYTES for text in frames)
+    assert all(json.loads(text).keys() == {"type", "changes"} for text in frames)
+
+
+@pytest.mark.parametrize("text", ["😀" * 140, '"' * 140, "\\" * 140, "x", None], ids=ascii)
+@pytest.mark.parametrize("count", [1, 39, 40, 41, 1_000])
+def test_frames_stay_below_what_api_gateway_takes(count: int, text: str | None) -> None:
+    changes = [
+        Presence(f"{number:0>128}", Status.OFFLINE, 2**53 - 1, 2**53 - 1, text)
+        for number in range(count)
+    ]
+
+    frames = list(status_change_frames(changes))
+
+    assert carried(frames) == [presence(change) for change in changes]
+    assert all(len(frame.encode()) < MAX_FRAME_BYTES for frame in frames)
+    assert all(len(frame.encode()) > MAX_FRAME_BYTES * 0.9 for frame in frames[:-1])
+
+
+def test_no_change_is_no_frame() -> None:
+    assert list(status_change_frames([])) == []
+
+
+def test_a_full_page_is_cut_where_a_frame_is_full() -> None:
+    page = [LONGEST] * MAX_PAGE
+
+    count = fitting(page)
+
+    assert 0 < count < MAX_PAGE
+    assert len(encode([presence(value) for value in page[:count]]).encode()) < MAX_FRAME_BYTES
+    assert fitting([]) == 0
+
+
+def test_a_closing_says_why_and_perhaps_for_how_long() -> None:
+    assert closing("draining") == {"type": "closing", "reason": "draining"}
+    assert closing("draining", 0) == {
+        "type": "closing",
+        "reason": "draining",
+        "retryAfterSeconds": 0,
+    }
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=str)
+def test_what_would_throw_in_a_browser_is_never_sent(value: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        encode({"a": [value]})

@@ -1,0 +1,357 @@
+"""The rules of presence, one by one, and then all of them in any order."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from presence.domain.errors import TooManyConnections
+from presence.domain.user import (
+    MAX_CONNECTIONS,
+    Authenticated,
+    Change,
+    Choice,
+    Chosen,
+    Disconnected,
+    Due,
+    Event,
+    Lease,
+    LeaseRanOut,
+    PresenceChanged,
+    Renewed,
+    Seen,
+    Status,
+    TimePassed,
+    User,
+    reduce,
+)
+
+NOW = 1_800_000_000_000
+LEASE, GRACE = 75_000, 10_000
+ADA = User("ada")
+
+
+def lease(at: int, *, is_active: bool = True) -> Lease:
+    return Lease(at + LEASE, seen_at=at, is_active=is_active)
+
+
+def arrive(user: User, connection_id: str, at: int = NOW) -> User:
+    return reduce(user, Authenticated(connection_id, lease(at)), at)[0]
+
+
+def leave(user: User, connection_id: str, at: int) -> User:
+    return reduce(user, Disconnected(connection_id, at + GRACE), at)[0]
+
+
+def wait(user: User, at: int) -> tuple[User, tuple[Change, ...]]:
+    return reduce(user, TimePassed(), at)
+
+
+def news(changes: tuple[Change, ...]) -> list[Status]:
+    return [change.after.status for change in changes if isinstance(change, PresenceChanged)]
+
+
+def test_the_first_connection_brings_a_user_online() -> None:
+    user, changes = reduce(ADA, Authenticated("tab", lease(NOW)), NOW)
+
+    assert user.status is Status.ONLINE
+    assert user.last_seen == NOW
+    assert news(changes) == [Status.ONLINE]
+
+
+def test_a_second_connection_is_no_news_and_no_new_version() -> None:
+    one = arrive(ADA, "laptop")
+
+    two, changes = reduce(one, Authenticated("phone", lease(NOW + 5)), NOW + 5)
+
+    assert news(changes) == []
+    assert two.version == one.version
+
+
+def test_closing_one_of_two_tabs_changes_nothing_for_others() -> None:
+    both = arrive(arrive(ADA, "one"), "two")
+
+    left, changes = reduce(both, Disconnected("one", NOW + GRACE), NOW)
+
+    assert left.presence == both.presence
+    assert changes == ()
+
+
+def test_closing_the_last_tab_starts_a_grace_period_and_asks_for_a_second_look() -> None:
+    user = arrive(ADA, "tab")
+
+    left, changes = reduce(user, Disconnected("tab", NOW + GRACE), NOW)
+
+    assert left.status is Status.ONLINE
+    assert changes == (Due(NOW + GRACE),)
+
+
+@pytest.mark.parametrize(
+    ("after", "status"),
+    [(GRACE - 1, Status.ONLINE), (GRACE, Status.OFFLINE), (GRACE + 1, Status.OFFLINE)],
+    ids=["a moment before", "at the end", "a moment after"],
+)
+def test_grace_ends_at_its_end_and_not_before(after: int, status: Status) -> None:
+    left = leave(arrive(ADA, "tab"), "tab", NOW)
+
+    assert wait(left, NOW + after)[0].status is status
+
+
+def test_coming_back_within_grace_is_heard_by_nobody() -> None:
+    left = leave(arrive(ADA, "tab"), "tab", NOW)
+
+    back, changes = reduce(left, Authenticated("new", lease(NOW + 5_000)), NOW + 5_000)
+
+    assert news(changes) == []
+    assert back.status is Status.ONLINE
+    assert back.grace_until is None
+
+
+def test_a_lease_that_runs_out_has_waited_already() -> None:
+    user = arrive(ADA, "tab")
+
+    gone, changes = wait(user, NOW + LEASE)
+
+    assert gone.status is Status.OFFLINE
+    assert gone.leases == {}
+    assert LeaseRanOut("tab") in changes
+    assert news(changes) == [Status.OFFLINE]
+
+
+def test_whoever_fell_silent_was_last_seen_when_last_heard() -> None:
+    user = arrive(ADA, "tab")
+    user, _ = reduce(user, Renewed("tab", lease(NOW + 30_000)), NOW + 30_000)
+
+    gone, _ = wait(user, NOW + 200_000)
+
+    assert gone.last_seen == NOW + 30_000
+
+
+def test_a_clean_close_of_the_last_live_device_still_earns_grace_beside_a_dead_one() -> None:
+    user = arrive(arrive(ADA, "dead", NOW), "live", NOW + LEASE - 1)
+
+    left = leave(user, "live", NOW + LEASE + 1)
+
+    assert left.leases == {}
+    assert left.grace_until == NOW + LEASE + 1 + GRACE
+
+
+def test_a_ping_creates_nothing() -> None:
+    renewed, changes = reduce(ADA, Renewed("ghost", lease(NOW)), NOW)
+
+    assert renewed == ADA
+    assert changes == ()
+
+
+def test_a_ping_never_shortens_a_lease() -> None:
+    user = arrive(ADA, "tab", NOW + 1_000)
+
+    late, _ = reduce(user, Renewed("tab", lease(NOW)), NOW + 1_000)
+
+    assert late.leases["tab"].expires_at == NOW + 1_000 + LEASE
+
+
+def test_a_user_is_away_when_nobody_is_at_any_device() -> None:
+    user = arrive(arrive(ADA, "laptop"), "phone")
+
+    half, _ = reduce(user, Renewed("laptop", lease(NOW), is_active=False), NOW)
+    away, changes = reduce(half, Renewed("phone", lease(NOW), is_active=False), NOW)
+    back, again = reduce(away, Renewed("phone", lease(NOW + 1), is_active=True), NOW + 1)
+
+    assert half.status is Status.ONLINE
+    assert news(changes) == [Status.AWAY]
+    assert away.status is Status.AWAY
+    assert news(again) == [Status.ONLINE]
+    assert back.version > away.version
+
+
+def test_an_explicit_choice_is_not_overwritten_by_activity() -> None:
+    busy, _ = reduce(arrive(ADA, "tab"), Chosen(Choice.BUSY, "deep work"), NOW)
+
+    idle, changes = reduce(busy, Renewed("tab", lease(NOW), is_active=False), NOW)
+
+    assert idle.presence.status is Status.BUSY
+    assert changes == ()
+
+
+def test_a_choice_survives_departure_and_return() -> None:
+    busy, _ = reduce(arrive(ADA, "tab"), Chosen(Choice.DND, "sleeping"), NOW)
+    gone, _ = wait(leave(busy, "tab", NOW), NOW + GRACE)
+
+    back = arrive(gone, "tab2", NOW + 100_000)
+
+    assert gone.presence.text is None
+    assert (back.status, back.presence.text) == (Status.DND, "sleeping")
+
+
+def test_a_choice_ends_by_itself() -> None:
+    busy, changes = reduce(arrive(ADA, "tab"), Chosen(Choice.BUSY, "lunch", NOW + 60_000), NOW)
+
+    over, news_then = wait(busy, NOW + 60_000)
+
+    assert Due(NOW + 60_000) in changes
+    assert (over.status, over.text, over.until) == (Status.ONLINE, None, None)
+    assert news(news_then) == [Status.ONLINE]
+
+
+def test_invisible_looks_like_leaving_and_then_like_nothing_at_all() -> None:
+    user = arrive(ADA, "tab")
+
+    hidden, changes = reduce(user, Chosen(Choice.INVISIBLE, "ghost"), NOW + 1_000)
+    more, quiet = reduce(hidden, Authenticated("two", lease(NOW + 2_000)), NOW + 2_000)
+    seen, still = reduce(more, Seen(), NOW + 3_000)
+    left = leave(leave(seen, "tab", NOW + 4_000), "two", NOW + 4_000)
+    gone, silence = wait(left, NOW + 4_000 + GRACE)
+
+    assert news(changes) == [Status.OFFLINE]
+    assert hidden.presence == gone.presence
+    assert (news(quiet), news(still), news(silence)) == ([], [], [])
+    assert gone.presence.last_seen == NOW + 1_000
+    assert gone.presence.text is None
+
+
+def test_becoming_visible_again_looks_like_arriving() -> None:
+    hidden, _ = reduce(arrive(ADA, "tab"), Chosen(Choice.INVISIBLE), NOW)
+
+    shown, changes = reduce(hidden, Chosen(Choice.ONLINE), NOW + 9_000)
+
+    assert news(changes) == [Status.ONLINE]
+    assert shown.last_seen == NOW + 9_000
+
+
+def test_marking_oneself_seen_is_a_new_version_but_no_news() -> None:
+    user = arrive(ADA, "tab")
+
+    seen, changes = reduce(user, Seen(), NOW + 1_000)
+
+    assert seen.version > user.version
+    assert changes == ()
+
+
+def test_one_connection_too_many_is_refused() -> None:
+    user = ADA
+    for number in range(MAX_CONNECTIONS):
+        user = arrive(user, f"tab-{number}")
+
+    with pytest.raises(TooManyConnections):
+        arrive(user, "one more")
+
+
+def test_a_dead_connection_makes_room_for_a_new_one() -> None:
+    user = ADA
+    for number in range(MAX_CONNECTIONS):
+        user = arrive(user, f"tab-{number}")
+
+    later = arrive(user, "one more", NOW + LEASE)
+
+    assert set(later.leases) == {"one more"}
+
+
+def test_versions_outgrow_those_of_an_item_that_was_deleted() -> None:
+    before = leave(arrive(ADA, "tab"), "tab", NOW + 1)
+
+    reborn = arrive(User("ada"), "tab", NOW + 2)
+
+    assert reborn.version > before.version
+
+
+# ── any story ──────────────────────────────────────────────────────────────────────────────
+
+CONNECTIONS = st.sampled_from(["a", "b", "c"])
+EVENTS = st.one_of(
+    st.tuples(st.just("arrive"), CONNECTIONS),
+    st.tuples(st.just("ping"), CONNECTIONS, st.sampled_from([None, True, False])),
+    st.tuples(st.just("leave"), CONNECTIONS),
+    st.tuples(st.just("choose"), st.sampled_from(Choice), st.sampled_from([None, 5_000, 90_000])),
+    st.tuples(st.just("seen")),
+    st.tuples(st.just("wait")),
+)
+PAUSES = st.sampled_from([0, 1, 1_000, GRACE - 1, GRACE, LEASE - 1, LEASE, LEASE + GRACE])
+STORIES = st.lists(st.tuples(PAUSES, EVENTS), max_size=25)
+
+
+def event_of(step: tuple, now: int) -> Event:  # type: ignore[type-arg]  # noqa: C901, PLR0911
+    match step:
+        case ("arrive", connection_id):
+            return Authenticated(connection_id, lease(now))
+        case ("ping", connection_id, is_active):
+            return Renewed(connection_id, lease(now), is_active)
+        case ("leave", connection_id):
+            return Disconnected(connection_id, now + GRACE)
+        case ("choose", choice, None):
+            return Chosen(choice, "a text")
+        case ("choose", choice, duration):
+            return Chosen(choice, "a text", now + duration)
+        case ("seen",):
+            return Seen()
+    return TimePassed()
+
+
+@given(STORIES)
+def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[type-arg]
+    user, now = User("ada"), NOW
+    published = [user.presence]
+    shown = {0: user.presence}
+
+    for pause, step in story:
+        now += pause
+        before, (user, changes) = user, reduce(user, event_of(step, now), now)
+
+        is_hidden = user.choice is Choice.INVISIBLE
+        assert not user.leases or is_hidden or user.status is not Status.OFFLINE, "I1"
+        assert all(not it.is_over(now) for it in user.leases.values()), "I5: nothing lapsed stays"
+        assert user.version >= before.version, "I3"
+        assert shown.setdefault(user.version, user.presence) == user.presence, "I3"
+        for change in changes:
+            if isinstance(change, PresenceChanged):
+                assert change.before.version < change.after.version, "I3"
+                assert change.after.says_more_than(published[-1]), "I4"
+                published.append(change.after)
+        assert not user.presence.says_more_than(published[-1]), "everything new is announced"
+
+
+@given(STORIES, EVENTS)
+def test_an_event_that_comes_twice_changes_nothing(story: list, step: tuple) -> None:  # type: ignore[type-arg]
+    user, now = User("ada"), NOW
+    for pause, earlier in story:
+        now += pause
+        user, _ = reduce(user, event_of(earlier, now), now)
+
+    once, _ = reduce(user, event_of(step, now), now)
+    twice, changes = reduce(once, event_of(step, now), now)
+
+    assert twice == once, "I13"
+    assert changes == ()
+
+
+@given(STORIES, st.permutations(["a", "b", "c"]))
+def test_arrivals_commute(story: list, order: list[str]) -> None:  # type: ignore[type-arg]
+    user, now = User("ada"), NOW
+    for pause, step in story:
+        now += pause
+        user, _ = reduce(user, event_of(step, now), now)
+
+    def arrived(names: list[str]) -> User:
+        result = user
+        for name in names:
+            result = arrive(result, name, now)
+        return result
+
+    assert arrived(order) == arrived(sorted(order))
+
+
+@given(STORIES, PAUSES)
+def test_the_clock_alone_decides_the_same_in_one_step_or_in_many(
+    story: list,  # type: ignore[type-arg]
+    pause: int,
+) -> None:
+    user, now = User("ada"), NOW
+    for gap, step in story:
+        now += gap
+        user, _ = reduce(user, event_of(step, now), now)
+
+    halfway, _ = wait(user, now + pause // 2)
+
+    at_once, in_two = wait(user, now + pause)[0], wait(halfway, now + pause)[0]
+    assert replace(at_once, version=0, last_seen=0) == replace(in_two, version=0, last_seen=0)

@@ -1,0 +1,327 @@
+"""The handlers as Lambda calls them, on moto's tables, queue and parameters.
+
+Only the gateway is a fake: the composition root takes it in place of the management API.
+"""
+
+import io
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import jwt
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.session import Session, get_session
+from moto import mock_aws
+from moto.backends import get_backend
+from moto.core.models import DEFAULT_ACCOUNT_ID, MockAWS
+
+from presence import bootstrap, entrypoint
+from presence.domain.connection import Connection
+from presence.domain.user import User
+from tests.dynamodb import TABLES, create_tables
+from tests.fakes import FakeGateway
+
+EVENTS = Path(__file__).resolve().parents[2] / "events"
+START = 1_748_856_600_000  # when the events were recorded: long ago for every clock
+TAB, PHONE = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q="  # TAB is the connection of the events
+ORIGIN = "https://app.example.com"
+REGION = "eu-central-1"
+ISSUER, AUDIENCE = "https://issuer.example.com", "presence"
+SECRET = "of-tests-and-samples-only-no-stack-has-it"
+PARAMETER = "/presence/test/token-secret"
+
+ENVIRONMENT = {
+    "CONNECTIONS_TABLE": TABLES["connections"],
+    "USERS_TABLE": TABLES["users"],
+    "SUBSCRIPTIONS_TABLE": TABLES["subscriptions"],
+    "CALLBACK_URL": f"https://a1b2c3d4e5.execute-api.{REGION}.amazonaws.com/live",
+    "WEBSOCKET_URL": f"wss://a1b2c3d4e5.execute-api.{REGION}.amazonaws.com/live",
+    "HEARTBEAT_SECONDS": "30",
+    "LEASE_SECONDS": "75",
+    "GRACE_SECONDS": "10",
+    "AUTHENTICATION_SECONDS": "10",
+    "MAX_CONNECTION_SECONDS": "7200",
+    "GLOBAL_PRESENCE": "true",
+    "PUBLIC_READS": "false",
+    "ALLOWED_ORIGINS": f"{ORIGIN}, http://localhost:4000",
+    "TOKEN_ISSUER": ISSUER,
+    "TOKEN_AUDIENCE": AUDIENCE,
+    "TOKEN_SECRET_PARAMETER": PARAMETER,
+    "TOKEN_JWKS_URL": "",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+}
+
+#: The routes of template.yaml, by their keys.
+ROUTES = {
+    "authenticate": "on_authenticate",
+    "ping": "on_ping",
+    "status": "on_status",
+    "online": "on_online",
+    "$default": "on_default",
+}
+
+Event: TypeAlias = dict[str, Any]
+
+
+def recorded(name: str) -> Event:
+    event: Event = json.loads((EVENTS / f"{name}.json").read_text())
+    return event
+
+
+def route_of(text: str) -> str:
+    """What `$request.body.action` selects (research A4 55-57)."""
+    try:
+        action = json.loads(text)["action"]
+    except (ValueError, KeyError, TypeError):
+        return "$default"
+    return action if isinstance(action, str) and action in ROUTES else "$default"
+
+
+class Context(LambdaContext):
+    """What the Lambda runtime tells of an invocation."""
+
+    def __init__(self, name: str, remaining: int) -> None:
+        self._function_name = name
+        self._memory_limit_in_mb = 256
+        self._invoked_function_arn = f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:{name}"
+        self._aws_request_id = "5b441b59-a550-11f0-8ca2-0242ac120002"
+        self._remaining = remaining
+
+    def get_remaining_time_in_millis(self) -> int:  # type: ignore[override]  # static in the stub
+        return self._remaining
+
+
+@dataclass
+class Clock:
+    """Stands for the module `time` where the edge reads it."""
+
+    now: int = START
+
+    def time_ns(self) -> int:
+        return self.now * 1_000_000
+
+    def perf_counter(self) -> float:
+        return time.perf_counter()
+
+
+@dataclass
+class Stack:
+    """The functions of template.yaml, and what they leave behind."""
+
+    monkeypatch: pytest.MonkeyPatch
+    session: Session
+    clock: Clock = field(default_factory=Clock)
+    gateway: FakeGateway = field(default_factory=FakeGateway)
+    log: io.StringIO = field(default_factory=io.StringIO)
+
+    def aws(self, service: str) -> Any:
+        return self.session.create_client(service, region_name=REGION)
+
+    def set_secret(self, secret: str) -> None:
+        self.aws("ssm").put_parameter(
+            Name=PARAMETER, Value=secret, Type="SecureString", Overwrite=True
+        )
+
+    def configure(self, **environment: str) -> None:
+        """A new execution environment with other settings."""
+        for name, value in environment.items():
+            self.monkeypatch.setenv(name, value)
+        bootstrap.app.cache_clear()
+        bootstrap.app().gateway = self.gateway
+
+    # ── what AWS does ──────────────────────────────────────────────────────────────────
+
+    def invoke(self, name: str, event: Event | None = None, *, remaining: int = 60_000) -> Event:
+        handler = import_module(f"functions.{name}").handler
+        answer: Event = handler(
+            recorded(name) if event is None else event, Context(name, remaining)
+        )
+        wire: Event = json.loads(json.dumps(answer))  # as the runtime sends it to its caller
+        return wire
+
+    def connect(
+        self, connection_id: str, *, headers: Mapping[str, str] | None = None, query: str = ""
+    ) -> Event:
+        event = recorded("on_connect")
+        event["requestContext"] |= self._at(connection_id)
+        if headers is not None:
+            event["headers"] = dict(headers)
+            event["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
+        if query:
+            name, _, value = query.partition("=")
+            event["queryStringParameters"] = {name: value}
+            event["multiValueQueryStringParameters"] = {name: [value]}
+        return self.invoke("on_connect", event)
+
+    def send(self, connection_id: str, frame: Any, *, route: str | None = None) -> Event:
+        """One frame, to the function that API Gateway selects or to another one."""
+        text = frame if isinstance(frame, str) else json.dumps(frame)
+        route = route or route_of(text)
+        event = recorded("on_default") | {"body": text}
+        event["requestContext"] |= self._at(connection_id) | {"routeKey": route}
+        return self.invoke(ROUTES[route], event)
+
+    def disconnect(self, connection_id: str) -> Event:
+        event = recorded("on_disconnect")
+        event["requestContext"] |= self._at(connection_id)
+        return self.invoke("on_disconnect", event)
+
+    def http(
+        self,
+        request: str,
+        *,
+        token: str | None = None,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> Event:
+        """One request to the HTTP API, as in `GET /online`."""
+        method, _, path = request.partition(" ")
+        event = recorded("user_status")
+        event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
+        event["requestContext"]["http"]["method"] = method
+        del event["headers"]["authorization"]
+        event["headers"] |= headers or {}
+        if token is not None:
+            event["headers"]["authorization"] = f"Bearer {token}"
+        for name in ("queryStringParameters", "pathParameters", "body"):
+            event.pop(name, None)
+        if query is not None:
+            event["queryStringParameters"] = dict(query)
+            event["rawQueryString"] = "&".join(f"{name}={value}" for name, value in query.items())
+        if body is not None:
+            event["body"] = body if isinstance(body, str) else json.dumps(body)
+        return self.invoke("user_status", event | fields)
+
+    def _at(self, connection_id: str) -> Event:
+        return {
+            "connectionId": connection_id,
+            "connectedAt": START,
+            "requestTimeEpoch": self.clock.now,
+        }
+
+    @contextmanager
+    def throttled(self) -> Iterator[None]:
+        """DynamoDB refuses everything, after all the client's retries."""
+        error = {"Code": "ProvisionedThroughputExceededException", "Message": "table Users"}
+        answer = SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": {}}
+        events = bootstrap.app().users._client.client.meta.events
+
+        def refuse(**_: object) -> Any:
+            return answer
+
+        events.register("before-call.dynamodb", refuse)
+        try:
+            yield
+        finally:
+            events.unregister("before-call.dynamodb", refuse)
+
+    # ── what people do ─────────────────────────────────────────────────────────────────
+
+    def token(self, user_id: str, **claims: Any) -> str:
+        now = self.clock.now // 1000
+        standard = {"iss": ISSUER, "aud": AUDIENCE, "sub": user_id, "iat": now, "exp": now + 3600}
+        return jwt.encode({**standard, **claims}, SECRET, algorithm="HS256")
+
+    def join(self, user_id: str, connection_id: str) -> Event:
+        self.connect(connection_id)
+        frame = {"action": "authenticate", "token": self.token(user_id)}
+        return frame_of(self.send(connection_id, frame))
+
+    def wait(self, milliseconds: int) -> None:
+        self.clock.now += milliseconds
+
+    # ── what can be seen of it ─────────────────────────────────────────────────────────
+
+    def gate(self, connection_id: str) -> Connection | None:
+        return bootstrap.app().connections.read(connection_id, consistent=True)
+
+    def user(self, user_id: str) -> User:
+        return bootstrap.app().users.read(user_id, consistent=True)
+
+    def listeners(self) -> set[str]:
+        pages = bootstrap.app().subscriptions.everyone()
+        return {connection_id for page in pages for connection_id in page}
+
+    def image(self, user_id: str) -> Event | None:
+        """The item as DynamoDB's stream carries it."""
+        answer = self.aws("dynamodb").get_item(
+            TableName=TABLES["users"], Key={"user_id": {"S": user_id}}
+        )
+        item: Event | None = answer.get("Item")
+        return item
+
+    def timers(self) -> list[tuple[Event, int]]:
+        """Every message on the queue and its delay in seconds, waiting or not."""
+        queue: Any = get_backend("sqs")[DEFAULT_ACCOUNT_ID][REGION].queues["timers"]
+        return [
+            (json.loads(it.body), round(max(0, it.delayed_until - it.sent_timestamp) / 1000))
+            for it in queue._messages
+        ]
+
+    def log_lines(self) -> list[Event]:
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+
+def frame_of(answer: Event) -> Event:
+    """The frame that API Gateway sends on: the answer has to be exactly of this shape."""
+    assert answer.keys() == {"statusCode", "body"}
+    assert answer["statusCode"] == 200
+    frame: Event = json.loads(answer["body"])
+    return frame
+
+
+def change(user_id: str, before: Event | None, after: Event | None, number: int = 1) -> Event:
+    """A stream record with these images."""
+    record: Event = deepcopy(recorded("announce")["Records"][0])
+    data = record["dynamodb"]
+    data["Keys"] = {"user_id": {"S": user_id}}
+    data["SequenceNumber"] = str(number)
+    for name, image in {"OldImage": before, "NewImage": after}.items():
+        data.pop(name, None)
+        if image is not None:
+            data[name] = image
+    return record
+
+
+@pytest.fixture(scope="session")
+def session() -> Session:
+    """botocore's models, read once for all tests."""
+    return get_session()
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[MockAWS]:
+    with mock_aws() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch, session: Session, cloud: MockAWS) -> Iterator[Stack]:
+    cloud.reset()
+    stack = Stack(monkeypatch, session)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(bootstrap, "get_session", lambda: session)
+    monkeypatch.setattr(entrypoint, "time", stack.clock)
+    handler = entrypoint.logger.registered_handler
+    stdout = handler.setStream(stack.log)  # type: ignore[attr-defined]  # a StreamHandler
+    create_tables(stack.aws("dynamodb"))
+    stack.set_secret(SECRET)
+    queue = stack.aws("sqs").create_queue(QueueName="timers")
+    stack.configure(TIMER_QUEUE_URL=queue["QueueUrl"])
+    yield stack
+    bootstrap.app.cache_clear()
+    handler.setStream(stdout)  # type: ignore[attr-defined]

@@ -1,0 +1,249 @@
+"""The handlers that AWS triggers by itself: when they fail in part, and what they then leave."""
+
+import json
+from typing import Any
+
+import pytest
+
+from presence.domain.connection import State
+from presence.domain.errors import Unavailable
+from presence.domain.user import Status
+from tests.functions.conftest import PHONE, START, TAB, Event, Stack, change, recorded
+
+
+def told(stack: Stack, connection_id: str) -> list[tuple[str, str]]:
+    """Every (user, status) that a connection heard."""
+    frames = [json.loads(text) for text in stack.gateway.heard.get(connection_id, [])]
+    return [(it["userId"], it["status"]) for frame in frames for it in frame["changes"]]
+
+
+def timer(message_id: str, body: Any) -> Event:
+    record: Event = recorded("settle")["Records"][0]
+    text = body if isinstance(body, str) else json.dumps(body)
+    return record | {"messageId": message_id, "body": text}
+
+
+# ── announce ───────────────────────────────────────────────────────────────────────────────
+
+
+POISON: list[Any] = [
+    pytest.param({"version": {"N": "many"}}, id="no-number"),
+    pytest.param({"user_id": {"S": "bob"}, "status": {"S": "asleep"}}, id="no-status"),
+    pytest.param({"user_id": {"S": "bob"}, "leases": {"S": "none"}}, id="no-map"),
+    pytest.param(
+        {"user_id": {"S": "bob"}, "leases": {"M": {"x": {"M": {}}}}}, id="a-lease-without-fields"
+    ),
+    pytest.param({"user_id": {"X": "bob"}}, id="no-type"),
+]
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_a_poison_record_is_named_and_those_before_it_are_announced(
+    stack: Stack, poison: Event
+) -> None:
+    stack.join("ada", TAB)
+    stack.join("grace", PHONE)
+    records = [
+        change("ada", None, stack.image("ada"), number=1),
+        change("bob", None, poison, number=2),
+        change("grace", None, stack.image("grace"), number=3),
+    ]
+
+    answer = stack.invoke("announce", {"Records": records})
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert told(stack, PHONE) == [("ada", "online")]
+
+
+def test_a_poison_record_at_the_head_stops_everything_behind_it(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    records = [
+        change("bob", None, {"version": {"N": "many"}}, number=1),
+        change("ada", None, stack.image("ada"), number=2),
+    ]
+
+    answer = stack.invoke("announce", {"Records": records})
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert stack.gateway.heard == {}
+
+
+def test_a_whole_batch_is_one_frame_for_each_connection(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.join("grace", PHONE)
+    records = [
+        change(name, None, stack.image(name), number)
+        for number, name in enumerate(["ada", "grace"])
+    ]
+
+    answer = stack.invoke("announce", {"Records": records})
+
+    assert answer == {"batchItemFailures": []}
+    assert told(stack, TAB) == told(stack, PHONE) == [("ada", "online"), ("grace", "online")]
+    assert {len(texts) for texts in stack.gateway.heard.values()} == {1}
+
+
+def test_an_erased_user_is_announced_as_offline_or_not_at_all(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    record = change("ada", stack.image("ada"), None)
+
+    answer = stack.invoke("announce", {"Records": [record]})
+
+    assert answer == {"batchItemFailures": []}
+    assert told(stack, TAB) in ([], [("ada", "offline")])
+
+
+def test_posts_that_were_throttled_bring_the_whole_batch_back(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    record = change("ada", None, stack.image("ada"))
+    stack.gateway.throttled.add(TAB)
+
+    with pytest.raises(Unavailable):
+        stack.invoke("announce", {"Records": [record]})
+
+
+def test_whoever_is_gone_takes_the_path_of_a_disconnect(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    record = change("ada", None, stack.image("ada"))
+    stack.gateway.gone.add(TAB)
+    stack.wait(20_000)
+
+    answer = stack.invoke("announce", {"Records": [record]})
+
+    gate = stack.gate(TAB)
+    assert answer == {"batchItemFailures": []}
+    assert gate is not None
+    assert gate.state is State.CLOSED
+    assert stack.listeners() == set()
+    assert stack.user("ada").grace_until == START + 30_000
+    assert stack.log_lines()[-1]["gone"] == 1
+
+
+def test_announced_arrivals_are_counted(stack: Stack) -> None:
+    stack.join("ada", TAB)
+
+    stack.invoke("announce", {"Records": [change("ada", None, stack.image("ada"))]})
+    welcome = stack.join("grace", PHONE)
+
+    assert welcome["onlineCount"] == 2
+
+
+def test_an_empty_batch_is_no_failure(stack: Stack) -> None:
+    answer = stack.invoke("announce", {"Records": []})
+
+    assert answer == {"batchItemFailures": []}
+
+
+# ── settle ─────────────────────────────────────────────────────────────────────────────────
+
+
+BAD_TIMERS: list[Any] = [
+    pytest.param("", id="empty"),
+    pytest.param("hello", id="no-json"),
+    pytest.param("[]", id="list"),
+    pytest.param({}, id="no-check"),
+    pytest.param({"check": "weather", "userId": "ada"}, id="unknown-check"),
+    pytest.param({"check": ["user"], "userId": "ada"}, id="list-of-checks"),
+    pytest.param({"check": "user", "connectionId": TAB}, id="no-user"),
+    pytest.param({"check": "user", "userId": "#online"}, id="no-id"),
+    pytest.param('{"check":"user","userId":"ada","userId":"eve"}', id="two-users"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_TIMERS)
+def test_a_timer_that_fails_keeps_no_other_waiting(stack: Stack, bad: Any) -> None:
+    stack.connect(TAB)
+    stack.connect(PHONE)
+    stack.wait(10_000)
+    records = [
+        timer("first", {"check": "connection", "connectionId": TAB}),
+        timer("bad", bad),
+        timer("last", {"check": "connection", "connectionId": PHONE}),
+    ]
+
+    answer = stack.invoke("settle", {"Records": records})
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
+    assert stack.gateway.closed == [TAB, PHONE]
+
+
+def test_timers_come_again_while_the_table_is_throttled(stack: Stack) -> None:
+    stack.connect(TAB)
+    stack.wait(10_000)
+    records = [
+        timer("one", {"check": "connection", "connectionId": TAB}),
+        timer("two", {"check": "user", "userId": "ada"}),
+    ]
+
+    with stack.throttled():
+        answer = stack.invoke("settle", {"Records": records})
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "one"}, {"itemIdentifier": "two"}]}
+    assert stack.gateway.closed == []
+
+
+def test_a_grace_period_ends_by_its_timer(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.disconnect(TAB)
+    stack.wait(10_000)
+
+    answer = stack.invoke("settle", {"Records": [timer("1", stack.timers()[-1][0])]})
+
+    user, image = stack.user("ada"), stack.image("ada") or {}
+    assert answer == {"batchItemFailures": []}
+    assert (user.status, user.last_seen) == (Status.OFFLINE, START)
+    assert "online_shard" not in image
+    assert image["changed"] == {"BOOL": True}
+
+
+def test_a_timer_that_comes_twice_or_for_nobody_changes_nothing(stack: Stack) -> None:
+    timers = [
+        timer("1", {"check": "user", "userId": "nobody"}),
+        timer("2", {"check": "connection", "connectionId": PHONE}),
+    ]
+
+    answer = stack.invoke("settle", {"Records": timers + timers})
+
+    assert answer == {"batchItemFailures": []}
+    assert stack.image("nobody") is None
+    assert stack.gateway.closed == []
+
+
+# ── sweep ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_sweep_without_time_looks_at_nobody_and_counts_nothing(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.wait(90_000)
+
+    answer = stack.invoke("sweep", remaining=5_000)
+
+    assert answer == {}
+    assert stack.user("ada").status is Status.ONLINE
+    assert "online" not in stack.log_lines()[-1]
+
+
+def test_a_sweep_closes_what_the_silent_left_open(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.wait(90_000)
+
+    stack.invoke("sweep")
+    stack.invoke("settle", {"Records": [timer("1", stack.timers()[-1][0])]})
+
+    gate = stack.gate(TAB)
+    assert gate is not None
+    assert gate.state is State.CLOSED
+    assert stack.listeners() == set()
+    assert stack.gateway.closed == [TAB]
+
+
+def test_a_second_sweep_finds_nothing_left_to_do(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.wait(90_000)
+    stack.invoke("sweep")
+    swept = stack.image("ada")
+
+    stack.wait(60_000)
+    stack.invoke("sweep")
+
+    assert stack.image("ada") == swept

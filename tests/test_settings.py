@@ -1,0 +1,192 @@
+"""The environment of a function: all there, of the right kind, and in agreement with itself."""
+
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from presence.settings import Settings, SettingsError, read_settings
+
+ENVIRONMENT = {
+    "CONNECTIONS_TABLE": "Connections",
+    "USERS_TABLE": "Users",
+    "SUBSCRIPTIONS_TABLE": "Subscriptions",
+    "TIMER_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/timers",
+    "CALLBACK_URL": "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
+    "WEBSOCKET_URL": "wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
+    "HEARTBEAT_SECONDS": "30",
+    "LEASE_SECONDS": "75",
+    "GRACE_SECONDS": "10",
+    "AUTHENTICATION_SECONDS": "12",
+    "MAX_CONNECTION_SECONDS": "7200",
+    "GLOBAL_PRESENCE": "true",
+    "PUBLIC_READS": "false",
+    "ALLOWED_ORIGINS": "https://app.example.com,http://localhost:4000",
+    "TOKEN_ISSUER": "https://issuer.example.com",
+    "TOKEN_AUDIENCE": "presence",
+    "TOKEN_SECRET_PARAMETER": "/presence/token-secret",
+    "TOKEN_JWKS_URL": "",
+}
+DURATIONS = [name for name in ENVIRONMENT if name.endswith("_SECONDS")]
+FLAGS = ["GLOBAL_PRESENCE", "PUBLIC_READS"]
+
+
+def read(**changes: str) -> Settings:
+    return read_settings({**ENVIRONMENT, **changes})
+
+
+def test_every_setting_is_read_into_its_own_field() -> None:
+    settings = read()
+
+    assert settings == Settings(
+        connections_table="Connections",
+        users_table="Users",
+        subscriptions_table="Subscriptions",
+        timer_queue_url="https://sqs.eu-central-1.amazonaws.com/123456789012/timers",
+        callback_url="https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
+        websocket_url="wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
+        token_issuer="https://issuer.example.com",
+        token_audience="presence",
+        token_secret_parameter="/presence/token-secret",
+        token_jwks_url="",
+        allowed_origins=frozenset({"https://app.example.com", "http://localhost:4000"}),
+        heartbeat_seconds=30,
+        lease_seconds=75,
+        grace_seconds=10,
+        authentication_seconds=12,
+        max_connection_seconds=7200,
+        global_presence=True,
+        public_reads=False,
+    )
+
+
+def test_there_is_one_name_for_each_field() -> None:
+    assert {name.lower() for name in ENVIRONMENT} == {field.name for field in fields(Settings)}
+
+
+def test_settings_cannot_change() -> None:
+    settings: Any = read()
+
+    with pytest.raises(FrozenInstanceError):
+        settings.public_reads = True
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_a_setting_that_is_missing_is_named(name: str) -> None:
+    environment = {other: value for other, value in ENVIRONMENT.items() if other != name}
+
+    with pytest.raises(SettingsError, match=f"^{name} is not set"):
+        read_settings(environment)
+
+
+@pytest.mark.parametrize("value", ["", "-1", "+1", "1.5", "30s", " 30", "3 0", "1e2", "٣٠", "²"])
+@pytest.mark.parametrize("name", DURATIONS)
+def test_a_duration_is_a_number_of_whole_seconds(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} "):
+        read(**{name: value})
+
+
+@pytest.mark.parametrize("value", ["", "True", "TRUE", "yes", "1", "0", "on", " true", "false "])
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_flag_is_true_or_false_and_nothing_like_it(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} "):
+        read(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"LEASE_SECONDS": "75"}, id="a-lease-of-two-heartbeats-and-a-half"),
+        pytest.param({"HEARTBEAT_SECONDS": "1", "LEASE_SECONDS": "11"}, id="fast-heartbeats"),
+        pytest.param({"GRACE_SECONDS": "74"}, id="grace-shorter-than-a-lease"),
+        pytest.param({"GRACE_SECONDS": "0"}, id="no-grace"),
+    ],
+)
+def test_durations_that_agree_are_taken(changes: dict[str, str]) -> None:
+    settings = read(**changes)
+
+    assert all(str(getattr(settings, name.lower())) == value for name, value in changes.items())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"LEASE_SECONDS": "74"}, id="a-lease-a-second-too-short"),
+        pytest.param({"HEARTBEAT_SECONDS": "31"}, id="heartbeats-too-slow"),
+        pytest.param({"GRACE_SECONDS": "75"}, id="grace-as-long-as-a-lease"),
+    ],
+)
+def test_durations_that_disagree_are_refused(changes: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="LEASE_SECONDS"):
+        read(**changes)
+
+
+def test_a_stack_may_have_a_key_set_instead_of_a_secret() -> None:
+    url = "https://issuer.example.com/keys"
+
+    assert read(TOKEN_SECRET_PARAMETER="", TOKEN_JWKS_URL=url).token_jwks_url == url
+
+
+@pytest.mark.parametrize(
+    ("parameter", "url"),
+    [("", ""), ("/secret", "https://issuer.example.com/keys")],
+    ids=["neither", "both"],
+)
+def test_a_stack_has_a_secret_or_a_key_set_and_never_both(parameter: str, url: str) -> None:
+    with pytest.raises(SettingsError, match="not both"):
+        read(TOKEN_SECRET_PARAMETER=parameter, TOKEN_JWKS_URL=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://issuer.example.com/keys",
+        "file:///etc/passwd",
+        "ftp://issuer.example.com/keys",
+        "data:application/json,{}",
+        "//issuer.example.com/keys",
+        "issuer.example.com/keys",
+        " https://issuer.example.com/keys",
+    ],
+)
+def test_keys_come_over_https_only(url: str) -> None:
+    with pytest.raises(SettingsError, match="https://"):
+        read(TOKEN_SECRET_PARAMETER="", TOKEN_JWKS_URL=url)
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("", set()),
+        (" , ,", set()),
+        ("*", {"*"}),
+        (" https://a.test , https://b.test,", {"https://a.test", "https://b.test"}),
+    ],
+    ids=["none", "commas", "any", "spaces"],
+)
+def test_origins_are_a_list_with_commas(text: str, origins: set[str]) -> None:
+    assert read(ALLOWED_ORIGINS=text).allowed_origins == origins
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "is_allowed"),
+    [
+        ("https://a.test", "https://a.test", True),
+        ("https://a.test", None, True),
+        ("", None, True),
+        ("", "https://a.test", False),
+        ("*", "https://a.test", True),
+        ("*", "null", True),
+        ("https://a.test", "null", False),
+        ("https://a.test", "", False),
+        ("https://a.test", "*", False),
+        ("https://a.test", "http://a.test", False),
+        ("https://a.test", "https://a.test:444", False),
+        ("https://a.test", "https://a.test.evil.test", False),
+        ("https://a.test", "https://evil-a.test", False),
+        ("https://*.a.test", "https://b.a.test", False),
+        ("https://a.test,https://b.test", "https://a.test,https://b.test", False),
+    ],
+)
+def test_an_origin_is_compared_whole(allowed: str, origin: str | None, *, is_allowed: bool) -> None:
+    assert read(ALLOWED_ORIGINS=allowed).allows_origin(origin) is is_allowed
