@@ -1,0 +1,73 @@
+// The page: finds the stack, then shows a pane for each of two users.
+
+import { Pane } from "./pane.js";
+import { countdown } from "./words.js";
+
+const LONGEST_WAIT = 15_000;
+const notice = document.querySelector("[data-notice]");
+const template = document.querySelector("#pane");
+
+/** Ask the development server for JSON; errors carry `final` when asking again is no use. */
+async function ask(path, body) {
+  const options = body && {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  };
+  const answer = await fetch(path, options).catch(() => {
+    throw new Error("The development server does not answer.");
+  });
+  const told = await answer.json();
+  if (answer.ok) return told;
+  const error = new Error(told.error?.message ?? `The server answered with ${answer.status}.`);
+  error.final = answer.status >= 400 && answer.status < 500;
+  throw error;
+}
+
+function pause(milliseconds) {
+  const until = Date.now() + milliseconds;
+  const seconds = notice.querySelector("[data-seconds]");
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      seconds.textContent = countdown(until - Date.now());
+      if (Date.now() < until) return;
+      clearInterval(timer);
+      resolve();
+    }, 250);
+  });
+}
+
+/** The page may be older than the stack: it waits, and says so. */
+async function findStack() {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const stack = await ask("/dev/stack");
+      notice.hidden = true;
+      return stack;
+    } catch {
+      notice.hidden = false;
+      await pause(1_000 + Math.random() * Math.min(LONGEST_WAIT, 1_000 * 2 ** attempt));
+    }
+  }
+}
+
+function users() {
+  const asked = new URLSearchParams(location.search);
+  return [asked.get("left") || "ada", asked.get("right") || "grace"];
+}
+
+async function start() {
+  const panes = users().map((user) => {
+    const root = template.content.firstElementChild.cloneNode(true);
+    document.querySelector("[data-panes]").append(root);
+    return new Pane(root, user);
+  });
+  const stack = await findStack();
+  for (const pane of panes) {
+    const getToken = async () => (await ask("/dev/token", { userId: pane.user })).token;
+    const readMany = async (userIds) => (await ask("/api/user-status/batch", { userIds })).users;
+    pane.start({ url: stack.webSocketUrl, getToken, readMany });
+  }
+}
+
+start();

@@ -1,0 +1,265 @@
+"""The development server: the demo page, development tokens, and a way through to the HTTP API.
+
+It listens on the loopback interface only and answers only to the names of that interface, so that
+no web page can reach it under a name of its own (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import mimetypes
+import threading
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+PAGES = Path(__file__).resolve().parent / "demo"
+_NAMES = frozenset({"localhost", "127.0.0.1"})
+_LARGEST_BODY = 1 << 20
+_API_SECONDS = 35.0
+# How long the server may take to notice that it is to stop.
+_POLL_SECONDS = 0.05
+# What concerns one connection and not the request (RFC 9110 §7.6.1), and what we set ourselves.
+_OF_ONE_HOP = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te"),
+        *("trailer", "transfer-encoding", "upgrade", "host", "content-length", "date", "server"),
+    }
+)
+
+
+class Refused(Exception):
+    """A request that is answered with an error of ours."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        """Keep the parts of the answer."""
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"code": code, "message": message}}
+
+
+class DevelopmentServer(ThreadingHTTPServer):
+    """Serves one local stack.
+
+    Args:
+        port: where to listen on 127.0.0.1.
+        told: what stack.json says.
+        mint: makes a development token of a user id, a scope and a life in seconds.
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self,
+        port: int,
+        told: Mapping[str, Any],
+        mint: Callable[[str, str | None, int | None], str],
+    ) -> None:
+        """Bind the port; `serve` answers."""
+        self.told = told
+        self.mint = mint
+        super().__init__(("127.0.0.1", port), _Handler)
+
+
+@contextmanager
+def serving(server: DevelopmentServer) -> Iterator[None]:
+    """Answer requests in the background as long as the block lasts."""
+    thread = threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def is_ours(host: str | None) -> bool:
+    """Tell whether a Host header names the loopback interface."""
+    try:
+        return urlsplit(f"//{host}").hostname in _NAMES if host else False
+    except ValueError:
+        return False
+
+
+def page(path: str, root: Path = PAGES) -> Path | None:
+    """Return the file that a path names, or None: no file, or not below the root."""
+    name = unquote(path).lstrip("/") or "index.html"
+    if "\0" in name:
+        return None
+    file = (root / name).resolve()
+    return file if file.is_relative_to(root) and file.is_file() else None
+
+
+def token_request(body: bytes) -> tuple[str, str | None, int | None]:
+    """Read the body of POST /dev/token.
+
+    Raises:
+        Refused: it is not `{"userId": …, "scope"?: …, "ttl"?: seconds}`.
+    """
+    try:
+        wanted = json.loads(body)
+        user_id, scope, ttl = wanted["userId"], wanted.get("scope"), wanted.get("ttl")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        user_id, scope, ttl = None, None, None
+    if not (
+        isinstance(user_id, str) and isinstance(scope, str | None) and isinstance(ttl, int | None)
+    ):
+        message = 'Send {"userId": "ada"}, and if you like "scope" (a string) and "ttl" (seconds).'
+        raise Refused(HTTPStatus.BAD_REQUEST, "invalid-message", message)
+    return user_id, scope, ttl
+
+
+def security_headers(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return what every answer carries: the page may reach this stack and nothing else."""
+    socket = urlsplit(str(told["webSocketUrl"]))
+    connect = f"'self' {socket.scheme}://{socket.netloc}"
+    return {
+        "Content-Security-Policy": (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+            f"font-src 'self'; connect-src {connect}; frame-src 'self'; frame-ancestors 'self'; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    server: DevelopmentServer
+    protocol_version = "HTTP/1.1"
+    server_version = "presence-local"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer a page, stack.json or the HTTP API."""
+        self._answer(self._get)
+
+    def do_HEAD(self) -> None:
+        """Answer like GET, without a body."""
+        self._answer(self._get)
+
+    def do_POST(self) -> None:
+        """Answer with a token or from the HTTP API."""
+        self._answer(self._post)
+
+    def do_PUT(self) -> None:
+        """Answer from the HTTP API."""
+        self._answer(self._pass_on)
+
+    do_DELETE = do_PUT  # noqa: N815
+    do_OPTIONS = do_PUT  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing: the page shows its own traffic."""
+
+    def _answer(self, handle: Callable[[], None]) -> None:
+        try:
+            self._require_our_name()
+            handle()
+        except Refused as refused:
+            self.close_connection = True  # the body may not have been read
+            self._send_json(refused.status, refused.body)
+        except ConnectionError:
+            self.close_connection = True  # the browser has gone
+
+    def _require_our_name(self) -> None:
+        if not is_ours(self.headers.get("Host")):
+            message = "This server answers to localhost only."
+            raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "forbidden", message)
+
+    def _get(self) -> None:
+        path = urlsplit(self.path).path
+        if path.startswith("/api/"):
+            self._pass_on()
+        elif path == "/dev/stack":
+            self._send_json(HTTPStatus.OK, self.server.told)
+        else:
+            self._send_page(path)
+
+    def _post(self) -> None:
+        if urlsplit(self.path).path == "/dev/token":
+            self._send_token()
+        else:
+            self._pass_on()
+
+    def _send_token(self) -> None:
+        # A page of another origin cannot send this type without asking first, which we refuse.
+        if self.headers.get_content_type() != "application/json":
+            message = "Send application/json."
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "invalid-message", message)
+        wanted = token_request(self._body())
+        try:
+            token = self.server.mint(*wanted)
+        except ValueError as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, "invalid-message", str(error)) from error
+        self._send_json(HTTPStatus.OK, {"token": token})
+
+    def _send_page(self, path: str) -> None:
+        file = page(path)
+        if file is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "not-found", "There is no such page.")
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        text = kind.startswith("text/") or kind == "application/json"
+        self._send(HTTPStatus.OK, f"{kind}; charset=utf-8" if text else kind, file.read_bytes())
+
+    def _pass_on(self) -> None:
+        if not self.path.startswith("/api/"):
+            raise Refused(HTTPStatus.NOT_FOUND, "not-found", "There is no such page.")
+        base = urlsplit(str(self.server.told["httpUrl"]))
+        api = http.client.HTTPConnection(base.netloc, timeout=_API_SECONDS)
+        try:
+            api.request(self.command, f"{base.path}{self.path}", self._body(), self._passed())
+            self._relay(api.getresponse())
+        except (OSError, http.client.HTTPException) as error:
+            message = "The local AWS does not answer."
+            raise Refused(HTTPStatus.BAD_GATEWAY, "unavailable", message) from error
+        finally:
+            api.close()
+
+    def _passed(self) -> dict[str, str]:
+        return {k: v for k, v in self.headers.items() if k.lower() not in _OF_ONE_HOP}
+
+    def _relay(self, answer: http.client.HTTPResponse) -> None:
+        body = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in _OF_ONE_HOP:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _body(self) -> bytes:
+        told = self.headers.get("Content-Length", "0")
+        if not told.isdecimal() or int(told) > _LARGEST_BODY:
+            message = "Send a body of at most 1 MiB, with its Content-Length."
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload-too-large", message)
+        return self.rfile.read(int(told))
+
+    def _send_json(self, status: HTTPStatus, value: object) -> None:
+        self._send(status, "application/json", json.dumps(value).encode())
+
+    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        for name, value in security_headers(self.server.told).items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)

@@ -1,0 +1,97 @@
+"""Calls every function once, so that the first person does not wait for a cold start.
+
+It is the first check of a deployment too: each function of a route has to answer a frame.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
+
+from local.aws import client
+from local.stack import StackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local.deploy import Deployed
+
+# What each function gets that is not behind a WebSocket route: work to do, but none of it.
+_EVENTS = {
+    "Announce": {"Records": []},
+    "Settle": {"Records": []},
+    "Sweep": {"source": "aws.events", "detail-type": "Scheduled Event"},
+    "UserStatus": {
+        "version": "2.0",
+        "routeKey": "GET /api/user-status/health",
+        "rawPath": "/api/user-status/health",
+        "rawQueryString": "",
+        "headers": {},
+        "requestContext": {
+            "http": {"method": "GET", "path": "/api/user-status/health"},
+            "stage": "$default",
+            "requestId": "first-call",
+        },
+        "isBase64Encoded": False,
+    },
+}
+# A connection that has not authenticated changes nothing, whatever it sends.
+_ACTIONS = ("authenticate", "ping", "status", "online", "unknown")
+_SECONDS = 20
+
+
+def warm(deployed: Deployed, endpoint_url: str) -> None:
+    """Call all functions, side by side.
+
+    Raises:
+        StackError: one of them did not answer.
+    """
+    calls: list[Callable[[], None]] = [lambda: _converse(deployed.web_socket_url)]
+    calls += [_invocation(deployed, endpoint_url, name) for name in _EVENTS]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        for call in [pool.submit(call) for call in calls]:
+            call.result()
+
+
+def _invocation(deployed: Deployed, endpoint_url: str, name: str) -> Callable[[], None]:
+    def invoke() -> None:
+        answer = client("lambda", endpoint_url).invoke(
+            FunctionName=deployed.functions[name], Payload=json.dumps(_EVENTS[name])
+        )
+        if "FunctionError" in answer:
+            raise StackError(_complaint(name, answer["Payload"].read().decode()))
+
+    return invoke
+
+
+def _converse(url: str) -> None:
+    """Open a connection per route, so that no function waits for another's cold start."""
+    with ThreadPoolExecutor(len(_ACTIONS)) as pool:
+        list(pool.map(lambda action: _ask(url, action), _ACTIONS))
+
+
+def _ask(url: str, action: str) -> None:
+    try:
+        with connect(url, open_timeout=_SECONDS) as socket:
+            socket.send(json.dumps({"action": action, "id": "first-call"}))
+            answer = socket.recv(timeout=_SECONDS)
+    except (OSError, WebSocketException) as error:
+        raise StackError(_complaint(f"the route {action}", repr(error))) from error
+    if not answers(answer):
+        raise StackError(_complaint(f"the route {action}", str(answer)))
+
+
+def answers(answer: str | bytes) -> bool:
+    """Tell whether this is a frame of the protocol, whatever it says."""
+    try:
+        return isinstance(json.loads(answer)["type"], str)
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _complaint(who: str, answer: str) -> str:
+    return f"The deployed stack does not work: {who} answered {answer}"
