@@ -1,10 +1,29 @@
 """What every test may use: one instant, and a world of fakes around the real use cases."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.stack import RunningStack, running_stack
 from tests.world import World
 
 
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+#: Short enough to wait for, and in the relations that the settings demand (I17).
+SHORT = {
+    "HeartbeatSeconds": 2,
+    "LeaseSeconds": 6,
+    "GraceSeconds": 3,
+    "AuthenticationSeconds": 3,
+}
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """The template deployed to a local AWS, with short durations and `GlobalPresence`."""
+    with running_stack(tmp_path_factory.mktemp("stack"), SHORT) as stack:
+        yield stack

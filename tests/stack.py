@@ -1,0 +1,92 @@
+"""A whole stack for black-box tests, started as a newcomer starts it: `make up`, then URLs."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local import tokens
+from local.aws import client
+from local.client import Answer, call
+from local.stack import ROOT
+
+API = "/api/user-status"
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """What `stack.json` says, and tokens as an issuer would make them."""
+
+    home: Path
+    told: Mapping[str, Any]
+
+    @property
+    def url(self) -> str:
+        return str(self.told["webSocketUrl"])
+
+    @property
+    def demo_url(self) -> str:
+        return str(self.told["demoUrl"])
+
+    @property
+    def secret(self) -> str:
+        return tokens.secret(self.home)
+
+    def token(self, user_id: str, **claims: Any) -> str:
+        return tokens.mint(self.secret, user_id, **claims)
+
+    def call(self, route: str, *, user_id: str | None = None, **wish: Any) -> Answer:
+        """`call("GET /online", user_id="ada")`; without a user id, without a token."""
+        method, _, path = route.partition(" ")
+        if user_id is not None:
+            wish["token"] = self.token(user_id)
+        return call(method, f"{self.told['httpUrl']}{API}{path}", **wish)
+
+    def aws(self, service: str) -> Any:
+        """A client of the local AWS, for what a black box cannot see or break from outside."""
+        return client(service, self.told["endpointUrl"])
+
+
+@contextmanager
+def running_stack(home: Path, parameters: Mapping[str, object]) -> Iterator[RunningStack]:
+    """A stack of its own: its ports are free ones, what it stores is in *home*."""
+    port, aws_port = free_ports(2)
+    environment = os.environ | {
+        "PRESENCE_HOME": str(home),
+        "PRESENCE_PORT": str(port),
+        "PRESENCE_AWS_PORT": str(aws_port),
+        "PRESENCE_SET": " ".join(f"{name}={value}" for name, value in parameters.items()),
+    }
+    command(environment, "up")
+    try:
+        yield RunningStack(home, json.loads((home / "stack.json").read_text()))
+    finally:
+        command(environment, "down")
+
+
+def command(environment: Mapping[str, str], name: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "local", name],
+        cwd=ROOT,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, f"{result.stdout}{result.stderr}"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listened to a moment ago, all different."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
