@@ -89,6 +89,9 @@ class World:
     def ping(self, connection_id: str, *, is_active: bool | None = None) -> None:
         self.lifecycle.ping(connection_id, is_active, self.now)
 
+    def act(self, connection_id: str) -> str:
+        return self.lifecycle.act(connection_id, self.now)
+
     def try_ping(self, connection_id: str) -> str:
         """The code of the refusal, or "" for none."""
         try:

@@ -125,7 +125,7 @@ def stack(home: Path) -> Iterator[Stack]:
 @contextmanager
 def presence(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run the command with its output in a pipe."""
-    with subprocess.Popen(  # noqa: S603 - ourselves
+    with subprocess.Popen(
         [sys.executable, "-m", "local.cli", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,

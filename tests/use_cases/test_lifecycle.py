@@ -112,6 +112,38 @@ def test_pings_keep_a_user_online_and_tell_nobody(world: World) -> None:
     assert len(world.tables.stream) == 1
 
 
+def test_any_action_keeps_a_user_online_as_a_ping_does(world: World) -> None:
+    world.join("ada", "a1")
+
+    for _ in range(10):
+        world.wait(30_000)
+        world.act("a1")
+
+    assert world.read("ada").status is Status.ONLINE
+    assert len(world.tables.stream) == 1
+
+
+def test_an_action_that_comes_late_brings_the_lease_back(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE + 1)
+    world.sweep()
+
+    assert world.act("a1") == "ada"
+
+    assert set(world.user("ada").leases) == {"a1"}
+
+
+def test_actions_one_after_the_other_renew_without_a_second_look(world: World) -> None:
+    world.join("ada", "a1")
+    revision = world.user("ada").revision
+
+    for _ in range(5):
+        world.wait(SECOND)
+        world.act("a1")
+
+    assert world.user("ada").revision == revision
+
+
 def test_a_late_ping_before_anybody_noticed_goes_on_as_if_nothing_had_happened(
     world: World,
 ) -> None:

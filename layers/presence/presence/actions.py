@@ -61,13 +61,14 @@ def ping(app: App, call: Call) -> Frame | None:
 
 def status(app: App, call: Call) -> Frame | None:
     wish: SetStatus = call.message
-    app.statuses.choose(_paying_user(app, call), wish, call.now)
+    user_id = app.lifecycle.act(call.connection_id, call.now)
+    app.statuses.choose(user_id, wish, call.now)
     return _ack(call)
 
 
 def online(app: App, call: Call) -> Frame:
     wish: ListOnline = call.message
-    _paying_user(app, call)
+    app.lifecycle.act(call.connection_id, call.now)
     page = app.statuses.online(wish.limit, wish.cursor, call.now)
     return {
         "type": "online-users-list",
@@ -75,12 +76,6 @@ def online(app: App, call: Call) -> Frame:
         "cursor": page.cursor,
         "onlineCount": page.online_count,
     }
-
-
-def _paying_user(app: App, call: Call) -> str:
-    connection = app.lifecycle.claimed(call.connection_id, call.now)
-    app.lifecycle.spend(connection, call.now)
-    return connection.user_at(call.now)
 
 
 def _ack(call: Call) -> Frame | None:

@@ -95,6 +95,9 @@ class Lifecycle:
         event = Authenticated(admission.connection_id, lease)
         return self.changes.apply_with(save, user_id, event, now)
 
+    def _lease_of(self, connection: Connection, now: int) -> Lease:
+        return self._lease(connection.token_expires_at or 0, None, now)
+
     def _lease(self, token_expires_at: int, device: str | None, now: int) -> Lease:
         expires_at = min(now + self.durations.lease, lease_limit(token_expires_at))
         return Lease(expires_at, seen_at=now, device=device)
@@ -136,37 +139,53 @@ class Lifecycle:
             RateLimited: see `spend`.
         """
         connection = self.claimed(connection_id, now)
-        user_id = connection.user_at(now)
-        lease = self._lease(connection.token_expires_at or 0, None, now)
-        refused = self.users.renew(
-            user_id,
-            connection_id,
+        refused = self._renew(connection, is_active, now)
+        if refused is not None:
+            self._ping_unusual(connection, refused, is_active, now)
+
+    def act(self, connection_id: str, now: int) -> str:
+        """Pay for an action and let the lease run on, as any frame does; whose action it is.
+
+        Raises:
+            NotAuthenticated, TokenExpired: see `claimed`.
+            RateLimited: see `spend`.
+        """
+        connection = self.claimed(connection_id, now)
+        self.spend(connection, now)
+        refused = self._renew(connection, None, now)
+        if refused is not None and connection_id not in refused.leases:
+            self._readmit(connection, None, now)
+        return connection.user_at(now)
+
+    def _renew(self, connection: Connection, is_active: bool | None, now: int) -> User | None:
+        """None if the lease was renewed, else the user as it is (see `Users.renew`)."""
+        lease = self._lease_of(connection, now)
+        return self.users.renew(
+            connection.user_at(now),
+            connection.connection_id,
             lease,
             is_active=is_active,
             if_before=lease.expires_at - MIN_PING_MILLISECONDS,
         )
-        if refused is not None:
-            self._ping_unusual(connection, refused, lease, is_active, now)
 
     def _ping_unusual(
-        self, connection: Connection, user: User, lease: Lease, is_active: bool | None, now: int
+        self, connection: Connection, user: User, is_active: bool | None, now: int
     ) -> None:
         """The lease is gone, or renewed just now, or the person at the device came or went."""
         if connection.connection_id in user.leases:
             self.spend(connection, now)
+            lease = self._lease_of(connection, now)
             event = Renewed(connection.connection_id, lease, is_active)
             _, user = self.changes.apply(user.user_id, event, now)
         if connection.connection_id not in user.leases:
-            self._readmit(connection, lease, is_active, now)
+            self._readmit(connection, is_active, now)
 
-    def _readmit(
-        self, connection: Connection, lease: Lease, is_active: bool | None, now: int
-    ) -> None:
+    def _readmit(self, connection: Connection, is_active: bool | None, now: int) -> None:
         """The lease ran out, but the gate is still open: the client was only late."""
         admission = Admission(
             connection.connection_id, connection.opened_at, connection.token_expires_at or 0
         )
-        active = replace(lease, is_active=is_active is not False)
+        active = replace(self._lease_of(connection, now), is_active=is_active is not False)
         try:
             self._admit(connection.user_at(now), admission, active, now)
         except Forbidden as error:  # closed since it was read
