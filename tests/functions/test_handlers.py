@@ -197,6 +197,8 @@ def test_the_recorded_images_are_what_the_adapters_write(stack: Stack) -> None:
 
     assert (None, arrived) == (first.get("OldImage"), first["NewImage"])
     # The action renews the lease first, as a ping would; then the choice is written.
+    assert pinged is not None
+    assert chosen is not None
     renewed = {**pinged, "leases": chosen["leases"]}
     assert (renewed, chosen) == (second["OldImage"], second["NewImage"])
 

@@ -70,8 +70,8 @@ def story_of(stack: Stack, name: str) -> None:
         "on_connect": lambda: stack.connect("a" * 15 + "="),
         "on_authenticate": lambda: _send(stack, "authenticate"),
         "on_ping": lambda: _pings(stack, "ping"),
-        "on_status": lambda: _send(stack, "status"),
-        "on_online": lambda: _send(stack, "online"),
+        "on_status": lambda: _acts(stack, "status"),
+        "on_online": lambda: _acts(stack, "online"),
         "on_default": lambda: _everything(stack),
         "on_disconnect": lambda: stack.disconnect(TAB),
         "user_status": lambda: _requests(stack),
@@ -90,6 +90,12 @@ def _sweep(stack: Stack) -> None:
 def _send(stack: Stack, action: str, route: str | None = None, **fields: Any) -> None:
     frame = {"action": action, "token": stack.token("ada"), "status": "busy", **fields}
     stack.send(TAB, frame, route=route)
+
+
+def _acts(stack: Stack, action: str) -> None:
+    _send(stack, action)
+    stack.wait(90_000)  # longer than a lease: the next frame takes a new one
+    _send(stack, action)
 
 
 def _pings(stack: Stack, route: str) -> None:
