@@ -94,15 +94,21 @@ def _send(stack: Stack, action: str, route: str | None = None, **fields: Any) ->
 
 def _acts(stack: Stack, action: str) -> None:
     _send(stack, action)
-    stack.wait(90_000)  # longer than a lease: the next frame takes a new one
+    _lapse(stack)
     _send(stack, action)
+
+
+def _lapse(stack: Stack) -> None:
+    """The lease ends and is swept away, so that the next frame takes a new one."""
+    stack.wait(90_000)
+    stack.invoke("sweep")
 
 
 def _pings(stack: Stack, route: str) -> None:
     stack.wait(20_000)
     _send(stack, "ping", route)
     _send(stack, "ping", route, active=False)
-    stack.wait(90_000)
+    _lapse(stack)
     _send(stack, "ping", route)
 
 
