@@ -25,5 +25,17 @@ SHORT = {
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """The template deployed to a local AWS, with short durations and `GlobalPresence`."""
-    with running_stack(tmp_path_factory.mktemp("stack"), SHORT) as stack:
+    with running_stack(tmp_path_factory.mktemp("deployed"), SHORT) as stack:
+        yield stack
+
+
+#: The only web page that may connect to `guarded`.
+ORIGIN = "https://app.example.com"
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """As in production: the template's own durations, tokens for everything, one origin."""
+    parameters = {"PublicReads": "false", "AllowedOrigins": ORIGIN}
+    with running_stack(tmp_path_factory.mktemp("guarded"), parameters) as stack:
         yield stack

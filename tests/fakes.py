@@ -132,7 +132,7 @@ class FakeRoster:
 
     def after(self, position: str | None) -> Iterator[str]:
         if position is not None and not position.startswith("after-"):
-            raise InvalidMessage("cursor: as it came with the page before")
+            raise InvalidMessage("cursor has to be as it came with the page before.")
         last = (position or "").removeprefix("after-")
         here = sorted(user.user_id for user in self._tables.users.values() if user.is_here)
         return (user_id for user_id in here if user_id > last)

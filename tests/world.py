@@ -25,7 +25,7 @@ from tests.fakes import (
 
 START = 1_800_000_000_000
 SECOND = 1_000
-LEASE, GRACE, AUTHENTICATION, CONNECTION = 75_000, 10_000, 10_000, 7_200_000
+HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION = 30_000, 75_000, 10_000, 10_000, 7_200_000
 ENDPOINT = "https://api.example/live"
 TOKEN_LIFE = 3_600_000
 
@@ -52,7 +52,7 @@ class World:
             self.subscriptions,
             self.roster,
             self.timers,
-            Durations(LEASE, GRACE, AUTHENTICATION, CONNECTION),
+            Durations(HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION),
             ENDPOINT,
         )
         self.statuses = Statuses(self.users, self.roster, self.timers)

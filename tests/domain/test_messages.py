@@ -472,14 +472,14 @@ CASES = [
 
 @pytest.mark.parametrize(("action", "field", "value"), CASES)
 def test_a_field_beyond_its_limits_is_refused_by_name(action: str, field: str, value: Any) -> None:
-    with pytest.raises(InvalidMessage, match=rf"^{field}: "):
+    with pytest.raises(InvalidMessage, match=rf"^{field} has to be "):
         parse({"action": action, **RIGHT[action], field: value}, NOW)
 
 
 @pytest.mark.parametrize("value", [it for it in NO_IDS if it is not None], ids=ascii)
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_frame_with_an_id_that_is_none_is_refused(action: str, value: Any) -> None:
-    with pytest.raises(InvalidMessage, match=r"^id: "):
+    with pytest.raises(InvalidMessage, match=r"^id has to be "):
         parse({"action": action, **RIGHT[action], "id": value}, NOW)
 
 

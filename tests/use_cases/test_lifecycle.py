@@ -133,6 +133,17 @@ def test_an_action_that_comes_late_brings_the_lease_back(world: World) -> None:
     assert set(world.user("ada").leases) == {"a1"}
 
 
+def test_every_action_counts_for_a_whole_lease(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(SECOND)
+    world.act("a1")
+
+    world.wait(LEASE - 1)
+    assert world.read("ada").status is Status.ONLINE
+    world.wait(1)
+    assert world.read("ada").status is Status.OFFLINE
+
+
 def test_actions_one_after_the_other_renew_without_a_second_look(world: World) -> None:
     world.join("ada", "a1")
     revision = world.user("ada").revision

@@ -46,6 +46,7 @@ class App:
     @cached_property
     def lifecycle(self) -> Lifecycle:
         durations = Durations(
+            heartbeat=self.settings.heartbeat_seconds * 1000,
             lease=self.settings.lease_seconds * 1000,
             grace=self.settings.grace_seconds * 1000,
             authentication=self.settings.authentication_seconds * 1000,

@@ -96,7 +96,7 @@ def _answer(body: Object, context: Event, route_key: str) -> Frame | None:
     request = parse(body, moment)
     # Gateway and handler must not read the same text differently (T25).
     if route_key not in ("$default", action_of(body)):
-        raise InvalidMessage("action: name it once, as text.")
+        raise InvalidMessage("Name the action once, as text.")
     logger.append_keys(action=request.action)
     call = Call(
         context["connectionId"], context["connectedAt"], moment, request.id, request.message

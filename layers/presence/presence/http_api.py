@@ -104,7 +104,7 @@ def read_status(user_id: str) -> Answer:
     tag = f'"{value.version}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if _matches(tag, _header("if-none-match")):
-        return Response(HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(HTTPStatus.NOT_MODIFIED, headers=headers, body="")
     return _json(presence(value), headers=headers)
 
 

@@ -88,7 +88,7 @@ def _header(token: str) -> Claims:
 def _key_id(header: Claims) -> str | None:
     key_id = header.get("kid")
     if key_id is not None and not (isinstance(key_id, str) and _KEY_ID.fullmatch(key_id)):
-        raise TokenInvalid("kid: at most 128 letters, digits and . _ ~ = + / -")
+        raise TokenInvalid("kid has to be at most 128 characters of A-Z, a-z, 0-9 and ._~=+/-.")
     return key_id
 
 
@@ -96,16 +96,16 @@ def _identity(claims: Claims, now: int) -> Identity:
     """PyJWT accepts an `exp` that is text, or centuries away, and an empty `sub`; we do not."""
     expires_at, issued_at = claims["exp"], claims["iat"]
     if type(expires_at) is not int or type(issued_at) is not int:
-        raise TokenInvalid("exp and iat: whole seconds since 1970")
+        raise TokenInvalid("exp and iat have to be whole seconds since 1970.")
     if not 0 < expires_at - issued_at <= MAX_LIFETIME_SECONDS:
         raise TokenInvalid("A token lives for 24 hours at most.")
     if expires_at * 1000 + TOKEN_LEEWAY_MILLISECONDS <= now:
         raise TokenExpired("The token has expired; ask for a fresh one.")
     if not is_id(claims["sub"]):
-        raise TokenInvalid("sub: 1 to 128 of A-Z a-z 0-9 . _ ~ @ + = -")
+        raise TokenInvalid("sub has to be 1 to 128 characters of A-Z, a-z, 0-9 and ._~@+=-.")
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
-        raise TokenInvalid("scope: names separated by spaces")
+        raise TokenInvalid("scope has to be names separated by spaces.")
     return Identity(claims["sub"], expires_at * 1000, frozenset(scope.split()))
 
 

@@ -116,7 +116,7 @@ def is_id(value: object) -> bool:
 
 def _id(name: str, value: Json) -> str:
     if not is_id(value):
-        raise InvalidMessage(f"{name}: 1 to 128 of A-Z a-z 0-9 . _ ~ @ + = -")
+        raise InvalidMessage(f"{name} has to be 1 to 128 characters of A-Z, a-z, 0-9 and ._~@+=-.")
     return str(value)
 
 
@@ -127,7 +127,7 @@ def user_id(value: Json) -> str:
 def user_ids(value: Json) -> tuple[str, ...]:
     """1 to 100 of them, in their order; the same one twice is fine."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_PAGE:
-        raise InvalidMessage(f"userIds: a list of 1 to {MAX_PAGE} ids")
+        raise InvalidMessage(f"userIds has to be a list of 1 to {MAX_PAGE} ids.")
     return tuple(_id("userIds", item) for item in value)
 
 
@@ -139,27 +139,27 @@ def _optional(body: Object, name: str, read: Callable[[str, Json], str]) -> str 
 def _boolean(body: Object, name: str) -> bool | None:
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
-        raise InvalidMessage(f"{name}: true or false")
+        raise InvalidMessage(f"{name} has to be true or false.")
     return value
 
 
 def _token(name: str, value: Json) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_TOKEN_LENGTH:
-        raise InvalidMessage(f"{name}: a JWT of at most {MAX_TOKEN_LENGTH} characters")
+        raise InvalidMessage(f"{name} has to be a JWT of at most {MAX_TOKEN_LENGTH} characters.")
     return value
 
 
 def _text(name: str, value: Json) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH or _UNPRINTABLE.search(value):
         raise InvalidMessage(
-            f"{name}: at most {MAX_TEXT_LENGTH} characters, none of them a control character"
+            f"{name} has to be text of at most {MAX_TEXT_LENGTH} characters, without controls."
         )
     return value
 
 
 def _cursor(name: str, value: Json) -> str:
     if not isinstance(value, str) or not _CURSOR.fullmatch(value):
-        raise InvalidMessage(f"{name}: as it came with the page before")
+        raise InvalidMessage(f"{name} has to be as it came with the page before.")
     return value
 
 
@@ -167,13 +167,13 @@ def _limit(value: Json) -> int:
     if value is None:
         return DEFAULT_PAGE
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PAGE:
-        raise InvalidMessage(f"limit: a number from 1 to {MAX_PAGE}")
+        raise InvalidMessage(f"limit has to be a number from 1 to {MAX_PAGE}.")
     return value
 
 
 def _choice(value: Json) -> Choice:
     if not isinstance(value, str) or value not in set(Choice):
-        raise InvalidMessage(f"status: one of {', '.join(Choice)}")
+        raise InvalidMessage(f"status has to be one of {', '.join(Choice)}.")
     return Choice(value)
 
 
@@ -181,7 +181,7 @@ def _until(value: Json, now: int) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value <= now:
-        raise InvalidMessage("until: a time to come, in epoch milliseconds")
+        raise InvalidMessage("until has to be a time to come, in epoch milliseconds.")
     return value
 
 
@@ -269,10 +269,10 @@ def parse(body: Object, now: int) -> Request:
     """
     name = action_of(body)
     if name is None:
-        raise InvalidMessage(f"action: one of {', '.join(ACTIONS)}")
+        raise InvalidMessage(f"action has to be one of {', '.join(ACTIONS)}.")
     action = ALIASES.get(name, name)
     if action not in ACTIONS:
-        raise UnknownAction(f"action: one of {', '.join(ACTIONS)}")
+        raise UnknownAction(f"action has to be one of {', '.join(ACTIONS)}.")
     return Request(action, ACTIONS[action](body, now), _optional(body, "id", _id))
 
 

@@ -15,7 +15,8 @@ from presence.domain.user import Authenticated, Disconnected, Lease, Renewed, Us
 from presence.ports import Connections, Roster, Subscriptions, Timers, Tokens, Users
 from presence.use_cases.changes import Changes
 
-#: Pings closer to each other than this are paid from the connection's bucket.
+#: Pings closer to each other than this are paid from the connection's bucket, unless heartbeats
+#: are more frequent than that.
 MIN_PING_MILLISECONDS = 10_000
 #: API Gateway may answer 410 for a socket this young although it lives.
 YOUNG_MILLISECONDS = 10_000
@@ -25,10 +26,16 @@ YOUNG_MILLISECONDS = 10_000
 class Durations:
     """How long things last, in milliseconds."""
 
+    heartbeat: int
     lease: int
     grace: int
     authentication: int
     connection: int
+
+    @property
+    def between_pings(self) -> int:
+        """How far apart the pings of an ordinary client are at least, jitter included."""
+        return min(MIN_PING_MILLISECONDS, self.heartbeat // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,7 @@ class Lifecycle:
             RateLimited: see `spend`.
         """
         connection = self.claimed(connection_id, now)
-        refused = self._renew(connection, is_active, now)
+        refused = self._renew(connection, now, is_active=is_active, by=self.durations.between_pings)
         if refused is not None:
             self._ping_unusual(connection, refused, is_active, now)
 
@@ -152,20 +159,22 @@ class Lifecycle:
         """
         connection = self.claimed(connection_id, now)
         self.spend(connection, now)
-        refused = self._renew(connection, None, now)
+        refused = self._renew(connection, now)
         if refused is not None and connection_id not in refused.leases:
             self._readmit(connection, None, now)
         return connection.user_at(now)
 
-    def _renew(self, connection: Connection, is_active: bool | None, now: int) -> User | None:
-        """None if the lease was renewed, else the user as it is (see `Users.renew`)."""
+    def _renew(
+        self, connection: Connection, now: int, *, is_active: bool | None = None, by: int = 0
+    ) -> User | None:
+        """None if the lease was made longer, *by* so much at least, else the user as it is."""
         lease = self._lease_of(connection, now)
         return self.users.renew(
             connection.user_at(now),
             connection.connection_id,
             lease,
             is_active=is_active,
-            if_before=lease.expires_at - MIN_PING_MILLISECONDS,
+            if_before=lease.expires_at - by,
         )
 
     def _ping_unusual(
@@ -228,5 +237,5 @@ def identify(tokens: Tokens, token: str, claimed: str | None, now: int) -> Ident
     """
     identity = tokens.verify(token, now)
     if claimed not in (None, identity.user_id):
-        raise Forbidden("userId: leave it out, or send the subject of the token.")
+        raise Forbidden("Leave userId out, or send the subject of the token.")
     return identity

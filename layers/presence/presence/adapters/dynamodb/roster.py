@@ -64,8 +64,8 @@ def _parse(position: str | None) -> tuple[int, str]:
         padded = position + "=" * (-len(position) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError) as error:
-        raise InvalidMessage("cursor: as it came with the page before") from error
+        raise InvalidMessage("cursor has to be as it came with the page before.") from error
     user_id = text.partition(":")[2]
     if not is_id(user_id) or position != _position_of(user_id):
-        raise InvalidMessage("cursor: as it came with the page before")
+        raise InvalidMessage("cursor has to be as it came with the page before.")
     return shard_of(user_id), user_id

@@ -1,0 +1,38 @@
+"""Black-box conversations: URLs in, frames out."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from functools import wraps
+from typing import Any, ParamSpec
+
+from local.client import PresenceClient
+from tests.stack import RunningStack
+
+Wish = ParamSpec("Wish")
+
+_numbers = itertools.count(1)
+
+
+def story(test: Callable[Wish, Coroutine[Any, Any, None]]) -> Callable[Wish, None]:
+    """Let a test be a coroutine."""
+
+    @wraps(test)
+    def run(*arguments: Wish.args, **names: Wish.kwargs) -> None:
+        asyncio.run(test(*arguments, **names))
+
+    return run
+
+
+def people(*names: str) -> list[str]:
+    """User ids that no other test has: all of them share one stack."""
+    number = next(_numbers)
+    return [f"{name}-{number}" for name in names]
+
+
+def join(
+    stack: RunningStack, user_id: str, **wish: Any
+) -> AbstractAsyncContextManager[PresenceClient]:
+    """A connection of this user, authenticated."""
+    return PresenceClient.connect(stack.url, token=stack.token(user_id), **wish)

@@ -1,0 +1,212 @@
+"""The main job: a user comes and goes, and everybody who should know hears of it, once."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from local.client import PresenceClient, change
+from local.stack import ROOT
+from tests.conftest import SHORT
+from tests.e2e.story import join, people, story
+from tests.stack import RunningStack
+
+GRACE, LEASE = SHORT["GraceSeconds"], SHORT["LeaseSeconds"]
+#: What a change may take on its way, on a busy machine.
+TRAVEL = 5
+SWEEP = 60
+
+
+@story
+async def test_two_users_see_each_other_come_and_go(deployed: RunningStack) -> None:
+    ada_id, grace_id = people("ada", "grace")
+    async with join(deployed, ada_id) as ada:
+        async with join(deployed, grace_id) as grace:
+            await ada.expect_change(grace_id, status="online", isOnline=True)
+            page = await grace.request("online", limit=100)
+            assert {ada_id, grace_id} <= {user["userId"] for user in page["users"]}
+            assert page["onlineCount"] >= 2
+            assert deployed.call(f"GET /{grace_id}").json["status"] == "online"
+
+        left = await ada.expect_change(grace_id, status="offline", within=GRACE + TRAVEL)
+
+        assert left["isOnline"] is False
+        assert time.time() * 1000 - left["lastSeen"] < (GRACE + TRAVEL) * 1000
+        assert deployed.call(f"GET /{grace_id}").json == left
+
+
+@story
+async def test_one_of_two_tabs_may_close(deployed: RunningStack) -> None:
+    ada_id, grace_id = people("ada", "grace")
+    async with join(deployed, ada_id) as ada, AsyncExitStack() as tabs:
+        first = await tabs.enter_async_context(join(deployed, grace_id, device="one"))
+        second = await tabs.enter_async_context(join(deployed, grace_id, device="two"))
+        await ada.expect_change(grace_id, status="online")
+
+        await first.close()
+        await ada.never(lambda frame: change(frame, grace_id), during=GRACE + 2)
+        assert deployed.call(f"GET /{grace_id}").json["isOnline"]
+
+        closed_at = time.monotonic()
+        await second.close()
+        await ada.expect_change(grace_id, status="offline", within=GRACE + TRAVEL)
+        assert time.monotonic() - closed_at >= GRACE
+
+
+@story
+async def test_back_within_grace_is_no_news(deployed: RunningStack) -> None:
+    ada_id, grace_id = people("ada", "grace")
+    async with join(deployed, ada_id) as ada:
+        async with join(deployed, grace_id):
+            await ada.expect_change(grace_id, status="online")
+        await asyncio.sleep(GRACE / 2)  # gone, for a moment
+
+        async with join(deployed, grace_id):
+            await ada.never(lambda frame: change(frame, grace_id), during=GRACE + 2)
+
+
+@story
+async def test_a_killed_client_is_offline_after_grace(deployed: RunningStack) -> None:
+    ada_id, grace_id = people("ada", "grace")
+    async with join(deployed, ada_id) as ada:
+        process = another_process(deployed, grace_id)
+        try:
+            await ada.expect_change(grace_id, status="online", within=10)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+        await ada.expect_change(grace_id, status="offline", within=GRACE + TRAVEL)
+
+
+def another_process(stack: RunningStack, user_id: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "local.cli", "join", user_id],
+        cwd=ROOT,
+        env=os.environ | {"PRESENCE_HOME": str(stack.home)},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def without_disconnect(deployed: RunningStack) -> Iterator[RunningStack]:
+    """The deployed API without its `$disconnect` route: nobody says who has left (F2)."""
+    gateway, api = deployed.aws("apigatewayv2"), deployed.told["webSocketApiId"]
+    (route,) = [
+        route
+        for route in gateway.get_routes(ApiId=api)["Items"]
+        if route["RouteKey"] == "$disconnect"
+    ]
+    gateway.delete_route(ApiId=api, RouteId=route["RouteId"])
+    yield deployed
+    gateway.create_route(ApiId=api, RouteKey="$disconnect", Target=route["Target"])
+
+
+@story
+async def test_a_death_that_nobody_reports_ends_with_the_lease(
+    without_disconnect: RunningStack,
+) -> None:
+    stack = without_disconnect
+    ada_id, grace_id = people("ada", "grace")
+    async with join(stack, ada_id) as ada, AsyncExitStack() as other:
+        grace = await other.enter_async_context(join(stack, grace_id))
+        await ada.expect_change(grace_id, status="online")
+        grace.abort()
+        died_at = time.monotonic()
+
+        await asyncio.sleep(1)
+        assert stack.call(f"GET /{grace_id}").json["isOnline"], "a lease is worth its time"
+        while stack.call(f"GET /{grace_id}").json["isOnline"]:
+            assert time.monotonic() - died_at < LEASE + 1
+            await asyncio.sleep(0.1)
+
+
+@story
+async def test_a_death_that_nobody_asks_about_is_swept(without_disconnect: RunningStack) -> None:
+    stack = without_disconnect
+    ada_id, grace_id = people("ada", "grace")
+    async with join(stack, ada_id) as ada, AsyncExitStack() as other:
+        grace = await other.enter_async_context(join(stack, grace_id))
+        await ada.expect_change(grace_id, status="online")
+        grace.abort()
+
+        left = await ada.expect_change(grace_id, status="offline", within=LEASE + SWEEP + 3)
+
+        assert stack.call(f"GET /{grace_id}").json == left
+
+
+@story
+async def test_a_silent_client_keeps_nobody_online(deployed: RunningStack) -> None:
+    (grace_id,) = people("grace")
+    async with join(deployed, grace_id, heartbeats=False):
+        started = time.monotonic()
+        while deployed.call(f"GET /{grace_id}").json["isOnline"]:
+            assert time.monotonic() - started < LEASE + 1
+            await asyncio.sleep(0.2)
+
+
+@story
+async def test_heartbeats_keep_a_user_online_and_tell_nobody(deployed: RunningStack) -> None:
+    ada_id, grace_id = people("ada", "grace")
+    async with join(deployed, ada_id) as ada, join(deployed, grace_id):
+        await ada.expect_change(grace_id, status="online")
+
+        await ada.never(lambda frame: change(frame, grace_id), during=2 * LEASE)
+
+        assert deployed.call(f"GET /{grace_id}").json["isOnline"]
+
+
+@story
+async def test_five_hundred_at_once_all_hear_of_one_change(guarded: RunningStack) -> None:
+    ada_id, *others = people("ada", *(f"user{number}" for number in range(500)))
+    async with AsyncExitStack() as everybody:
+        clients = await crowd(everybody, guarded, others)
+        listed = await all_online(clients[0])
+        await counted(guarded, 500)
+
+        async with join(guarded, ada_id, within=30):
+            heard = [client.expect_change(ada_id, status="online", within=30) for client in clients]
+            await asyncio.gather(*heard)
+
+        assert set(others) <= {user["userId"] for user in listed}
+        for client in clients:
+            assert sum(bool(change(it, ada_id, status="online")) for it in client.heard) == 1
+
+
+async def crowd(
+    everybody: AsyncExitStack, stack: RunningStack, user_ids: list[str]
+) -> list[PresenceClient]:
+    """All of them connected, twenty handshakes at a time."""
+    turns = asyncio.Semaphore(20)
+
+    async def enter(user_id: str) -> PresenceClient:
+        async with turns:
+            return await everybody.enter_async_context(join(stack, user_id, within=30))
+
+    return await asyncio.gather(*(enter(user_id) for user_id in user_ids))
+
+
+async def counted(stack: RunningStack, least: int) -> None:
+    """Beyond a page the count follows the stream, so it may be seconds behind."""
+    deadline = time.monotonic() + TRAVEL
+    while stack.call("GET /online/count", user_id="ada").json["count"] < least:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+
+
+async def all_online(client: PresenceClient) -> list[dict[str, Any]]:
+    users: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = await client.request("online", limit=100, cursor=cursor)
+        users += page["users"]
+        cursor = page["cursor"]
+        if cursor is None:
+            return users
