@@ -8,6 +8,7 @@ import pytest
 from presence.domain.connection import State
 from presence.domain.errors import Unavailable
 from presence.domain.user import Status
+from tests.dynamodb import TABLES
 from tests.functions.conftest import PHONE, START, TAB, Event, Stack, change, recorded
 
 
@@ -38,9 +39,7 @@ POISON: list[Any] = [
 
 
 @pytest.mark.parametrize("poison", POISON)
-def test_a_poison_record_is_named_and_those_before_it_are_announced(
-    stack: Stack, poison: Event
-) -> None:
+def test_a_poison_record_is_named_and_all_others_are_announced(stack: Stack, poison: Event) -> None:
     stack.join("ada", TAB)
     stack.join("grace", PHONE)
     records = [
@@ -52,20 +51,39 @@ def test_a_poison_record_is_named_and_those_before_it_are_announced(
     answer = stack.invoke("announce", {"Records": records})
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
-    assert told(stack, PHONE) == [("ada", "online")]
+    assert told(stack, PHONE) == [("ada", "online"), ("grace", "online")]
 
 
-def test_a_poison_record_at_the_head_stops_everything_behind_it(stack: Stack) -> None:
-    stack.join("ada", TAB)
-    records = [
-        change("bob", None, {"version": {"N": "many"}}, number=1),
-        change("ada", None, stack.image("ada"), number=2),
-    ]
+def test_of_two_poison_records_the_first_is_named(stack: Stack) -> None:
+    poison = {"version": {"N": "many"}}
+    records = [change("bob", None, poison, number=number) for number in (1, 2)]
 
     answer = stack.invoke("announce", {"Records": records})
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
-    assert stack.gateway.heard == {}
+
+
+def test_what_comes_again_behind_a_poison_record_is_counted_then(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.join("grace", PHONE)
+    records = [
+        change("ada", None, stack.image("ada"), number=1),
+        change("bob", None, {"version": {"N": "many"}}, number=2),
+        change("grace", None, stack.image("grace"), number=3),
+    ]
+
+    stack.invoke("announce", {"Records": records})
+    first = counted(stack)
+    stack.invoke("announce", {"Records": records[2:]})
+
+    assert (first, counted(stack)) == (1, 2)
+
+
+def counted(stack: Stack) -> int:
+    answer = stack.aws("dynamodb").get_item(
+        TableName=TABLES["users"], Key={"user_id": {"S": "#online"}}
+    )
+    return int(answer["Item"]["online"]["N"])
 
 
 def test_a_whole_batch_is_one_frame_for_each_connection(stack: Stack) -> None:

@@ -22,29 +22,29 @@ def announce(event: Event, _context: LambdaContext) -> Response:
     """Announce a batch of stream records.
 
     A record that cannot be read is named, so that Lambda repeats the batch from it on, in ever
-    smaller parts, until it stands alone and goes to the dead-letter queue; those before it are
-    announced now. An exception repeats the whole batch.
+    smaller parts, until it stands alone and goes to the dead-letter queue. The others are
+    announced now, also those that will come again: nobody waits for what is not about them (I16).
+    An exception repeats the whole batch.
     """
     records: list[Record] = []
-    failed: str | None = None
+    poison: list[str] = []
     for item in event["Records"]:
         try:
-            records.append(_record(item["dynamodb"]))
+            records.append(_record(item["dynamodb"], comes_again=bool(poison)))
         except Exception:  # noqa: BLE001  a poison record may be anything
             logger.exception("unreadable record")
-            failed = item["dynamodb"]["SequenceNumber"]
-            break
+            poison.append(item["dynamodb"]["SequenceNumber"])
     delivery = app().announcements.announce(records, now())
     logger.append_keys(
         records=len(records), gone=len(delivery.gone), failed_posts=len(delivery.failed)
     )
-    return _failures([] if failed is None else [failed])
+    return _failures(poison[:1])
 
 
-def _record(data: Item) -> Record:
+def _record(data: Item, *, comes_again: bool) -> Record:
     user_id = data["Keys"]["user_id"]["S"]
     before, after = (user_in_image(data.get(name), user_id) for name in ("OldImage", "NewImage"))
-    return Record(before, after)
+    return Record(before, after, comes_again)
 
 
 @logged

@@ -14,10 +14,11 @@ from presence.use_cases.connections import Lifecycle
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One change of one user, as the stream tells it."""
+    """One change of one user, as the stream tells it; some are known to come again."""
 
     before: User
     after: User
+    comes_again: bool = False
 
 
 Changes: TypeAlias = Mapping[str, Presence]
@@ -54,7 +55,9 @@ class Announcements:
     def _count(self, records: Iterable[Record]) -> None:
         """Counts drift with records that come twice; the sweep counts anew every minute."""
         difference = sum(
-            record.after.presence.is_online - record.before.presence.is_online for record in records
+            record.after.presence.is_online - record.before.presence.is_online
+            for record in records
+            if not record.comes_again
         )
         if difference:
             self.roster.add(difference)
