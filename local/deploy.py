@@ -46,8 +46,9 @@ class Deployed:
 
 
 _FUNCTIONS = (
-    *("OnConnect", "OnAuthenticate", "OnPing", "OnStatus", "OnOnline", "OnDisconnect"),
-    *("OnDefault", "UserStatus", "Announce", "Settle", "Sweep"),
+    *("OnConnect", "OnAuthenticate", "OnPing", "OnStatus", "OnOnline", "OnJoin", "OnLeave"),
+    *("OnTyping", "OnMessage", "OnWatch", "OnUnwatch", "OnDisconnect", "OnDefault"),
+    *("UserStatus", "Announce", "Deliver", "Settle", "Sweep"),
 )
 _TABLES = ("Connections", "Users", "Subscriptions")
 

@@ -126,6 +126,8 @@ def _told(settings: Settings, deployed: Deployed) -> dict[str, Any]:
         "httpApiId": deployed.outputs["HttpApiId"],
         "tables": deployed.tables,
         "timerQueueUrl": deployed.outputs["TimerQueueUrl"],
+        "deliveryQueueUrl": deployed.outputs["DeliveryQueueUrl"],
+        "deliveryDeadLetterQueueUrl": deployed.outputs["DeliveryDeadLetterQueueUrl"],
         "timerDeadLetterQueueUrl": deployed.outputs["TimerDeadLetterQueueUrl"],
         "changeDeadLetterQueueUrl": deployed.outputs["ChangeDeadLetterQueueUrl"],
         "functions": dict(deployed.functions),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # What each function gets that is not behind a WebSocket route: work to do, but none of it.
 _EVENTS = {
     "Announce": {"Records": []},
+    "Deliver": {"Records": []},
     "Settle": {"Records": []},
     "Sweep": {"source": "aws.events", "detail-type": "Scheduled Event"},
     "UserStatus": {
@@ -40,7 +41,10 @@ _EVENTS = {
     },
 }
 # A connection that has not authenticated changes nothing, whatever it sends.
-_ACTIONS = ("authenticate", "ping", "status", "online", "unknown")
+_ACTIONS = (
+    *("authenticate", "ping", "status", "online", "join", "leave"),
+    *("typing", "message", "watch", "unwatch", "unknown"),
+)
 _SECONDS = 20
 
 

@@ -32,11 +32,11 @@ SCHEMAS: list[dict[str, Any]] = [
         "TableName": "Subscriptions",
         "KeySchema": [
             {"AttributeName": "topic", "KeyType": "HASH"},
-            {"AttributeName": "connection_id", "KeyType": "RANGE"},
+            {"AttributeName": "subscriber", "KeyType": "RANGE"},
         ],
         "AttributeDefinitions": [
             {"AttributeName": "topic", "AttributeType": "S"},
-            {"AttributeName": "connection_id", "AttributeType": "S"},
+            {"AttributeName": "subscriber", "AttributeType": "S"},
         ],
     },
 ]

@@ -3,10 +3,19 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from presence.domain.connection import Admission, Connection, Identity, State
-from presence.domain.errors import InvalidMessage, TokenInvalid
+from presence.adapters.dynamodb.subscriptions import MAX_WATCHED
+from presence.domain.connection import (
+    Admission,
+    Connection,
+    GateChange,
+    Identity,
+    Joining,
+    Leaving,
+    State,
+)
+from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid
 from presence.domain.user import Lease, User
-from presence.ports import Count, Delivery, Lost, Post
+from presence.ports import Count, Delivery, Listener, Lost, Member, Post, Renewal
 
 
 @dataclass
@@ -15,9 +24,24 @@ class FakeTables:
 
     connections: dict[str, Connection] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
-    everyone: set[str] = field(default_factory=set)
+    everyone: dict[str, str] = field(default_factory=dict)
+    sessions: dict[str, dict[str, str]] = field(default_factory=dict)
+    watchers: dict[str, dict[str, str]] = field(default_factory=dict)
     stream: list[tuple[User, User]] = field(default_factory=list)
     count: Count = field(default_factory=lambda: Count(0, 0))
+
+    def is_spotless(self) -> bool:
+        """Nobody hears anything, nobody is anywhere."""
+        return not (self.everyone or self.sessions or self.watchers) and not any(
+            user.leases or user.sessions for user in self.users.values()
+        )
+
+
+def unlist(topics: dict[str, dict[str, str]], topic: str, connection_id: str) -> None:
+    rows = topics.get(topic, {})
+    rows.pop(connection_id, None)
+    if not rows:
+        topics.pop(topic, None)
 
 
 class FakeConnections:
@@ -37,7 +61,9 @@ class FakeConnections:
         del now
         before = self._items.get(connection_id)
         if before is not None:
-            self._items[connection_id] = replace(before, state=State.CLOSED)
+            self._items[connection_id] = Connection(
+                connection_id, before.endpoint, before.opened_at, State.CLOSED
+            )
         return before
 
     def close_unclaimed(self, connection_id: str, now: int) -> bool:
@@ -47,11 +73,15 @@ class FakeConnections:
         self.close(connection_id, now)
         return True
 
-    def spend(self, connection: Connection, spent_until: int) -> bool:
-        current = self._items.get(connection.connection_id)
-        if current is None or current.spent_until != connection.spent_until:
+    def spend(self, before: Connection, after: Connection) -> bool:
+        current = self._items.get(before.connection_id)
+        if current is None or current.state is not State.AUTHENTICATED:
             return False
-        self._items[connection.connection_id] = replace(current, spent_until=spent_until)
+        if current.spent_until != before.spent_until:
+            return False
+        self._items[before.connection_id] = replace(
+            current, spent_until=after.spent_until, typed=after.typed
+        )
         return True
 
 
@@ -67,8 +97,18 @@ class FakeUsers:
     def read_many(self, user_ids: Collection[str]) -> Mapping[str, User]:
         return {user_id: self.read(user_id) for user_id in user_ids}
 
-    def save(self, before: User, after: User, now: int, *, announce: bool) -> None:
+    def save(
+        self,
+        before: User,
+        after: User,
+        now: int,
+        *,
+        announce: bool,
+        gate: GateChange | None = None,
+    ) -> bool:
         del now
+        if gate is not None and not self._lets(gate, before.user_id):
+            return False
         current = self.read(before.user_id)
         touched = [name for name, it in before.leases.items() if after.leases.get(name) != it]
         same = all(_end(current, name) == _end(before, name) for name in touched)
@@ -80,25 +120,38 @@ class FakeUsers:
         self._tables.users[before.user_id] = written
         if announce:
             self._tables.stream.append((current, written))
-
-    def admit(
-        self, admission: Admission, before: User, after: User, now: int, *, announce: bool
-    ) -> bool:
-        gate = self._tables.connections.get(admission.connection_id)
-        if gate is None or gate.state is State.CLOSED:
-            return False
-        if gate.user_id not in (None, before.user_id):
-            return False
-        self.save(before, after, now, announce=announce)
-        self._tables.connections[gate.connection_id] = replace(
-            gate,
-            state=State.AUTHENTICATED,
-            user_id=before.user_id,
-            token_expires_at=admission.token_expires_at,
-        )
-        if self._is_global:
-            self._tables.everyone.add(gate.connection_id)
+        if gate is not None:
+            self._change(gate, before.user_id)
         return True
+
+    def _lets(self, gate: GateChange, user_id: str) -> bool:
+        current = self._tables.connections.get(gate.connection_id)
+        if current is None or current.state is State.CLOSED:
+            return False
+        is_theirs = current.user_id == user_id
+        return is_theirs or (isinstance(gate, Admission) and current.user_id is None)
+
+    def _change(self, gate: GateChange, user_id: str) -> None:
+        tables, name = self._tables, gate.connection_id
+        current = tables.connections[name]
+        match gate:
+            case Admission():
+                after = replace(
+                    current,
+                    state=State.AUTHENTICATED,
+                    user_id=user_id,
+                    token_expires_at=gate.token_expires_at,
+                    allowed_sessions=gate.allowed_sessions,
+                )
+                if self._is_global:
+                    tables.everyone[name] = user_id
+            case Joining():
+                after = replace(current, sessions=current.sessions | {gate.session_id})
+                tables.sessions.setdefault(gate.session_id, {})[name] = user_id
+            case Leaving():
+                after = replace(current, sessions=current.sessions - {gate.session_id})
+                unlist(tables.sessions, gate.session_id, name)
+        tables.connections[name] = after
 
     def renew(
         self,
@@ -108,17 +161,23 @@ class FakeUsers:
         *,
         is_active: bool | None,
         if_before: int,
-    ) -> User | None:
+    ) -> Renewal:
         user = self.read(user_id)
         current = user.leases.get(connection_id)
         if current is None or current.expires_at > if_before:
-            return user
+            return Renewal(user, is_done=False)
         if is_active not in (None, current.is_active):
-            return user
+            return Renewal(user, is_done=False)
         renewed = replace(current, expires_at=lease.expires_at, seen_at=lease.seen_at)
-        leases = {**user.leases, connection_id: renewed}
-        self._tables.users[user_id] = replace(user, leases=leases)
-        return None
+        user = replace(user, leases={**user.leases, connection_id: renewed})
+        self._tables.users[user_id] = user
+        return Renewal(user, is_done=True)
+
+    def forget(self, user: User) -> None:
+        current = self.read(user.user_id)
+        if current.revision != user.revision:
+            raise Lost(current)
+        self._tables.users.pop(user.user_id, None)
 
 
 def _end(user: User, name: str) -> int | None:
@@ -151,16 +210,65 @@ class FakeRoster:
         self._tables.count = replace(count, online=max(0, count.online + difference))
 
 
+class FakeMembers:
+    def __init__(self, tables: FakeTables) -> None:
+        self._users = tables.users
+
+    def of(self, session_id: str) -> Iterator[Member]:
+        for user in sorted(self._users.values(), key=lambda user: user.user_id):
+            if session_id in user.sessions_seen_by(None):
+                yield Member(user.user_id, frozenset(user.blocked))
+
+
 class FakeSubscriptions:
     def __init__(self, tables: FakeTables) -> None:
-        self._everyone = tables.everyone
+        self._tables = tables
 
-    def everyone(self) -> Iterator[Sequence[str]]:
-        if self._everyone:
-            yield sorted(self._everyone)
+    def everyone(self) -> Iterator[Sequence[Listener]]:
+        return _page(self._tables.everyone)
 
-    def remove(self, connection_id: str) -> None:
-        self._everyone.discard(connection_id)
+    def watchers(self, user_id: str) -> Iterator[Sequence[Listener]]:
+        return _page(self._tables.watchers.get(user_id, {}))
+
+    def listeners(self, session_id: str) -> Iterator[Sequence[Listener]]:
+        return _page(self._tables.sessions.get(session_id, {}))
+
+    def blockers(self, user_id: str) -> Iterator[str]:
+        users = self._tables.users.values()
+        return iter([user.user_id for user in users if user_id in user.blocked])
+
+    def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
+        name = connection.connection_id
+        current = self._tables.connections.get(name)
+        if current is None or current.state is not State.AUTHENTICATED:
+            return False
+        watched = {user_id for user_id, rows in self._tables.watchers.items() if name in rows}
+        if len(watched | set(user_ids)) > MAX_WATCHED:
+            raise Conflict("too many")
+        for user_id in user_ids:
+            self._tables.watchers.setdefault(user_id, {})[name] = str(connection.user_id)
+        self._tables.connections[name] = replace(current, is_watching=True)
+        return True
+
+    def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
+        for user_id in user_ids:
+            unlist(self._tables.watchers, user_id, connection_id)
+
+    def remove(self, connection: Connection) -> None:
+        name = connection.connection_id
+        self._tables.everyone.pop(name, None)
+        for session_id in connection.sessions:
+            unlist(self._tables.sessions, session_id, name)
+        if connection.is_watching:
+            self.unwatch(name, list(self._tables.watchers))
+
+    def forget(self, user_id: str) -> None:
+        self._tables.watchers.pop(user_id, None)
+
+
+def _page(rows: Mapping[str, str]) -> Iterator[Sequence[Listener]]:
+    if rows:
+        yield [Listener(name, rows[name]) for name in sorted(rows)]
 
 
 @dataclass
@@ -168,6 +276,8 @@ class FakeTimers:
     """Remembers what it was asked for, as (what, which, seconds)."""
 
     asked: list[tuple[str, str, int]] = field(default_factory=list)
+    lapsed: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
 
     def check_connection(self, connection_id: str, delay_seconds: int) -> None:
         self.asked.append(("connection", connection_id, delay_seconds))
@@ -175,19 +285,25 @@ class FakeTimers:
     def check_user(self, user_id: str, delay_seconds: int) -> None:
         self.asked.append(("user", user_id, delay_seconds))
 
+    def check_lapsed(self, connection_id: str, user_id: str, sessions: Collection[str]) -> None:
+        self.lapsed.append((connection_id, user_id, frozenset(sessions)))
+
+    def check_gone(self, connection_id: str) -> None:
+        self.gone.append(connection_id)
+
 
 @dataclass
 class FakeGateway:
-    """Takes every post, except to those that it was told are gone, slow or too many."""
+    """Takes every post, except to those that it was told are gone, busy or never take any."""
 
     gone: set[str] = field(default_factory=set)
-    throttled: set[str] = field(default_factory=set)
-    failing: set[str] = field(default_factory=set)
+    busy: set[str] = field(default_factory=set)
+    refusing: set[str] = field(default_factory=set)
     heard: dict[str, list[str]] = field(default_factory=dict)
     closed: list[str] = field(default_factory=list)
 
     def post(self, posts: Iterable[Post]) -> Delivery:
-        refused: dict[str, list[str]] = {"gone": [], "throttled": [], "failed": []}
+        refused: dict[str, list[str]] = {"gone": [], "again": [], "refused": []}
         for post in posts:
             for connection_id in post.connection_ids:
                 self._deliver(connection_id, post.text, refused)
@@ -196,15 +312,35 @@ class FakeGateway:
     def _deliver(self, connection_id: str, text: str, refused: dict[str, list[str]]) -> None:
         if connection_id in self.gone:
             refused["gone"].append(connection_id)
-        elif connection_id in self.throttled:
-            refused["throttled"].append(connection_id)
-        elif connection_id in self.failing:
-            refused["failed"].append(connection_id)
+        elif connection_id in self.busy:
+            refused["again"].append(connection_id)
+        elif connection_id in self.refusing:
+            refused["refused"].append(connection_id)
         else:
             self.heard.setdefault(connection_id, []).append(text)
 
     def close(self, connection_id: str) -> None:
         self.closed.append(connection_id)
+
+
+@dataclass
+class FakeDeliveries:
+    """What has to wait: a post, how often it was tried, for how many seconds."""
+
+    waiting: list[tuple[Post, int, int]] = field(default_factory=list)
+
+    def put(self, post: Post, *, attempt: int = 0, delay_seconds: int = 0) -> None:
+        self.waiting.append((post, attempt, delay_seconds))
+
+
+@dataclass
+class FakeDoorkeeper:
+    """Lets everybody in but these (user, chat session)."""
+
+    refused: set[tuple[str, str]] = field(default_factory=set)
+
+    def may_join(self, user_id: str, session_id: str) -> bool:
+        return (user_id, session_id) not in self.refused
 
 
 @dataclass

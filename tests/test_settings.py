@@ -26,6 +26,8 @@ ENVIRONMENT = {
     "TOKEN_AUDIENCE": "presence",
     "TOKEN_SECRET_PARAMETER": "/presence/token-secret",
     "TOKEN_JWKS_URL": "",
+    "DELIVERY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
+    "DOORKEEPER_ARN": "",
 }
 DURATIONS = [name for name in ENVIRONMENT if name.endswith("_SECONDS")]
 FLAGS = ["GLOBAL_PRESENCE", "PUBLIC_READS"]
@@ -43,12 +45,14 @@ def test_every_setting_is_read_into_its_own_field() -> None:
         users_table="Users",
         subscriptions_table="Subscriptions",
         timer_queue_url="https://sqs.eu-central-1.amazonaws.com/123456789012/timers",
+        delivery_queue_url="https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
         callback_url="https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
         websocket_url="wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
         token_issuer="https://issuer.example.com",
         token_audience="presence",
         token_secret_parameter="/presence/token-secret",
         token_jwks_url="",
+        doorkeeper_arn="",
         allowed_origins=frozenset({"https://app.example.com", "http://localhost:4000"}),
         heartbeat_seconds=30,
         lease_seconds=75,

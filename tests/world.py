@@ -1,21 +1,30 @@
 """The real use cases on fakes, with a clock that tests move."""
 
+import itertools
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from presence.domain.connection import Identity
 from presence.domain.errors import PresenceError
-from presence.domain.messages import SetStatus
+from presence.domain.requests import SetStatus
 from presence.domain.user import Choice, Presence, User
 from presence.use_cases.announcements import Announcements, Record
 from presence.use_cases.connections import Durations, Lifecycle, Welcome
+from presence.use_cases.courier import Courier
+from presence.use_cases.privacy import Privacy
+from presence.use_cases.sessions import Sessions
 from presence.use_cases.statuses import Statuses
 from presence.use_cases.upkeep import Settling, Sweep
+from presence.use_cases.watching import Watching
 from tests.fakes import (
     FakeConnections,
+    FakeDeliveries,
+    FakeDoorkeeper,
     FakeGateway,
+    FakeMembers,
     FakeRoster,
     FakeSubscriptions,
     FakeTables,
@@ -39,12 +48,16 @@ class World:
     tables: FakeTables = field(default_factory=FakeTables)
     timers: FakeTimers = field(default_factory=FakeTimers)
     gateway: FakeGateway = field(default_factory=FakeGateway)
+    deliveries: FakeDeliveries = field(default_factory=FakeDeliveries)
+    doorkeeper: FakeDoorkeeper = field(default_factory=FakeDoorkeeper)
     announced: int = 0
+    ids: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.connections = FakeConnections(self.tables)
         self.users = FakeUsers(self.tables, is_global=self.is_global)
         self.subscriptions = FakeSubscriptions(self.tables)
+        self.members = FakeMembers(self.tables)
         self.roster = FakeRoster(self.tables)
         self.lifecycle = Lifecycle(
             self.connections,
@@ -56,14 +69,26 @@ class World:
             ENDPOINT,
         )
         self.statuses = Statuses(self.users, self.roster, self.timers)
+        self.courier = Courier(self.gateway, self.deliveries, self.timers)
+        self.sessions = Sessions(
+            self.lifecycle,
+            self.statuses,
+            self.subscriptions,
+            self.members,
+            self.courier,
+            self.doorkeeper,
+            new_id=lambda: f"{next(self.ids):04x}",
+        )
+        self.watching = Watching(self.lifecycle, self.statuses, self.subscriptions, self.courier)
+        self.privacy = Privacy(self.users, self.subscriptions, self.lifecycle, self.courier)
         self.announcements = Announcements(
             self.subscriptions,
+            self.members,
             self.roster,
-            self.gateway,
-            self.lifecycle,
+            self.courier,
             is_global=self.is_global,
         )
-        self.settling = Settling(self.connections, self.users, self.gateway, self.lifecycle)
+        self.settling = Settling(self.connections, self.courier, self.lifecycle)
         self.sweeping = Sweep(self.users, self.roster, self.lifecycle)
 
     # ── what people do ─────────────────────────────────────────────────────────────────
@@ -90,7 +115,7 @@ class World:
         self.lifecycle.ping(connection_id, is_active, self.now)
 
     def act(self, connection_id: str) -> str:
-        return self.lifecycle.act(connection_id, self.now)
+        return self.lifecycle.act(connection_id, self.now).user.user_id
 
     def try_ping(self, connection_id: str) -> str:
         """The code of the refusal, or "" for none."""
@@ -122,6 +147,12 @@ class World:
         for what, which, _ in asked:
             check = self.settling.user if what == "user" else self.settling.connection
             check(which, self.now)
+        lapsed, self.timers.lapsed = self.timers.lapsed, []
+        for connection_id, user_id, sessions in lapsed:
+            self.settling.lapsed(connection_id, user_id, sessions, self.now)
+        gone, self.timers.gone = self.timers.gone, []
+        for connection_id in gone:
+            self.settling.gone(connection_id, self.now)
 
     def sweep(self) -> None:
         self.sweeping.run(self.now, lambda: True)
@@ -131,8 +162,8 @@ class World:
     def user(self, user_id: str) -> User:
         return self.users.read(user_id)
 
-    def read(self, user_id: str) -> Presence:
-        return self.statuses.read(user_id, self.now)
+    def read(self, user_id: str, viewer_id: str | None = None) -> Presence:
+        return self.statuses.read(user_id, viewer_id, self.now)
 
     def heard_by(self, connection_id: str) -> list[tuple[str, str]]:
         """Every (user, status) that a connection was told, in order."""

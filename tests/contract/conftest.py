@@ -9,13 +9,14 @@ from moto import mock_aws
 
 from presence.adapters.dynamodb.connections import DynamoDBConnections
 from presence.adapters.dynamodb.roster import DynamoDBRoster
-from presence.adapters.dynamodb.subscriptions import DynamoDBSubscriptions
+from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
-from presence.ports import Connections, Roster, Subscriptions, Users
+from presence.ports import Connections, Members, Roster, Subscriptions, Users
 from tests.dynamodb import TABLES, create_tables
 from tests.fakes import (
     FakeConnections,
+    FakeMembers,
     FakeRoster,
     FakeSubscriptions,
     FakeTables,
@@ -29,12 +30,17 @@ class Store:
     users: Users
     roster: Roster
     subscriptions: Subscriptions
+    members: Members
 
 
 def fakes() -> Store:
     tables = FakeTables()
     return Store(
-        FakeConnections(tables), FakeUsers(tables), FakeRoster(tables), FakeSubscriptions(tables)
+        FakeConnections(tables),
+        FakeUsers(tables),
+        FakeRoster(tables),
+        FakeSubscriptions(tables),
+        FakeMembers(tables),
     )
 
 
@@ -58,6 +64,7 @@ def dynamodb(aws: None) -> Store:
         DynamoDBUsers(client, is_global=True),
         DynamoDBRoster(client),
         DynamoDBSubscriptions(client, is_global=True),
+        DynamoDBMembers(),
     )
 
 

@@ -7,18 +7,10 @@ import pytest
 
 from presence.domain.connection import Admission, Connection, State
 from presence.domain.errors import InvalidMessage
-from presence.domain.user import (
-    Authenticated,
-    Choice,
-    Chosen,
-    Disconnected,
-    Event,
-    Lease,
-    TimePassed,
-    User,
-    reduce,
-)
-from presence.ports import Count, Lost
+from presence.domain.events import Authenticated, Chosen, Disconnected, Event, TimePassed
+from presence.domain.reducer import reduce
+from presence.domain.user import Choice, Lease, User
+from presence.ports import Count, Listener, Lost, Renewal
 from tests.contract.conftest import Store
 
 pytestmark = pytest.mark.contract
@@ -85,15 +77,31 @@ def test_only_an_unclaimed_gate_is_closed_as_unclaimed(store: Store) -> None:
 def test_of_two_who_spend_at_once_one_is_told(store: Store) -> None:
     store.connections.open(GATE)
 
-    assert store.connections.spend(GATE, NOW + 1_000)
-    assert not store.connections.spend(GATE, NOW + 2_000)
+    admit(store, "ada")
+    gate = store.connections.read(TAB, consistent=True)
+    assert gate is not None
+
+    assert store.connections.spend(gate, replace(gate, spent_until=NOW + 1_000))
+    assert not store.connections.spend(gate, replace(gate, spent_until=NOW + 2_000))
 
 
-def test_a_closed_gate_can_still_be_spent_at_without_opening(store: Store) -> None:
+def test_what_was_typed_is_kept_with_what_was_spent(store: Store) -> None:
+    store.connections.open(GATE)
+    admit(store, "ada")
+    gate = store.connections.read(TAB, consistent=True)
+    assert gate is not None
+    after = replace(gate, spent_until=NOW + 1_000, typed={"room.1": NOW})
+
+    assert store.connections.spend(gate, after)
+
+    assert store.connections.read(TAB, consistent=True) == after
+
+
+def test_a_closed_gate_cannot_be_spent_at(store: Store) -> None:
     store.connections.open(GATE)
     store.connections.close(TAB, NOW)
 
-    store.connections.spend(GATE, NOW + 1_000)
+    assert not store.connections.spend(GATE, replace(GATE, spent_until=NOW + 1_000))
 
     gate = store.connections.read(TAB, consistent=True)
     assert gate is not None
@@ -186,7 +194,7 @@ def test_a_write_leaves_the_renewals_of_other_connections_alone(store: Store) ->
 
 def renew(
     store: Store, at: int, *, is_active: bool | None = None, name: str = TAB, gap: int = 10_000
-) -> User | None:
+) -> Renewal:
     return store.users.renew(
         "ada", name, lease(at), is_active=is_active, if_before=at + LEASE - gap
     )
@@ -195,11 +203,12 @@ def renew(
 def test_a_renewal_moves_the_end_of_the_lease_and_nothing_else(store: Store) -> None:
     before = save(store, "ada", Authenticated(TAB, lease()))
 
-    refused = renew(store, at=NOW + 30_000, is_active=True)
+    renewal = renew(store, at=NOW + 30_000, is_active=True)
 
     renewed = replace(before.leases[TAB], expires_at=NOW + 105_000, seen_at=NOW + 30_000)
-    assert refused is None
-    assert store.users.read("ada", consistent=True) == replace(before, leases={TAB: renewed})
+    after = replace(before, leases={TAB: renewed})
+    assert renewal == Renewal(after, is_done=True)
+    assert store.users.read("ada", consistent=True) == after
 
 
 def test_a_renewal_creates_nothing(store: Store) -> None:
@@ -207,12 +216,12 @@ def test_a_renewal_creates_nothing(store: Store) -> None:
 
     refused = renew(store, at=NOW + 30_000, name=PHONE)
 
-    assert refused == before
+    assert refused == Renewal(before, is_done=False)
     assert store.users.read("ada", consistent=True) == before
 
 
 def test_a_renewal_of_somebody_unknown_creates_nobody(store: Store) -> None:
-    assert renew(store, at=NOW) == User("ada")
+    assert renew(store, at=NOW) == Renewal(User("ada"), is_done=False)
     assert store.users.read("ada", consistent=True) == User("ada")
 
 
@@ -226,7 +235,7 @@ def test_a_renewal_that_does_not_fit_says_what_is_there(
 
     refused = renew(store, at=at, is_active=is_active)
 
-    assert refused == before
+    assert refused == Renewal(before, is_done=False)
 
 
 # ── both at once ───────────────────────────────────────────────────────────────────────────
@@ -235,7 +244,7 @@ def test_a_renewal_that_does_not_fit_says_what_is_there(
 def admit(store: Store, user_id: str) -> bool:
     before = store.users.read(user_id, consistent=True)
     after, _ = reduce(before, Authenticated(TAB, lease()), NOW)
-    return store.users.admit(ADMISSION, before, after, NOW, announce=True)
+    return store.users.save(before, after, NOW, announce=True, gate=ADMISSION)
 
 
 def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(store: Store) -> None:
@@ -251,7 +260,7 @@ def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(stor
         token_expires_at=ADMISSION.token_expires_at,
     )
     assert set(store.users.read("ada", consistent=True).leases) == {TAB}
-    assert list(store.subscriptions.everyone()) == [[TAB]]
+    assert list(store.subscriptions.everyone()) == [[Listener(TAB, "ada")]]
 
 
 @pytest.mark.parametrize("state", ["unknown", "closed", "somebody else's"])
@@ -275,7 +284,7 @@ def test_an_admission_that_loses_leaves_the_gate_open(store: Store) -> None:
     current = save(store, "ada", Authenticated(PHONE, lease()))
 
     with pytest.raises(Lost) as lost:
-        store.users.admit(ADMISSION, before, after, NOW, announce=True)
+        store.users.save(before, after, NOW, announce=True, gate=ADMISSION)
 
     gate = store.connections.read(TAB, consistent=True)
     assert lost.value.current == current
@@ -337,8 +346,8 @@ def test_unsubscribing_may_be_repeated(store: Store) -> None:
     store.connections.open(GATE)
     admit(store, "ada")
 
-    store.subscriptions.remove(TAB)
-    store.subscriptions.remove(TAB)
+    store.subscriptions.remove(GATE)
+    store.subscriptions.remove(GATE)
 
     assert list(store.subscriptions.everyone()) == []
 

@@ -11,12 +11,10 @@ from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, PresenceError, UnknownAction
-from presence.domain.messages import (
+from presence.domain.frames import MAX_FRAME_BYTES, closing, fitting, presence, status_change_frames
+from presence.domain.requests import (
     ACTIONS,
     ALIASES,
-    MAX_DEPTH,
-    MAX_FRAME_BYTES,
-    MAX_MESSAGE_BYTES,
     MAX_PAGE,
     MAX_TOKEN_LENGTH,
     Authenticate,
@@ -26,18 +24,13 @@ from presence.domain.messages import (
     Request,
     SetStatus,
     action_of,
-    closing,
-    encode,
-    fitting,
     id_of,
     is_id,
     parse,
-    parse_object,
-    presence,
-    status_change_frames,
     user_id,
     user_ids,
 )
+from presence.domain.strict_json import MAX_DEPTH, MAX_MESSAGE_BYTES, encode, parse_object
 from presence.domain.user import Choice, Presence, Status
 
 NOW = 1_800_000_000_000

@@ -56,11 +56,14 @@ ENVIRONMENT = {
     "TOKEN_AUDIENCE": AUDIENCE,
     "TOKEN_SECRET_PARAMETER": PARAMETER,
     "TOKEN_JWKS_URL": "",
+    "DOORKEEPER_ARN": "",
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_REGION": REGION,
     "AWS_DEFAULT_REGION": REGION,
 }
+
+QUEUES = ("timers", "deliveries")
 
 #: The routes of template.yaml, by their keys.
 ROUTES = {
@@ -68,6 +71,12 @@ ROUTES = {
     "ping": "on_ping",
     "status": "on_status",
     "online": "on_online",
+    "join": "on_join",
+    "leave": "on_leave",
+    "typing": "on_typing",
+    "message": "on_message",
+    "watch": "on_watch",
+    "unwatch": "on_unwatch",
     "$default": "on_default",
 }
 
@@ -253,7 +262,7 @@ class Stack:
 
     def listeners(self) -> set[str]:
         pages = bootstrap.app().subscriptions.everyone()
-        return {connection_id for page in pages for connection_id in page}
+        return {listener.connection_id for page in pages for listener in page}
 
     def image(self, user_id: str) -> Event | None:
         """The item as DynamoDB's stream carries it."""
@@ -264,8 +273,11 @@ class Stack:
         return item
 
     def timers(self) -> list[tuple[Event, int]]:
-        """Every message on the queue and its delay in seconds, waiting or not."""
-        queue: Any = get_backend("sqs")[DEFAULT_ACCOUNT_ID][REGION].queues["timers"]
+        return self.queued("timers")
+
+    def queued(self, name: str) -> list[tuple[Event, int]]:
+        """Every message on a queue and its delay in seconds, waiting or not."""
+        queue: Any = get_backend("sqs")[DEFAULT_ACCOUNT_ID][REGION].queues[name]
         return [
             (json.loads(it.body), round(max(0, it.delayed_until - it.sent_timestamp) / 1000))
             for it in queue._messages
@@ -320,8 +332,8 @@ def stack(monkeypatch: pytest.MonkeyPatch, session: Session, cloud: MockAWS) -> 
     stdout = handler.setStream(stack.log)  # type: ignore[attr-defined]  # a StreamHandler
     create_tables(stack.aws("dynamodb"))
     stack.set_secret(SECRET)
-    queue = stack.aws("sqs").create_queue(QueueName="timers")
-    stack.configure(TIMER_QUEUE_URL=queue["QueueUrl"])
+    urls = [stack.aws("sqs").create_queue(QueueName=name)["QueueUrl"] for name in QUEUES]
+    stack.configure(TIMER_QUEUE_URL=urls[0], DELIVERY_QUEUE_URL=urls[1])
     yield stack
     bootstrap.app.cache_clear()
     handler.setStream(stdout)  # type: ignore[attr-defined]

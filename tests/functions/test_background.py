@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from presence.domain.connection import State
-from presence.domain.errors import Unavailable
 from presence.domain.user import Status
 from tests.dynamodb import TABLES
 from tests.functions.conftest import PHONE, START, TAB, Event, Stack, change, recorded
@@ -111,13 +110,17 @@ def test_an_erased_user_is_announced_as_offline_or_not_at_all(stack: Stack) -> N
     assert told(stack, TAB) in ([], [("ada", "offline")])
 
 
-def test_posts_that_were_throttled_bring_the_whole_batch_back(stack: Stack) -> None:
+def test_posts_that_have_to_wait_are_queued(stack: Stack) -> None:
     stack.join("ada", TAB)
     record = change("ada", None, stack.image("ada"))
-    stack.gateway.throttled.add(TAB)
+    stack.gateway.busy.add(TAB)
 
-    with pytest.raises(Unavailable):
-        stack.invoke("announce", {"Records": [record]})
+    answer = stack.invoke("announce", {"Records": [record]})
+
+    ((body, delay),) = stack.queued("deliveries")
+    assert answer == {"batchItemFailures": []}
+    assert (body["connectionIds"], body["attempt"], delay) == ([TAB], 1, 1)
+    assert json.loads(body["text"])["type"] == "user-status-change"
 
 
 def test_whoever_is_gone_takes_the_path_of_a_disconnect(stack: Stack) -> None:

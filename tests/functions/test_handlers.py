@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from presence.domain.connection import State
-from presence.domain.messages import ALIASES
+from presence.domain.requests import ALIASES
 from presence.domain.user import Status
 from tests.functions.conftest import (
     EVENTS,

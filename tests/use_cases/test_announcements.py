@@ -1,10 +1,8 @@
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence.domain.errors import Unavailable
 from presence.domain.user import Choice
 from presence.use_cases.announcements import Record
 from tests.world import GRACE, World
@@ -124,31 +122,33 @@ def test_a_socket_that_is_gone_is_disconnected_and_the_others_hear_all_the_same(
     world.join("ada", "a1")
     world.stream()
 
+    world.fire_timers()
+
     assert world.user("eve").leases == {}
     assert world.heard_by("b1")[-1] == ("ada", "online")
     assert "e1" not in world.tables.everyone
 
 
-def test_what_api_gateway_throttles_comes_again_with_the_stream(world: World) -> None:
-    world.join("bob", "b1")
-    world.gateway.throttled.add("b1")
-
-    with pytest.raises(Unavailable):
-        world.announcements.announce(records(world), world.now)
-    world.gateway.throttled.clear()
-    world.announcements.announce(records(world), world.now)
-
-    assert world.heard_by("b1") == [("bob", "online")]
-
-
-def test_a_post_that_fails_keeps_nobody_else_waiting(world: World) -> None:
+def test_what_api_gateway_is_too_busy_for_waits_in_the_queue(world: World) -> None:
     world.join("bob", "b1")
     world.join("eve", "e1")
-    world.gateway.failing.add("e1")
+    world.gateway.busy.add("b1")
+
+    world.announcements.announce(records(world), world.now)
+
+    ((post, attempt, delay),) = world.deliveries.waiting
+    assert (post.connection_ids, attempt, delay) == (["b1"], 1, 1)
+    assert len(world.heard_by("e1")) == 2
+
+
+def test_a_post_that_is_refused_keeps_nobody_else_waiting(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("eve", "e1")
+    world.gateway.refusing.add("e1")
 
     delivery = world.announcements.announce(records(world), world.now)
 
-    assert delivery.failed == ("e1",)
+    assert delivery.refused == ("e1",)
     assert len(world.heard_by("b1")) == 2
 
 

@@ -245,7 +245,7 @@ def test_disconnecting_closes_the_gate_and_forgets_the_subscriptions(world: Worl
     gate = world.connections.read("a1")
     assert gate is not None
     assert gate.state is State.CLOSED
-    assert world.tables.everyone == set()
+    assert world.tables.everyone == {}
     assert ("user", "ada", GRACE // SECOND) in world.timers.asked
 
 
@@ -280,7 +280,7 @@ def test_an_authenticate_that_races_a_disconnect_leaves_no_ghost(world: World) -
 
     admission = Admission("a1", world.now, world.now + TOKEN_LIFE)
 
-    assert not world.users.admit(admission, before, after, world.now, announce=True)
+    assert not world.users.save(before, after, world.now, announce=True, gate=admission)
 
 
 def test_two_devices_at_once_both_get_in(world: World) -> None:
@@ -304,7 +304,7 @@ def test_two_devices_at_once_both_get_in(world: World) -> None:
 def test_whoever_always_loses_is_told_to_come_again(world: World) -> None:
     world.join("ada", "a1")
 
-    def always_lose(*_: object, **__: object) -> None:
+    def always_lose(*_: object, **__: object) -> bool:
         raise Lost
 
     world.users.save = always_lose  # type: ignore[method-assign]
@@ -343,8 +343,8 @@ def test_a_socket_of_another_endpoint_is_not_ours_to_forget(world: World) -> Non
 
 
 def test_what_nobody_knows_any_more_hears_nothing_any_more(world: World) -> None:
-    world.tables.everyone.add("forgotten")
+    world.tables.everyone["forgotten"] = "somebody"
 
     world.lifecycle.lost("forgotten", world.now)
 
-    assert world.tables.everyone == set()
+    assert world.tables.everyone == {}

@@ -5,13 +5,19 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from presence.bootstrap import App
-from presence.domain.messages import (
+from presence.domain.connection import is_allowed
+from presence.domain.frames import Frame, presence
+from presence.domain.requests import (
     Authenticate,
-    Frame,
+    Join,
+    Leave,
     ListOnline,
     Ping,
+    Say,
     SetStatus,
-    presence,
+    Typing,
+    Unwatch,
+    Watch,
 )
 from presence.use_cases.connections import identify
 
@@ -33,6 +39,9 @@ def authenticate(app: App, call: Call) -> Frame:
     welcome = app.lifecycle.authenticate(
         call.connection_id, identity, wish.device, call.connected_at, call.now
     )
+    joined = welcome.user.leases[call.connection_id].sessions
+    if not all(is_allowed(name, identity.allowed_sessions) for name in joined):
+        app.sessions.leave_forbidden(call.connection_id, call.now, identity.allowed_sessions)
     return {
         "type": "authentication-success",
         "userId": identity.user_id,
@@ -43,7 +52,7 @@ def authenticate(app: App, call: Call) -> Frame:
         "tokenExpiresAt": welcome.token_expires_at,
         "connectionExpiresAt": welcome.connection_expires_at,
         "serverTime": call.now,
-        "presence": presence(welcome.user.presence),
+        "presence": presence(welcome.user.own_presence),
     }
 
 
@@ -61,21 +70,64 @@ def ping(app: App, call: Call) -> Frame | None:
 
 def status(app: App, call: Call) -> Frame | None:
     wish: SetStatus = call.message
-    user_id = app.lifecycle.act(call.connection_id, call.now)
-    app.statuses.choose(user_id, wish, call.now)
+    actor = app.lifecycle.act(call.connection_id, call.now)
+    app.statuses.choose(actor.user.user_id, wish, call.now)
     return _ack(call)
 
 
 def online(app: App, call: Call) -> Frame:
     wish: ListOnline = call.message
-    app.lifecycle.act(call.connection_id, call.now)
-    page = app.statuses.online(wish.limit, wish.cursor, call.now)
+    viewer_id = app.lifecycle.act(call.connection_id, call.now).user.user_id
+    page = app.statuses.online(wish.limit, wish.cursor, viewer_id, call.now)
     return {
         "type": "online-users-list",
         "users": [presence(user) for user in page.users],
         "cursor": page.cursor,
         "onlineCount": page.online_count,
     }
+
+
+def join(app: App, call: Call) -> Frame:
+    wish: Join = call.message
+    page = app.sessions.join(call.connection_id, wish.session_id, call.now)
+    return {
+        "type": "chat-session-joined",
+        "chatSessionId": wish.session_id,
+        "members": [presence(member) for member in page.members],
+        "cursor": page.cursor,
+        "memberCount": page.member_count,
+    }
+
+
+def leave(app: App, call: Call) -> Frame | None:
+    wish: Leave = call.message
+    app.sessions.leave(call.connection_id, wish.session_id, call.now)
+    return _ack(call)
+
+
+def typing(app: App, call: Call) -> Frame | None:
+    wish: Typing = call.message
+    app.sessions.typing(call.connection_id, wish.session_id, call.now, is_typing=wish.is_typing)
+    return _ack(call)
+
+
+def message(app: App, call: Call) -> Frame:
+    wish: Say = call.message
+    return app.sessions.say(
+        call.connection_id, wish.session_id, wish.content, wish.client_id, call.now
+    )
+
+
+def watch(app: App, call: Call) -> Frame:
+    wish: Watch = call.message
+    users = app.watching.watch(call.connection_id, wish.user_ids, call.now)
+    return {"type": "watching", "users": [presence(user) for user in users]}
+
+
+def unwatch(app: App, call: Call) -> Frame | None:
+    wish: Unwatch = call.message
+    app.watching.unwatch(call.connection_id, wish.user_ids, call.now)
+    return _ack(call)
 
 
 def _ack(call: Call) -> Frame | None:
@@ -89,4 +141,10 @@ ACTIONS: Mapping[str, Action] = {
     "ping": ping,
     "status": status,
     "online": online,
+    "join": join,
+    "leave": leave,
+    "typing": typing,
+    "message": message,
+    "watch": watch,
+    "unwatch": unwatch,
 }

@@ -7,11 +7,16 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence.adapters.dynamodb.users import user_in_image
 from presence.bootstrap import app
-from presence.domain.messages import is_id, parse_object
+from presence.domain.requests import is_id
+from presence.domain.strict_json import Object, parse_object
 from presence.entrypoint import Event, Response, logged, logger, now
+from presence.ports import Post
 from presence.use_cases.announcements import Record
 
 Item: TypeAlias = Mapping[str, Any]
+
+#: SQS takes no more for one message.
+MAX_QUEUED_BYTES = 256 * 1024
 
 #: What a sweep leaves of its time, so that it ends by itself.
 SPARE_MILLISECONDS = 5_000
@@ -36,7 +41,7 @@ def announce(event: Event, _context: LambdaContext) -> Response:
             poison.append(item["dynamodb"]["SequenceNumber"])
     delivery = app().announcements.announce(records, now())
     logger.append_keys(
-        records=len(records), gone=len(delivery.gone), failed_posts=len(delivery.failed)
+        records=len(records), gone=len(delivery.gone), refused_posts=len(delivery.refused)
     )
     return _failures(poison[:1])
 
@@ -49,28 +54,53 @@ def _record(data: Item, *, comes_again: bool) -> Record:
 
 @logged
 def settle(event: Event, _context: LambdaContext) -> Response:
-    """Look where the timers point; those that fail come again, by themselves (F31)."""
+    """Look where the timers point."""
+    return _each(event, _settle)
+
+
+@logged
+def deliver(event: Event, _context: LambdaContext) -> Response:
+    """Make posts that had to wait."""
+    return _each(event, _deliver)
+
+
+def _each(event: Event, handle: Callable[[Object], None]) -> Response:
+    """Handle every message; those that fail come again, by themselves (F31)."""
     failed = []
     for message in event["Records"]:
         try:
-            _settle(message["body"])
+            handle(parse_object(message["body"], limit=MAX_QUEUED_BYTES))
         except Exception:  # noqa: BLE001  the others must not wait for it
-            logger.exception("timer failed")
+            logger.exception("message failed")
             failed.append(message["messageId"])
-    logger.append_keys(timers=len(event["Records"]), failed_timers=len(failed))
+    logger.append_keys(messages=len(event["Records"]), failed_messages=len(failed))
     return _failures(failed)
 
 
-def _settle(text: str) -> None:
-    body = parse_object(text)
-    checks: Mapping[Any, tuple[str, Callable[[str, int], None]]] = {
-        "connection": ("connectionId", app().settling.connection),
-        "user": ("userId", app().settling.user),
-    }
-    field, check = checks[body.get("check")]
-    if not is_id(body.get(field)):
-        raise ValueError(f"{field} is no id")
-    check(body[field], now())
+def _settle(body: Object) -> None:
+    settling, moment = app().settling, now()
+    match body.get("check"):
+        case "connection":
+            settling.connection(_id(body, "connectionId"), moment)
+        case "user":
+            settling.user(_id(body, "userId"), moment)
+        case "lapsed":
+            sessions = frozenset(body.get("chatSessionIds", ()))
+            settling.lapsed(_id(body, "connectionId"), _id(body, "userId"), sessions, moment)
+        case "gone":
+            settling.gone(_id(body, "connectionId"), moment)
+        case unknown:
+            raise ValueError(f"there is no check {unknown!r}")
+
+
+def _deliver(body: Object) -> None:
+    app().courier.deliver(Post(body["text"], body["connectionIds"]), body["attempt"])
+
+
+def _id(body: Object, name: str) -> str:
+    if not is_id(body.get(name)):
+        raise ValueError(f"{name} is no id")
+    return str(body[name])
 
 
 @logged

@@ -5,6 +5,7 @@ needs and nothing else: `ping` never imports PyJWT.
 """
 
 import os
+import secrets
 from collections.abc import Callable
 from functools import cache, cached_property
 from typing import Any
@@ -12,18 +13,23 @@ from typing import Any
 from botocore.config import Config
 from botocore.session import get_session
 
+from presence.adapters.doorkeeper import LambdaDoorkeeper, OpenDoor
 from presence.adapters.dynamodb.connections import DynamoDBConnections
 from presence.adapters.dynamodb.roster import DynamoDBRoster
-from presence.adapters.dynamodb.subscriptions import DynamoDBSubscriptions
+from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
-from presence.adapters.queue import SQSTimers
-from presence.ports import Gateway, Tokens
+from presence.adapters.queue import SQSDeliveries, SQSTimers
+from presence.ports import Doorkeeper, Gateway, Tokens
 from presence.settings import Settings, read_settings
 from presence.use_cases.announcements import Announcements
 from presence.use_cases.connections import Durations, Lifecycle
+from presence.use_cases.courier import Courier
+from presence.use_cases.privacy import Privacy
+from presence.use_cases.sessions import Sessions
 from presence.use_cases.statuses import Statuses
 from presence.use_cases.upkeep import Settling, Sweep
+from presence.use_cases.watching import Watching
 
 
 class App:
@@ -40,8 +46,11 @@ class App:
         self.connections = DynamoDBConnections(client)
         self.users = DynamoDBUsers(client, is_global=is_global)
         self.roster = DynamoDBRoster(client)
+        self.members = DynamoDBMembers()
         self.subscriptions = DynamoDBSubscriptions(client, is_global=is_global)
-        self.timers = SQSTimers(_client("sqs"), settings.timer_queue_url)
+        sqs = _client("sqs")
+        self.timers = SQSTimers(sqs, settings.timer_queue_url)
+        self.deliveries = SQSDeliveries(sqs, settings.delivery_queue_url)
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
@@ -67,22 +76,46 @@ class App:
         return Statuses(self.users, self.roster, self.timers)
 
     @cached_property
+    def sessions(self) -> Sessions:
+        return Sessions(
+            self.lifecycle,
+            self.statuses,
+            self.subscriptions,
+            self.members,
+            self.courier,
+            self.doorkeeper,
+            new_id=lambda: secrets.token_hex(8),
+        )
+
+    @cached_property
+    def watching(self) -> Watching:
+        return Watching(self.lifecycle, self.statuses, self.subscriptions, self.courier)
+
+    @cached_property
+    def privacy(self) -> Privacy:
+        return Privacy(self.users, self.subscriptions, self.lifecycle, self.courier)
+
+    @cached_property
     def announcements(self) -> Announcements:
         return Announcements(
             self.subscriptions,
+            self.members,
             self.roster,
-            self.gateway,
-            self.lifecycle,
+            self.courier,
             is_global=self.settings.global_presence,
         )
 
     @cached_property
     def settling(self) -> Settling:
-        return Settling(self.connections, self.users, self.gateway, self.lifecycle)
+        return Settling(self.connections, self.courier, self.lifecycle)
 
     @cached_property
     def sweep(self) -> Sweep:
         return Sweep(self.users, self.roster, self.lifecycle)
+
+    @cached_property
+    def courier(self) -> Courier:
+        return Courier(self.gateway, self.deliveries, self.timers)
 
     @cached_property
     def gateway(self) -> Gateway:
@@ -99,6 +132,14 @@ class App:
                 retries={"total_max_attempts": 2, "mode": "standard"},
             )
         )
+
+    @cached_property
+    def doorkeeper(self) -> Doorkeeper:
+        if arn := self.settings.doorkeeper_arn:
+            # A second try could only come when the client has stopped waiting.
+            client = _client("lambda", read_timeout=5, retries={"total_max_attempts": 1})
+            return LambdaDoorkeeper(client, arn)
+        return OpenDoor()
 
     @cached_property
     def tokens(self) -> Tokens:

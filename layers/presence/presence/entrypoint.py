@@ -13,16 +13,9 @@ from pynamodb.exceptions import PynamoDBException
 from presence.actions import ACTIONS, Call
 from presence.bootstrap import app
 from presence.domain.errors import InvalidMessage, PresenceError, Unavailable
-from presence.domain.messages import (
-    ALIASES,
-    Frame,
-    Object,
-    action_of,
-    encode,
-    id_of,
-    parse,
-    parse_object,
-)
+from presence.domain.frames import Frame
+from presence.domain.requests import action_of, id_of, parse
+from presence.domain.strict_json import Object, encode, parse_object
 
 Event: TypeAlias = Mapping[str, Any]
 Response: TypeAlias = dict[str, Any]
@@ -109,7 +102,7 @@ def error_frame(body: Object, error: PresenceError) -> Frame:
     """The frame for a refusal; it repeats the action and the id if they are ones."""
     name = action_of(body)
     frame: Frame = {"type": "error", "code": error.code, "message": error.message}
-    if ALIASES.get(name or "", name) == "authenticate":
+    if name == "authenticate":
         frame["type"] = "authentication-error"
     elif name is not None:
         frame["action"] = name

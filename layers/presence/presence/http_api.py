@@ -1,4 +1,4 @@
-"""The HTTP routes under /api/user-status (protocol.md §2), on Powertools' resolver."""
+"""The HTTP routes under /api/user-status (docs/protocol.md §2), on Powertools' resolver."""
 
 import re
 from collections.abc import Callable
@@ -10,9 +10,10 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence.bootstrap import app
-from presence.domain import errors, messages
+from presence.domain import errors, requests
 from presence.domain.connection import Identity
-from presence.domain.messages import Frame, Object, encode, presence
+from presence.domain.frames import Frame, presence
+from presence.domain.strict_json import Object, encode, parse_object
 from presence.entrypoint import AWS_ERRORS, Event, logged, logger, now
 
 STATUS_CODES: dict[type[errors.PresenceError], HTTPStatus] = {
@@ -33,6 +34,7 @@ STATUS_CODES: dict[type[errors.PresenceError], HTTPStatus] = {
 
 BASE = "/api/user-status"
 MAX_BODY_BYTES = 32 * 1024
+ADMIN, PUBLISH = "presence:admin", "presence:publish"
 
 Answer: TypeAlias = Response[str]
 Next: TypeAlias = Callable[[APIGatewayHttpResolver], Answer]
@@ -41,7 +43,7 @@ Next: TypeAlias = Callable[[APIGatewayHttpResolver], Answer]
 def whole_path(app: APIGatewayHttpResolver, next_middleware: Next) -> Answer:
     """The resolver's patterns end in `$`, which also matches before a newline at the end (T19)."""
     if app.current_event.path.endswith("\n"):
-        raise errors.NotFound("There is no such route; see protocol.md §2.")
+        raise errors.NotFound("There is no such route; see docs/protocol.md.")
     return next_middleware(app)
 
 
@@ -60,19 +62,16 @@ def handler(event: Event, context: LambdaContext) -> dict[str, Any]:
 
 @resolver.get(f"{BASE}/online")
 def list_online() -> Answer:
-    _reader()
-    query = resolver.current_event.query_string_parameters or {}
-    fields = {"limit": _number(query.get("limit")), "cursor": query.get("cursor")}
-    wish = messages.list_online(fields, now())
-    page = app().statuses.online(wish.limit, wish.cursor, now())
+    viewer_id = _viewer_id()
+    wish = requests.list_online(_page_fields(), now())
+    page = app().statuses.online(wish.limit, wish.cursor, viewer_id, now())
     users = [presence(user) for user in page.users]
     return _json({"users": users, "cursor": page.cursor, "onlineCount": page.online_count})
 
 
 @resolver.get(f"{BASE}/online/count")
 def count_online() -> Answer:
-    _reader()
-    count = app().statuses.count(now())
+    count = app().statuses.count(_viewer_id(), now())
     return _json({"count": count.online, "asOf": count.as_of})
 
 
@@ -97,12 +96,35 @@ def health() -> Answer:
     return _json({"status": "ok"})
 
 
+@resolver.get(f"{BASE}/blocked")
+def list_blocked() -> Answer:
+    return _json({"userIds": list(app().privacy.blocked(_caller().user_id))})
+
+
+@resolver.get(f"{BASE}/blocked/<viewer_id>")
+def read_blocked(viewer_id: str) -> Answer:
+    user_ids = app().privacy.blocked(_caller().user_id)
+    return _json({"userId": viewer_id, "blocked": requests.user_id(viewer_id) in user_ids})
+
+
+@resolver.put(f"{BASE}/blocked/<viewer_id>")
+def block(viewer_id: str) -> Answer:
+    app().privacy.block(_caller().user_id, requests.user_id(viewer_id), now())
+    return _nothing()
+
+
+@resolver.delete(f"{BASE}/blocked/<viewer_id>")
+def unblock(viewer_id: str) -> Answer:
+    app().privacy.unblock(_caller().user_id, requests.user_id(viewer_id), now())
+    return _nothing()
+
+
 @resolver.get(f"{BASE}/<user_id>")
 def read_status(user_id: str) -> Answer:
-    _reader()
-    value = app().statuses.read(messages.user_id(user_id), now())
+    value = app().statuses.read(requests.user_id(user_id), _viewer_id(), now())
     tag = f'"{value.version}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    # The same user is not the same to everybody.
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if _matches(tag, _header("if-none-match")):
         return Response(HTTPStatus.NOT_MODIFIED, headers=headers, body="")
     return _json(presence(value), headers=headers)
@@ -110,9 +132,9 @@ def read_status(user_id: str) -> Answer:
 
 @resolver.post(f"{BASE}/batch")
 def read_statuses() -> Answer:
-    _reader()
-    user_ids = messages.user_ids(_body().get("userIds"))
-    users = app().statuses.read_many(user_ids, now())
+    viewer_id = _viewer_id()
+    user_ids = requests.user_ids(_body().get("userIds"))
+    users = app().statuses.read_many(user_ids, viewer_id, now())
     return _json({"users": [presence(user) for user in users]})
 
 
@@ -129,16 +151,67 @@ def mark_seen() -> Answer:
 @resolver.put(f"{BASE}/")
 def set_status() -> Answer:
     user_id = _caller().user_id
-    user = app().statuses.choose(user_id, messages.set_status(_body(), now()), now())
-    return _json(presence(user.presence))
+    user = app().statuses.choose(user_id, requests.set_status(_body(), now()), now())
+    return _json(presence(user.own_presence))
+
+
+@resolver.delete(f"{BASE}/<user_id>/connections")
+def close_connections(user_id: str) -> Answer:
+    _require_scope(_caller(), ADMIN)
+    app().privacy.kick(requests.user_id(user_id), now())
+    return _nothing()
+
+
+@resolver.delete(f"{BASE}/<user_id>")
+def erase(user_id: str) -> Answer:
+    caller = _caller()
+    if caller.user_id != user_id:
+        _require_scope(caller, ADMIN)
+    app().privacy.erase(requests.user_id(user_id), now())
+    return _nothing()
+
+
+@resolver.get(f"{BASE}/chat-sessions/<session_id>/members")
+def list_members(session_id: str) -> Answer:
+    """For whoever may join, and for back ends that publish or administer."""
+    name = requests.session_id(session_id)
+    caller = _reader()
+    if caller is not None and not caller.scope & {ADMIN, PUBLISH}:
+        app().sessions.require_entry(caller.user_id, caller.allowed_sessions, name)
+    wish = requests.list_online(_page_fields(), now())
+    viewer_id = None if caller is None else caller.user_id
+    page = app().sessions.page(name, viewer_id, wish.limit, wish.cursor, now())
+    members = [presence(member) for member in page.members]
+    return _json({"members": members, "cursor": page.cursor, "memberCount": page.member_count})
+
+
+@resolver.post(f"{BASE}/chat-sessions/<session_id>/messages")
+def publish(session_id: str) -> Answer:
+    caller = _caller()
+    _require_scope(caller, PUBLISH)
+    name, content = requests.session_id(session_id), requests.content(_body().get("content"))
+    frame = app().sessions.publish(caller.user_id, name, content, now())
+    return _json({field: value for field, value in frame.items() if field != "type"})
 
 
 # ── the caller ─────────────────────────────────────────────────────────────────────────────
 
 
-def _reader() -> None:
-    if not app().settings.public_reads:
-        _caller()
+def _reader() -> Identity | None:
+    """Who reads; None is a stranger, where they may."""
+    if app().settings.public_reads and not _header("authorization"):
+        return None
+    return _caller()
+
+
+def _viewer_id() -> str | None:
+    reader = _reader()
+    return None if reader is None else reader.user_id
+
+
+def _require_scope(caller: Identity, scope: str) -> None:
+    if scope not in caller.scope:
+        raise errors.Forbidden(f"The token needs the scope {scope}.")
 
 
 def _caller() -> Identity:
@@ -157,7 +230,12 @@ def _body() -> Object:
         text = resolver.current_event.decoded_body or ""
     except ValueError as error:  # base64 or UTF-8
         raise errors.InvalidMessage("Send JSON as UTF-8.") from error
-    return messages.parse_object(text, limit=MAX_BODY_BYTES)
+    return parse_object(text, limit=MAX_BODY_BYTES)
+
+
+def _page_fields() -> Object:
+    query = resolver.current_event.query_string_parameters or {}
+    return {"limit": _number(query.get("limit")), "cursor": query.get("cursor")}
 
 
 def _number(text: str | None) -> int | str | None:
@@ -183,6 +261,10 @@ def _json(
         body=encode(body),
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
+
+
+def _nothing() -> Answer:
+    return Response(HTTPStatus.NO_CONTENT, body="", headers={"Cache-Control": "no-store"})
 
 
 def _refuse(error: errors.PresenceError) -> Answer:
@@ -215,4 +297,4 @@ def unexpected(_error: Exception) -> Answer:
 
 @resolver.not_found
 def not_found(_error: NotFoundError) -> Answer:
-    return _refuse(errors.NotFound("There is no such route; see protocol.md §2."))
+    return _refuse(errors.NotFound("There is no such route; see docs/protocol.md."))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from presence.domain.connection import Admission, Connection, Identity
+from presence.domain.connection import Connection, GateChange, Identity
 from presence.domain.user import Lease, User
 
 
@@ -17,6 +17,9 @@ class Lost(Exception):
     def __init__(self, current: User | None = None) -> None:
         super().__init__("somebody else wrote first")
         self.current = current
+
+
+# ── what is stored ─────────────────────────────────────────────────────────────────────────
 
 
 class Connections(Protocol):
@@ -31,20 +34,35 @@ class Connections(Protocol):
         ...
 
     def close(self, connection_id: str, now: int) -> Connection | None:
-        """Close the gate and return what it was before; None if there is nothing to close."""
+        """Close the gate and return what it was before; None if there is nothing to close.
+
+        A closed gate says nothing about anybody any more: whoever closes it finishes the work.
+        """
         ...
 
     def close_unclaimed(self, connection_id: str, now: int) -> bool:
         """Close the gate if nobody has authenticated; whether that was so."""
         ...
 
-    def spend(self, connection: Connection, spent_until: int) -> bool:
-        """Move `spent_until` on; False if somebody else did since *connection* was read."""
+    def spend(self, before: Connection, after: Connection) -> bool:
+        """Keep `spent_until` and `typed` of *after*; False if somebody else spent meanwhile."""
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The user as of a renewal, or as of its refusal."""
+
+    user: User
+    is_done: bool
+
+
 class Users(Protocol):
-    """The aggregates, changed by compare-and-swap on `revision` and on every lease touched."""
+    """The aggregates, changed by compare-and-swap on `revision` and on every lease touched.
+
+    With a user are kept, in the same transaction, the rows that say which chat sessions others see
+    them in (`Members`), and whom they blocked (`Subscriptions.blockers`).
+    """
 
     def read(self, user_id: str, *, consistent: bool = False) -> User:
         """The user; somebody never seen is an empty one."""
@@ -54,26 +72,25 @@ class Users(Protocol):
         """All of them, however many; each is in the answer, known or not."""
         ...
 
-    def save(self, before: User, after: User, now: int, *, announce: bool) -> None:
-        """Write *after* if the user is still as in *before*.
+    def save(
+        self,
+        before: User,
+        after: User,
+        now: int,
+        *,
+        announce: bool,
+        gate: GateChange | None = None,
+    ) -> bool:
+        """Write *after* if the user is still as in *before*; False if the gate refuses.
 
         `announce` marks the record for the stream. Leases of other connections are not touched:
         one that was renewed meanwhile stays renewed, one to be removed must be as it was seen.
 
-        Raises:
-            Lost: it is not as in *before* any more; nothing was written.
-        """
-        ...
-
-    def admit(
-        self, admission: Admission, before: User, after: User, now: int, *, announce: bool
-    ) -> bool:
-        """`save`, and the gate becomes this user's, in one transaction; False if the gate refuses.
-
-        It refuses when it is closed, unknown, or another user's already.
+        `gate` is written in the same transaction, and what the connection hears with it. A gate
+        lets in whoever finds it open or theirs already, and everything else only if it is theirs.
 
         Raises:
-            Lost: as `save`.
+            Lost: the user is not as in *before* any more; nothing was written.
         """
         ...
 
@@ -85,11 +102,19 @@ class Users(Protocol):
         *,
         is_active: bool | None,
         if_before: int,
-    ) -> User | None:
+    ) -> Renewal:
         """Let a lease run until `lease.expires_at`, in one write that announces nothing.
 
         Only if the lease exists, expires by `if_before`, and (when `is_active` is given) is that
-        active already. Otherwise the user as it is comes back, and nothing was written.
+        active already. Otherwise nothing was written.
+        """
+        ...
+
+    def forget(self, user: User) -> None:
+        """Remove somebody who is not here and blocks nobody.
+
+        Raises:
+            Lost: the user is not as given any more.
         """
         ...
 
@@ -128,24 +153,91 @@ class Roster(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody whom others see in a chat session, except for those in `hidden_from`."""
+
+    user_id: str
+    hidden_from: frozenset[str] = frozenset()
+
+
+class Members(Protocol):
+    """Who is seen in a chat session; exact, because it is written with the users."""
+
+    def of(self, session_id: str) -> Iterator[Member]:
+        """Everybody, in the order of their ids, read lazily."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A connection that hears of something, and whose it is."""
+
+    connection_id: str
+    user_id: str
+
+
 class Subscriptions(Protocol):
     """Who hears what, besides a user's own connections."""
 
-    def everyone(self) -> Iterator[Sequence[str]]:
+    def everyone(self) -> Iterator[Sequence[Listener]]:
         """Pages of the connections that hear of every user."""
         ...
 
-    def remove(self, connection_id: str) -> None:
-        """Forget every subscription of a connection."""
+    def watchers(self, user_id: str) -> Iterator[Sequence[Listener]]:
+        """Pages of the connections that watch a user."""
         ...
+
+    def listeners(self, session_id: str) -> Iterator[Sequence[Listener]]:
+        """Pages of the connections that have joined a chat session."""
+        ...
+
+    def blockers(self, user_id: str) -> Iterator[str]:
+        """Everybody who has blocked this user."""
+        ...
+
+    def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
+        """Let a connection watch these users, too; False if its gate is closed.
+
+        Raises:
+            Conflict: it would watch more than MAX_WATCHED.
+        """
+        ...
+
+    def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
+        """Let a connection watch these users no longer."""
+        ...
+
+    def remove(self, connection: Connection) -> None:
+        """Forget everything that a connection, as it was when its gate closed, has heard."""
+        ...
+
+    def forget(self, user_id: str) -> None:
+        """Forget that anybody watches this user."""
+        ...
+
+
+# ── what is sent ───────────────────────────────────────────────────────────────────────────
 
 
 class Timers(Protocol):
     """Ask for a second look. At least once, never before its time, perhaps late, in any order."""
 
-    def check_connection(self, connection_id: str, delay_seconds: int) -> None: ...
+    def check_connection(self, connection_id: str, delay_seconds: int) -> None:
+        """Look whether the connection was claimed."""
+        ...
 
-    def check_user(self, user_id: str, delay_seconds: int) -> None: ...
+    def check_user(self, user_id: str, delay_seconds: int) -> None:
+        """Look whether time has changed the user."""
+        ...
+
+    def check_lapsed(self, connection_id: str, user_id: str, sessions: Collection[str]) -> None:
+        """Clean up behind a lease that has run out."""
+        ...
+
+    def check_gone(self, connection_id: str) -> None:
+        """Clean up behind a socket that API Gateway says is gone."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +250,15 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of some posts; every connection that is in no list has its text."""
+    """What became of some posts; every connection that is in no list has its text.
+
+    `gone` are sockets that do not exist, `again` those that may take it later, `refused` those that
+    never will.
+    """
 
     gone: Sequence[str] = ()
-    throttled: Sequence[str] = ()
-    failed: Sequence[str] = ()
+    again: Sequence[str] = ()
+    refused: Sequence[str] = ()
 
 
 class Gateway(Protocol):
@@ -177,6 +273,12 @@ class Gateway(Protocol):
         ...
 
 
+class Deliveries(Protocol):
+    """Posts that have to wait. At least once, in any order."""
+
+    def put(self, post: Post, *, attempt: int = 0, delay_seconds: int = 0) -> None: ...
+
+
 class Tokens(Protocol):
     def verify(self, token: str, now: int) -> Identity:
         """Who the token speaks for.
@@ -185,5 +287,17 @@ class Tokens(Protocol):
             TokenInvalid: forged, malformed, for somebody else, or without a claim it needs.
             TokenExpired: it was right once.
             Unavailable: its key cannot be had just now.
+        """
+        ...
+
+
+class Doorkeeper(Protocol):
+    """Who may be in a chat session, beyond what their token says."""
+
+    def may_join(self, user_id: str, session_id: str) -> bool:
+        """Whether this user may.
+
+        Raises:
+            Unavailable: that cannot be said just now.
         """
         ...

@@ -19,12 +19,14 @@ class Settings:
     users_table: str
     subscriptions_table: str
     timer_queue_url: str
+    delivery_queue_url: str
     callback_url: str
     websocket_url: str
     token_issuer: str
     token_audience: str
     token_secret_parameter: str
     token_jwks_url: str
+    doorkeeper_arn: str
     allowed_origins: frozenset[str]
     heartbeat_seconds: int
     lease_seconds: int
@@ -62,12 +64,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         users_table=_text(environment, "USERS_TABLE"),
         subscriptions_table=_text(environment, "SUBSCRIPTIONS_TABLE"),
         timer_queue_url=_text(environment, "TIMER_QUEUE_URL"),
+        delivery_queue_url=_text(environment, "DELIVERY_QUEUE_URL"),
         callback_url=_text(environment, "CALLBACK_URL"),
         websocket_url=_text(environment, "WEBSOCKET_URL"),
         token_issuer=_text(environment, "TOKEN_ISSUER"),
         token_audience=_text(environment, "TOKEN_AUDIENCE"),
         token_secret_parameter=_text(environment, "TOKEN_SECRET_PARAMETER"),
         token_jwks_url=_text(environment, "TOKEN_JWKS_URL"),
+        doorkeeper_arn=_text(environment, "DOORKEEPER_ARN"),
         allowed_origins=_names(environment, "ALLOWED_ORIGINS"),
         heartbeat_seconds=_seconds(environment, "HEARTBEAT_SECONDS"),
         lease_seconds=_seconds(environment, "LEASE_SECONDS"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -53,20 +54,20 @@ def _outcome(call: Callable[[], object]) -> str:
         call()
     except ClientError as error:
         # By status: not every answer of API Gateway carries a code (410 comes without a body).
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return {410: "gone", 429: "throttled"}.get(status or 0, "failed")
+        status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
+        if status == HTTPStatus.GONE:
+            return "gone"
+        is_ours = (
+            status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        )
+        return "again" if is_ours else "refused"
     except BotoCoreError:  # a timeout or a connection that broke
-        return "failed"
+        return "again"
     return "taken"
 
 
 def _delivery(outcomes: Iterable[tuple[str, str]]) -> Delivery:
-    by_outcome: dict[str, dict[str, None]] = {
-        "gone": {},
-        "throttled": {},
-        "failed": {},
-        "taken": {},
-    }
+    by_outcome: dict[str, dict[str, None]] = {"gone": {}, "again": {}, "refused": {}, "taken": {}}
     for connection_id, outcome in outcomes:
         by_outcome[outcome][connection_id] = None
-    return Delivery(*(tuple(by_outcome[name]) for name in ("gone", "throttled", "failed")))
+    return Delivery(*(tuple(by_outcome[name]) for name in ("gone", "again", "refused")))

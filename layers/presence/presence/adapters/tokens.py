@@ -10,14 +10,17 @@ from typing import Any, TypeAlias
 
 import jwt
 
-from presence.domain.connection import TOKEN_LEEWAY_MILLISECONDS, Identity
+from presence.domain.connection import TOKEN_LEEWAY_MILLISECONDS, AllowedSessions, Identity
 from presence.domain.errors import InvalidMessage, TokenExpired, TokenInvalid
-from presence.domain.messages import MAX_TOKEN_LENGTH, is_id, parse_object
+from presence.domain.requests import MAX_TOKEN_LENGTH, is_id
+from presence.domain.strict_json import parse_object
 
 MIN_SECRET_BYTES = 32
 MAX_LIFETIME_SECONDS = 24 * 60 * 60
 REQUIRED = ["exp", "iat", "sub", "aud", "iss"]
 _KEY_ID = re.compile(r"[A-Za-z0-9._~=+/-]{1,128}", re.ASCII)
+
+_SESSION = re.compile(r"[A-Za-z0-9._~@+=-]{0,128}\*?", re.ASCII)
 
 Claims: TypeAlias = Mapping[str, Any]
 Key: TypeAlias = Any
@@ -106,7 +109,18 @@ def _identity(claims: Claims, now: int) -> Identity:
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
         raise TokenInvalid("scope has to be names separated by spaces.")
-    return Identity(claims["sub"], expires_at * 1000, frozenset(scope.split()))
+    allowed = _allowed_sessions(claims.get("chat_sessions"))
+    return Identity(claims["sub"], expires_at * 1000, frozenset(scope.split()), allowed)
+
+
+def _allowed_sessions(claim: object) -> AllowedSessions:
+    """A list of ids, or of prefixes ending in `*`; without the claim all are allowed."""
+    if claim is None:
+        return None
+    names = claim if isinstance(claim, list) else [None]
+    if not all(isinstance(name, str) and _SESSION.fullmatch(name) for name in names):
+        raise TokenInvalid("chat_sessions has to be a list of ids, or of prefixes ending in *.")
+    return frozenset(names)
 
 
 def shared_secret(secret: str) -> Keys:

@@ -1,7 +1,9 @@
-"""One WebSocket connection: whose it is, until when, and how fast it may ask."""
+"""One WebSocket connection: whose it is, until when, what it may, and how fast it may ask."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeAlias
 
 from presence.domain.errors import NotAuthenticated, RateLimited, TokenExpired
 
@@ -11,6 +13,12 @@ TOKEN_LEEWAY_MILLISECONDS = 30_000
 #: A connection may ask once a second on average, and this many times at once.
 COST_MILLISECONDS = 1_000
 BURST = 20
+
+#: How often `typing` is relayed, for each connection and chat session.
+TYPING_MILLISECONDS = 1_000
+
+#: The only chat sessions that somebody may join, or prefixes ending in `*`; None for all.
+AllowedSessions: TypeAlias = frozenset[str] | None
 
 
 class State(StrEnum):
@@ -28,11 +36,16 @@ class Identity:
     user_id: str
     expires_at: int
     scope: frozenset[str] = frozenset()
+    allowed_sessions: AllowedSessions = None
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """`endpoint` is the callback URL that it was opened at: another one cannot reach it."""
+    """`endpoint` is the callback URL that it was opened at: another one cannot reach it.
+
+    `sessions` are the chat sessions it has joined, `typed` when it last said in which of them that
+    somebody types (if that was a moment ago), `is_watching` whether it watches anybody.
+    """
 
     connection_id: str
     endpoint: str
@@ -40,7 +53,11 @@ class Connection:
     state: State = State.OPEN
     user_id: str | None = None
     token_expires_at: int | None = None
+    allowed_sessions: AllowedSessions = None
     spent_until: int = 0
+    sessions: frozenset[str] = frozenset()
+    typed: Mapping[str, int] = field(default_factory=dict)
+    is_watching: bool = False
 
     def user_at(self, now: int) -> str:
         """Whose connection it is.
@@ -60,19 +77,63 @@ class Connection:
     def is_token_over(self, now: int) -> bool:
         return lease_limit(self.token_expires_at or 0) <= now
 
+    def paid(self, now: int) -> "Connection":
+        """The connection after one action at *now*.
+
+        Raises:
+            RateLimited: see `spend`.
+        """
+        return replace(self, spent_until=spend(self.spent_until, now))
+
+    def typing(self, session_id: str, now: int) -> "Connection | None":
+        """The connection after it told a chat session that somebody types; None if it just did."""
+        lately = {name: at for name, at in self.typed.items() if now - at < TYPING_MILLISECONDS}
+        return None if session_id in lately else replace(self, typed={**lately, session_id: now})
+
+
+# ── what happens to a gate in one transaction with its user ────────────────────────────────
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What makes an open connection somebody's."""
+    """An open connection becomes somebody's."""
 
     connection_id: str
     opened_at: int
     token_expires_at: int
+    allowed_sessions: AllowedSessions = None
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A connection begins to hear a chat session."""
+
+    connection_id: str
+    opened_at: int
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A connection stops hearing a chat session."""
+
+    connection_id: str
+    session_id: str
+
+
+GateChange: TypeAlias = Admission | Joining | Leaving
 
 
 def lease_limit(token_expires_at: int) -> int:
     """A lease does not outlive its token, so a connection that stays silent ends with it."""
     return token_expires_at + TOKEN_LEEWAY_MILLISECONDS
+
+
+def is_allowed(session_id: str, allowed: AllowedSessions) -> bool:
+    """Whether the claim `chat_sessions` of a token lets its user into a chat session."""
+    if allowed is None or session_id in allowed:
+        return True
+    return any(name.endswith("*") and session_id.startswith(name[:-1]) for name in allowed)
 
 
 def spend(spent_until: int, now: int) -> int:

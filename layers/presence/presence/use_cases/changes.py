@@ -1,19 +1,21 @@
 """The one way in which a user changes: read, reduce, ask for a second look, compare-and-swap."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from presence.domain.errors import Unavailable
-from presence.domain.user import (
+from presence.domain.connection import GateChange
+from presence.domain.errors import Forbidden, Unavailable
+from presence.domain.events import (
     Change,
     Disconnected,
     Due,
     Event,
     LeaseRanOut,
     PresenceChanged,
-    User,
-    reduce,
+    ViewChanged,
 )
+from presence.domain.reducer import reduce
+from presence.domain.user import User
 from presence.ports import Lost, Timers, Users
 
 #: SQS delays a message by 15 minutes at most (DelaySeconds).
@@ -26,34 +28,28 @@ class Changes:
     users: Users
     timers: Timers
 
-    def apply(self, user_id: str, event: Event, now: int) -> tuple[User, User]:
+    def apply(
+        self, user_id: str, event: Event, now: int, gate: GateChange | None = None
+    ) -> tuple[User, User]:
         """The user before and after *event*; both are stored states.
 
         A `Disconnected` is written even if it seems to change nothing: an `authenticate` that
         runs beside it must lose the compare-and-swap (F39, and the model's CAS+SKIPNOOP).
 
         Raises:
-            TooManyConnections: see `reduce`.
+            Forbidden: the gate is closed or another user's.
+            TooManyConnections, Conflict: see `reduce`.
             Unavailable: too many others write to this user at this moment.
         """
-
-        def save(before: User, after: User, *, announce: bool) -> None:
-            if after != before or isinstance(event, Disconnected):
-                self.users.save(before, after, now, announce=announce)
-
-        return self.apply_with(save, user_id, event, now)
-
-    def apply_with(
-        self, save: Callable[..., None], user_id: str, event: Event, now: int
-    ) -> tuple[User, User]:
-        """As `apply`, with another way to write *after*; `save` raises `Lost` to try again."""
         before = self.users.read(user_id)
         for _ in range(ATTEMPTS):
             after, changes = reduce(before, event, now)
             # Timers first: one too many does nothing, one that is missing would be missed.
             self.remind(user_id, changes, now)
+            if after == before and gate is None and not isinstance(event, Disconnected):
+                return before, after
             try:
-                save(before, after, announce=_is_announced(changes))
+                self._save(before, after, now, changes, gate)
             except Lost as lost:
                 before = lost.current or self.users.read(user_id, consistent=True)
             else:
@@ -62,14 +58,26 @@ class Changes:
             "Too much happens to this user at once; try again.", retry_after_seconds=1
         )
 
+    def _save(
+        self,
+        before: User,
+        after: User,
+        now: int,
+        changes: Iterable[Change],
+        gate: GateChange | None,
+    ) -> None:
+        announce = any(isinstance(change, PresenceChanged | ViewChanged) for change in changes)
+        if not self.users.save(before, after, now, announce=announce, gate=gate):
+            raise Forbidden("This connection is closed or another user's; open a new one.")
+
     def remind(self, user_id: str, changes: Iterable[Change], now: int) -> None:
         for change in changes:
             match change:
                 case Due(at):
                     self.remind_at(user_id, at, now)
-                case LeaseRanOut(connection_id):
-                    self.timers.check_connection(connection_id, 0)
-                case PresenceChanged():
+                case LeaseRanOut(connection_id, sessions):
+                    self.timers.check_lapsed(connection_id, user_id, sessions)
+                case PresenceChanged() | ViewChanged():
                     pass  # the stream tells it
 
     def remind_at(self, user_id: str, at: int, now: int) -> None:
@@ -78,7 +86,3 @@ class Changes:
         seconds = max(0, -(-(at - now) // 1000))
         if seconds <= MAX_DELAY_SECONDS:
             self.timers.check_user(user_id, seconds)
-
-
-def _is_announced(changes: Iterable[Change]) -> bool:
-    return any(isinstance(change, PresenceChanged) for change in changes)

@@ -1,18 +1,22 @@
 """The life of a connection: connect, authenticate, ping, disconnect."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from presence.domain.connection import (
     Admission,
     Connection,
     Identity,
+    Joining,
+    Leaving,
     State,
     lease_limit,
-    spend,
 )
-from presence.domain.errors import Forbidden, NotAuthenticated, RateLimited
-from presence.domain.user import Authenticated, Disconnected, Lease, Renewed, User
-from presence.ports import Connections, Roster, Subscriptions, Timers, Tokens, Users
+from presence.domain.errors import Forbidden, NotAuthenticated, RateLimited, Unavailable
+from presence.domain.events import Authenticated, Disconnected, Joined, Left, Renewed
+from presence.domain.user import Lease, User
+from presence.ports import Connections, Renewal, Roster, Subscriptions, Timers, Tokens, Users
 from presence.use_cases.changes import Changes
 
 #: Pings closer to each other than this are paid from the connection's bucket, unless heartbeats
@@ -49,6 +53,14 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks for something: a connection, and its user as of now."""
+
+    connection: Connection
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
 class Lifecycle:
     """The flows of one connection; `endpoint` is where this deployment can be reached."""
 
@@ -82,8 +94,11 @@ class Lifecycle:
             TooManyConnections: see `reduce`.
         """
         lease = self._lease(identity.expires_at, device, now)
-        admission = Admission(connection_id, opened_at, identity.expires_at)
-        before, after = self._admit(identity.user_id, admission, lease, now)
+        admission = Admission(
+            connection_id, opened_at, identity.expires_at, identity.allowed_sessions
+        )
+        event = Authenticated(connection_id, lease)
+        before, after = self.changes.apply(identity.user_id, event, now, admission)
         arrived = after.presence.is_online and not before.presence.is_online
         return Welcome(
             user=after,
@@ -91,16 +106,6 @@ class Lifecycle:
             token_expires_at=identity.expires_at,
             connection_expires_at=opened_at + self.durations.connection,
         )
-
-    def _admit(
-        self, user_id: str, admission: Admission, lease: Lease, now: int
-    ) -> tuple[User, User]:
-        def save(before: User, after: User, *, announce: bool) -> None:
-            if not self.users.admit(admission, before, after, now, announce=announce):
-                raise Forbidden("This connection is closed or another user's; open a new one.")
-
-        event = Authenticated(admission.connection_id, lease)
-        return self.changes.apply_with(save, user_id, event, now)
 
     def _lease_of(self, connection: Connection, now: int) -> Lease:
         return self._lease(connection.token_expires_at or 0, None, now)
@@ -124,15 +129,15 @@ class Lifecycle:
         connection.user_at(now)
         return connection
 
-    def spend(self, connection: Connection, now: int) -> None:
+    def pay(self, connection: Connection, now: int) -> None:
         """Pay for one action.
 
         Raises:
             RateLimited: see `domain.connection.spend`.
         """
-        if not self.connections.spend(connection, spend(connection.spent_until, now)):
+        if not self.connections.spend(connection, connection.paid(now)):
             current = self.connections.read(connection.connection_id, consistent=True) or connection
-            if not self.connections.spend(current, spend(current.spent_until, now)):
+            if not self.connections.spend(current, current.paid(now)):
                 raise RateLimited("Send one action after the other.", retry_after_seconds=1)
 
     def ping(self, connection_id: str, is_active: bool | None, now: int) -> None:
@@ -143,31 +148,35 @@ class Lifecycle:
 
         Raises:
             NotAuthenticated, TokenExpired: see `claimed`.
-            RateLimited: see `spend`.
+            RateLimited: see `pay`.
         """
         connection = self.claimed(connection_id, now)
-        refused = self._renew(connection, now, is_active=is_active, by=self.durations.between_pings)
-        if refused is not None:
-            self._ping_unusual(connection, refused, is_active, now)
+        renewal = self._renew(connection, now, is_active=is_active, by=self.durations.between_pings)
+        if not renewal.is_done:
+            self._ping_unusual(connection, renewal.user, is_active, now)
 
-    def act(self, connection_id: str, now: int) -> str:
-        """Pay for an action and let the lease run on, as any frame does; whose action it is.
+    def act(self, connection_id: str, now: int) -> Actor:
+        """Pay for an action and let the lease run on, as any frame does; who it is that acts.
 
         Raises:
             NotAuthenticated, TokenExpired: see `claimed`.
-            RateLimited: see `spend`.
+            RateLimited: see `pay`.
         """
         connection = self.claimed(connection_id, now)
-        self.spend(connection, now)
-        refused = self._renew(connection, now)
-        if refused is not None and connection_id not in refused.leases:
-            self._readmit(connection, None, now)
-        return connection.user_at(now)
+        self.pay(connection, now)
+        return self.heard(connection, now)
+
+    def heard(self, connection: Connection, now: int) -> Actor:
+        """Let the lease run on, without a price."""
+        user = self._renew(connection, now).user
+        if connection.connection_id not in user.leases:
+            user = self._readmit(connection, None, now)
+        return Actor(connection, user)
 
     def _renew(
         self, connection: Connection, now: int, *, is_active: bool | None = None, by: int = 0
-    ) -> User | None:
-        """None if the lease was made longer, *by* so much at least, else the user as it is."""
+    ) -> Renewal:
+        """Make the lease longer, *by* so much at least."""
         lease = self._lease_of(connection, now)
         return self.users.renew(
             connection.user_at(now),
@@ -182,36 +191,93 @@ class Lifecycle:
     ) -> None:
         """The lease is gone, or renewed just now, or the person at the device came or went."""
         if connection.connection_id in user.leases:
-            self.spend(connection, now)
+            self.pay(connection, now)
             lease = self._lease_of(connection, now)
             event = Renewed(connection.connection_id, lease, is_active)
             _, user = self.changes.apply(user.user_id, event, now)
         if connection.connection_id not in user.leases:
             self._readmit(connection, is_active, now)
 
-    def _readmit(self, connection: Connection, is_active: bool | None, now: int) -> None:
-        """The lease ran out, but the gate is still open: the client was only late."""
-        admission = Admission(
-            connection.connection_id, connection.opened_at, connection.token_expires_at or 0
-        )
-        active = replace(self._lease_of(connection, now), is_active=is_active is not False)
-        try:
-            self._admit(connection.user_at(now), admission, active, now)
-        except Forbidden as error:  # closed since it was read
-            raise NotAuthenticated("This connection is over; open a new one.") from error
+    def _readmit(self, connection: Connection, is_active: bool | None, now: int) -> User:
+        """The lease ran out, but the gate is still open: the client was only late.
 
-    def disconnect(self, connection_id: str, now: int) -> None:
+        It still hears the chat sessions that it had joined, so it is in them again.
+        """
+        admission = Admission(
+            connection.connection_id,
+            connection.opened_at,
+            connection.token_expires_at or 0,
+            connection.allowed_sessions,
+        )
+        lease = replace(
+            self._lease_of(connection, now),
+            is_active=is_active is not False,
+            sessions=connection.sessions,
+        )
+        event = Authenticated(connection.connection_id, lease)
+        with _while_open():
+            _, user = self.changes.apply(connection.user_at(now), event, now, admission)
+        return user
+
+    def join(self, actor: Actor, session_id: str, now: int) -> User:
+        """Let the connection hear a chat session, and its user be in it.
+
+        Raises:
+            Conflict: the user is in too many.
+            NotAuthenticated, Unavailable: the connection ended meanwhile.
+        """
+        connection_id = actor.connection.connection_id
+        gate = Joining(connection_id, actor.connection.opened_at, session_id)
+        with _while_open():
+            _, user = self.changes.apply(
+                actor.user.user_id, Joined(connection_id, session_id), now, gate
+            )
+        if connection_id not in user.leases:
+            raise Unavailable("The connection was away for too long; try again.")
+        return user
+
+    def leave(self, actor: Actor, session_id: str, now: int) -> None:
+        """Undo `join`; it may be undone already."""
+        connection_id = actor.connection.connection_id
+        gate = Leaving(connection_id, session_id)
+        with _while_open():
+            self.changes.apply(actor.user.user_id, Left(connection_id, session_id), now, gate)
+
+    def disconnect(
+        self, connection_id: str, now: int, *, grace: int | None = None
+    ) -> Connection | None:
         """Close the gate, then forget everything the connection stood for. May be repeated.
 
         The gate first: whatever authenticates from here on is refused. The user always: whatever
-        authenticated until here is removed (I6).
+        authenticated until here is removed (I6). If this stops halfway, the lease runs out, and
+        `lapsed` finishes it. Returns what the gate was before.
         """
         connection = self.connections.close(connection_id, now)
         if connection is None or connection.user_id is None:
-            return
-        self.subscriptions.remove(connection_id)
-        event = Disconnected(connection_id, grace_until=now + self.durations.grace)
+            return connection
+        self.subscriptions.remove(connection)
+        grace = self.durations.grace if grace is None else grace
+        event = Disconnected(connection_id, grace_until=now + grace)
         self.changes.apply(connection.user_id, event, now)
+        return connection
+
+    def lapsed(
+        self, connection_id: str, user_id: str, sessions: frozenset[str], now: int
+    ) -> Connection | None:
+        """Finish a connection whose lease has run out; returns what the gate was before.
+
+        The lease knows its chat sessions, so it does not matter how far a `disconnect` came.
+        """
+        lease = self.users.read(user_id, consistent=True).leases.get(connection_id)
+        if lease is not None and not lease.is_over(now):
+            return None  # it was only late, and is back
+        connection = self.disconnect(connection_id, now)
+        if connection is None or connection.user_id is None:
+            trace = Connection(
+                connection_id, self.endpoint, now, sessions=sessions, is_watching=True
+            )
+            self.subscriptions.remove(trace)
+        return connection
 
     def lost(self, connection_id: str, now: int) -> None:
         """API Gateway says that the socket is gone.
@@ -221,11 +287,21 @@ class Lifecycle:
         """
         connection = self.connections.read(connection_id)
         if connection is None:
-            self.subscriptions.remove(connection_id)
+            trace = Connection(connection_id, self.endpoint, now, is_watching=True)
+            self.subscriptions.remove(trace)
         elif (
             connection.endpoint == self.endpoint and now - connection.opened_at > YOUNG_MILLISECONDS
         ):
             self.disconnect(connection_id, now)
+
+
+@contextmanager
+def _while_open() -> Iterator[None]:
+    """A gate that was open a moment ago and refuses now has closed in between."""
+    try:
+        yield
+    except Forbidden as error:
+        raise NotAuthenticated("This connection is over; open a new one.") from error
 
 
 def identify(tokens: Tokens, token: str, claimed: str | None, now: int) -> Identity:

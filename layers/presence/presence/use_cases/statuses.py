@@ -4,8 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from presence.domain.messages import MAX_PAGE, SetStatus, fitting
-from presence.domain.user import Chosen, Presence, Seen, TimePassed, User, reduce
+from presence.domain.events import Chosen, Seen, TimePassed
+from presence.domain.frames import fitting
+from presence.domain.reducer import reduce
+from presence.domain.requests import MAX_PAGE, SetStatus
+from presence.domain.user import Presence, User
 from presence.ports import Count, Roster, Timers, Users
 from presence.use_cases.changes import Changes
 
@@ -37,29 +40,31 @@ class Statuses:
         _, after = self.changes.apply(user_id, Seen(), now)
         return after
 
-    def read(self, user_id: str, now: int) -> Presence:
-        return self._as_of_now(self.users.read(user_id), now)
+    def read(self, user_id: str, viewer_id: str | None, now: int) -> Presence:
+        return self._as_of_now(self.users.read(user_id), now).seen_by(viewer_id)
 
-    def read_many(self, user_ids: Sequence[str], now: int) -> Sequence[Presence]:
+    def read_many(
+        self, user_ids: Sequence[str], viewer_id: str | None, now: int
+    ) -> Sequence[Presence]:
         """In the order asked."""
         known = self.users.read_many(set(user_ids))
         current = {user_id: self._as_of_now(user, now) for user_id, user in known.items()}
-        return [current[user_id] for user_id in user_ids]
+        return [current[user_id].seen_by(viewer_id) for user_id in user_ids]
 
-    def _as_of_now(self, user: User, now: int) -> Presence:
+    def _as_of_now(self, user: User, now: int) -> User:
         """What the clock has decided is stored before it is told: a version names a stored state.
 
         Otherwise a late ping could revive what a reader was told is over, under the same version,
         and no event would ever correct that reader (F85).
         """
         after, _ = reduce(user, TimePassed(), now)
-        if after.presence != user.presence:
+        if after.own_presence != user.own_presence or after.presence != user.presence:
             _, after = self.changes.apply(user.user_id, TimePassed(), now)
-            return after.presence
-        return user.presence
+            return after
+        return user
 
-    def online(self, limit: int, cursor: str | None, now: int) -> Page:
-        """A page of those whom others see online.
+    def online(self, limit: int, cursor: str | None, viewer_id: str | None, now: int) -> Page:
+        """A page of those whom *viewer_id* sees online.
 
         One more than asked for is looked for, so that neither a short page nor a cursor to an
         empty one gives away that somebody invisible stands in between.
@@ -69,7 +74,8 @@ class Statuses:
         """
         found: list[Presence] = []
         for user_ids in _chunks(self.roster.after(cursor), limit + 1):
-            found += [user for user in self.read_many(user_ids, now) if user.is_online]
+            presences = self.read_many(user_ids, viewer_id, now)
+            found += [presence for presence in presences if presence.is_online]
             if len(found) > limit:
                 break
         page = found[: fitting(found[:limit])]
@@ -80,11 +86,11 @@ class Statuses:
             return Page(page, None, max(self.roster.count().online, len(page)))
         return Page(page, None, online_count=len(page))
 
-    def count(self, now: int) -> Count:
+    def count(self, viewer_id: str | None, now: int) -> Count:
         """Exact while one page holds everybody, else as last counted."""
         counted = self.roster.count()
         if counted.online <= MAX_PAGE:
-            page = self.online(MAX_PAGE, None, now)
+            page = self.online(MAX_PAGE, None, viewer_id, now)
             if page.cursor is None:
                 return Count(page.online_count, now)
         return counted

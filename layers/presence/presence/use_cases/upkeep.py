@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from presence.domain.connection import Connection, State
+from presence.domain.connection import State
 from presence.domain.errors import Unavailable
-from presence.domain.messages import closing, encode
-from presence.domain.user import Lease, TimePassed, User, reduce
-from presence.ports import Connections, Count, Gateway, Post, Roster, Users
+from presence.domain.events import TimePassed
+from presence.domain.reducer import reduce
+from presence.domain.user import User
+from presence.ports import Connections, Count, Roster, Users
 from presence.use_cases.connections import Lifecycle
+from presence.use_cases.courier import Courier
 
 CHUNK = 100
 #: What falls due before the next sweep or the one after it gets a timer of its own.
@@ -21,8 +23,7 @@ class Settling:
     """Second looks. A timer orders nothing: it says where to look, and may come twice or late."""
 
     connections: Connections
-    users: Users
-    gateway: Gateway
+    courier: Courier
     lifecycle: Lifecycle
 
     def user(self, user_id: str, now: int) -> None:
@@ -32,40 +33,27 @@ class Settling:
             self.lifecycle.changes.remind_at(user_id, after.wakes_at, now)
 
     def connection(self, connection_id: str, now: int) -> None:
-        """It may have stayed unclaimed, or its lease may have run out."""
+        """It may have stayed unclaimed."""
         connection = self.connections.read(connection_id, consistent=True)
-        if connection is None:
+        if connection is None or connection.state is State.AUTHENTICATED:
             return
-        if connection.user_id is None:
-            self._unclaimed(connection, now)
-            return
-        lease = self.users.read(connection.user_id, consistent=True).leases.get(connection_id)
-        if connection.state is State.CLOSED:
-            self._finish(connection_id, lease, now)
-        elif lease is None or lease.is_over(now):
-            self.lifecycle.disconnect(connection_id, now)
-            self._hang_up(connection_id, "token-expired" if connection.is_token_over(now) else None)
-
-    def _unclaimed(self, connection: Connection, now: int) -> None:
         overdue_at = connection.opened_at + self.lifecycle.durations.authentication
         if connection.state is State.OPEN and now < overdue_at:
             seconds = -(-(overdue_at - now) // 1000)
-            self.lifecycle.timers.check_connection(connection.connection_id, seconds)
-        elif self.connections.close_unclaimed(connection.connection_id, now):
-            self._hang_up(connection.connection_id, "authentication-timeout")
+            self.lifecycle.timers.check_connection(connection_id, seconds)
+        elif self.connections.close_unclaimed(connection_id, now):
+            self.courier.hang_up(connection_id, "authentication-timeout")
 
-    def _finish(self, connection_id: str, lease: Lease | None, now: int) -> None:
-        """A `$disconnect` that died halfway is taken up where it may have stopped."""
-        if lease is None:
-            self.lifecycle.subscriptions.remove(connection_id)
-        else:
-            self.lifecycle.disconnect(connection_id, now)
+    def lapsed(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
+        """Its lease may have run out."""
+        before = self.lifecycle.lapsed(connection_id, user_id, sessions, now)
+        if before is not None and before.state is State.AUTHENTICATED:
+            reason = "token-expired" if before.is_token_over(now) else None
+            self.courier.hang_up(connection_id, reason)
 
-    def _hang_up(self, connection_id: str, reason: str | None) -> None:
-        """API Gateway sends no close code of ours, so the reason goes ahead in a frame."""
-        if reason is not None:
-            self.gateway.post([Post(encode(closing(reason)), [connection_id])])
-        self.gateway.close(connection_id)
+    def gone(self, connection_id: str, now: int) -> None:
+        """Its socket may be gone."""
+        self.lifecycle.lost(connection_id, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """The gates, in the Connections table."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from pynamodb.attributes import Attribute
 from pynamodb.connection import Connection as Client
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from presence.adapters.dynamodb.tables import (
@@ -10,15 +13,26 @@ from presence.adapters.dynamodb.tables import (
     ConnectionItem,
     Operation,
     instant,
+    plain,
     update_of,
     write,
 )
-from presence.domain.connection import Connection, State
+from presence.domain.connection import Admission, Connection, GateChange, Joining, Leaving, State
 
 #: API Gateway ends a connection after two hours; no event of it comes much later than that.
 OPEN_TTL_SECONDS = 2 * 60 * 60 + 15 * 60
 #: As long as anything that was under way when the gate closed could still arrive.
 CLOSED_TTL_SECONDS = 15 * 60
+
+#: What a closed gate does not say any more.
+_PERSONAL: Sequence[Attribute[Any]] = (
+    ConnectionItem.user_id,
+    ConnectionItem.token_expires_at,
+    ConnectionItem.allowed_sessions,
+    ConnectionItem.chat_sessions,
+    ConnectionItem.typed,
+    ConnectionItem.is_watching,
+)
 
 
 class DynamoDBConnections:
@@ -54,35 +68,64 @@ class DynamoDBConnections:
             return False
         return True
 
-    def spend(self, connection: Connection, spent_until: int) -> bool:
-        item = ConnectionItem(connection.connection_id)
-        unspent = ConnectionItem.spent_until == connection.spent_until
-        update = update_of(item, [ConnectionItem.spent_until.set(spent_until)], unspent)
+    def spend(self, before: Connection, after: Connection) -> bool:
+        actions = [ConnectionItem.spent_until.set(after.spent_until)]
+        if after.typed != before.typed:
+            actions.append(ConnectionItem.typed.set(dict(after.typed)))
+        unspent = ConnectionItem.spent_until == before.spent_until
+        is_open = ConnectionItem.state == State.AUTHENTICATED.value
+        item = ConnectionItem(before.connection_id)
         try:
-            write(self._client, "UpdateItem", update)
+            write(self._client, "UpdateItem", update_of(item, actions, unspent & is_open))
         except ConditionFailed:
             return False
         return True
 
 
-def claim(connection_id: str, user_id: str, token_expires_at: int) -> Operation:
-    """The gate's part of `Users.admit`: open, or this user's already."""
-    actions = [
-        ConnectionItem.state.set(State.AUTHENTICATED.value),
-        ConnectionItem.user_id.set(user_id),
-        ConnectionItem.token_expires_at.set(token_expires_at),
-    ]
-    is_open = ConnectionItem.state == State.OPEN.value
-    is_theirs = (ConnectionItem.state == State.AUTHENTICATED.value) & (
+def gate_update(change: GateChange, user_id: str) -> Operation:
+    """The gate's part of a transaction with its user."""
+    item, is_theirs = ConnectionItem(change.connection_id), still_of(user_id)
+    match change:
+        case Admission():
+            is_open = ConnectionItem.state == State.OPEN.value
+            return update_of(item, _admitting(change, user_id), is_open | is_theirs)
+        case Joining():
+            joined = [ConnectionItem.chat_sessions.add({change.session_id})]
+            return update_of(item, joined, is_theirs)
+        case Leaving():
+            left = [ConnectionItem.chat_sessions.delete({change.session_id})]
+            return update_of(item, left, is_theirs)
+
+
+def still_of(user_id: str) -> Condition:
+    """Open, and this user's."""
+    condition: Condition = (ConnectionItem.state == State.AUTHENTICATED.value) & (
         ConnectionItem.user_id == user_id
     )
-    return update_of(ConnectionItem(connection_id), actions, is_open | is_theirs)
+    return condition
+
+
+def _admitting(change: Admission, user_id: str) -> Sequence[Action]:
+    allowed = change.allowed_sessions
+    return [
+        ConnectionItem.state.set(State.AUTHENTICATED.value),
+        ConnectionItem.user_id.set(user_id),
+        ConnectionItem.token_expires_at.set(change.token_expires_at),
+        # A set in DynamoDB is never empty; no session has this name.
+        ConnectionItem.allowed_sessions.remove()
+        if allowed is None
+        else ConnectionItem.allowed_sessions.set(set(allowed) or {_NONE}),
+    ]
+
+
+_NONE = "#none"
 
 
 def _closing(now: int) -> Sequence[Action]:
     return [
         ConnectionItem.state.set(State.CLOSED.value),
         ConnectionItem.ttl.set(now // 1000 + CLOSED_TTL_SECONDS),
+        *(attribute.remove() for attribute in _PERSONAL),
     ]
 
 
@@ -97,6 +140,7 @@ def _item(connection: Connection) -> ConnectionItem:
 
 
 def _connection(item: ConnectionItem) -> Connection:
+    allowed = item.allowed_sessions
     return Connection(
         connection_id=item.connection_id,
         endpoint=item.endpoint,
@@ -104,5 +148,9 @@ def _connection(item: ConnectionItem) -> Connection:
         state=State(item.state),
         user_id=item.user_id,
         token_expires_at=instant(item.token_expires_at),
+        allowed_sessions=frozenset(allowed) - {_NONE} if allowed else None,
         spent_until=int(item.spent_until),
+        sessions=frozenset(item.chat_sessions or ()),
+        typed={name: int(at) for name, at in plain(item.typed).items()},
+        is_watching=bool(item.is_watching),
     )

@@ -9,7 +9,7 @@ from pynamodb.connection import Connection as Client
 
 from presence.adapters.dynamodb.tables import CountItem, UserItem, update_of, write
 from presence.domain.errors import InvalidMessage
-from presence.domain.messages import is_id
+from presence.domain.requests import is_id
 from presence.ports import Count
 
 #: The index is written when a user comes or goes: 1,000 a second for each shard. API Gateway

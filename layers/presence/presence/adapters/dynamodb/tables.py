@@ -5,7 +5,8 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 from pynamodb.attributes import (
@@ -13,6 +14,7 @@ from pynamodb.attributes import (
     MapAttribute,
     NumberAttribute,
     UnicodeAttribute,
+    UnicodeSetAttribute,
 )
 from pynamodb.connection import Connection as Client
 from pynamodb.exceptions import CancellationReason, VerboseClientError
@@ -50,8 +52,23 @@ class ConnectionItem(Model):
     opened_at = NumberAttribute()
     user_id = UnicodeAttribute(null=True)
     token_expires_at = NumberAttribute(null=True)
+    allowed_sessions = UnicodeSetAttribute(null=True)
     spent_until = NumberAttribute(default=0)
+    chat_sessions = UnicodeSetAttribute(null=True)
+    typed: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
+    is_watching = BooleanAttribute(null=True)
     ttl = NumberAttribute()
+
+
+class WatchItem(Model):
+    """Whom a connection watches, beside its gate: every action reads that, so it stays small."""
+
+    class Meta(Meta):
+        pass
+
+    connection_id = UnicodeAttribute(hash_key=True)
+    user_ids = UnicodeSetAttribute(null=True)
+    ttl = NumberAttribute(null=True)
 
 
 class OnlineIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
@@ -74,13 +91,16 @@ class UserItem(Model):
     user_id = UnicodeAttribute(hash_key=True)
     revision = NumberAttribute(default=0)
     version = NumberAttribute(default=0)
+    own_version = NumberAttribute(default=0)
     leases: MapAttribute[str, Any] = MapAttribute(default=dict)  # type: ignore[no-untyped-call]
     choice = UnicodeAttribute(null=True)
     text = UnicodeAttribute(null=True)
     until = NumberAttribute(null=True)
     status = UnicodeAttribute(null=True)
     grace_until = NumberAttribute(null=True)
+    lingering: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
     last_seen = NumberAttribute(null=True)
+    blocked: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
     changed = BooleanAttribute(null=True)
     online_shard = NumberAttribute(null=True)
     ttl = NumberAttribute(null=True)
@@ -101,14 +121,21 @@ class CountItem(Model):
 
 
 class SubscriptionItem(Model):
-    """One connection hears of one topic."""
+    """A topic, and who has to do with it.
+
+    everyone#SHARD, user:USER, session:SESSION   the connections that hear of it, and their users
+    members:SESSION                              the users seen in it, except by `hidden_from`
+    blocked:USER                                 the users who have blocked this one
+    """
 
     class Meta(Meta):
         pass
 
     topic = UnicodeAttribute(hash_key=True)
-    connection_id = UnicodeAttribute(range_key=True)
-    ttl = NumberAttribute()
+    subscriber = UnicodeAttribute(range_key=True)
+    user_id = UnicodeAttribute(null=True)
+    hidden_from = UnicodeSetAttribute(null=True)
+    ttl = NumberAttribute(null=True)
 
 
 def bind(*, connections: str, users: str, subscriptions: str) -> Client:
@@ -118,6 +145,7 @@ def bind(*, connections: str, users: str, subscriptions: str) -> Client:
     """
     names: dict[type[Model], str] = {
         ConnectionItem: connections,
+        WatchItem: connections,
         UserItem: users,
         CountItem: users,
         SubscriptionItem: subscriptions,
@@ -173,8 +201,7 @@ def write(client: Client, operation: str, arguments: Operation) -> Item:
         except VerboseClientError as error:
             if not _is_conflict(error):
                 raise _refusal(error) from error
-        # botocore leaves a conflict to us; jitter, so that the same two do not meet again.
-        time.sleep(random.uniform(0.005, 0.03) * (attempt + 1))  # noqa: S311
+        _pause(attempt)  # botocore leaves a conflict to us
     raise Unavailable("Too many transactions on one item.", retry_after_seconds=1)
 
 
@@ -208,6 +235,44 @@ def _item_of(error: VerboseClientError) -> Item | None:
     # PynamoDB keeps the code and the message; the item is in the botocore error behind it.
     response: Item = getattr(error.__cause__, "response", {})
     return response.get("Item")
+
+
+def refused(error: TransactionRefused) -> Sequence[int]:
+    """The positions of the operations whose conditions did not hold."""
+    return [number for number, item in enumerate(error.items) if item is not None]
+
+
+def delete_all(client: Client, keys: Iterable[tuple[str, str]]) -> None:
+    """Delete rows of Subscriptions, whether they exist or not."""
+    table = SubscriptionItem.Meta.table_name
+    rest = iter(keys)
+    while batch := list(islice(rest, 25)):  # BatchWriteItem takes no more
+        requests = [
+            {"DeleteRequest": {"Key": {"topic": {"S": topic}, "subscriber": {"S": name}}}}
+            for topic, name in batch
+        ]
+        _write_batch(client, {table: requests})
+
+
+def _write_batch(client: Client, requests: Item) -> None:
+    for attempt in range(CONFLICTS):
+        answer: Item = client.dispatch("BatchWriteItem", {"RequestItems": requests})
+        requests = answer.get("UnprocessedItems") or {}
+        if not requests:
+            return
+        _pause(attempt)
+    raise Unavailable("The table is too busy.", retry_after_seconds=1)
+
+
+def _pause(attempt: int) -> None:
+    """With jitter, so that the same two do not meet again."""
+    time.sleep(random.uniform(0.005, 0.03) * (attempt + 1))  # noqa: S311
+
+
+def plain(value: MapAttribute[str, Any] | None) -> Item:
+    """A map as it is, and an empty one for none."""
+    found: Item = {} if value is None else value.as_dict()  # type: ignore[no-untyped-call]
+    return found
 
 
 def instant(value: float | None) -> int | None:

@@ -11,9 +11,9 @@ from pynamodb.connection import Connection as Client
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from presence.adapters.dynamodb.connections import claim
+from presence.adapters.dynamodb.connections import gate_update
 from presence.adapters.dynamodb.roster import shard_of
-from presence.adapters.dynamodb.subscriptions import subscribe_to_everyone
+from presence.adapters.dynamodb.subscriptions import listener_changes, row_changes
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     Item,
@@ -21,12 +21,13 @@ from presence.adapters.dynamodb.tables import (
     TransactionRefused,
     UserItem,
     instant,
+    plain,
     update_of,
     write,
 )
-from presence.domain.connection import Admission
-from presence.domain.user import Choice, Lease, Status, User
-from presence.ports import Lost
+from presence.domain.connection import GateChange
+from presence.domain.user import Choice, Lease, Mask, Status, User
+from presence.ports import Lost, Renewal
 
 #: How long a user who never comes back is remembered.
 RETENTION_SECONDS = 90 * 24 * 60 * 60
@@ -53,30 +54,42 @@ class DynamoDBUsers:
             users |= {item.user_id: _user(item) for item in UserItem.batch_get(batch)}
         return users
 
-    def save(self, before: User, after: User, now: int, *, announce: bool) -> None:
-        try:
-            write(self._client, "UpdateItem", _swap(before, after, now, announce=announce))
-        except ConditionFailed as refused:
-            raise Lost(_user_in(refused.item)) from refused
-
-    def admit(
-        self, admission: Admission, before: User, after: User, now: int, *, announce: bool
+    def save(
+        self,
+        before: User,
+        after: User,
+        now: int,
+        *,
+        announce: bool,
+        gate: GateChange | None = None,
     ) -> bool:
-        gate = claim(admission.connection_id, after.user_id, admission.token_expires_at)
-        operations = [
-            {"Update": gate},
-            {"Update": _swap(before, after, now, announce=announce)},
-        ]
-        if self._is_global:
-            everyone = subscribe_to_everyone(admission.connection_id, admission.opened_at)
-            operations.append({"Put": everyone})
+        swap = _swap(before, after, now, announce=announce)
+        others = [*row_changes(before, after)]
+        if gate is not None:
+            others += [
+                {"Update": gate_update(gate, after.user_id)},
+                *listener_changes(gate, after.user_id, is_global=self._is_global),
+            ]
+        if not others:
+            self._save_alone(swap)
+            return True
+        return self._save_together(swap, others)
+
+    def _save_alone(self, swap: Operation) -> None:
+        try:
+            write(self._client, "UpdateItem", swap)
+        except ConditionFailed as error:
+            raise Lost(_user_in(error.item)) from error
+
+    def _save_together(self, swap: Operation, others: Sequence[Operation]) -> bool:
+        operations = [{"Update": swap}, *others]
         try:
             write(self._client, "TransactWriteItems", {"TransactItems": operations})
-        except TransactionRefused as refused:
-            gate_item, user_item, *_ = refused.items
-            if gate_item is not None:
+        except TransactionRefused as error:
+            user, *rest = error.items
+            if any(item is not None for item in rest):
                 return False
-            raise Lost(_user_in(user_item)) from refused
+            raise Lost(_user_in(user)) from error
         return True
 
     def renew(
@@ -87,7 +100,7 @@ class DynamoDBUsers:
         *,
         is_active: bool | None,
         if_before: int,
-    ) -> User | None:
+    ) -> Renewal:
         path = UserItem.leases[connection_id]
         condition = path["expires_at"] <= if_before  # so it exists
         if is_active is not None:
@@ -97,23 +110,38 @@ class DynamoDBUsers:
             path["seen_at"].set(lease.seen_at),
             UserItem.changed.remove(),
         ]
+        update = update_of(UserItem(user_id), actions, condition)
         try:
-            write(self._client, "UpdateItem", update_of(UserItem(user_id), actions, condition))
-        except ConditionFailed as refused:
-            return _user_in(refused.item) or User(user_id)
-        return None
+            item = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_NEW"})
+        except ConditionFailed as error:
+            return Renewal(_user_in(error.item) or User(user_id), is_done=False)
+        return Renewal(user_in_image(item, user_id), is_done=True)
+
+    def forget(self, user: User) -> None:
+        same = UserItem.user_id.does_not_exist() | (UserItem.revision == user.revision)
+        try:
+            write(
+                self._client,
+                "DeleteItem",
+                UserItem(user.user_id).get_delete_kwargs_from_instance(condition=same),
+            )
+        except ConditionFailed as error:
+            raise Lost(_user_in(error.item)) from error
 
 
 def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
     fields: Sequence[tuple[Attribute[Any], Any]] = [
         (UserItem.revision, before.revision + 1),
         (UserItem.version, after.version),
+        (UserItem.own_version, after.own_version),
         (UserItem.choice, after.choice.value),
         (UserItem.text, after.text),
         (UserItem.until, after.until),
         (UserItem.status, after.status.value),
         (UserItem.grace_until, after.grace_until),
+        (UserItem.lingering, dict(after.lingering) or None),
         (UserItem.last_seen, after.last_seen),
+        (UserItem.blocked, {name: _mask_item(it) for name, it in after.blocked.items()} or None),
         (UserItem.changed, True if announce else None),
         (UserItem.online_shard, shard_of(after.user_id) if after.is_here else None),
         (UserItem.ttl, now // 1000 + RETENTION_SECONDS),
@@ -151,19 +179,35 @@ def _unchanged(before: User, after: User) -> Condition:
 
 
 def _lease_item(lease: Lease) -> Item:
-    item = {"expires_at": lease.expires_at, "seen_at": lease.seen_at, "active": lease.is_active}
-    return item if lease.device is None else {**item, "device": lease.device}
+    item: Item = {
+        "expires_at": lease.expires_at,
+        "seen_at": lease.seen_at,
+        "active": lease.is_active,
+    }
+    if lease.device is not None:
+        item["device"] = lease.device
+    if lease.sessions:
+        item["sessions"] = sorted(lease.sessions)
+    return item
 
 
 def _lease(item: Item) -> Lease:
     return Lease(
-        int(item["expires_at"]), int(item["seen_at"]), item.get("device"), bool(item["active"])
+        int(item["expires_at"]),
+        int(item["seen_at"]),
+        item.get("device"),
+        bool(item["active"]),
+        frozenset(item.get("sessions", ())),
     )
 
 
-def _leases(item: UserItem) -> Item:
-    leases: Item = item.leases.as_dict()  # type: ignore[no-untyped-call]
-    return leases
+def _mask_item(mask: Mask) -> Item:
+    item: Item = {"version": mask.version}
+    return item if mask.last_seen is None else {**item, "last_seen": mask.last_seen}
+
+
+def _mask(item: Item) -> Mask:
+    return Mask(instant(item.get("last_seen")), int(item["version"]))
 
 
 def user_in_image(image: Item | None, user_id: str) -> User:
@@ -180,13 +224,16 @@ def _user(item: UserItem) -> User:
         user_id=item.user_id,
         revision=int(item.revision),
         version=int(item.version),
-        leases={name: _lease(it) for name, it in _leases(item).items()},
+        own_version=int(item.own_version),
+        leases={name: _lease(it) for name, it in plain(item.leases).items()},
         choice=Choice(item.choice or Choice.ONLINE),
         text=item.text,
         until=instant(item.until),
         status=Status(item.status or Status.OFFLINE),
         grace_until=instant(item.grace_until),
+        lingering={name: int(until) for name, until in plain(item.lingering).items()},
         last_seen=instant(item.last_seen),
+        blocked={name: _mask(it) for name, it in plain(item.blocked).items()},
     )
 
 

@@ -1,110 +1,23 @@
-"""The wire: text from a client to values, values to text for a client (protocol.md §1).
+"""What a client asks for: from the fields of its frames to values (docs/protocol.md §1)."""
 
-Python's `json` accepts more than JSON and lets the last of two equal keys win. Whatever passes
-here is JSON to every other parser too, and means the same to it.
-"""
-
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, UnknownAction
-from presence.domain.user import Choice, Presence
+from presence.domain.strict_json import Json, Object, encode
+from presence.domain.user import Choice
 
-MAX_MESSAGE_BYTES = 8 * 1024
-#: API Gateway closes a connection with 1009 for a frame beyond 32 KB.
-MAX_FRAME_BYTES = 32 * 1024
-FRAME_OVERHEAD_BYTES = 1024  # whatever stands around the list
-MAX_DEPTH = 16
 MAX_TEXT_LENGTH = 140
 MAX_TOKEN_LENGTH = 6 * 1024
+MAX_CONTENT_BYTES = 4 * 1024
 MAX_PAGE, DEFAULT_PAGE = 100, 50
-MAX_INTEGER = 2**53 - 1  # the last one that a JavaScript client can hold exactly
-
-Json: TypeAlias = Any
-Object: TypeAlias = Mapping[str, Json]
 
 _ID = re.compile(r"[A-Za-z0-9._~@+=-]{1,128}", re.ASCII)
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
 # C0 and C1 controls, and what reorders the text around it (bidirectional controls).
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-# ── text to JSON ───────────────────────────────────────────────────────────────────────────
-
-
-def parse_object(text: str, *, limit: int = MAX_MESSAGE_BYTES) -> Object:
-    """The JSON object in *text*, read strictly.
-
-    Raises:
-        PayloadTooLarge: more than *limit* bytes of UTF-8.
-        InvalidMessage: not JSON, not an object, a key twice, NaN, a number that other parsers
-            would round, text that is not Unicode, or nesting beyond MAX_DEPTH.
-    """
-    # surrogatepass: a lone surrogate has no UTF-8; it is refused below, with a better reason.
-    if len(text.encode("utf-8", "surrogatepass")) > limit:
-        raise PayloadTooLarge(f"Send at most {limit} bytes.")
-    try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_no_key_twice,
-            parse_constant=_no_constant,
-            parse_int=_exact_integer,
-            parse_float=_finite,
-        )
-    except (ValueError, RecursionError) as error:
-        raise InvalidMessage("Send one JSON object.") from error
-    if not isinstance(value, dict):
-        raise InvalidMessage("Send one JSON object.")
-    _check(value, MAX_DEPTH)
-    return value
-
-
-def _no_key_twice(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise InvalidMessage("Name every field once.")
-    return value
-
-
-def _no_constant(name: str) -> Json:
-    raise InvalidMessage(f"{name} is not JSON.")
-
-
-def _exact_integer(digits: str) -> int:
-    # By length first: Python refuses to convert thousands of digits, and says so in its own words.
-    number = int(digits) if len(digits) <= len(str(-MAX_INTEGER)) else MAX_INTEGER + 1
-    if abs(number) > MAX_INTEGER:
-        raise InvalidMessage("Send integers up to 2^53 - 1, greater ones as text.")
-    return number
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise InvalidMessage("Send numbers that a double can hold.")
-    return number
-
-
-def _check(value: Json, depth: int) -> None:
-    if isinstance(value, str):
-        _check_text(value)
-    elif isinstance(value, dict | list):
-        if depth == 0:
-            raise InvalidMessage(f"Nest at most {MAX_DEPTH} levels.")
-        for item in _within(value):
-            _check(item, depth - 1)
-
-
-def _within(value: dict[str, Json] | list[Json]) -> Iterable[Json]:
-    return [*value.keys(), *value.values()] if isinstance(value, dict) else value
-
-
-def _check_text(text: str) -> None:
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidMessage("Send text as Unicode, without NUL and lone surrogates.")
 
 
 # ── fields ─────────────────────────────────────────────────────────────────────────────────
@@ -185,6 +98,19 @@ def _until(value: Json, now: int) -> int | None:
     return value
 
 
+def content(value: Json) -> Json:
+    """What a message says: any JSON but null, within its limit."""
+    if value is None:
+        raise InvalidMessage("content has to be JSON other than null.")
+    if len(encode(value).encode()) > MAX_CONTENT_BYTES:
+        raise PayloadTooLarge(f"Send at most {MAX_CONTENT_BYTES} bytes of content.")
+    return value
+
+
+def session_id(value: Json) -> str:
+    return _id("chatSessionId", value)
+
+
 # ── what a client asks for ─────────────────────────────────────────────────────────────────
 
 
@@ -213,7 +139,42 @@ class ListOnline:
     cursor: str | None = None
 
 
-Message: TypeAlias = Authenticate | Ping | SetStatus | ListOnline
+@dataclass(frozen=True, slots=True)
+class Join:
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    session_id: str
+    is_typing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    session_id: str
+    content: Json
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    user_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    user_ids: tuple[str, ...]
+
+
+Message: TypeAlias = (
+    Authenticate | Ping | SetStatus | ListOnline | Join | Leave | Typing | Say | Watch | Unwatch
+)
 
 
 def _authenticate(body: Object, _now: int) -> Authenticate:
@@ -240,15 +201,67 @@ def list_online(body: Object, _now: int) -> ListOnline:
     return ListOnline(limit=_limit(body.get("limit")), cursor=_optional(body, "cursor", _cursor))
 
 
+def _join(body: Object, _now: int) -> Join:
+    return Join(session_id(body.get("chatSessionId")))
+
+
+def _leave(body: Object, _now: int) -> Leave:
+    return Leave(session_id(body.get("chatSessionId")))
+
+
+def _typing(body: Object, _now: int) -> Typing:
+    is_typing = _boolean(body, "typing")
+    if is_typing is None:
+        raise InvalidMessage("typing has to be true or false.")
+    return Typing(session_id(body.get("chatSessionId")), is_typing)
+
+
+def _say(body: Object, _now: int) -> Say:
+    return Say(
+        session_id=session_id(body.get("chatSessionId")),
+        content=content(body.get("content")),
+        client_id=_optional(body, "clientId", _id),
+    )
+
+
+def _watch(body: Object, _now: int) -> Watch:
+    return Watch(user_ids(body.get("userIds")))
+
+
+def _unwatch(body: Object, _now: int) -> Unwatch:
+    return Unwatch(user_ids(body.get("userIds")))
+
+
 ACTIONS: Mapping[str, Callable[[Object, int], Message]] = {
     "authenticate": _authenticate,
     "ping": _ping,
     "status": set_status,
     "online": list_online,
+    "join": _join,
+    "leave": _leave,
+    "typing": _typing,
+    "message": _say,
+    "watch": _watch,
+    "unwatch": _unwatch,
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name of an action, and the field that it stands for."""
+
+    action: str
+    fields: Mapping[str, Json] = field(default_factory=dict)
+
+
 #: Route keys of API Gateway are alphanumeric, so the Socket.IO names arrive through `$default`.
-ALIASES: Mapping[str, str] = {"get-online-users": "online"}
+ALIASES: Mapping[str, Alias] = {
+    "get-online-users": Alias("online"),
+    "join-chat-session": Alias("join"),
+    "leave-chat-session": Alias("leave"),
+    "typing-start": Alias("typing", {"typing": True}),
+    "typing-stop": Alias("typing", {"typing": False}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +283,11 @@ def parse(body: Object, now: int) -> Request:
     name = action_of(body)
     if name is None:
         raise InvalidMessage(f"action has to be one of {', '.join(ACTIONS)}.")
-    action = ALIASES.get(name, name)
-    if action not in ACTIONS:
+    alias = ALIASES.get(name, Alias(name))
+    if alias.action not in ACTIONS:
         raise UnknownAction(f"action has to be one of {', '.join(ACTIONS)}.")
-    return Request(action, ACTIONS[action](body, now), _optional(body, "id", _id))
+    message = ACTIONS[alias.action]({**body, **alias.fields}, now)
+    return Request(alias.action, message, _optional(body, "id", _id))
 
 
 def action_of(body: Object) -> str | None:
@@ -282,56 +296,3 @@ def action_of(body: Object) -> str | None:
 
 def id_of(body: Object) -> str | None:
     return body["id"] if is_id(body.get("id")) else None
-
-
-# ── values to text ─────────────────────────────────────────────────────────────────────────
-
-Frame: TypeAlias = dict[str, Json]
-
-
-def presence(value: Presence) -> Frame:
-    frame: Frame = {
-        "userId": value.user_id,
-        "status": value.status.value,
-        "isOnline": value.is_online,
-        "lastSeen": value.last_seen,
-        "version": value.version,
-    }
-    return frame if value.text is None else {**frame, "text": value.text}
-
-
-def user_status_change(changes: Iterable[Presence]) -> Frame:
-    return {"type": "user-status-change", "changes": [presence(change) for change in changes]}
-
-
-def status_change_frames(changes: Iterable[Presence]) -> Iterator[str]:
-    """As few frames as carry every change."""
-    rest = list(changes)
-    while rest:
-        count = fitting(rest)
-        yield encode(user_status_change(rest[:count]))
-        rest = rest[count:]
-
-
-def fitting(values: Sequence[Presence]) -> int:
-    """How many of *values*, from the first on, one frame holds; at least one."""
-    size = 0
-    for count, value in enumerate(values):
-        size += len(encode(presence(value)).encode()) + 1
-        if size > MAX_FRAME_BYTES - FRAME_OVERHEAD_BYTES and count:
-            return count
-    return len(values)
-
-
-def closing(reason: str, retry_after_seconds: int | None = None) -> Frame:
-    frame: Frame = {"type": "closing", "reason": reason}
-    return (
-        frame
-        if retry_after_seconds is None
-        else {**frame, "retryAfterSeconds": retry_after_seconds}
-    )
-
-
-def encode(frame: Json) -> str:
-    """JSON that any parser takes: a bare NaN would throw in every browser that gets it."""
-    return json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

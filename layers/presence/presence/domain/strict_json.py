@@ -1,0 +1,95 @@
+"""JSON from and to clients, read more strictly than Python's `json` does.
+
+Python accepts more than JSON, and lets the last of two equal keys win. Whatever passes here is
+JSON to every other parser too, and means the same to it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from presence.domain.errors import InvalidMessage, PayloadTooLarge
+
+MAX_MESSAGE_BYTES = 8 * 1024
+MAX_DEPTH = 16
+MAX_INTEGER = 2**53 - 1  # the last one that a JavaScript client can hold exactly
+
+Json: TypeAlias = Any
+Object: TypeAlias = Mapping[str, Json]
+
+
+def parse_object(text: str, *, limit: int = MAX_MESSAGE_BYTES) -> Object:
+    """The JSON object in *text*, read strictly.
+
+    Raises:
+        PayloadTooLarge: more than *limit* bytes of UTF-8.
+        InvalidMessage: not JSON, not an object, a key twice, NaN, a number that other parsers
+            would round, text that is not Unicode, or nesting beyond MAX_DEPTH.
+    """
+    # surrogatepass: a lone surrogate has no UTF-8; it is refused below, with a better reason.
+    if len(text.encode("utf-8", "surrogatepass")) > limit:
+        raise PayloadTooLarge(f"Send at most {limit} bytes.")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_no_key_twice,
+            parse_constant=_no_constant,
+            parse_int=_exact_integer,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError) as error:
+        raise InvalidMessage("Send one JSON object.") from error
+    if not isinstance(value, dict):
+        raise InvalidMessage("Send one JSON object.")
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def _no_key_twice(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise InvalidMessage("Name every field once.")
+    return value
+
+
+def _no_constant(name: str) -> Json:
+    raise InvalidMessage(f"{name} is not JSON.")
+
+
+def _exact_integer(digits: str) -> int:
+    # By length first: Python refuses to convert thousands of digits, and says so in its own words.
+    number = int(digits) if len(digits) <= len(str(-MAX_INTEGER)) else MAX_INTEGER + 1
+    if abs(number) > MAX_INTEGER:
+        raise InvalidMessage("Send integers up to 2^53 - 1, greater ones as text.")
+    return number
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise InvalidMessage("Send numbers that a double can hold.")
+    return number
+
+
+def _check(value: Json, depth: int) -> None:
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, dict | list):
+        if depth == 0:
+            raise InvalidMessage(f"Nest at most {MAX_DEPTH} levels.")
+        for item in _within(value):
+            _check(item, depth - 1)
+
+
+def _within(value: dict[str, Json] | list[Json]) -> Iterable[Json]:
+    return [*value.keys(), *value.values()] if isinstance(value, dict) else value
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidMessage("Send text as Unicode, without NUL and lone surrogates.")
+
+
+def encode(value: Json) -> str:
+    """JSON that any parser takes: a bare NaN would throw in every browser that gets it."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

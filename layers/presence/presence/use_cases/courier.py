@@ -1,0 +1,79 @@
+"""The way of frames to clients: at once, or by the queue; what is gone is cleaned up behind."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from presence.domain.errors import Unavailable
+from presence.domain.frames import closing
+from presence.domain.strict_json import encode
+from presence.ports import Deliveries, Delivery, Gateway, Post, Timers
+
+#: So many posts are made at once; the rest is shared out among parallel deliveries.
+DIRECT = 500
+#: How many connections one message on the queue is for.
+CHUNK = 500
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    gateway: Gateway
+    deliveries: Deliveries
+    timers: Timers
+
+    def send(self, posts: Iterable[Post]) -> Delivery:
+        """Have every post accepted or queued when this returns."""
+        at_once, later = _split(posts, DIRECT)
+        for post in later:
+            self.deliveries.put(post)
+        return self._post(at_once, attempt=1)
+
+    def send_or_drop(self, posts: Iterable[Post]) -> Delivery:
+        """As `send`, for what nobody misses later, such as typing."""
+        delivery = self.gateway.post(posts)
+        self._clean_up(delivery)
+        return delivery
+
+    def deliver(self, post: Post, attempt: int) -> Delivery:
+        """Send what had to wait.
+
+        Raises:
+            Unavailable: it has waited often enough; the queue has to say what becomes of it.
+        """
+        return self._post([post], attempt + 1)
+
+    def hang_up(self, connection_id: str, reason: str | None) -> None:
+        """API Gateway sends no close code of ours, so the reason goes ahead in a frame."""
+        if reason is not None:
+            self.gateway.post([Post(encode(closing(reason)), [connection_id])])
+        self.gateway.close(connection_id)
+
+    def _post(self, posts: Sequence[Post], attempt: int) -> Delivery:
+        delivery = self.gateway.post(posts)
+        self._clean_up(delivery)
+        again = frozenset(delivery.again)
+        if again and attempt > ATTEMPTS:
+            raise Unavailable(f"{len(again)} connections took no post in {ATTEMPTS} attempts.")
+        for post in posts:
+            if rest := [name for name in post.connection_ids if name in again]:
+                # 1, 2, 4 … seconds: API Gateway's quota is shared by the account.
+                delay = 2 ** (attempt - 1)
+                self.deliveries.put(Post(post.text, rest), attempt=attempt, delay_seconds=delay)
+        return delivery
+
+    def _clean_up(self, delivery: Delivery) -> None:
+        for connection_id in delivery.gone:
+            self.timers.check_gone(connection_id)
+
+
+def _split(posts: Iterable[Post], room: int) -> tuple[Sequence[Post], Sequence[Post]]:
+    at_once, later = list[Post](), list[Post]()
+    for post in posts:
+        first, rest = post.connection_ids[:room], post.connection_ids[room:]
+        room -= len(first)
+        if first:
+            at_once.append(Post(post.text, first))
+        later += [
+            Post(post.text, rest[start : start + CHUNK]) for start in range(0, len(rest), CHUNK)
+        ]
+    return at_once, later

@@ -1,0 +1,97 @@
+"""Whom a user hides from, and what it takes to be forgotten."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from presence.domain.errors import Conflict, Unavailable
+from presence.domain.events import Blocked, Erased, Unblocked
+from presence.domain.frames import status_change_frames
+from presence.domain.user import User
+from presence.ports import Lost, Post, Subscriptions, Users
+from presence.use_cases.changes import Changes
+from presence.use_cases.connections import Lifecycle
+from presence.use_cases.courier import Courier
+
+ATTEMPTS = 5
+#: A transaction holds 100 operations (TransactWriteItems); each block is a row of its own.
+CHUNK = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """Everything here may be repeated, and a crash halfway is mended by doing so."""
+
+    users: Users
+    subscriptions: Subscriptions
+    lifecycle: Lifecycle
+    courier: Courier
+
+    @property
+    def changes(self) -> Changes:
+        return self.lifecycle.changes
+
+    def block(self, user_id: str, viewer_id: str, now: int) -> None:
+        """Be offline for somebody from now on.
+
+        Raises:
+            Conflict: it is the user themselves, or one too many.
+        """
+        if user_id == viewer_id:
+            raise Conflict("Nobody can hide from themselves; choose the status invisible.")
+        self.changes.apply(user_id, Blocked(viewer_id), now)
+
+    def unblock(self, user_id: str, viewer_id: str, now: int) -> None:
+        self.changes.apply(user_id, Unblocked(frozenset({viewer_id})), now)
+
+    def blocked(self, user_id: str) -> Sequence[str]:
+        """Whom the user hides from, in the order of their ids."""
+        return sorted(self.users.read(user_id, consistent=True).blocked)
+
+    def kick(self, user_id: str, now: int) -> None:
+        """Close every connection of a user, who is offline at once."""
+        for connection_id in self.users.read(user_id, consistent=True).leases:
+            self.lifecycle.disconnect(connection_id, now, grace=0)
+            self.courier.hang_up(connection_id, "kicked")
+
+    def erase(self, user_id: str, now: int) -> None:
+        """Forget a user: in every table, nothing says any more that there was one.
+
+        The others hear that the user is offline, but for those who were blocked, who know it
+        already; that is why the blocks go last.
+
+        Raises:
+            Unavailable: the user comes back faster than that.
+        """
+        for _ in range(ATTEMPTS):
+            self.kick(user_id, now)
+            _, user = self.changes.apply(user_id, Erased(), now)
+            self._forget_elsewhere(user, now)
+            while user.blocked:
+                some = frozenset(islice(user.blocked, CHUNK))
+                _, user = self.changes.apply(user_id, Unblocked(some), now)
+            if self._forget(user):
+                return
+        raise Unavailable("The user keeps coming back; take away their token, then try again.")
+
+    def _forget(self, user: User) -> bool:
+        stored = self.users.read(user.user_id, consistent=True)
+        if stored.leases:
+            return False
+        try:
+            self.users.forget(stored)
+        except Lost:
+            return False
+        return True
+
+    def _forget_elsewhere(self, user: User, now: int) -> None:
+        """Watchers are told here: when the stream comes to it, nobody knows them any more."""
+        for page in self.subscriptions.watchers(user.user_id):
+            self.courier.send(
+                Post(text, [listener.connection_id])
+                for listener in page
+                for text in status_change_frames([user.seen_by(listener.user_id)])
+            )
+        self.subscriptions.forget(user.user_id)
+        for blocker_id in self.subscriptions.blockers(user.user_id):
+            self.unblock(blocker_id, user.user_id, now)

@@ -1,0 +1,202 @@
+"""Chat sessions: who is in them, who types, what is said."""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from presence.domain.connection import AllowedSessions, Connection, is_allowed
+from presence.domain.errors import Forbidden, InvalidMessage
+from presence.domain.frames import Frame, fitting, user_typing
+from presence.domain.requests import DEFAULT_PAGE, is_id
+from presence.domain.strict_json import Json, encode
+from presence.domain.user import Presence
+from presence.ports import Doorkeeper, Listener, Members, Post, Subscriptions
+from presence.use_cases.connections import Lifecycle
+from presence.use_cases.courier import Courier
+from presence.use_cases.statuses import Statuses
+
+#: How long a receiver shows that somebody types, if it hears nothing more.
+TYPING_SHOWN_MILLISECONDS = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPage:
+    """`cursor` is None on the last page."""
+
+    members: Sequence[Presence]
+    cursor: str | None
+    member_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """`new_id` makes what orders ids of the same millisecond: text that nobody can guess."""
+
+    lifecycle: Lifecycle
+    statuses: Statuses
+    subscriptions: Subscriptions
+    members: Members
+    courier: Courier
+    doorkeeper: Doorkeeper
+    new_id: Callable[[], str]
+
+    # ── coming and going ───────────────────────────────────────────────────────────────
+
+    def join(self, connection_id: str, session_id: str, now: int) -> MemberPage:
+        """Let a connection into a chat session; the first page of who is there.
+
+        Raises:
+            Forbidden: the token or the doorkeeper says no.
+            Conflict: the user is in too many chat sessions.
+            NotAuthenticated, TokenExpired, RateLimited, Unavailable: see `Lifecycle`.
+        """
+        actor = self.lifecycle.act(connection_id, now)
+        self.require_entry(actor.user.user_id, actor.connection.allowed_sessions, session_id)
+        self.lifecycle.join(actor, session_id, now)
+        return self.page(session_id, actor.user.user_id, DEFAULT_PAGE, None, now)
+
+    def leave(self, connection_id: str, session_id: str, now: int) -> None:
+        self.lifecycle.leave(self.lifecycle.act(connection_id, now), session_id, now)
+
+    def leave_forbidden(self, connection_id: str, now: int, allowed: AllowedSessions) -> None:
+        """A fresh token may allow less than the one before."""
+        connection = self.lifecycle.claimed(connection_id, now)
+        actor = self.lifecycle.heard(connection, now)
+        for session_id in actor.connection.sessions:
+            if not is_allowed(session_id, allowed):
+                self.lifecycle.leave(actor, session_id, now)
+
+    def require_entry(self, user_id: str, allowed: AllowedSessions, session_id: str) -> None:
+        """Answer the same for a chat session that exists and one that does not (T34).
+
+        Raises:
+            Forbidden: the token or the doorkeeper says no.
+            Unavailable: see `Doorkeeper.may_join`.
+        """
+        if not (is_allowed(session_id, allowed) and self.doorkeeper.may_join(user_id, session_id)):
+            raise Forbidden("Ask for access to this chat session.")
+
+    # ── who is there ───────────────────────────────────────────────────────────────────
+
+    def page(
+        self, session_id: str, viewer_id: str | None, limit: int, cursor: str | None, now: int
+    ) -> MemberPage:
+        """A page of those whom *viewer_id* sees in a chat session, in the order of their ids.
+
+        Raises:
+            InvalidMessage: a cursor that no page has given.
+        """
+        after = "" if cursor is None else _position_in(cursor)
+        seen = [
+            member.user_id
+            for member in self.members.of(session_id)
+            if viewer_id not in member.hidden_from
+        ]
+        behind = [user_id for user_id in seen if user_id > after]
+        found = self._present(behind, limit + 1, viewer_id, now)
+        page = found[: fitting(found[:limit])]
+        if len(page) < len(found):
+            return MemberPage(page, _cursor_to(page[-1].user_id), len(seen))
+        return MemberPage(page, None, len(page) if cursor is None else len(seen))
+
+    def _present(
+        self, user_ids: Iterable[str], least: int, viewer_id: str | None, now: int
+    ) -> list[Presence]:
+        """Of these, so many as are online now, in their order; a lease may just have run out."""
+        found: list[Presence] = []
+        rest = iter(user_ids)
+        while len(found) < least and (chunk := list(islice(rest, least))):
+            presences = self.statuses.read_many(chunk, viewer_id, now)
+            found += [presence for presence in presences if presence.is_online]
+        return found[:least]
+
+    # ── what is said ───────────────────────────────────────────────────────────────────
+
+    def typing(self, connection_id: str, session_id: str, now: int, *, is_typing: bool) -> None:
+        """Tell the others; once a second at most, and never whoever must not see the user.
+
+        Raises:
+            Forbidden: the connection has not joined.
+            NotAuthenticated, TokenExpired, RateLimited: see `Lifecycle`.
+        """
+        connection = self._joined(self.lifecycle.claimed(connection_id, now), session_id)
+        typed = connection.typing(session_id, now)
+        # Whoever spends at this very moment wins: nobody misses one of two.
+        if typed is None or not self.lifecycle.connections.spend(connection, typed.paid(now)):
+            return
+        user = self.lifecycle.heard(connection, now).user
+        expires_at = now + TYPING_SHOWN_MILLISECONDS if is_typing else now
+        frame = user_typing(session_id, user.user_id, is_typing=is_typing, expires_at=expires_at)
+        listeners = [
+            listener.connection_id
+            for listener in self._others(session_id, connection_id)
+            if user.seen_by(listener.user_id).is_online
+        ]
+        self.courier.send_or_drop([Post(encode(frame), listeners)])
+
+    def say(
+        self, connection_id: str, session_id: str, content: Json, client_id: str | None, now: int
+    ) -> Frame:
+        """Relay a message to every other connection; all have it, or it is queued for them.
+
+        Raises:
+            Forbidden: the connection has not joined.
+            NotAuthenticated, TokenExpired, RateLimited: see `Lifecycle`.
+        """
+        actor = self.lifecycle.act(connection_id, now)
+        self._joined(actor.connection, session_id)
+        frame = self._frame(actor.user.user_id, session_id, content, now)
+        if client_id is not None:
+            frame["clientId"] = client_id
+        others = self._others(session_id, connection_id)
+        self.courier.send([Post(encode(frame), [it.connection_id for it in others])])
+        return frame
+
+    def publish(self, sender_id: str, session_id: str, content: Json, now: int) -> Frame:
+        """As `say`, for a back end, which has no connection."""
+        frame = self._frame(sender_id, session_id, content, now)
+        everybody = self._others(session_id, None)
+        self.courier.send([Post(encode(frame), [it.connection_id for it in everybody])])
+        return frame
+
+    def _frame(self, sender_id: str, session_id: str, content: Json, now: int) -> Frame:
+        return {
+            "type": "new-message",
+            "chatSessionId": session_id,
+            # Sorts by time as text, until the year 10889.
+            "messageId": f"{now:012x}-{self.new_id()}",
+            "senderId": sender_id,
+            "content": content,
+            "sentAt": now,
+        }
+
+    def _joined(self, connection: Connection, session_id: str) -> Connection:
+        """The connection, which has joined; only members may type or speak."""
+        if session_id in connection.sessions:
+            return connection
+        # An eventually consistent read may lag behind the client's own `join`.
+        current = self.lifecycle.connections.read(connection.connection_id, consistent=True)
+        if current is None or session_id not in current.sessions:
+            raise Forbidden("Join the chat session first.")
+        return current
+
+    def _others(self, session_id: str, connection_id: str | None) -> Iterator[Listener]:
+        for page in self.subscriptions.listeners(session_id):
+            yield from (it for it in page if it.connection_id != connection_id)
+
+
+def _cursor_to(user_id: str) -> str:
+    return base64.urlsafe_b64encode(user_id.encode()).decode().rstrip("=")
+
+
+def _position_in(cursor: str) -> str:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        user_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError) as error:
+        raise InvalidMessage("cursor has to be as it came with the page before.") from error
+    if not is_id(user_id) or _cursor_to(user_id) != cursor:
+        raise InvalidMessage("cursor has to be as it came with the page before.")
+    return user_id
