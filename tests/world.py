@@ -15,7 +15,7 @@ from presence.use_cases.announcements import Announcements, Record
 from presence.use_cases.connections import Durations, Lifecycle, Welcome
 from presence.use_cases.courier import Courier
 from presence.use_cases.privacy import Privacy
-from presence.use_cases.sessions import Sessions
+from presence.use_cases.sessions import MemberPage, Sessions
 from presence.use_cases.statuses import Statuses
 from presence.use_cases.upkeep import Settling, Sweep
 from presence.use_cases.watching import Watching
@@ -127,6 +127,12 @@ class World:
 
     def leave(self, connection_id: str) -> None:
         self.lifecycle.disconnect(connection_id, self.now)
+
+    def enter(self, connection_id: str, session_id: str) -> MemberPage:
+        return self.sessions.join(connection_id, session_id, self.now)
+
+    def exit(self, connection_id: str, session_id: str) -> None:
+        self.sessions.leave(connection_id, session_id, self.now)
 
     def choose(
         self, user_id: str, choice: Choice, text: str | None = None, until: int | None = None

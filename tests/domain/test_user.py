@@ -9,19 +9,24 @@ from hypothesis import strategies as st
 from presence.domain.errors import TooManyConnections
 from presence.domain.events import (
     Authenticated,
+    Blocked,
     Change,
     Chosen,
     Disconnected,
     Due,
+    Erased,
     Event,
+    Joined,
     LeaseRanOut,
+    Left,
     PresenceChanged,
     Renewed,
     Seen,
     TimePassed,
+    Unblocked,
 )
 from presence.domain.reducer import reduce
-from presence.domain.user import MAX_CONNECTIONS, Choice, Lease, Status, User
+from presence.domain.user import MAX_CONNECTIONS, Choice, Lease, Presence, Status, User
 
 NOW = 1_800_000_000_000
 LEASE, GRACE = 75_000, 10_000
@@ -255,12 +260,19 @@ def test_versions_outgrow_those_of_an_item_that_was_deleted() -> None:
 # ── any story ──────────────────────────────────────────────────────────────────────────────
 
 CONNECTIONS = st.sampled_from(["a", "b", "c"])
+SESSIONS = st.sampled_from(["room", "hall"])
+VIEWERS = st.sampled_from(["eve", "zoe"])
 EVENTS = st.one_of(
     st.tuples(st.just("arrive"), CONNECTIONS),
     st.tuples(st.just("ping"), CONNECTIONS, st.sampled_from([None, True, False])),
     st.tuples(st.just("leave"), CONNECTIONS),
     st.tuples(st.just("choose"), st.sampled_from(Choice), st.sampled_from([None, 5_000, 90_000])),
     st.tuples(st.just("seen")),
+    st.tuples(st.just("join"), CONNECTIONS, SESSIONS),
+    st.tuples(st.just("part"), CONNECTIONS, SESSIONS),
+    st.tuples(st.just("block"), VIEWERS),
+    st.tuples(st.just("unblock"), VIEWERS),
+    st.tuples(st.just("erase")),
     st.tuples(st.just("wait")),
 )
 PAUSES = st.sampled_from([0, 1, 1_000, GRACE - 1, GRACE, LEASE - 1, LEASE, LEASE + GRACE])
@@ -281,14 +293,28 @@ def event_of(step: tuple, now: int) -> Event:  # type: ignore[type-arg]  # noqa:
             return Chosen(choice, "a text", now + duration)
         case ("seen",):
             return Seen()
+        case ("join", connection_id, session_id):
+            return Joined(connection_id, session_id)
+        case ("part", connection_id, session_id):
+            return Left(connection_id, session_id)
+        case ("block", viewer_id):
+            return Blocked(viewer_id)
+        case ("unblock", viewer_id):
+            return Unblocked(frozenset({viewer_id}))
+        case ("erase",):
+            return Erased()
     return TimePassed()
+
+
+def held(user: User) -> frozenset[str]:
+    return frozenset[str]().union(*(lease.sessions for lease in user.leases.values()))
 
 
 @given(STORIES)
 def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[type-arg]
     user, now = User("ada"), NOW
     published = [user.presence]
-    shown = {0: user.presence}
+    shown: dict[tuple[str | None, int], Presence] = {}
 
     for pause, step in story:
         now += pause
@@ -297,8 +323,13 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
         is_hidden = user.choice is Choice.INVISIBLE
         assert not user.leases or is_hidden or user.status is not Status.OFFLINE, "I1"
         assert all(not it.is_over(now) for it in user.leases.values()), "I5: nothing lapsed stays"
-        assert user.version >= before.version, "I3"
-        assert shown.setdefault(user.version, user.presence) == user.presence, "I3"
+        for viewer in (None, "ada", "eve"):
+            seen, known = user.seen_by(viewer), before.seen_by(viewer)
+            assert seen.version >= known.version, "I3"
+            assert shown.setdefault((viewer, seen.version), seen) == seen, "I3"
+            assert bool(user.sessions_seen_by(viewer)) <= user.presence.is_online
+        assert not user.lingering or user.is_here
+        assert not user.lingering.keys() & held(user), "nobody is expected where they are"
         for change in changes:
             if isinstance(change, PresenceChanged):
                 assert change.before.version < change.after.version, "I3"

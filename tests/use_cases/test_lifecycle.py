@@ -9,6 +9,7 @@ from presence.domain.errors import (
     TokenInvalid,
     Unavailable,
 )
+from presence.domain.events import Disconnected
 from presence.domain.user import Choice, Status, User
 from presence.ports import Lost
 from presence.use_cases.connections import identify
@@ -264,7 +265,7 @@ def test_a_disconnect_that_comes_twice_is_heard_once(world: World) -> None:
 
 def test_a_disconnect_always_writes_even_if_it_sees_nothing_to_remove(world: World) -> None:
     world.join("ada", "a1")
-    world.leave("a1")
+    world.lifecycle.changes.apply("ada", Disconnected("a1", world.now), world.now)
     revision = world.user("ada").revision
 
     world.leave("a1")

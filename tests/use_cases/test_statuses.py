@@ -43,7 +43,7 @@ def test_a_reader_who_ends_a_lease_has_its_connection_looked_after(world: World)
 
     world.read("ada")
 
-    assert ("connection", "a1", 0) in world.timers.asked
+    assert world.timers.lapsed == [("a1", "ada", frozenset())]
 
 
 def test_reading_somebody_unchanged_writes_nothing(world: World) -> None:
