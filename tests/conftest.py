@@ -29,6 +29,14 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]
         yield stack
 
 
+@pytest.fixture(scope="session")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """Without `GlobalPresence`: whoever hears something has a reason to."""
+    parameters = SHORT | {"GlobalPresence": "false"}
+    with running_stack(tmp_path_factory.mktemp("private"), parameters) as stack:
+        yield stack
+
+
 #: The only web page that may connect to `guarded`.
 ORIGIN = "https://app.example.com"
 
