@@ -2,7 +2,8 @@
 
     python -m bench.capacity [stored users, few] [stored users, many]
 
-The figures of the design (docs, "What it must cost and hold") stand beside what they are held to.
+The figures that the design sets stand beside what was used; a line that misses its own says NOT,
+and nothing more happens.
 """
 
 import sys
@@ -350,13 +351,17 @@ def print_growth(few: Mapping[str, Usage], many: Mapping[str, Usage], sizes: str
 def print_sizes(room: Lab) -> None:
     """From which device on a ping costs a second unit."""
     who = room.join(room.newcomer())
-    one = item_size(room.item(who.user_id))
-    room.join(room.other_device(who))
-    each = item_size(room.item(who.user_id)) - one
-    most = 1 + (WRITE_BYTES - one) // each
+    room.join(room.other_device(who))  # the mark of the first one's arrival is gone with this
+    sizes = {2: item_size(room.item(who.user_id))}
+    for devices in range(3, MAX_DEVICES + 1):
+        room.join(room.other_device(who))
+        sizes[devices] = item_size(room.item(who.user_id))
+    each = (sizes[MAX_DEVICES] - sizes[2]) / (MAX_DEVICES - 2)
+    most = max(devices for devices, size in sizes.items() if size <= WRITE_BYTES)
     print_note(
-        f"The item of a user with a device ({DEVICE!r}) has {one} bytes, each more device adds "
-        f"{each}. Up to {most} devices it stays within 1 KB, and a ping costs one write unit."
+        f"A user's item has {sizes[2]} bytes with two devices (each called {DEVICE!r}), and each "
+        f"more adds {each:.0f}: up to {most} devices it stays within 1 KB, and a ping costs one "
+        "write unit."
     )
 
 
