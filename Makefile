@@ -1,6 +1,6 @@
 # Thin on purpose: what the targets do is in local/ (bootstrap.py, __main__.py).
 .DEFAULT_GOAL := help
-.PHONY: help run up down setup test check deploy clean
+.PHONY: help run up down setup test check bench deploy clean
 
 # The first interpreter that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -33,6 +33,11 @@ check: setup  ## style, types, architecture, template
 	$(BIN)/lint-imports
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint
+
+bench: setup  ## what routes cost, how soon others hear, cold starts
+	@$(BIN)/python -m bench.capacity
+	@$(BIN)/python -m bench.latency
+	@$(BIN)/python -m bench.cold_start
 
 deploy: setup  ## to AWS; STAGE=dev or prod (see samconfig.toml)
 	.venv-sam/bin/sam build

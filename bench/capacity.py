@@ -1,0 +1,388 @@
+"""What each route costs: units of DynamoDB, round trips to it, messages, posts.
+
+    python -m bench.capacity [stored users, few] [stored users, many]
+
+The figures that the design sets stand beside what was used; a line that misses its own says NOT,
+and nothing more happens.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bench.lab import DEVICE, SECOND, Lab, Visitor, lab
+from bench.meter import Usage
+from bench.printing import number, print_note, print_table
+from bench.units import WRITE_BYTES, item_size
+
+FEW, MANY = 1_000, 100_000
+PAGE = 100
+HEARTBEAT, GRACE, AUTHENTICATION = 30 * SECOND, 10 * SECOND, 10 * SECOND
+MAX_DEVICES = 20
+
+Act: TypeAlias = Callable[[], object]
+Scene: TypeAlias = Callable[[Lab], Act]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a route may use at most; None where the design gives no figure."""
+
+    writes: float | None = None
+    reads: float | None = None
+    calls: float | None = None
+    posts: float | None = None
+
+    def __str__(self) -> str:
+        figures = {"W": self.writes, "R": self.reads, "calls": self.calls, "posts": self.posts}
+        return ", ".join(f"{most:g} {unit}" for unit, most in figures.items() if most is not None)
+
+    def misses(self, usage: Usage) -> bool:
+        used = (usage.by_rule.writes, usage.by_rule.reads, usage.calls, usage.posts)
+        most = (self.writes, self.reads, self.calls, self.posts)
+        return any(limit is not None and it > limit for it, limit in zip(used, most, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the table.
+
+    Attributes:
+        name: of the line.
+        scene: sets the scene, and returns what is to be measured.
+        target: what the design says.
+        is_global: with the stack's `GlobalPresence`.
+        share: how many of what the line counts there were, from what the measured act returns.
+    """
+
+    name: str
+    scene: Scene
+    target: Target = Target()
+    is_global: bool = False
+    share: Callable[[object], float] = lambda _: 1
+
+
+# ── a connection's life ────────────────────────────────────────────────────────────────────
+
+
+def connect(room: Lab) -> Act:
+    who = room.newcomer()
+    return lambda: room.connect(who)
+
+
+def first_device(room: Lab) -> Act:
+    who = room.newcomer()
+    room.connect(who)
+    return lambda: room.authenticate(who)
+
+
+def second_device(room: Lab) -> Act:
+    other = room.other_device(room.join(room.newcomer()))
+    room.connect(other)
+    return lambda: room.authenticate(other)
+
+
+def back_in_time(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.disconnect(who)
+    again = room.other_device(who)
+    room.connect(again)
+    return lambda: room.authenticate(again)
+
+
+def fresh_token(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.wait(HEARTBEAT)
+    return lambda: room.authenticate(who)
+
+
+def last_device_leaves(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    return lambda: room.disconnect(who)
+
+
+def one_of_two_leaves(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    other = room.join(room.other_device(who))
+    return lambda: room.disconnect(other)
+
+
+# ── what it sends meanwhile ────────────────────────────────────────────────────────────────
+
+
+def ping(room: Lab, **fields: object) -> Act:
+    who = room.join(room.newcomer())
+    room.wait(HEARTBEAT)
+    return lambda: room.send(who, "ping", **fields)
+
+
+def ping_still_active(room: Lab) -> Act:
+    return ping(room, active=True)
+
+
+def ping_now_away(room: Lab) -> Act:
+    return ping(room, active=False)
+
+
+def ping_too_soon(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.wait(5 * SECOND)
+    return lambda: room.send(who, "ping")
+
+
+def ping_too_late(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.wait(100 * SECOND)
+    room.http(f"GET /{who.user_id}", who)  # whoever notices first writes it down
+    return lambda: room.send(who, "ping")
+
+
+def ping_of_many_devices(room: Lab) -> Act:
+    who = crowd(room)
+    room.wait(HEARTBEAT)
+    return lambda: room.send(who, "ping")
+
+
+def crowd(room: Lab) -> Visitor:
+    """The last connection of a user who has as many as one may have."""
+    who = room.join(room.newcomer())
+    for _ in range(MAX_DEVICES - 1):
+        who = room.join(room.other_device(who))
+    return who
+
+
+def status(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    return lambda: room.send(who, "status", status="busy", text="In a meeting")
+
+
+def online(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    return lambda: room.send(who, "online", limit=PAGE)
+
+
+# ── over HTTP ──────────────────────────────────────────────────────────────────────────────
+
+
+def read_one(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    return lambda: room.http(f"GET /{who.user_id}", who)
+
+
+def read_batch(room: Lab) -> Act:
+    who = room.newcomer()
+    user_ids = room.store_users(PAGE)
+    return lambda: room.http("POST /batch", who, body={"userIds": user_ids})
+
+
+def read_online(room: Lab) -> Act:
+    who = room.newcomer()
+    return lambda: room.http("GET /online", who, query={"limit": str(PAGE)})
+
+
+def read_count(room: Lab) -> Act:
+    who = room.newcomer()
+    return lambda: room.http("GET /online/count", who)
+
+
+def put_seen(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.wait(SECOND)
+    return lambda: room.http("PUT /last-seen", who)
+
+
+def put_status(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    return lambda: room.http("PUT /", who, body={"status": "busy"})
+
+
+# ── behind the APIs ────────────────────────────────────────────────────────────────────────
+
+
+def announce_arrival(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    return lambda: room.announce(who.user_id, None)
+
+
+def announce_status(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    return announcement(room, who)
+
+
+def announce_status_to_all(room: Lab) -> Act:
+    room.forget_listeners()
+    listeners = [room.join(room.newcomer()) for _ in range(PAGE)]
+    return announcement(room, listeners[0])
+
+
+def announcement(room: Lab, who: Visitor) -> Act:
+    before = room.item(who.user_id)
+    room.send(who, "status", status="busy")
+    return lambda: room.announce(who.user_id, before)
+
+
+def settle_authenticated(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.wait(AUTHENTICATION)
+    return lambda: room.settle(check="connection", connectionId=who.connection_id)
+
+
+def settle_unclaimed(room: Lab) -> Act:
+    who = room.newcomer()
+    room.connect(who)
+    room.wait(AUTHENTICATION)
+    return lambda: room.settle(check="connection", connectionId=who.connection_id)
+
+
+def settle_back_in_time(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.disconnect(who)
+    room.join(room.other_device(who))
+    room.wait(GRACE)
+    return lambda: room.settle(check="user", userId=who.user_id)
+
+
+def settle_gone(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.disconnect(who)
+    room.wait(GRACE)
+    return lambda: room.settle(check="user", userId=who.user_id)
+
+
+def sweep(room: Lab) -> Act:
+    room.sweep()  # whoever the lines above have left behind
+    return room.sweep
+
+
+def hundreds(online_count: object) -> float:
+    return int(str(online_count)) / PAGE
+
+
+# ── the table ──────────────────────────────────────────────────────────────────────────────
+
+AUTHENTICATE = Target(writes=4, reads=1, calls=3)
+PING = Target(writes=1, reads=0.5, posts=0)
+LEAVE, LEAVE_LISTENING = Target(writes=2), Target(writes=2 + 1)
+HUNDRED = Target(reads=50, calls=2)
+
+ROUTES = (
+    Route("$connect", connect),
+    Route("authenticate: first device", first_device, AUTHENTICATE),
+    Route("authenticate: first device, global", first_device, AUTHENTICATE, is_global=True),
+    Route("authenticate: second device", second_device, AUTHENTICATE),
+    Route("authenticate: second device, global", second_device, AUTHENTICATE, is_global=True),
+    Route("authenticate: back within the grace period", back_in_time, AUTHENTICATE),
+    Route("authenticate: a fresh token", fresh_token, AUTHENTICATE),
+    Route("ping", ping, PING),
+    Route("ping: active, as before", ping_still_active, PING),
+    Route("ping: not active any more", ping_now_away, PING),
+    Route("ping: 5 s after the last", ping_too_soon, PING),
+    Route("ping: after the lease ran out", ping_too_late, PING),
+    Route("ping: user with 20 devices", ping_of_many_devices, PING),
+    Route("status", status),
+    Route("online: a page of 100", online),
+    Route("$disconnect: last device", last_device_leaves, LEAVE),
+    Route("$disconnect: last device, global", last_device_leaves, LEAVE_LISTENING, is_global=True),
+    Route("$disconnect: one of two devices", one_of_two_leaves, LEAVE),
+    Route("GET /{userId}", read_one),
+    Route("POST /batch of 100", read_batch, HUNDRED),
+    Route("GET /online: a page of 100", read_online),
+    Route("GET /online/count", read_count),
+    Route("PUT /last-seen", put_seen),
+    Route("PUT /", put_status),
+    Route("announce: an arrival", announce_arrival),
+    Route("announce: a status", announce_status),
+    Route("announce: a status, global, 100 listen", announce_status_to_all, is_global=True),
+    Route("settle: authenticated in time", settle_authenticated),
+    Route("settle: never authenticated", settle_unclaimed),
+    Route("settle: back within the grace period", settle_back_in_time),
+    Route("settle: grace is over", settle_gone),
+    Route("sweep, per 100 online", sweep, share=hundreds),
+)
+#: What small stacks are answered exactly, at the cost of reading everybody.
+SMALL = (Route("GET /online/count", read_count), Route("GET /online: a page of 100", read_online))
+
+HEADER = (
+    *("", "W told", "W", "R told", "R", "calls", "SQS", "posts"),
+    *("target, at most", "held"),
+)
+
+
+def measure(room: Lab, routes: Sequence[Route]) -> Mapping[str, Usage]:
+    usages = {}
+    for route in routes:
+        room.configure(is_global=route.is_global)
+        act = route.scene(room)
+        room.meter.reset()
+        share = route.share(act())
+        usages[route.name] = room.meter.usage / share
+    return usages
+
+
+def cells(route: Route, usage: Usage) -> Sequence[str]:
+    figures = (
+        *(usage.reported.writes, usage.by_rule.writes),
+        *(usage.reported.reads, usage.by_rule.reads),
+        *(usage.calls, usage.timers, usage.posts),
+    )
+    target = str(route.target)
+    held = "NOT" if route.target.misses(usage) else "ok"
+    return route.name, *map(number, figures), target, held if target else ""
+
+
+def at_scale(usage: Usage) -> Sequence[str]:
+    return [number(it) for it in (usage.by_rule.writes, usage.by_rule.reads, usage.calls)]
+
+
+def print_growth(few: Mapping[str, Usage], many: Mapping[str, Usage], sizes: str) -> None:
+    """Whatever is not the same for many stored users as for few."""
+    grown = [
+        (name, *at_scale(few[name]), *at_scale(many[name]))
+        for name in few
+        if at_scale(few[name]) != at_scale(many[name])
+    ]
+    print_note(f"{len(few) - len(grown)} of {len(few)} lines are the same at {sizes} users.")
+    if grown:
+        header = ("", *("W", "R", "calls"), *("W, many", "R, many", "calls, many"))
+        print_table("What grows with the number of stored users", header, grown)
+
+
+def print_sizes(room: Lab) -> None:
+    """From which device on a ping costs a second unit."""
+    who = room.join(room.newcomer())
+    room.join(room.other_device(who))  # the mark of the first one's arrival is gone with this
+    sizes = {2: item_size(room.item(who.user_id))}
+    for devices in range(3, MAX_DEVICES + 1):
+        room.join(room.other_device(who))
+        sizes[devices] = item_size(room.item(who.user_id))
+    each = (sizes[MAX_DEVICES] - sizes[2]) / (MAX_DEVICES - 2)
+    most = max(devices for devices, size in sizes.items() if size <= WRITE_BYTES)
+    print_note(
+        f"A user's item has {sizes[2]} bytes with two devices (each called {DEVICE!r}), and each "
+        f"more adds {each:.0f}: up to {most} devices it stays within 1 KB, and a ping costs one "
+        "write unit."
+    )
+
+
+def main() -> None:
+    few, many = (int(argument) for argument in (sys.argv[1:] or (FEW, MANY)))
+    with lab() as room:
+        room.store_users(PAGE)
+        room.sweep()
+        small = measure(room, SMALL)
+        room.store_users(few - PAGE)
+        room.sweep()
+        first = measure(room, ROUTES)
+        title = f"Capacity with {few:,} users online. W, R: units by rule; told: by the local AWS"
+        print_table(title, HEADER, [cells(route, first[route.name]) for route in ROUTES])
+        title = f"The same with {PAGE} users online"
+        print_table(title, HEADER, [cells(route, small[route.name]) for route in SMALL])
+        print_sizes(room)
+        room.store_users(many - few)
+        room.sweep()
+        print_growth(first, measure(room, ROUTES), f"{few:,} and at {many:,}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Counts what an invocation asks of DynamoDB and SQS, and what that costs.
+
+Every botocore client that is made after `attach` is watched. Writes are priced from the items
+before and after, which a second client reads, uncounted, at both ends of the request.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import botocore
+from botocore.model import OperationModel
+from botocore.session import Session
+
+from bench.units import Item, Table, item_size, read_units, table
+from presence.ports import Delivery, Post
+from tests.dynamodb import SCHEMAS
+
+Arguments: TypeAlias = dict[str, Any]
+Request: TypeAlias = Mapping[str, Any]
+Key: TypeAlias = Mapping[str, Any]
+
+TABLES: Mapping[str, Table] = {schema["TableName"]: table(schema) for schema in SCHEMAS}
+READS = {"GetItem", "BatchGetItem", "Query"}
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    reads: float = 0
+    writes: float = 0
+
+    def __add__(self, other: "Units") -> "Units":
+        return Units(self.reads + other.reads, self.writes + other.writes)
+
+    def __truediv__(self, by: float) -> "Units":
+        return Units(self.reads / by, self.writes / by)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was used.
+
+    Attributes:
+        reported: the units that the answers spoke of.
+        by_rule: the units that AWS would bill.
+        calls: requests to DynamoDB; the functions send one after the other.
+        timers: messages sent to SQS.
+        posts: requests to the clients' connections.
+    """
+
+    reported: Units = Units()
+    by_rule: Units = Units()
+    calls: float = 0
+    timers: float = 0
+    posts: float = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.reported + other.reported,
+            self.by_rule + other.by_rule,
+            self.calls + other.calls,
+            self.timers + other.timers,
+            self.posts + other.posts,
+        )
+
+    def __truediv__(self, by: float) -> "Usage":
+        return Usage(
+            self.reported / by,
+            self.by_rule / by,
+            self.calls / by,
+            self.timers / by,
+            self.posts / by,
+        )
+
+
+@dataclass
+class Meter:
+    """The sum of everything since `reset`; `reader` sees the tables without being counted."""
+
+    reader: Any
+    usage: Usage = Usage()
+
+    def reset(self) -> None:
+        self.usage = Usage()
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Watch every client of every botocore session that is made in the block."""
+        botocore.register_initializer(self._watch)
+        try:
+            yield
+        finally:
+            botocore.unregister_initializer(self._watch)
+
+    def _watch(self, session: Session) -> None:
+        session.register("before-parameter-build.dynamodb", self._before)
+        session.register("after-call.dynamodb", self._after)
+        session.register("after-call.sqs.SendMessage", self._timer)
+
+    def _before(
+        self, params: Arguments, model: OperationModel, context: Arguments, **_: object
+    ) -> None:
+        params["ReturnConsumedCapacity"] = "TOTAL"
+        targets = list(_targets(model.name, params))
+        context["bench"] = params, targets, self._items(targets)
+
+    def _after(
+        self, parsed: Request, model: OperationModel, context: Arguments, **_: object
+    ) -> None:
+        params, targets, before = context["bench"]
+        by_rule = (
+            _read(model.name, params, parsed)
+            if model.name in READS
+            else _write(model.name, targets, before, self._items(targets))
+        )
+        self.usage += Usage(_reported(model.name, parsed), by_rule, calls=1)
+
+    def _timer(self, **_: object) -> None:
+        self.usage += Usage(timers=1)
+
+    def _items(self, targets: Sequence[tuple[str, Key]]) -> list[Item | None]:
+        return [
+            self.reader.get_item(TableName=name, Key=key, ConsistentRead=True).get("Item")
+            for name, key in targets
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class CountingGateway:
+    """Takes every post and every close, and counts them as the requests that they are."""
+
+    meter: Meter
+
+    def post(self, posts: Iterable[Post]) -> Delivery:
+        for post in posts:
+            self.meter.usage += Usage(posts=len(post.connection_ids))
+        return Delivery()
+
+    def close(self, connection_id: str) -> None:
+        del connection_id
+        self.meter.usage += Usage(posts=1)
+
+
+def _targets(operation: str, params: Request) -> Iterator[tuple[str, Key]]:
+    """The tables and keys of the items that a request writes."""
+    if operation == "TransactWriteItems":
+        for member in params["TransactItems"]:
+            [write] = member.values()
+            yield _target(write)
+    elif operation not in READS:
+        yield _target(params)
+
+
+def _target(write: Request) -> tuple[str, Key]:
+    name = write["TableName"]
+    whole = write.get("Key") or write["Item"]
+    return name, {attribute: whole[attribute] for attribute in TABLES[name].key}
+
+
+def _write(
+    operation: str,
+    targets: Sequence[tuple[str, Key]],
+    before: Sequence[Item | None],
+    after: Sequence[Item | None],
+) -> Units:
+    in_transaction = operation == "TransactWriteItems"
+    units = (
+        TABLES[name].write_units(old, new, in_transaction=in_transaction)
+        for (name, _), old, new in zip(targets, before, after, strict=True)
+    )
+    return Units(writes=sum(units))
+
+
+def _read(operation: str, params: Request, answer: Request) -> Units:
+    consistent = params.get("ConsistentRead", False)
+    if operation == "BatchGetItem":
+        return Units(reads=_batch(params, answer))
+    # No query here has a filter, so what it returns is what it has read.
+    items = answer["Items"] if operation == "Query" else [answer.get("Item")]
+    return Units(reads=read_units(sum(map(item_size, items)), consistent=consistent))
+
+
+def _batch(params: Request, answer: Request) -> float:
+    """Each key is read by itself, also one that is not there."""
+    units = 0.0
+    for name, wish in params["RequestItems"].items():
+        consistent = wish.get("ConsistentRead", False)
+        found = answer["Responses"][name]
+        sizes = [*map(item_size, found), *[0] * (len(wish["Keys"]) - len(found))]
+        units += sum(read_units(size, consistent=consistent) for size in sizes)
+    return units
+
+
+def _reported(operation: str, answer: Request) -> Units:
+    told = answer.get("ConsumedCapacity") or []
+    tables = [told] if isinstance(told, Mapping) else told
+    units = sum(one["CapacityUnits"] for one in tables)
+    return Units(reads=units) if operation in READS else Units(writes=units)
