@@ -26,11 +26,12 @@ setup:  ## the tools, in virtual environments inside this folder
 test: setup  ## all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: setup  ## style, types, architecture, template
+check: setup  ## style, types, architecture, template, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/docs tests/template
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint
 
