@@ -6,6 +6,8 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
+# The interpreter of the functions on AWS: PythonRuntime in template.yaml.
+RUNTIME ?= python3.13
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +44,8 @@ bench: setup  ## what routes cost, how soon others hear, cold starts
 
 deploy: setup  ## to AWS; STAGE=dev or prod (see samconfig.toml)
 	.venv-sam/bin/sam build
+	# Lambda cannot keep what Python compiles: without this, each cold start does it again.
+	$(RUNTIME) -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/PresenceLayer/python
 	.venv-sam/bin/sam deploy --config-env $(or $(STAGE),default)
 
 clean:  ## everything that can be made again

@@ -189,7 +189,8 @@ class FakeRoster:
     def __init__(self, tables: FakeTables) -> None:
         self._tables = tables
 
-    def after(self, position: str | None) -> Iterator[str]:
+    def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
+        del page_size
         if position is not None and not position.startswith("after-"):
             raise InvalidMessage("cursor has to be as it came with the page before.")
         last = (position or "").removeprefix("after-")

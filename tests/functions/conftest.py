@@ -326,7 +326,6 @@ def stack(monkeypatch: pytest.MonkeyPatch, session: Session, cloud: MockAWS) -> 
     stack = Stack(monkeypatch, session)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(bootstrap, "get_session", lambda: session)
     monkeypatch.setattr(entrypoint, "time", stack.clock)
     handler = entrypoint.logger.registered_handler
     stdout = handler.setStream(stack.log)  # type: ignore[attr-defined]  # a StreamHandler

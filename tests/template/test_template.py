@@ -195,6 +195,11 @@ def test_every_parameter_says_what_it_is_for() -> None:
     assert sorted(shown) == sorted(TEMPLATE["Parameters"])
 
 
+def test_the_layer_is_compiled_by_the_interpreter_that_runs_it() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"\nRUNTIME ?= {TEMPLATE['Parameters']['PythonRuntime']['Default']}\n" in makefile
+
+
 def test_exactly_one_kind_of_token_is_asked_for() -> None:
     (assertion,) = TEMPLATE["Rules"]["OneKindOfToken"]["Assertions"]
     asked = re.findall(r"'Ref': '(\w+)'", str(assertion["Assert"]))

@@ -8,12 +8,10 @@ import os
 import secrets
 from collections.abc import Callable
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
-from botocore.session import get_session
 
-from presence.adapters.doorkeeper import LambdaDoorkeeper, OpenDoor
 from presence.adapters.dynamodb.connections import DynamoDBConnections
 from presence.adapters.dynamodb.roster import DynamoDBRoster
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
@@ -22,14 +20,16 @@ from presence.adapters.dynamodb.users import DynamoDBUsers
 from presence.adapters.queue import SQSDeliveries, SQSTimers
 from presence.ports import Doorkeeper, Gateway, Tokens
 from presence.settings import Settings, read_settings
-from presence.use_cases.announcements import Announcements
 from presence.use_cases.connections import Durations, Lifecycle
-from presence.use_cases.courier import Courier
-from presence.use_cases.privacy import Privacy
-from presence.use_cases.sessions import Sessions
-from presence.use_cases.statuses import Statuses
-from presence.use_cases.upkeep import Settling, Sweep
-from presence.use_cases.watching import Watching
+
+if TYPE_CHECKING:
+    from presence.use_cases.announcements import Announcements
+    from presence.use_cases.courier import Courier
+    from presence.use_cases.privacy import Privacy
+    from presence.use_cases.sessions import Sessions
+    from presence.use_cases.statuses import Statuses
+    from presence.use_cases.upkeep import Settling, Sweep
+    from presence.use_cases.watching import Watching
 
 
 class App:
@@ -48,7 +48,9 @@ class App:
         self.roster = DynamoDBRoster(client)
         self.members = DynamoDBMembers()
         self.subscriptions = DynamoDBSubscriptions(client, is_global=is_global)
-        sqs = _client("sqs")
+        # PynamoDB's session for all: a second one would read botocore's data again, for 100 ms.
+        self._session = client.session
+        sqs = self._client("sqs")
         self.timers = SQSTimers(sqs, settings.timer_queue_url)
         self.deliveries = SQSDeliveries(sqs, settings.delivery_queue_url)
 
@@ -72,11 +74,15 @@ class App:
         )
 
     @cached_property
-    def statuses(self) -> Statuses:
+    def statuses(self) -> "Statuses":
+        from presence.use_cases.statuses import Statuses
+
         return Statuses(self.users, self.roster, self.timers)
 
     @cached_property
-    def sessions(self) -> Sessions:
+    def sessions(self) -> "Sessions":
+        from presence.use_cases.sessions import Sessions
+
         return Sessions(
             self.lifecycle,
             self.statuses,
@@ -88,15 +94,21 @@ class App:
         )
 
     @cached_property
-    def watching(self) -> Watching:
+    def watching(self) -> "Watching":
+        from presence.use_cases.watching import Watching
+
         return Watching(self.lifecycle, self.statuses, self.subscriptions, self.courier)
 
     @cached_property
-    def privacy(self) -> Privacy:
+    def privacy(self) -> "Privacy":
+        from presence.use_cases.privacy import Privacy
+
         return Privacy(self.users, self.subscriptions, self.lifecycle, self.courier)
 
     @cached_property
-    def announcements(self) -> Announcements:
+    def announcements(self) -> "Announcements":
+        from presence.use_cases.announcements import Announcements
+
         return Announcements(
             self.subscriptions,
             self.members,
@@ -106,15 +118,21 @@ class App:
         )
 
     @cached_property
-    def settling(self) -> Settling:
+    def settling(self) -> "Settling":
+        from presence.use_cases.upkeep import Settling
+
         return Settling(self.connections, self.courier, self.lifecycle)
 
     @cached_property
-    def sweep(self) -> Sweep:
+    def sweep(self) -> "Sweep":
+        from presence.use_cases.upkeep import Sweep
+
         return Sweep(self.users, self.roster, self.lifecycle)
 
     @cached_property
-    def courier(self) -> Courier:
+    def courier(self) -> "Courier":
+        from presence.use_cases.courier import Courier
+
         return Courier(self.gateway, self.deliveries, self.timers)
 
     @cached_property
@@ -122,7 +140,7 @@ class App:
         from presence.adapters.gateway import ManagementGateway
 
         return ManagementGateway(
-            _client(
+            self._client(
                 "apigatewaymanagementapi",
                 endpoint_url=self.settings.callback_url,
                 # Two tries: a third would keep the others waiting for a client that is slow.
@@ -135,9 +153,11 @@ class App:
 
     @cached_property
     def doorkeeper(self) -> Doorkeeper:
+        from presence.adapters.doorkeeper import LambdaDoorkeeper, OpenDoor
+
         if arn := self.settings.doorkeeper_arn:
             # A second try could only come when the client has stopped waiting.
-            client = _client("lambda", read_timeout=5, retries={"total_max_attempts": 1})
+            client = self._client("lambda", read_timeout=5, retries={"total_max_attempts": 1})
             return LambdaDoorkeeper(client, arn)
         return OpenDoor()
 
@@ -156,26 +176,26 @@ class App:
     def _secret(self) -> str:
         """Read once for each execution environment: a new secret takes a new deployment."""
         name = self.settings.token_secret_parameter
-        answer = _client("ssm")().get_parameter(Name=name, WithDecryption=True)
+        answer = self._client("ssm")().get_parameter(Name=name, WithDecryption=True)
         return str(answer["Parameter"]["Value"])
 
+    def _client(
+        self,
+        service: str,
+        *,
+        endpoint_url: str | None = None,
+        **config: Any,  # noqa: ANN401
+    ) -> Callable[[], Any]:
+        """A botocore client, made at its first use."""
 
-def _client(
-    service: str,
-    *,
-    endpoint_url: str | None = None,
-    **config: Any,  # noqa: ANN401
-) -> Callable[[], Any]:
-    """A botocore client, made at its first use."""
+        @cache
+        def make() -> Any:  # noqa: ANN401  botocore makes its clients as it runs
+            settings = {"connect_timeout": 1, "read_timeout": 3, **config}
+            return self._session.create_client(
+                service, endpoint_url=endpoint_url, config=Config(**settings)
+            )
 
-    @cache
-    def make() -> Any:  # noqa: ANN401  botocore makes its clients as it runs
-        settings = {"connect_timeout": 1, "read_timeout": 3, **config}
-        return get_session().create_client(
-            service, endpoint_url=endpoint_url, config=Config(**settings)
-        )
-
-    return make
+        return make
 
 
 @cache

@@ -128,8 +128,10 @@ class Count:
 class Roster(Protocol):
     """An index of the users who are here. It only proposes: it may lag, and knows no leases."""
 
-    def after(self, position: str | None) -> Iterator[str]:
+    def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
         """User ids in the order of the index, behind *position* (see `position_of`), read lazily.
+
+        `page_size` is how many are read at a time; without it, as many as there are to be had.
 
         Raises:
             InvalidMessage: no such position.

@@ -29,9 +29,16 @@ class Changes:
     timers: Timers
 
     def apply(
-        self, user_id: str, event: Event, now: int, gate: GateChange | None = None
+        self,
+        user_id: str,
+        event: Event,
+        now: int,
+        gate: GateChange | None = None,
+        known: User | None = None,
     ) -> tuple[User, User]:
         """The user before and after *event*; both are stored states.
+
+        `known` is the user as read a moment ago, which saves a read.
 
         A `Disconnected` is written even if it seems to change nothing: an `authenticate` that
         runs beside it must lose the compare-and-swap (F39, and the model's CAS+SKIPNOOP).
@@ -41,7 +48,7 @@ class Changes:
             TooManyConnections, Conflict: see `reduce`.
             Unavailable: too many others write to this user at this moment.
         """
-        before = self.users.read(user_id)
+        before = known or self.users.read(user_id)
         for _ in range(ATTEMPTS):
             after, changes = reduce(before, event, now)
             # Timers first: one too many does nothing, one that is missing would be missed.

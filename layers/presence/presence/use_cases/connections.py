@@ -170,7 +170,7 @@ class Lifecycle:
         """Let the lease run on, without a price."""
         user = self._renew(connection, now).user
         if connection.connection_id not in user.leases:
-            user = self._readmit(connection, None, now)
+            user = self._readmit(connection, user, None, now)
         return Actor(connection, user)
 
     def _renew(
@@ -194,11 +194,13 @@ class Lifecycle:
             self.pay(connection, now)
             lease = self._lease_of(connection, now)
             event = Renewed(connection.connection_id, lease, is_active)
-            _, user = self.changes.apply(user.user_id, event, now)
+            _, user = self.changes.apply(user.user_id, event, now, known=user)
         if connection.connection_id not in user.leases:
-            self._readmit(connection, is_active, now)
+            self._readmit(connection, user, is_active, now)
 
-    def _readmit(self, connection: Connection, is_active: bool | None, now: int) -> User:
+    def _readmit(
+        self, connection: Connection, known: User, is_active: bool | None, now: int
+    ) -> User:
         """The lease ran out, but the gate is still open: the client was only late.
 
         It still hears the chat sessions that it had joined, so it is in them again.
@@ -216,7 +218,7 @@ class Lifecycle:
         )
         event = Authenticated(connection.connection_id, lease)
         with _while_open():
-            _, user = self.changes.apply(connection.user_at(now), event, now, admission)
+            _, user = self.changes.apply(known.user_id, event, now, admission, known)
         return user
 
     def join(self, actor: Actor, session_id: str, now: int) -> User:
@@ -230,7 +232,7 @@ class Lifecycle:
         gate = Joining(connection_id, actor.connection.opened_at, session_id)
         with _while_open():
             _, user = self.changes.apply(
-                actor.user.user_id, Joined(connection_id, session_id), now, gate
+                actor.user.user_id, Joined(connection_id, session_id), now, gate, actor.user
             )
         if connection_id not in user.leases:
             raise Unavailable("The connection was away for too long; try again.")
@@ -241,7 +243,9 @@ class Lifecycle:
         connection_id = actor.connection.connection_id
         gate = Leaving(connection_id, session_id)
         with _while_open():
-            self.changes.apply(actor.user.user_id, Left(connection_id, session_id), now, gate)
+            self.changes.apply(
+                actor.user.user_id, Left(connection_id, session_id), now, gate, actor.user
+            )
 
     def disconnect(
         self, connection_id: str, now: int, *, grace: int | None = None

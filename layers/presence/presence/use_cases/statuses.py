@@ -59,7 +59,7 @@ class Statuses:
         """
         after, _ = reduce(user, TimePassed(), now)
         if after.own_presence != user.own_presence or after.presence != user.presence:
-            _, after = self.changes.apply(user.user_id, TimePassed(), now)
+            _, after = self.changes.apply(user.user_id, TimePassed(), now, known=user)
             return after
         return user
 
@@ -73,7 +73,7 @@ class Statuses:
             InvalidMessage: a cursor that no page has given.
         """
         found: list[Presence] = []
-        for user_ids in _chunks(self.roster.after(cursor), limit + 1):
+        for user_ids in _chunks(self.roster.after(cursor, limit + 1), limit + 1):
             presences = self.read_many(user_ids, viewer_id, now)
             found += [presence for presence in presences if presence.is_online]
             if len(found) > limit:

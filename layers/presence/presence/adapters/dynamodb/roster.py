@@ -25,12 +25,12 @@ class DynamoDBRoster:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def after(self, position: str | None) -> Iterator[str]:
+    def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
         first, last_user_id = _parse(position)
         for shard in range(first, SHARDS):
             behind = UserItem.user_id > last_user_id if shard == first and last_user_id else None
             # PynamoDB follows LastEvaluatedKey, also behind an empty page (F42).
-            for item in UserItem.online_index.query(shard, behind):
+            for item in UserItem.online_index.query(shard, behind, page_size=page_size):
                 yield item.user_id
 
     def position_of(self, user_id: str) -> str:
