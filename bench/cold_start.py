@@ -33,7 +33,7 @@ BASELINE = 'import boto3; boto3.client("dynamodb")'
 # What the first invocation makes, without asking the network. The names are the product's own.
 DYNAMODB = "parts.users._client.client"
 SQS = "parts.timers._client()"
-TOKENS = 'import presence.adapters.tokens; bootstrap._client("ssm")()'
+TOKENS = 'import presence.adapters.tokens; parts._client("ssm")()'
 
 FUNCTIONS: Mapping[str, Sequence[str]] = {
     "on_connect": (DYNAMODB, SQS),
@@ -42,6 +42,9 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
     "on_status": (DYNAMODB,),
     "on_online": (DYNAMODB,),
     "on_disconnect": (DYNAMODB, SQS),
+    "on_join": (DYNAMODB,),
+    "on_typing": (DYNAMODB, "parts.gateway._client()"),
+    "on_message": (DYNAMODB, "parts.gateway._client()"),
     "on_default": (DYNAMODB,),
 }
 
@@ -77,6 +80,7 @@ def environment(layer: str, *, compiles: bool) -> Mapping[str, str]:
     path = os.pathsep.join((str(ROOT / "functions"), layer))
     found = ENVIRONMENT | {
         "TIMER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/timers",
+        "DELIVERY_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/deliveries",
         "AWS_EC2_METADATA_DISABLED": "true",
         "PYTHONPATH": path,
     }
