@@ -9,8 +9,10 @@ from __future__ import annotations
 import http.client
 import json
 import mimetypes
+import socket
+import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -65,7 +67,22 @@ class DevelopmentServer(ThreadingHTTPServer):
         """Bind the port; `serve` answers."""
         self.told = told
         self.mint = mint
+        self.connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
+
+    def server_close(self) -> None:
+        """Stop listening, and answer no more on connections that browsers keep open either."""
+        super().server_close()
+        for connection in tuple(self.connections):
+            with suppress(OSError):  # it has ended by itself
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """Say what went wrong; that a browser has gone is nothing of that kind."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
@@ -142,6 +159,16 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "presence-local"
     sys_version = ""
 
+    def setup(self) -> None:
+        """Begin with a connection."""
+        super().setup()
+        self.server.connections.add(self.connection)
+
+    def finish(self) -> None:
+        """Be done with it."""
+        super().finish()
+        self.server.connections.discard(self.connection)
+
     def do_GET(self) -> None:
         """Answer a page, stack.json or the HTTP API."""
         self._answer(self._get)
@@ -171,8 +198,6 @@ class _Handler(BaseHTTPRequestHandler):
         except Refused as refused:
             self.close_connection = True  # the body may not have been read
             self._send_json(refused.status, refused.body)
-        except ConnectionError:
-            self.close_connection = True  # the browser has gone
 
     def _require_our_name(self) -> None:
         if not is_ours(self.headers.get("Host")):

@@ -1,6 +1,9 @@
 import http.client
 import json
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,9 +16,15 @@ JSON = {"Content-Type": "application/json"}
 
 
 class _Api(BaseHTTPRequestHandler):
-    """Stands in for the HTTP API: answers with what it was asked."""
+    """Stands in for the HTTP API: answers with what it was asked, /slow when it may."""
+
+    asked = threading.Event()
+    may_answer = threading.Event()
 
     def do_GET(self) -> None:
+        if self.path.endswith("/slow"):
+            self.asked.set()
+            self.may_answer.wait(5)
         body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
         asked = {"path": self.path, "method": self.command, "body": body}
         asked["authorization"] = self.headers.get("Authorization", "")
@@ -44,9 +53,13 @@ def api() -> Iterator[str]:
 
 
 @pytest.fixture
-def caller(api: str) -> Iterator[http.client.HTTPConnection]:
+def server(api: str) -> DevelopmentServer:
     told = {"webSocketUrl": "ws://localhost:1/live", "httpUrl": api, "pid": 1}
-    server = DevelopmentServer(0, told, lambda user, scope, ttl: f"{user}/{scope}/{ttl}")
+    return DevelopmentServer(0, told, lambda user, scope, ttl: f"{user}/{scope}/{ttl}")
+
+
+@pytest.fixture
+def caller(server: DevelopmentServer) -> Iterator[http.client.HTTPConnection]:
     with serving(server):
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
         yield connection
@@ -140,3 +153,30 @@ def test_a_body_that_is_too_large_is_refused(caller: http.client.HTTPConnection)
     caller.putheader("Content-Length", str(1 << 30))
     caller.endheaders()
     assert caller.getresponse().status == 413
+
+
+def test_a_browser_that_does_not_wait_for_an_answer_is_no_event(
+    server: DevelopmentServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(server):
+        browser = socket.create_connection(("127.0.0.1", server.server_port))
+        browser.sendall(b"GET /api/slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert _Api.asked.wait(5)
+        at_once = struct.pack("ii", 1, 0)
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        browser.close()
+        _Api.may_answer.set()
+        while any("process_request_thread" in thread.name for thread in threading.enumerate()):
+            time.sleep(0.01)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_server_that_stops_hangs_up_on_browsers_that_would_ask_more(
+    server: DevelopmentServer,
+) -> None:
+    with serving(server):
+        browser = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+        browser.request("GET", "/dev/stack")
+        assert browser.getresponse().read()
+    assert browser.sock.recv(1) == b""
+    browser.close()

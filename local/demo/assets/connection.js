@@ -59,7 +59,7 @@ export class Connection extends EventTarget {
     try {
       token = await this.#getToken();
     } catch (error) {
-      return error.final ? this.#end(error.message) : this.#retry(error.message);
+      return error.final ? this.#end(error.message, error.code) : this.#retry(error.message);
     }
     if (this.state === "connecting") this.#connect(token);
   }

@@ -1,52 +1,37 @@
 // The page: finds the stack, then shows a pane for each of two users.
 
 import { Pane } from "./pane.js";
-import { countdown } from "./words.js";
 
 const LONGEST_WAIT = 15_000;
 const notice = document.querySelector("[data-notice]");
 const template = document.querySelector("#pane");
 
 /** Ask the development server for JSON; errors carry `final` when asking again is no use. */
-async function ask(path, body) {
+async function ask(path, body, token) {
   const options = body && {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) },
     body: JSON.stringify(body),
   };
-  const answer = await fetch(path, options).catch(() => {
-    throw new Error("The development server does not answer.");
-  });
+  const answer = await fetch(path, options).catch(() => null);
+  // The page may be older than the stack, or outlive it: it goes on asking, and says so.
+  notice.hidden = answer !== null;
+  if (!answer) throw new Error("The development server does not answer.");
   const told = await answer.json();
   if (answer.ok) return told;
   const error = new Error(told.error?.message ?? `The server answered with ${answer.status}.`);
+  error.code = told.error?.code;
   error.final = answer.status >= 400 && answer.status < 500;
   throw error;
 }
 
-function pause(milliseconds) {
-  const until = Date.now() + milliseconds;
-  const seconds = notice.querySelector("[data-seconds]");
-  return new Promise((resolve) => {
-    const timer = setInterval(() => {
-      seconds.textContent = countdown(until - Date.now());
-      if (Date.now() < until) return;
-      clearInterval(timer);
-      resolve();
-    }, 250);
-  });
-}
-
-/** The page may be older than the stack: it waits, and says so. */
 async function findStack() {
   for (let attempt = 0; ; attempt += 1) {
     try {
-      const stack = await ask("/dev/stack");
-      notice.hidden = true;
-      return stack;
+      return await ask("/dev/stack");
     } catch {
-      notice.hidden = false;
-      await pause(1_000 + Math.random() * Math.min(LONGEST_WAIT, 1_000 * 2 ** attempt));
+      const wait = 1_000 + Math.random() * Math.min(LONGEST_WAIT, 1_000 * 2 ** attempt);
+      await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
 }
@@ -65,7 +50,8 @@ async function start() {
   const stack = await findStack();
   for (const pane of panes) {
     const getToken = async () => (await ask("/dev/token", { userId: pane.user })).token;
-    const readMany = async (userIds) => (await ask("/api/user-status/batch", { userIds })).users;
+    const readMany = async (userIds) =>
+      (await ask("/api/user-status/batch", { userIds }, await getToken())).users;
     pane.start({ url: stack.webSocketUrl, getToken, readMany });
   }
 }

@@ -17,7 +17,7 @@ export class Pane {
   #wire;
   #tabs = [];
   #opened = 0;
-  #chosen = "online";
+  #said = "";
   #more = 0;
   #isListed = false;
 
@@ -52,13 +52,14 @@ export class Pane {
     this.#root.setAttribute("aria-labelledby", id);
     this.#part("avatar").replaceWith(avatar(this.user));
     this.#part("person").textContent = name;
+    this.#part("scroller").setAttribute("aria-label", `Wire log of ${name}`);
     this.#part("choices").append(...STATUSES.map((status) => this.#choice(status, id)));
     this.#countText();
   }
 
   #choice(status, group) {
     const attributes = { type: "radio", name: `${group}-status`, value: status };
-    const input = h("input", { ...attributes, checked: status === this.#chosen });
+    const input = h("input", { ...attributes, checked: status === "online" });
     input.addEventListener("change", () => this.#say());
     return h("label", { class: "choice" }, input, shape(status), h("span", {}, label(status)));
   }
@@ -78,10 +79,11 @@ export class Pane {
     try {
       if (!tab) throw new Error("There is no connection to say it over.");
       await tab.link.request({ action: "status", status, ...(text && { text }) });
-      this.#chosen = status;
+      this.#said = text;
       complaint.textContent = "";
     } catch (error) {
       complaint.textContent = error.code ? `${error.code}: ${error.message}` : error.message;
+      this.#adopt(this.#people.get(this.user));
     }
     this.#render();
   }
@@ -102,7 +104,10 @@ export class Pane {
 
   #tabChanged(tab) {
     const { link } = tab;
-    if (link.state === "live") this.#list(link);
+    if (link.state === "live") {
+      this.#adopt(this.#people.get(this.user));
+      this.#list(link);
+    }
     if (link.state === "over" && link.detail.reason === "closed") {
       this.#tabs = this.#tabs.filter((other) => other !== tab);
     }
@@ -131,6 +136,7 @@ export class Pane {
       for (let at = 0; at < left.length; at += PAGE) {
         found.push(...(await this.#stack.readMany(left.slice(at, at + PAGE))));
       }
+      this.#people.forget(found.filter((one) => one.version === 0).map((one) => one.userId));
       this.#take(found);
       this.#isListed = true;
     } catch {
@@ -157,12 +163,25 @@ export class Pane {
 
   /** What was chosen elsewhere, at another tab or from the command line, is chosen here too. */
   #adopt(own) {
-    if (!own || !["online", "busy", "dnd"].includes(own.status)) return;
-    this.#chosen = own.status;
-    this.#root.querySelector(`.choice input[value="${own.status}"]`).checked = true;
+    const choice = own && this.#choiceBehind(own.status);
+    if (!choice) return;
+    this.#root.querySelector(`.choice input[value="${choice}"]`).checked = true;
+    this.#adoptText(own.text ?? "");
+  }
+
+  #adoptText(text) {
     const field = this.#part("text");
-    if (field !== document.activeElement) field.value = own.text ?? "";
+    const isDraft = field === document.activeElement || field.value.trim() !== this.#said;
+    this.#said = text.trim();
+    if (!isDraft) field.value = text;
     this.#countText();
+  }
+
+  /** Whoever is away has chosen that only if somebody is at one of their tabs. */
+  #choiceBehind(status) {
+    if (status === "offline") return null;
+    const isAttended = this.#tabs.some(({ link }) => link.state === "live" && link.active);
+    return status !== "away" || isAttended ? status : null;
   }
 
   /** For those who listen to the page instead of looking at it. */
@@ -218,7 +237,7 @@ export class Pane {
   #renderTabs() {
     const live = this.#tabs.filter(({ link }) => link.state === "live").length;
     this.#part("tab-count").textContent = live;
-    this.#part("tab-noun").textContent = live === 1 ? "device connected" : "devices connected";
+    this.#part("tab-noun").textContent = live === 1 ? "tab connected" : "tabs connected";
     reconcile(
       this.#part("tabs"),
       this.#tabs,
@@ -300,13 +319,12 @@ export class Pane {
   }
 
   #showOwn() {
-    const own = this.#people.get(this.user);
-    const isHidden = this.#chosen === "invisible" && !own?.isOnline;
-    const status = isHidden ? "invisible" : (own?.status ?? "offline");
+    const status = this.#people.get(this.user)?.status ?? "offline";
     const badge = this.#part("own");
     if (badge.dataset.status === status) return;
     badge.dataset.status = status;
-    badge.replaceChildren(shape(status), label(status));
+    const words = status === "invisible" ? "Invisible: offline for others" : label(status);
+    badge.replaceChildren(shape(status), words);
   }
 
   #tick() {
@@ -335,7 +353,7 @@ function describe({ state, detail, latency, active }) {
         ? { words: "No network", detail: `lease ends in ${left(detail.leaseEndsAt)}` }
         : { words: "No network", detail: "lease is over", reason: "the next sweep tells the others" };
     case "over":
-      return { words: "Refused", detail: detail.code ?? "", reason: detail.reason };
+      return { words: detail.code ? "Refused" : "Closed by the server", detail: detail.code ?? "", reason: detail.reason };
     default:
       return { words: "Connecting", detail: "" };
   }

@@ -16,6 +16,11 @@ export class People {
     return news;
   }
 
+  /** The server knows nothing of them: it is another one, or they were erased. */
+  forget(userIds) {
+    for (const userId of userIds) this.#held.delete(userId);
+  }
+
   get(userId) {
     return this.#held.get(userId) ?? null;
   }

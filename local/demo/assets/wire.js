@@ -58,6 +58,7 @@ export class Wire {
     const details = h("details", { class: `frame frame-${direction} frame-is-${kind(name)}` }, summary);
     // Two hundred frames are cheap as long as nobody looks inside.
     details.addEventListener("toggle", () => this.#fill(details, frame), { once: true });
+    details.addEventListener("toggle", () => details.open && details.scrollIntoView({ block: "nearest" }));
     return h("li", { class: name === "ping" || name === "pong" ? "heartbeat" : null }, details);
   }
 
@@ -65,7 +66,7 @@ export class Wire {
     const text = JSON.stringify(discreet(frame), null, 2);
     const copies = [["Copy frame", text], ...commandsFor(frame, this.#user)];
     details.append(
-      h("pre", { tabindex: "0" }, text),
+      h("pre", { tabindex: "0", role: "group", "aria-label": "The whole frame" }, text),
       h("div", { class: "copies" }, ...copies.map(([name, copied]) => copyButton(name, copied))),
     );
   }
