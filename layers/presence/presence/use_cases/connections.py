@@ -99,10 +99,11 @@ class Lifecycle:
         )
         event = Authenticated(connection_id, lease)
         before, after = self.changes.apply(identity.user_id, event, now, admission)
-        arrived = after.presence.is_online and not before.presence.is_online
+        # The count holds whoever others saw online before; one's own devices count one anyway.
+        others_count = self.roster.count().online - before.presence.is_online
         return Welcome(
             user=after,
-            online_count=max(1, self.roster.count().online + arrived),
+            online_count=max(0, others_count) + 1,
             token_expires_at=identity.expires_at,
             connection_expires_at=opened_at + self.durations.connection,
         )
