@@ -41,6 +41,11 @@ SCHEMAS: list[dict[str, Any]] = [
     },
 ]
 
+KEYS = {
+    schema["TableName"]: [part["AttributeName"] for part in schema["KeySchema"]]
+    for schema in SCHEMAS
+}
+
 
 def create_tables(client: Any) -> None:
     for schema in SCHEMAS:

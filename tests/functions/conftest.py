@@ -20,7 +20,6 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.session import Session, get_session
 from moto import mock_aws
-from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID, MockAWS
 
 from presence import bootstrap, entrypoint
@@ -28,6 +27,7 @@ from presence.domain.connection import Connection
 from presence.domain.user import User
 from tests.dynamodb import TABLES, create_tables
 from tests.fakes import FakeGateway
+from tests.sqs import queued
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 START = 1_748_856_600_000  # when the events were recorded: long ago for every clock
@@ -277,11 +277,7 @@ class Stack:
 
     def queued(self, name: str) -> list[tuple[Event, int]]:
         """Every message on a queue and its delay in seconds, waiting or not."""
-        queue: Any = get_backend("sqs")[DEFAULT_ACCOUNT_ID][REGION].queues[name]
-        return [
-            (json.loads(it.body), round(max(0, it.delayed_until - it.sent_timestamp) / 1000))
-            for it in queue._messages
-        ]
+        return queued(REGION, name)
 
     def log_lines(self) -> list[Event]:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
