@@ -27,6 +27,7 @@ SCHEMAS: list[dict[str, Any]] = [
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
         ],
+        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     },
     {
         "TableName": "Subscriptions",
