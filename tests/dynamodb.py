@@ -27,6 +27,7 @@ SCHEMAS: list[dict[str, Any]] = [
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
         ],
+        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     },
     {
         "TableName": "Subscriptions",
@@ -40,6 +41,11 @@ SCHEMAS: list[dict[str, Any]] = [
         ],
     },
 ]
+
+KEYS = {
+    schema["TableName"]: [part["AttributeName"] for part in schema["KeySchema"]]
+    for schema in SCHEMAS
+}
 
 
 def create_tables(client: Any) -> None:

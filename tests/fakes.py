@@ -62,7 +62,11 @@ class FakeConnections:
         before = self._items.get(connection_id)
         if before is not None:
             self._items[connection_id] = Connection(
-                connection_id, before.endpoint, before.opened_at, State.CLOSED
+                connection_id,
+                before.endpoint,
+                before.opened_at,
+                State.CLOSED,
+                spent_until=before.spent_until,
             )
         return before
 
@@ -174,8 +178,8 @@ class FakeUsers:
         return Renewal(user, is_done=True)
 
     def forget(self, user: User) -> None:
-        current = self.read(user.user_id)
-        if current.revision != user.revision:
+        current = self._tables.users.get(user.user_id)
+        if current is not None and current.revision != user.revision:
             raise Lost(current)
         self._tables.users.pop(user.user_id, None)
 
@@ -236,12 +240,14 @@ class FakeSubscriptions:
 
     def blockers(self, user_id: str) -> Iterator[str]:
         users = self._tables.users.values()
-        return iter([user.user_id for user in users if user_id in user.blocked])
+        return iter(sorted(user.user_id for user in users if user_id in user.blocked))
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
         name = connection.connection_id
         current = self._tables.connections.get(name)
         if current is None or current.state is not State.AUTHENTICATED:
+            return False
+        if current.user_id != connection.user_id:
             return False
         watched = {user_id for user_id, rows in self._tables.watchers.items() if name in rows}
         if len(watched | set(user_ids)) > MAX_WATCHED:

@@ -1,15 +1,20 @@
-"""Real keys, made once: RSA takes its time."""
+"""Real keys, made once: RSA takes its time. And real clients, for an endpoint of this machine."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jwt
 import pytest
+from botocore.config import Config
+from botocore.session import Session
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from tests.endpoint import Endpoint, serving
 
 
 @dataclass(frozen=True)
@@ -55,3 +60,28 @@ def ec_issuer() -> Issuer:
 
 def jwks(*keys: Mapping[str, Any]) -> str:
     return json.dumps({"keys": keys})
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with serving(Endpoint()) as endpoint:
+        yield endpoint
+
+
+def client(service: str, endpoint_url: str, **config: Any) -> Any:
+    """A client as the composition root makes them, with less patience."""
+    patience = {"connect_timeout": 1, "read_timeout": 0.2, "retries": {"total_max_attempts": 1}}
+    return session().create_client(
+        service,
+        region_name="eu-central-1",
+        endpoint_url=endpoint_url,
+        config=Config(**patience, **config),
+    )
+
+
+@cache
+def session() -> Session:
+    """botocore's models, read once for all tests."""
+    session = Session()
+    session.set_credentials("testing", "testing")
+    return session

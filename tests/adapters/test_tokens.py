@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from presence.adapters.jwks import JWKSKeys
 from presence.adapters.tokens import JWTTokens, shared_secret
-from presence.domain.connection import Identity
+from presence.domain.connection import Identity, is_allowed
 from presence.domain.errors import PresenceError, TokenExpired, TokenInvalid
 from tests.adapters.conftest import Issuer, jwks
 
@@ -283,7 +283,27 @@ WRONG: dict[str, dict[str, Any]] = {
     "scope-list": {"scope": ["presence:admin"]},
     "scope-object": {"scope": {"presence:admin": True}},
     "scope-number": {"scope": 1},
+    "scope-null": {"scope": None},
     "jti-number": {"jti": 1},
+    "sessions-null": {"chat_sessions": None},
+    "sessions-text": {"chat_sessions": "room"},
+    "sessions-star-as-text": {"chat_sessions": "*"},
+    "sessions-object": {"chat_sessions": {"room": True}},
+    "sessions-number": {"chat_sessions": 1},
+    "sessions-true": {"chat_sessions": True},
+    "session-null": {"chat_sessions": ["room", None]},
+    "session-number": {"chat_sessions": ["room", 1]},
+    "session-list": {"chat_sessions": [["room"]]},
+    "session-empty": {"chat_sessions": [""]},
+    "session-newline": {"chat_sessions": ["room\n"]},
+    "session-space": {"chat_sessions": ["a room"]},
+    "session-delimiter": {"chat_sessions": ["room#1"]},
+    "session-cyrillic": {"chat_sessions": ["\u0430da"]},
+    "session-too-long": {"chat_sessions": ["x" * 129]},
+    "prefix-too-long": {"chat_sessions": ["x" * 129 + "*"]},
+    "star-within": {"chat_sessions": ["ro*m"]},
+    "star-at-the-beginning": {"chat_sessions": ["*room"]},
+    "two-stars": {"chat_sessions": ["room**"]},
 }
 
 
@@ -328,6 +348,41 @@ def test_a_forged_token_that_has_expired_is_invalid_first() -> None:
 
     with pytest.raises(TokenInvalid):
         verify(token, now=(NOW + 86_400) * 1000)
+
+
+# ── chat sessions ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("claim", "allowed", "refused"),
+    [
+        pytest.param({}, ["room", "x" * 128], [], id="absent-is-all"),
+        pytest.param({"chat_sessions": ["*"]}, ["room", "x" * 128], [], id="star-is-all"),
+        pytest.param({"chat_sessions": []}, [], ["room", "none", "#none"], id="empty-is-none"),
+        pytest.param({"chat_sessions": ["a"]}, ["a"], ["A", "ab", "b"], id="one"),
+        pytest.param({"chat_sessions": ["a", "b", "a"]}, ["a", "b"], ["c"], id="a-few"),
+        pytest.param(
+            {"chat_sessions": ["team.*"]}, ["team.", "team.1"], ["team", "teams", "x"], id="prefix"
+        ),
+        pytest.param(
+            {"chat_sessions": ["team.*", "a"]}, ["team.1", "a"], ["ab", "b"], id="prefix-and-id"
+        ),
+        pytest.param({"chat_sessions": ["."]}, ["."], ["a", ".."], id="no-pattern"),
+        pytest.param(
+            {"chat_sessions": ["x" * 128, "y" * 127 + "*"]},
+            ["x" * 128, "y" * 128],
+            ["x" * 127, "y" * 126],
+            id="the-longest",
+        ),
+    ],
+)
+def test_a_token_says_which_chat_sessions_its_user_may_join(
+    claim: dict[str, Any], allowed: list[str], refused: list[str]
+) -> None:
+    sessions = verify(signed(HEADER, {**CLAIMS, **claim})).allowed_sessions
+
+    assert [name for name in [*allowed, *refused] if is_allowed(name, sessions)] == allowed
+    assert sessions == (frozenset(claim["chat_sessions"]) if claim else None)
 
 
 # ── two readings of one text ───────────────────────────────────────────────────────────────
@@ -394,7 +449,10 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*CLAIMS, "nbf", "jti", "scope"]), json_values))
+claim_names = st.sampled_from([*CLAIMS, "nbf", "jti", "scope", "chat_sessions"])
+
+
+@given(st.dictionaries(claim_names, json_values))
 def test_whatever_an_issuer_signs_is_an_identity_or_a_refusal(claims: dict[str, Any]) -> None:
     try:
         identity = verify(signed(HEADER, {**CLAIMS, **claims}))

@@ -1,7 +1,9 @@
 """Both sides of every port: the fakes, and the adapters on moto's DynamoDB and SQS."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import boto3
 import pytest
@@ -13,7 +15,7 @@ from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSu
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
 from presence.ports import Connections, Members, Roster, Subscriptions, Users
-from tests.dynamodb import TABLES, create_tables
+from tests.dynamodb import KEYS, TABLES, create_tables
 from tests.fakes import (
     FakeConnections,
     FakeMembers,
@@ -31,6 +33,8 @@ class Store:
     roster: Roster
     subscriptions: Subscriptions
     members: Members
+    #: All that is stored, in a form that can be compared with what is stored later.
+    everything: Callable[[], Any]
 
 
 def fakes() -> Store:
@@ -41,6 +45,7 @@ def fakes() -> Store:
         FakeRoster(tables),
         FakeSubscriptions(tables),
         FakeMembers(tables),
+        lambda: deepcopy(tables),
     )
 
 
@@ -65,7 +70,15 @@ def dynamodb(aws: None) -> Store:
         DynamoDBRoster(client),
         DynamoDBSubscriptions(client, is_global=True),
         DynamoDBMembers(),
+        lambda: {name: items(name) for name in TABLES.values()},
     )
+
+
+def items(table: str) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Every item of a table as it is, by its key."""
+    names = KEYS[table]
+    found = boto3.resource("dynamodb").Table(table).scan()["Items"]
+    return {tuple(item[name] for name in names): item for item in found}
 
 
 @pytest.fixture(params=["fake", "dynamodb"])

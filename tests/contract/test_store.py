@@ -5,13 +5,31 @@ from dataclasses import replace
 import boto3
 import pytest
 
-from presence.domain.connection import Admission, Connection, State
+from presence.domain.connection import (
+    Admission,
+    Connection,
+    GateChange,
+    Joining,
+    Leaving,
+    State,
+)
 from presence.domain.errors import InvalidMessage
-from presence.domain.events import Authenticated, Chosen, Disconnected, Event, TimePassed
+from presence.domain.events import (
+    Authenticated,
+    Blocked,
+    Chosen,
+    Disconnected,
+    Erased,
+    Event,
+    Joined,
+    Left,
+    TimePassed,
+    Unblocked,
+)
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, Lease, User
 from presence.ports import Count, Listener, Lost, Renewal
-from tests.contract.conftest import Store
+from tests.contract.conftest import Store, items
 
 pytestmark = pytest.mark.contract
 
@@ -20,6 +38,7 @@ LEASE = 75_000
 TAB, PHONE = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q="  # as API Gateway makes them
 GATE = Connection(TAB, "https://api.example/live", opened_at=NOW)
 ADMISSION = Admission(TAB, opened_at=NOW, token_expires_at=NOW + 3_600_000)
+ROOM = "room.1"
 
 
 def lease(at: int = NOW, device: str | None = "laptop") -> Lease:
@@ -28,14 +47,44 @@ def lease(at: int = NOW, device: str | None = "laptop") -> Lease:
 
 def save(store: Store, user_id: str, *events: Event, now: int = NOW) -> User:
     for event in events:
-        before = store.users.read(user_id, consistent=True)
-        after, _ = reduce(before, event, now)
-        store.users.save(before, after, now, announce=True)
+        save_at_once(store, user_id, event, now=now)
     return store.users.read(user_id, consistent=True)
+
+
+def save_at_once(store: Store, user_id: str, *events: Event, now: int = NOW) -> None:
+    before = after = store.users.read(user_id, consistent=True)
+    for event in events:
+        after, _ = reduce(after, event, now)
+    store.users.save(before, after, now, announce=True)
 
 
 def fields(user: User) -> User:
     return replace(user, revision=0)
+
+
+def admit(store: Store, user_id: str, admission: Admission = ADMISSION) -> bool:
+    return change_gate(store, user_id, Authenticated(admission.connection_id, lease()), admission)
+
+
+def enter(store: Store, user_id: str, session_id: str, name: str = TAB) -> bool:
+    gate = Joining(name, NOW, session_id)
+    return change_gate(store, user_id, Joined(name, session_id), gate)
+
+
+def exit_(store: Store, user_id: str, session_id: str, name: str = TAB) -> bool:
+    return change_gate(store, user_id, Left(name, session_id), Leaving(name, session_id))
+
+
+def change_gate(store: Store, user_id: str, event: Event, gate: GateChange) -> bool:
+    before = store.users.read(user_id, consistent=True)
+    after, _ = reduce(before, event, NOW)
+    return store.users.save(before, after, NOW, announce=True, gate=gate)
+
+
+def gate_of(store: Store, name: str = TAB) -> Connection:
+    gate = store.connections.read(name, consistent=True)
+    assert gate is not None
+    return gate
 
 
 # ── gates ──────────────────────────────────────────────────────────────────────────────────
@@ -60,8 +109,60 @@ def test_closing_says_what_was_there_and_may_be_repeated(store: Store) -> None:
     second = store.connections.close(TAB, NOW)
 
     assert first == GATE
-    assert second is not None
-    assert second.state is State.CLOSED
+    assert second == replace(GATE, state=State.CLOSED)
+
+
+def full_gate(store: Store) -> Connection:
+    """A gate that knows all that a gate can know."""
+    store.connections.open(GATE)
+    admit(store, "ada", replace(ADMISSION, allowed_sessions=frozenset({"room.*", "team"})))
+    enter(store, "ada", ROOM)
+    gate = gate_of(store)
+    assert store.connections.spend(gate, replace(gate, spent_until=NOW + 7, typed={ROOM: NOW}))
+    assert store.subscriptions.watch(gate, {"bob"})
+    return gate_of(store)
+
+
+def test_a_gate_is_read_back_with_all_that_it_knows(store: Store) -> None:
+    assert full_gate(store) == Connection(
+        TAB,
+        GATE.endpoint,
+        opened_at=NOW,
+        state=State.AUTHENTICATED,
+        user_id="ada",
+        token_expires_at=ADMISSION.token_expires_at,
+        allowed_sessions=frozenset({"room.*", "team"}),
+        spent_until=NOW + 7,
+        sessions=frozenset({ROOM}),
+        typed={ROOM: NOW},
+        is_watching=True,
+    )
+
+
+def test_closing_tells_all_that_the_gate_knew_once_and_leaves_nothing_personal(
+    store: Store,
+) -> None:
+    gate = full_gate(store)
+
+    told = store.connections.close(TAB, NOW)
+
+    closed = Connection(TAB, GATE.endpoint, NOW, State.CLOSED, spent_until=gate.spent_until)
+    assert told == gate
+    assert gate_of(store) == store.connections.close(TAB, NOW) == closed
+
+
+@pytest.mark.parametrize("allowed", [None, frozenset(), frozenset({"*"}), frozenset({"a", "b*"})])
+def test_what_a_token_allows_is_kept_and_replaced_by_the_next(
+    store: Store, allowed: frozenset[str] | None
+) -> None:
+    store.connections.open(GATE)
+
+    kept = []
+    for sessions in (allowed, frozenset({"x"}), allowed):
+        assert admit(store, "ada", replace(ADMISSION, allowed_sessions=sessions))
+        kept.append(gate_of(store).allowed_sessions)
+
+    assert kept == [allowed, {"x"}, allowed]
 
 
 def test_only_an_unclaimed_gate_is_closed_as_unclaimed(store: Store) -> None:
@@ -69,17 +170,23 @@ def test_only_an_unclaimed_gate_is_closed_as_unclaimed(store: Store) -> None:
     admit(store, "ada")
 
     assert not store.connections.close_unclaimed(TAB, NOW)
-    gate = store.connections.read(TAB, consistent=True)
-    assert gate is not None
-    assert gate.state is State.AUTHENTICATED
+    assert gate_of(store).state is State.AUTHENTICATED
+
+
+def test_a_gate_that_was_closed_as_unclaimed_lets_nobody_in(store: Store) -> None:
+    store.connections.open(GATE)
+
+    assert store.connections.close_unclaimed(TAB, NOW)
+    assert not store.connections.close_unclaimed(TAB, NOW)
+    assert not admit(store, "ada")
+    assert gate_of(store) == replace(GATE, state=State.CLOSED)
 
 
 def test_of_two_who_spend_at_once_one_is_told(store: Store) -> None:
     store.connections.open(GATE)
 
     admit(store, "ada")
-    gate = store.connections.read(TAB, consistent=True)
-    assert gate is not None
+    gate = gate_of(store)
 
     assert store.connections.spend(gate, replace(gate, spent_until=NOW + 1_000))
     assert not store.connections.spend(gate, replace(gate, spent_until=NOW + 2_000))
@@ -88,24 +195,25 @@ def test_of_two_who_spend_at_once_one_is_told(store: Store) -> None:
 def test_what_was_typed_is_kept_with_what_was_spent(store: Store) -> None:
     store.connections.open(GATE)
     admit(store, "ada")
-    gate = store.connections.read(TAB, consistent=True)
-    assert gate is not None
-    after = replace(gate, spent_until=NOW + 1_000, typed={"room.1": NOW})
+    gate = gate_of(store)
+    after = replace(gate, spent_until=NOW + 1_000, typed={ROOM: NOW})
 
     assert store.connections.spend(gate, after)
 
-    assert store.connections.read(TAB, consistent=True) == after
+    assert gate_of(store) == after
 
 
-def test_a_closed_gate_cannot_be_spent_at(store: Store) -> None:
-    store.connections.open(GATE)
-    store.connections.close(TAB, NOW)
+@pytest.mark.parametrize("state", ["unknown", "open", "closed"])
+def test_nobody_spends_at_a_gate_that_is_nobodys(store: Store, state: str) -> None:
+    if state != "unknown":
+        store.connections.open(GATE)
+    if state == "closed":
+        store.connections.close(TAB, NOW)
+    before = store.everything()
 
-    assert not store.connections.spend(GATE, replace(GATE, spent_until=NOW + 1_000))
+    assert not store.connections.spend(GATE, replace(GATE, spent_until=NOW + 1, typed={ROOM: NOW}))
 
-    gate = store.connections.read(TAB, consistent=True)
-    assert gate is not None
-    assert gate.state is State.CLOSED
+    assert store.everything() == before
 
 
 # ── aggregates ─────────────────────────────────────────────────────────────────────────────
@@ -121,8 +229,16 @@ def test_a_user_is_read_back_as_saved(store: Store) -> None:
         Authenticated(TAB, lease()),
         Authenticated(PHONE, replace(lease(device=None), is_active=False)),
         Chosen(Choice.BUSY, "deep work", NOW + 60_000),
+        Joined(TAB, ROOM),
+        Joined(TAB, "room.2"),
+        Joined(PHONE, ROOM),
+        Blocked("eve"),
         Disconnected(TAB, NOW + 10_000),
+        Chosen(Choice.INVISIBLE),
+        Blocked("mallory"),
+        Left(PHONE, ROOM),
         Disconnected(PHONE, NOW + 10_000),
+        Erased(),
     )
     for event in events:
         before = store.users.read("ada", consistent=True)
@@ -241,12 +357,6 @@ def test_a_renewal_that_does_not_fit_says_what_is_there(
 # ── both at once ───────────────────────────────────────────────────────────────────────────
 
 
-def admit(store: Store, user_id: str) -> bool:
-    before = store.users.read(user_id, consistent=True)
-    after, _ = reduce(before, Authenticated(TAB, lease()), NOW)
-    return store.users.save(before, after, NOW, announce=True, gate=ADMISSION)
-
-
 def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(store: Store) -> None:
     store.connections.open(GATE)
 
@@ -263,32 +373,158 @@ def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(stor
     assert list(store.subscriptions.everyone()) == [[Listener(TAB, "ada")]]
 
 
-@pytest.mark.parametrize("state", ["unknown", "closed", "somebody else's"])
-def test_a_gate_that_refuses_leaves_no_trace(store: Store, state: str) -> None:
+def test_an_admission_may_be_repeated_and_takes_the_new_token(store: Store) -> None:
+    store.connections.open(GATE)
+    later = replace(ADMISSION, token_expires_at=NOW + 7_200_000)
+
+    assert admit(store, "ada")
+    assert enter(store, "ada", ROOM)
+    assert admit(store, "ada", later)
+
+    gate = gate_of(store)
+    assert (gate.token_expires_at, set(gate.sessions)) == (NOW + 7_200_000, {ROOM})
+    assert list(store.subscriptions.everyone()) == [[Listener(TAB, "ada")]]
+
+
+def test_joining_lets_the_connection_hear_and_the_user_be_seen(store: Store) -> None:
+    store.connections.open(GATE)
+    admit(store, "ada")
+
+    for _ in range(2):  # a client may not know that it has joined
+        assert enter(store, "ada", ROOM)
+
+    assert gate_of(store).sessions == {ROOM}
+    assert store.users.read("ada", consistent=True).leases[TAB].sessions == {ROOM}
+    assert list(store.subscriptions.listeners(ROOM)) == [[Listener(TAB, "ada")]]
+    assert [member.user_id for member in store.members.of(ROOM)] == ["ada"]
+
+
+def test_leaving_undoes_it_and_may_be_repeated(store: Store) -> None:
+    store.connections.open(GATE)
+    admit(store, "ada")
+    enter(store, "ada", "room.2")
+    before = fields(store.users.read("ada", consistent=True)), gate_of(store)
+    enter(store, "ada", ROOM)
+
+    for _ in range(2):
+        assert exit_(store, "ada", ROOM)
+
+    assert (fields(store.users.read("ada", consistent=True)), gate_of(store)) == before
+    assert not list(store.subscriptions.listeners(ROOM))
+    assert not list(store.members.of(ROOM))
+    assert [member.user_id for member in store.members.of("room.2")] == ["ada"]
+
+
+def test_whoever_leaves_the_only_chat_session_is_in_none(store: Store) -> None:
+    store.connections.open(GATE)
+    admit(store, "ada")
+    before = gate_of(store)
+    enter(store, "ada", ROOM)
+
+    exit_(store, "ada", ROOM)
+
+    assert gate_of(store) == before
+
+
+CHANGES: dict[str, tuple[Event, GateChange]] = {
+    "admission": (Authenticated(TAB, lease()), ADMISSION),
+    "joining": (Joined(TAB, ROOM), Joining(TAB, NOW, ROOM)),
+    "leaving": (Left(TAB, "room.2"), Leaving(TAB, "room.2")),
+}
+REFUSING = ["unknown", "closed", "theirs, but closed", "another's", "open"]
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "gate"),
+    [
+        pytest.param(state, *change, id=f"{name}-{state}")
+        for name, change in CHANGES.items()
+        for state in REFUSING
+        if (name, state) != ("admission", "open")
+    ],
+)
+def test_a_gate_that_refuses_leaves_no_trace_in_any_table(
+    store: Store, state: str, event: Event, gate: GateChange
+) -> None:
     if state != "unknown":
         store.connections.open(GATE)
-    if state == "closed":
-        store.connections.close(TAB, NOW)
-    if state == "somebody else's":
+    if state == "theirs, but closed":
+        admit(store, "ada")
+    if state == "another's":
         admit(store, "bob")
+        enter(store, "bob", "room.2")
+    if "closed" in state:
+        store.connections.close(TAB, NOW)
+    before = store.everything()
 
-    assert not admit(store, "ada")
+    assert not change_gate(store, "ada", event, gate)
 
-    assert store.users.read("ada", consistent=True) == User("ada")
+    assert store.everything() == before
 
 
-def test_an_admission_that_loses_leaves_the_gate_open(store: Store) -> None:
+@pytest.mark.parametrize(("event", "gate"), CHANGES.values(), ids=CHANGES)
+def test_whoever_loses_leaves_no_trace_in_any_table(
+    store: Store, event: Event, gate: GateChange
+) -> None:
     store.connections.open(GATE)
-    before = User("ada")
-    after, _ = reduce(before, Authenticated(TAB, lease()), NOW)
+    if not isinstance(gate, Admission):
+        admit(store, "ada")
+        enter(store, "ada", "room.2")
+    stale = store.users.read("ada", consistent=True)
+    after, _ = reduce(stale, event, NOW)
     current = save(store, "ada", Authenticated(PHONE, lease()))
+    before = store.everything()
 
     with pytest.raises(Lost) as lost:
-        store.users.save(before, after, NOW, announce=True, gate=ADMISSION)
+        store.users.save(stale, after, NOW, announce=True, gate=gate)
 
-    gate = store.connections.read(TAB, consistent=True)
     assert lost.value.current == current
-    assert gate == GATE
+    assert store.everything() == before
+
+
+# ── forgetting ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_user_is_forgotten_and_may_come_back(store: Store) -> None:
+    user = save(store, "ada", Authenticated(TAB, lease()), Erased())
+
+    store.users.forget(user)
+    forgotten = store.users.read("ada", consistent=True)
+    back = save(store, "ada", Authenticated(PHONE, lease()))
+
+    assert forgotten == User("ada")
+    assert set(back.leases) == {PHONE}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_forgetting_may_be_repeated_and_needs_nobody(store: Store, times: int) -> None:
+    user = save(store, "ada", Authenticated(TAB, lease()), Erased())
+
+    for _ in range(times):
+        store.users.forget(user)
+        store.users.forget(User("nobody"))
+
+    assert store.users.read("ada", consistent=True) == User("ada")
+    assert store.users.read("nobody", consistent=True) == User("nobody")
+
+
+def test_whoever_comes_back_while_being_forgotten_stays(store: Store) -> None:
+    user = save(store, "ada", Authenticated(TAB, lease()), Erased())
+    back = save(store, "ada", Authenticated(PHONE, lease()))
+
+    with pytest.raises(Lost):
+        store.users.forget(user)
+
+    assert store.users.read("ada", consistent=True) == back
+
+
+def test_whoever_comes_while_somebody_unknown_is_forgotten_stays(store: Store) -> None:
+    came = save(store, "ada", Authenticated(TAB, lease()))
+
+    with pytest.raises(Lost):
+        store.users.forget(User("ada"))
+
+    assert store.users.read("ada", consistent=True) == came
 
 
 # ── the roster and the subscriptions ───────────────────────────────────────────────────────
@@ -371,16 +607,48 @@ def test_only_writes_that_announce_are_marked_for_the_stream(dynamodb: Store) ->
     assert "changed" not in after_quiet_write
 
 
+#: Written with their user, and right for as long as that is.
+WITHOUT_TTL = {("Subscriptions", f"members:{ROOM}", "ada"), ("Subscriptions", "blocked:eve", "ada")}
+
+
 def test_every_ttl_is_in_seconds_and_outlives_what_it_is_for(dynamodb: Store) -> None:
-    dynamodb.connections.open(GATE)
-    admit(dynamodb, "ada")
-    resource = boto3.resource("dynamodb")
+    full_gate(dynamodb)
+    save(dynamodb, "ada", Blocked("eve"))
+    save(dynamodb, "bob", Authenticated(PHONE, lease()))
 
-    for name in ("Connections", "Users", "Subscriptions"):
-        for item in resource.Table(name).scan()["Items"]:
-            life = int(item["ttl"]) - NOW // 1000
+    rows = {
+        (table, *key): item
+        for table in ("Connections", "Users", "Subscriptions")
+        for key, item in items(table).items()
+    }
+    lives = {key: int(it["ttl"]) - NOW // 1000 for key, it in rows.items() if "ttl" in it}
 
-            assert 2 * 60 * 60 + 10 * 60 <= life <= 90 * 24 * 60 * 60
+    assert rows.keys() - lives.keys() == WITHOUT_TTL | {("Users", "ada")}
+    assert all(2 * 60 * 60 + 10 * 60 <= it <= 90 * 24 * 60 * 60 for it in lives.values())
+
+
+def test_whoever_blocks_somebody_is_not_forgotten_before_they_unblock_them(
+    dynamodb: Store,
+) -> None:
+    """A block that ran out by itself would show the user to whom they hide from."""
+    has_ttl = []
+    for event in (Chosen(Choice.AWAY), Blocked("eve"), TimePassed(), Unblocked(frozenset({"eve"}))):
+        save(dynamodb, "ada", event)
+        has_ttl.append("ttl" in items("Users")["ada",])
+
+    assert has_ttl == [True, False, False, True]
+
+
+def test_a_closed_gate_is_forgotten_soon_and_says_nothing_until_then(dynamodb: Store) -> None:
+    full_gate(dynamodb)
+
+    dynamodb.connections.close(TAB, NOW)
+
+    gate = items("Connections")[TAB,]
+    assert gate.keys() == {
+        *("connection_id", "endpoint", "state", "opened_at", "spent_until", "ttl")
+    }
+    assert gate["ttl"] == NOW // 1000 + 15 * 60
 
 
 def test_a_user_with_as_many_connections_as_allowed_fits_a_few_units(dynamodb: Store) -> None:

@@ -11,22 +11,40 @@ from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, PresenceError, UnknownAction
-from presence.domain.frames import MAX_FRAME_BYTES, closing, fitting, presence, status_change_frames
+from presence.domain.frames import (
+    MAX_FRAME_BYTES,
+    closing,
+    fitting,
+    members_change_frames,
+    presence,
+    status_change_frames,
+    user_typing,
+)
 from presence.domain.requests import (
     ACTIONS,
     ALIASES,
+    MAX_CONTENT_BYTES,
     MAX_PAGE,
     MAX_TOKEN_LENGTH,
+    Alias,
     Authenticate,
+    Join,
+    Leave,
     ListOnline,
     Message,
     Ping,
     Request,
+    Say,
     SetStatus,
+    Typing,
+    Unwatch,
+    Watch,
     action_of,
+    content,
     id_of,
     is_id,
     parse,
+    session_id,
     user_id,
     user_ids,
 )
@@ -325,14 +343,16 @@ NO_IDS = [
 @pytest.mark.parametrize("value", IDS, ids=lambda value: value[:16])
 def test_an_id_is_taken_as_it_is(value: str) -> None:
     assert is_id(value)
-    assert user_id(value) == value
+    assert user_id(value) == session_id(value) == value
 
 
 @pytest.mark.parametrize("value", NO_IDS, ids=ascii)
 def test_what_is_no_id_is_refused(value: Any) -> None:
     assert not is_id(value)
-    with pytest.raises(InvalidMessage):
+    with pytest.raises(InvalidMessage, match=r"^userId has to be "):
         user_id(value)
+    with pytest.raises(InvalidMessage, match=r"^chatSessionId has to be "):
+        session_id(value)
 
 
 @given(st.text(max_size=130))
@@ -347,13 +367,15 @@ def test_ids_keep_their_order_and_their_doubles(value: list[str]) -> None:
     assert user_ids(value) == tuple(value)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [None, [], ["x"] * 101, "ab", {"a": 1}, ("a",), [["a"]], ["a", 1], ["a", "b "]],
-    ids=str,
-)
+NO_LISTS: list[Any] = [
+    *(None, [], ["x"] * 101, "ab", {"a": 1}, ("a",), [["a"]], ["a", 1], ["a", "b "], ["a", None]),
+    *(1, True),
+]
+
+
+@pytest.mark.parametrize("value", NO_LISTS, ids=str)
 def test_what_is_no_list_of_ids_is_refused(value: Any) -> None:
-    with pytest.raises(InvalidMessage):
+    with pytest.raises(InvalidMessage, match=r"^userIds has to be "):
         user_ids(value)
 
 
@@ -397,7 +419,44 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Message]] = {
         {"action": "online", "limit": 100, "cursor": "x" * 256},
         ListOnline(100, "x" * 256),
     ),
+    "join": ({"action": "join", "chatSessionId": "room.1"}, Join("room.1")),
+    "join-the-longest-name": ({"action": "join", "chatSessionId": "x" * 128}, Join("x" * 128)),
+    "leave": ({"action": "leave", "chatSessionId": "~a+b=c"}, Leave("~a+b=c")),
+    "typing": (
+        {"action": "typing", "chatSessionId": "room", "typing": True},
+        Typing("room", is_typing=True),
+    ),
+    "typing-no-more": (
+        {"action": "typing", "chatSessionId": "room", "typing": False},
+        Typing("room", is_typing=False),
+    ),
+    "message": (
+        {"action": "message", "chatSessionId": "room", "content": "hi"},
+        Say("room", "hi"),
+    ),
+    "message-with-everything": (
+        {"action": "message", "chatSessionId": "r", "content": {"a": [1]}, "clientId": "c-1"},
+        Say("r", {"a": [1]}, "c-1"),
+    ),
+    "message-of-nobody-in-particular": (
+        {"action": "message", "chatSessionId": "room", "content": 0, "clientId": None},
+        Say("room", 0),
+    ),
+    "watch": ({"action": "watch", "userIds": ["ada"]}, Watch(("ada",))),
+    "watch-in-their-order": (
+        {"action": "watch", "userIds": ["b", "a", "b"]},
+        Watch(("b", "a", "b")),
+    ),
+    "watch-a-hundred": (
+        {"action": "watch", "userIds": ["x"] * MAX_PAGE},
+        Watch(("x",) * MAX_PAGE),
+    ),
+    "unwatch": ({"action": "unwatch", "userIds": ["ada", "bob"]}, Unwatch(("ada", "bob"))),
 }
+
+
+def test_every_action_is_among_those_that_are_understood() -> None:
+    assert {body["action"] for body, _ in UNDERSTOOD.values()} == ACTIONS.keys()
 
 
 @pytest.mark.parametrize(("body", "message"), UNDERSTOOD.values(), ids=UNDERSTOOD)
@@ -417,16 +476,48 @@ def test_every_choice_is_a_status(choice: Choice) -> None:
     assert parse({"action": "status", "status": choice.value}, NOW).message == SetStatus(choice)
 
 
-@pytest.mark.parametrize(("alias", "action"), ALIASES.items())
-def test_an_alias_is_its_action(alias: str, action: str) -> None:
-    aliased, plain = (parse({"action": name, "limit": 7}, NOW) for name in (alias, action))
+#: protocol.md §1: the events of the source document, what they ask for and what they mean.
+SYNONYMS: dict[str, tuple[dict[str, Any], Request]] = {
+    "get-online-users": ({"limit": 7}, Request("online", ListOnline(7), "1")),
+    "join-chat-session": ({"chatSessionId": "room"}, Request("join", Join("room"), "1")),
+    "leave-chat-session": ({"chatSessionId": "room"}, Request("leave", Leave("room"), "1")),
+    "typing-start": (
+        {"chatSessionId": "room"},
+        Request("typing", Typing("room", is_typing=True), "1"),
+    ),
+    "typing-stop": (
+        {"chatSessionId": "room"},
+        Request("typing", Typing("room", is_typing=False), "1"),
+    ),
+}
 
-    assert aliased == plain
+
+@pytest.mark.parametrize(
+    ("name", "fields", "meant"), [(name, *it) for name, it in SYNONYMS.items()]
+)
+def test_an_alias_is_its_action(name: str, fields: dict[str, Any], meant: Request) -> None:
+    alias = ALIASES[name]
+
+    aliased = parse({"action": name, "id": "1", **fields}, NOW)
+    plain = parse({"action": alias.action, "id": "1", **fields, **alias.fields}, NOW)
+
+    assert aliased == plain == meant
 
 
-def test_aliases_hide_no_action() -> None:
+@pytest.mark.parametrize("value", [True, False, None, "no", 0, []], ids=str)
+@pytest.mark.parametrize(("name", "is_typing"), [("typing-start", True), ("typing-stop", False)])
+def test_an_alias_means_what_it_says_whatever_its_fields_say(
+    name: str, value: Any, *, is_typing: bool
+) -> None:
+    request = parse({"action": name, "chatSessionId": "room", "typing": value}, NOW)
+
+    assert request.message == Typing("room", is_typing=is_typing)
+
+
+def test_aliases_are_those_of_the_protocol_and_hide_no_action() -> None:
+    assert ALIASES.keys() == SYNONYMS.keys()
     assert ALIASES.keys().isdisjoint(ACTIONS)
-    assert set(ALIASES.values()) <= ACTIONS.keys()
+    assert {alias.action for alias in ALIASES.values()} <= ACTIONS.keys()
 
 
 WRONG: dict[str, dict[str, list[Any]]] = {
@@ -448,12 +539,32 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "limit": [0, -1, 101, 1.0, 50.5, "50", "", True, False, [], {}],
         "cursor": ["", "a b", "a=", "a+b", "a/b", "é", "x" * 257, "a\n", 1, True, [], {}],
     },
+    "join": {"chatSessionId": NO_IDS},
+    "leave": {"chatSessionId": NO_IDS},
+    "typing": {
+        "chatSessionId": NO_IDS,
+        "typing": [None, 0, 1, 1.0, "", "true", "false", [], [True], {}],
+    },
+    "message": {
+        "chatSessionId": NO_IDS,
+        "content": [None],
+        "clientId": [value for value in NO_IDS if value is not None],
+    },
+    "watch": {"userIds": NO_LISTS},
+    "unwatch": {"userIds": NO_LISTS},
 }
+#: For each action the fields that it cannot do without.
 RIGHT: dict[str, dict[str, Any]] = {
     "authenticate": {"token": "t"},
     "ping": {},
     "status": {"status": "busy"},
     "online": {},
+    "join": {"chatSessionId": "room"},
+    "leave": {"chatSessionId": "room"},
+    "typing": {"chatSessionId": "room", "typing": True},
+    "message": {"chatSessionId": "room", "content": "hi"},
+    "watch": {"userIds": ["ada"]},
+    "unwatch": {"userIds": ["ada"]},
 }
 CASES = [
     pytest.param(action, field, value, id=f"{action}-{field}-{value!a:.20}")
@@ -469,6 +580,21 @@ def test_a_field_beyond_its_limits_is_refused_by_name(action: str, field: str, v
         parse({"action": action, **RIGHT[action], field: value}, NOW)
 
 
+@pytest.mark.parametrize(
+    ("action", "field"), [(action, field) for action, fields in RIGHT.items() for field in fields]
+)
+def test_a_field_that_is_missing_is_asked_for_by_name(action: str, field: str) -> None:
+    body = {name: value for name, value in RIGHT[action].items() if name != field}
+
+    with pytest.raises(InvalidMessage, match=rf"^{field} has to be "):
+        parse({"action": action, **body}, NOW)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_without_any_of_its_other_fields_a_frame_is_understood(action: str) -> None:
+    assert parse({"action": action, **RIGHT[action]}, NOW).action == action
+
+
 @pytest.mark.parametrize("value", [it for it in NO_IDS if it is not None], ids=ascii)
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_frame_with_an_id_that_is_none_is_refused(action: str, value: Any) -> None:
@@ -476,7 +602,9 @@ def test_a_frame_with_an_id_that_is_none_is_refused(action: str, value: Any) -> 
         parse({"action": action, **RIGHT[action], "id": value}, NOW)
 
 
-@pytest.mark.parametrize("name", ["dance", "PING", "Ping", "get-online", "message", "0", "x" * 128])
+@pytest.mark.parametrize(
+    "name", ["dance", "PING", "Ping", "get-online", "messages", "0", "x" * 128]
+)
 def test_an_unknown_action_is_answered_with_those_there_are(name: str) -> None:
     with pytest.raises(UnknownAction) as refused:
         parse({"action": name}, NOW)
@@ -504,9 +632,10 @@ def test_nothing_is_repeated_of_an_empty_frame() -> None:
     st.sampled_from([*ACTIONS, *ALIASES]),
     st.dictionaries(
         st.sampled_from(["id", "token", "userId", "device", "active", "status", "text", "until"])
-        | st.sampled_from(["limit", "cursor"])
+        | st.sampled_from(["limit", "cursor", "chatSessionId", "typing", "content", "clientId"])
+        | st.sampled_from(["userIds"])
         | st.text(max_size=5),
-        json_values | st.sampled_from(["ada", "busy", NOW + 5, 7]),
+        json_values | st.sampled_from(["ada", "busy", NOW + 5, 7, True, ["ada", "bob"]]),
     ),
 )
 def test_no_body_raises_anything_but_a_refusal(action: str, body: dict[str, Any]) -> None:
@@ -515,8 +644,37 @@ def test_no_body_raises_anything_but_a_refusal(action: str, body: dict[str, Any]
     except InvalidMessage:
         return
 
-    assert request.action == ALIASES.get(action, action)
+    assert request.action == ALIASES.get(action, Alias(action)).action
     assert request.id == body.get("id")
+
+
+# ── what a message says ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "value", ["", "hi 🌞", 0, -1, 1.5, True, False, [], [None], {}, {"a": None, "b": [{}]}], ids=str
+)
+def test_a_message_says_any_json_but_null(value: Any) -> None:
+    assert content(value) == value
+
+
+@pytest.mark.parametrize("pad", ["x", "é", "€", "😀", '"'], ids=["1-byte", "2", "3", "4", "quote"])
+def test_what_a_message_says_is_measured_in_bytes_as_it_is_sent_on(pad: str) -> None:
+    room, size = MAX_CONTENT_BYTES - len('{"a":""}'), len(encode(pad).encode()) - 2
+    text = pad * (room // size) + "x" * (room % size)
+
+    assert content({"a": text}) == {"a": text}
+    with pytest.raises(PayloadTooLarge, match="4096 bytes"):
+        content({"a": text + "x"})
+
+
+def test_a_message_as_long_as_allowed_is_understood_and_one_byte_more_is_not() -> None:
+    body = {"action": "message", "chatSessionId": "room"}
+    longest = "x" * (MAX_CONTENT_BYTES - 2)
+
+    assert parse({**body, "content": longest}, NOW).message == Say("room", longest)
+    with pytest.raises(PayloadTooLarge):
+        parse({**body, "content": f"{longest}x"}, NOW)
 
 
 # ── values to text ─────────────────────────────────────────────────────────────────────────
@@ -586,6 +744,71 @@ def test_frames_stay_below_what_api_gateway_takes(count: int, text: str | None) 
 
 def test_no_change_is_no_frame() -> None:
     assert list(status_change_frames([])) == []
+
+
+#: As many as can come or go at once: the stream tells 100 changes at a time.
+CROWD = 100
+
+
+@pytest.mark.parametrize("text", ["😀" * 140, '"' * 140, "x", None], ids=ascii)
+@pytest.mark.parametrize("leaving", [0, 1, CROWD])
+@pytest.mark.parametrize("coming", [0, 1, 40, CROWD])
+def test_whoever_came_and_left_is_told_once_in_frames_that_api_gateway_takes(
+    coming: int, leaving: int, text: str | None
+) -> None:
+    joined = [
+        Presence(f"{number:j>128}", Status.ONLINE, 2**53 - 1, 2**53 - 1, text)
+        for number in range(coming)
+    ]
+    left = [f"{number:l>128}" for number in range(leaving)]
+
+    texts = list(members_change_frames("s" * 128, joined, left, 2**53 - 1))
+
+    frames = [json.loads(text) for text in texts]
+    assert [it for frame in frames for it in frame["joined"]] == [presence(it) for it in joined]
+    assert [it for frame in frames for it in frame["left"]] == left
+    assert frames[0]["left"] == left
+    assert all(len(text.encode()) < MAX_FRAME_BYTES for text in texts)
+
+
+def test_a_change_of_members_says_where_and_how_many_there_are_now() -> None:
+    ada = Presence("ada", Status.AWAY, NOW, 7)
+
+    (text,) = members_change_frames("room", [ada], ["bob"], 3)
+
+    assert json.loads(text) == {
+        "type": "chat-session-members",
+        "chatSessionId": "room",
+        "joined": [presence(ada)],
+        "left": ["bob"],
+        "memberCount": 3,
+    }
+
+
+@given(st.lists(presences, max_size=30), st.lists(ids, max_size=30))
+def test_every_frame_about_members_is_of_one_shape(joined: list[Presence], left: list[str]) -> None:
+    texts = list(members_change_frames("room", joined, left, 7))
+
+    frames = [json.loads(text) for text in texts]
+    assert [it for frame in frames for it in frame["joined"]] == [presence(it) for it in joined]
+    assert [it for frame in frames for it in frame["left"]] == left
+    assert all(len(text.encode()) < MAX_FRAME_BYTES for text in texts)
+    assert {(it["type"], it["chatSessionId"], it["memberCount"]) for it in frames} == {
+        ("chat-session-members", "room", 7)
+    }
+
+
+@pytest.mark.parametrize("is_typing", [True, False])
+def test_whoever_types_is_shown_until_an_instant(*, is_typing: bool) -> None:
+    frame = user_typing("room", "ada", is_typing=is_typing, expires_at=NOW)
+
+    assert frame == {
+        "type": "user-typing",
+        "chatSessionId": "room",
+        "userId": "ada",
+        "typing": is_typing,
+        "expiresAt": NOW,
+    }
 
 
 def test_a_full_page_is_cut_where_a_frame_is_full() -> None:

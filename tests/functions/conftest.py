@@ -1,11 +1,14 @@
-"""The handlers as Lambda calls them, on moto's tables, queue and parameters.
+"""The handlers as Lambda calls them, on moto's tables, queues and parameters.
 
-Only the gateway is a fake: the composition root takes it in place of the management API.
+Only the gateway is a fake: the composition root takes it in place of the management API. What AWS
+would bring by itself, tests bring: `stream`, `settle` and `deliver` hand on what lies there since
+they were called last.
 """
 
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -28,10 +31,13 @@ from presence.domain.connection import Connection
 from presence.domain.user import User
 from tests.dynamodb import TABLES, create_tables
 from tests.fakes import FakeGateway
+from tests.sqs import queued
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 START = 1_748_856_600_000  # when the events were recorded: long ago for every clock
 TAB, PHONE = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q="  # TAB is the connection of the events
+WATCH, DESK = "MZ-0ccOFvHc_Ihw=", "MZ_1dcOFvHcCJhw="
+ROOM = "room.1"  # the chat session of the events
 ORIGIN = "https://app.example.com"
 REGION = "eu-central-1"
 ISSUER, AUDIENCE = "https://issuer.example.com", "presence"
@@ -78,6 +84,20 @@ ROUTES = {
     "watch": "on_watch",
     "unwatch": "on_unwatch",
     "$default": "on_default",
+}
+
+#: For each action what it cannot do without, but for the token.
+FIELDS: dict[str, dict[str, Any]] = {
+    "authenticate": {},
+    "ping": {},
+    "status": {"status": "away"},
+    "online": {},
+    "join": {"chatSessionId": ROOM},
+    "leave": {"chatSessionId": ROOM},
+    "typing": {"chatSessionId": ROOM, "typing": True},
+    "message": {"chatSessionId": ROOM, "content": "hi"},
+    "watch": {"userIds": ["grace"]},
+    "unwatch": {"userIds": ["grace"]},
 }
 
 Event: TypeAlias = dict[str, Any]
@@ -133,6 +153,8 @@ class Stack:
     clock: Clock = field(default_factory=Clock)
     gateway: FakeGateway = field(default_factory=FakeGateway)
     log: io.StringIO = field(default_factory=io.StringIO)
+    #: How much of the stream and of each queue was handed on.
+    handed_on: Counter[str] = field(default_factory=Counter)
 
     def aws(self, service: str) -> Any:
         return self.session.create_client(service, region_name=REGION)
@@ -221,6 +243,33 @@ class Stack:
             "requestTimeEpoch": self.clock.now,
         }
 
+    def stream(self) -> Event:
+        """Announce what was written since the last time, as far as the filter lets it through."""
+        backend: Any = get_backend("dynamodb")[DEFAULT_ACCOUNT_ID][REGION]
+        records = backend.tables[TABLES["users"]].stream_shard.items
+        images = [it.record["dynamodb"] for it in records[self.handed_on["stream"] :]]
+        self.handed_on["stream"] = len(records)
+        told = [it for it in images if it.get("NewImage", {}).get("changed") == {"BOOL": True}]
+        batch = [
+            change(it["Keys"]["user_id"]["S"], it.get("OldImage"), it["NewImage"], number)
+            for number, it in enumerate(told)
+        ]
+        return self.invoke("announce", {"Records": batch})
+
+    def settle(self) -> Event:
+        """Hand on every timer that was set since the last time, due or not."""
+        return self.invoke("settle", self._waiting("timers"))
+
+    def deliver(self) -> Event:
+        """Make the posts that were put off since the last time."""
+        return self.invoke("deliver", self._waiting("deliveries"))
+
+    def _waiting(self, name: str) -> Event:
+        messages = self.queued(name)
+        fresh = messages[self.handed_on[name] :]
+        self.handed_on[name] = len(messages)
+        return {"Records": [message(str(n), body) for n, (body, _) in enumerate(fresh)]}
+
     @contextmanager
     def throttled(self) -> Iterator[None]:
         """DynamoDB refuses everything, after all the client's retries."""
@@ -249,6 +298,22 @@ class Stack:
         frame = {"action": "authenticate", "token": self.token(user_id)}
         return frame_of(self.send(connection_id, frame))
 
+    def ask(self, connection_id: str, action: str, **fields: Any) -> Event:
+        """The answer to a frame that has an id."""
+        body = {"action": action, "id": "1", **FIELDS.get(action, {}), **fields}
+        return frame_of(self.send(connection_id, body))
+
+    def enter(self, connection_id: str, session_id: str = ROOM) -> Event:
+        """Join a chat session, successfully."""
+        answer = self.ask(connection_id, "join", chatSessionId=session_id)
+        assert answer["type"] == "chat-session-joined", answer
+        return answer
+
+    def fields(self, action: str, user_id: str = "ada") -> Event:
+        """The frame of an action, with everything that it needs."""
+        token = {"token": self.token(user_id)} if action == "authenticate" else {}
+        return {"action": action, "id": "1", **FIELDS[action], **token}
+
     def wait(self, milliseconds: int) -> None:
         self.clock.now += milliseconds
 
@@ -260,8 +325,22 @@ class Stack:
     def user(self, user_id: str) -> User:
         return bootstrap.app().users.read(user_id, consistent=True)
 
+    def heard(self, connection_id: str) -> list[Event]:
+        """Every frame that was posted to a connection, in order, and forgets them."""
+        return [json.loads(text) for text in self.gateway.heard.pop(connection_id, [])]
+
+    def everything(self) -> list[Event]:
+        """Every item of the three tables as it is."""
+        client = self.aws("dynamodb")
+        pages = (client.scan(TableName=name) for name in TABLES.values())
+        return [item for page in pages for item in page["Items"]]
+
     def listeners(self) -> set[str]:
         pages = bootstrap.app().subscriptions.everyone()
+        return {listener.connection_id for page in pages for listener in page}
+
+    def watchers(self, user_id: str) -> set[str]:
+        pages = bootstrap.app().subscriptions.watchers(user_id)
         return {listener.connection_id for page in pages for listener in page}
 
     def image(self, user_id: str) -> Event | None:
@@ -277,11 +356,7 @@ class Stack:
 
     def queued(self, name: str) -> list[tuple[Event, int]]:
         """Every message on a queue and its delay in seconds, waiting or not."""
-        queue: Any = get_backend("sqs")[DEFAULT_ACCOUNT_ID][REGION].queues[name]
-        return [
-            (json.loads(it.body), round(max(0, it.delayed_until - it.sent_timestamp) / 1000))
-            for it in queue._messages
-        ]
+        return queued(REGION, name)
 
     def log_lines(self) -> list[Event]:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
@@ -306,6 +381,13 @@ def change(user_id: str, before: Event | None, after: Event | None, number: int 
         if image is not None:
             data[name] = image
     return record
+
+
+def message(message_id: str, body: Any) -> Event:
+    """A message of SQS with this body, as Lambda gets it."""
+    record: Event = deepcopy(recorded("settle")["Records"][0])
+    text = body if isinstance(body, str) else json.dumps(body)
+    return record | {"messageId": message_id, "body": text}
 
 
 @pytest.fixture(scope="session")

@@ -8,19 +8,13 @@ import pytest
 from presence.domain.connection import State
 from presence.domain.user import Status
 from tests.dynamodb import TABLES
-from tests.functions.conftest import PHONE, START, TAB, Event, Stack, change, recorded
+from tests.functions.conftest import PHONE, START, TAB, Event, Stack, change, message
 
 
 def told(stack: Stack, connection_id: str) -> list[tuple[str, str]]:
     """Every (user, status) that a connection heard."""
     frames = [json.loads(text) for text in stack.gateway.heard.get(connection_id, [])]
     return [(it["userId"], it["status"]) for frame in frames for it in frame["changes"]]
-
-
-def timer(message_id: str, body: Any) -> Event:
-    record: Event = recorded("settle")["Records"][0]
-    text = body if isinstance(body, str) else json.dumps(body)
-    return record | {"messageId": message_id, "body": text}
 
 
 # ── announce ───────────────────────────────────────────────────────────────────────────────
@@ -177,9 +171,9 @@ def test_a_timer_that_fails_keeps_no_other_waiting(stack: Stack, bad: Any) -> No
     stack.connect(PHONE)
     stack.wait(10_000)
     records = [
-        timer("first", {"check": "connection", "connectionId": TAB}),
-        timer("bad", bad),
-        timer("last", {"check": "connection", "connectionId": PHONE}),
+        message("first", {"check": "connection", "connectionId": TAB}),
+        message("bad", bad),
+        message("last", {"check": "connection", "connectionId": PHONE}),
     ]
 
     answer = stack.invoke("settle", {"Records": records})
@@ -192,8 +186,8 @@ def test_timers_come_again_while_the_table_is_throttled(stack: Stack) -> None:
     stack.connect(TAB)
     stack.wait(10_000)
     records = [
-        timer("one", {"check": "connection", "connectionId": TAB}),
-        timer("two", {"check": "user", "userId": "ada"}),
+        message("one", {"check": "connection", "connectionId": TAB}),
+        message("two", {"check": "user", "userId": "ada"}),
     ]
 
     with stack.throttled():
@@ -203,12 +197,12 @@ def test_timers_come_again_while_the_table_is_throttled(stack: Stack) -> None:
     assert stack.gateway.closed == []
 
 
-def test_a_grace_period_ends_by_its_timer(stack: Stack) -> None:
+def test_a_grace_period_ends_by_its_message(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.disconnect(TAB)
     stack.wait(10_000)
 
-    answer = stack.invoke("settle", {"Records": [timer("1", stack.timers()[-1][0])]})
+    answer = stack.invoke("settle", {"Records": [message("1", stack.timers()[-1][0])]})
 
     user, image = stack.user("ada"), stack.image("ada") or {}
     assert answer == {"batchItemFailures": []}
@@ -219,8 +213,8 @@ def test_a_grace_period_ends_by_its_timer(stack: Stack) -> None:
 
 def test_a_timer_that_comes_twice_or_for_nobody_changes_nothing(stack: Stack) -> None:
     timers = [
-        timer("1", {"check": "user", "userId": "nobody"}),
-        timer("2", {"check": "connection", "connectionId": PHONE}),
+        message("1", {"check": "user", "userId": "nobody"}),
+        message("2", {"check": "connection", "connectionId": PHONE}),
     ]
 
     answer = stack.invoke("settle", {"Records": timers + timers})
@@ -249,7 +243,7 @@ def test_a_sweep_closes_what_the_silent_left_open(stack: Stack) -> None:
     stack.wait(90_000)
 
     stack.invoke("sweep")
-    stack.invoke("settle", {"Records": [timer("1", stack.timers()[-1][0])]})
+    stack.invoke("settle", {"Records": [message("1", stack.timers()[-1][0])]})
 
     gate = stack.gate(TAB)
     assert gate is not None

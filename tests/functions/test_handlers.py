@@ -1,5 +1,6 @@
 """Recorded events and whole conversations through the handlers of the WebSocket API."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -10,16 +11,20 @@ import jwt
 import pytest
 
 from presence.domain.connection import State
-from presence.domain.requests import ALIASES
+from presence.domain.requests import ALIASES, Alias
 from presence.domain.user import Status
 from tests.functions.conftest import (
+    DESK,
     EVENTS,
+    FIELDS,
     ORIGIN,
     PHONE,
+    ROOM,
     ROUTES,
     SECRET,
     START,
     TAB,
+    WATCH,
     Event,
     Stack,
     change,
@@ -65,6 +70,36 @@ def test_a_recorded_event_holds_no_live_token_and_no_account(name: str) -> None:
 
 def _expires_at(token: str) -> int:
     return int(jwt.decode(token, options={"verify_signature": False})["exp"])
+
+
+@pytest.mark.parametrize("name", sorted({*ROUTES.values(), "on_connect", "on_disconnect"}))
+def test_the_recorded_events_are_of_one_connection_in_the_shape_of_their_kind(name: str) -> None:
+    event = recorded(name)
+    context = event["requestContext"]
+    kind = {"on_connect": "CONNECT", "on_disconnect": "DISCONNECT"}.get(name, "MESSAGE")
+
+    assert (context["connectionId"], context["connectedAt"]) == (TAB, START)
+    assert context["requestId"] == context["extendedRequestId"]
+    assert (context["eventType"], context["messageDirection"]) == (kind, "IN")
+    assert ("messageId" in context) == ("body" in event) == (kind == "MESSAGE")
+    assert ("headers" in event) == (kind != "MESSAGE")
+    assert event["isBase64Encoded"] is False
+
+
+@pytest.mark.parametrize(("route", "name"), [it for it in ROUTES.items() if it[0] != "$default"])
+def test_a_recorded_frame_is_of_the_route_that_it_came_by(route: str, name: str) -> None:
+    event = recorded(name)
+
+    assert event["requestContext"]["routeKey"] == json.loads(event["body"])["action"] == route
+    assert FIELDS[route].keys() <= json.loads(event["body"]).keys()
+
+
+@pytest.mark.parametrize("name", ["settle", "deliver"])
+def test_recorded_messages_have_the_digest_of_their_body(name: str) -> None:
+    for record in recorded(name)["Records"]:
+        digest = hashlib.md5(record["body"].encode(), usedforsecurity=False).hexdigest()
+
+        assert record["md5OfBody"] == digest
 
 
 def test_on_connect_opens_a_gate_and_asks_for_a_second_look(stack: Stack) -> None:
@@ -142,6 +177,104 @@ def test_the_recorded_questions_are_answered_with_who_is_online(
     }
 
 
+def test_on_join_is_answered_with_who_is_there(stack: Stack) -> None:
+    presence = stack.join("ada", TAB)["presence"]
+
+    frame = frame_of(stack.invoke("on_join"))
+
+    gate, image = stack.gate(TAB), stack.image("ada") or {}
+    assert frame == {
+        "type": "chat-session-joined",
+        "id": "6",
+        "chatSessionId": ROOM,
+        "members": [presence],
+        "cursor": None,
+        "memberCount": 1,
+    }
+    assert gate is not None
+    assert gate.sessions == {ROOM}
+    assert image["changed"] == {"BOOL": True}
+
+
+def test_on_typing_is_told_to_the_others_and_no_further(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.join("grace", PHONE)
+    stack.enter(TAB)
+    stack.enter(PHONE)
+    stored = stack.image("ada")
+
+    frame = frame_of(stack.invoke("on_typing"))
+
+    assert frame == {"type": "ack", "id": "7"}
+    assert stack.gateway.heard.keys() == {PHONE}
+    assert stack.heard(PHONE) == [
+        {
+            "type": "user-typing",
+            "chatSessionId": ROOM,
+            "userId": "ada",
+            "typing": True,
+            "expiresAt": START + 6_000,
+        }
+    ]
+    assert stack.stream() == {"batchItemFailures": []}
+    assert (stored or {}).get("version") == (stack.image("ada") or {}).get("version")
+
+
+def test_on_message_is_answered_with_what_the_others_hear(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.join("grace", PHONE)
+    stack.enter(TAB)
+    stack.enter(PHONE)
+    stack.wait(500)
+
+    frame = frame_of(stack.invoke("on_message"))
+
+    told = {name: value for name, value in frame.items() if name != "id"}
+    assert frame == {
+        "type": "new-message",
+        "id": "8",
+        "chatSessionId": ROOM,
+        "messageId": frame["messageId"],
+        "senderId": "ada",
+        "content": {"text": "Shall we begin?"},
+        "sentAt": START + 500,
+        "clientId": "m-1",
+    }
+    assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]{16}", frame["messageId"])
+    assert stack.gateway.heard.keys() == {PHONE}
+    assert stack.heard(PHONE) == [told]
+
+
+def test_on_watch_and_on_unwatch_are_answered_with_how_everybody_is(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    presence = stack.join("grace", PHONE)["presence"]
+
+    watching = frame_of(stack.invoke("on_watch"))
+    acknowledged = frame_of(stack.invoke("on_unwatch"))
+
+    nobody = {"status": "offline", "isOnline": False, "lastSeen": None, "version": 0}
+    assert watching == {
+        "type": "watching",
+        "id": "9",
+        "users": [presence, {"userId": "alan", **nobody}],
+    }
+    assert acknowledged == {"type": "ack", "id": "10"}
+    assert (stack.watchers("grace"), stack.watchers("alan")) == ({TAB}, set())
+
+
+def test_on_leave_undoes_on_join(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.invoke("on_join")
+
+    frame = frame_of(stack.invoke("on_leave"))
+
+    gate = stack.gate(TAB)
+    assert frame == {"type": "ack", "id": "11"}
+    assert gate is not None
+    assert gate.sessions == frozenset()
+    assert stack.user("ada").sessions == frozenset()
+
+
 def test_on_disconnect_closes_the_gate_and_starts_the_grace_period(stack: Stack) -> None:
     stack.join("ada", TAB)
 
@@ -159,29 +292,34 @@ def test_on_disconnect_closes_the_gate_and_starts_the_grace_period(stack: Stack)
 def test_announce_tells_everybody_the_last_of_the_recorded_changes(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.join("grace", PHONE)
+    stack.enter(PHONE)
 
     answer = stack.invoke("announce")
 
-    heard = {name: [json.loads(it) for it in it] for name, it in stack.gateway.heard.items()}
-    frame = {
-        "type": "user-status-change",
-        "changes": [
-            {
-                "userId": "ada",
-                "status": "busy",
-                "isOnline": True,
-                "lastSeen": START + 120,
-                "version": START + 41_250,
-                "text": "in a review",
-            }
-        ],
+    presence = {
+        "userId": "ada",
+        "status": "busy",
+        "isOnline": True,
+        "lastSeen": START + 120,
+        "version": START + 41_250,
+        "text": "in a review",
+    }
+    change = {"type": "user-status-change", "changes": [presence]}
+    arrival = {
+        "type": "chat-session-members",
+        "chatSessionId": ROOM,
+        "joined": [presence],
+        "left": [],
+        "memberCount": 1,  # ada is there in the recorded event only
     }
     assert answer == {"batchItemFailures": []}
-    assert heard == {TAB: [frame], PHONE: [frame]}
+    assert stack.gateway.heard.keys() == {TAB, PHONE}
+    assert stack.heard(TAB) == [change]
+    assert stack.heard(PHONE) == [change, arrival]
 
 
 def test_the_recorded_images_are_what_the_adapters_write(stack: Stack) -> None:
-    first, second = (record["dynamodb"] for record in recorded("announce")["Records"])
+    first, second, third = (record["dynamodb"] for record in recorded("announce")["Records"])
 
     stack.invoke("on_connect")
     stack.wait(120)
@@ -194,13 +332,59 @@ def test_the_recorded_images_are_what_the_adapters_write(stack: Stack) -> None:
     stack.wait(11_250)
     stack.invoke("on_status")
     chosen = stack.image("ada")
+    stack.wait(2_750)
+    stack.invoke("on_join")
+    joined = stack.image("ada")
 
     assert (None, arrived) == (first.get("OldImage"), first["NewImage"])
     # The action renews the lease first, as a ping would; then the choice is written.
     assert pinged is not None
     assert chosen is not None
+    assert joined is not None
     renewed = {**pinged, "leases": chosen["leases"]}
     assert (renewed, chosen) == (second["OldImage"], second["NewImage"])
+    assert third["NewImage"] == joined
+    assert third["OldImage"].items() <= {**chosen, "leases": third["OldImage"]["leases"]}.items()
+
+
+def test_the_recorded_post_is_what_the_courier_puts_off(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.join("grace", PHONE)
+    stack.gateway.busy |= {TAB, PHONE}
+    stack.invoke("announce", {"Records": recorded("announce")["Records"][:2]})
+
+    ((body, _),) = stack.queued("deliveries")
+
+    assert body == json.loads(recorded("deliver")["Records"][0]["body"])
+
+
+def test_deliver_makes_the_post_that_had_to_wait(stack: Stack) -> None:
+    answer = stack.invoke("deliver")
+
+    (text,) = stack.gateway.heard[TAB]
+    assert answer == {"batchItemFailures": []}
+    assert stack.gateway.heard == {TAB: [text], PHONE: [text]}
+    assert json.loads(text)["changes"][0]["userId"] == "ada"
+    assert stack.queued("deliveries") == []
+
+
+def test_the_recorded_timers_are_what_the_functions_set(stack: Stack) -> None:
+    """Their words, if not their order."""
+    bodies = [json.loads(record["body"]) for record in recorded("settle")["Records"]]
+    stack.invoke("on_connect")
+    stack.join("ada", PHONE)
+    stack.disconnect(PHONE)
+    stack.join("grace", WATCH)
+    stack.enter(WATCH)
+    stack.wait(90_000)
+    stack.invoke("sweep")
+    stack.gateway.gone.add(DESK)
+    stack.join("alan", DESK)
+    stack.stream()
+
+    words = {body["check"]: body.keys() for body, _ in stack.timers()}
+
+    assert words == {body["check"]: body.keys() for body in bodies}
 
 
 def test_settle_hangs_up_on_whoever_did_not_authenticate(stack: Stack) -> None:
@@ -214,9 +398,7 @@ def test_settle_hangs_up_on_whoever_did_not_authenticate(stack: Stack) -> None:
     assert gate is not None
     assert gate.state is State.CLOSED
     assert stack.gateway.closed == [TAB]
-    assert [json.loads(it) for it in stack.gateway.heard[TAB]] == [
-        {"type": "closing", "reason": "authentication-timeout"}
-    ]
+    assert stack.heard(TAB) == [{"type": "closing", "reason": "authentication-timeout"}]
 
 
 def test_sweep_finds_the_silent_and_counts_the_others(stack: Stack) -> None:
@@ -328,11 +510,17 @@ def test_authenticate_is_answered_with_everything_a_client_needs(stack: Stack) -
         {"action": "ping", "active": True},
         {"action": "ping", "active": False},
         {"action": "status", "status": "dnd"},
+        {"action": "typing", "chatSessionId": ROOM, "typing": True},
+        {"action": "typing-stop", "chatSessionId": ROOM},
+        {"action": "leave", "chatSessionId": ROOM},
+        {"action": "leave-chat-session", "chatSessionId": "never.joined"},
+        {"action": "unwatch", "userIds": ["grace"]},
     ],
-    ids=["ping", "ping-active", "ping-idle", "status"],
+    ids=lambda frame: "-".join(str(value) for value in frame.values()),
 )
 def test_without_an_id_there_is_no_frame_to_send(stack: Stack, frame: Event) -> None:
     stack.join("ada", TAB)
+    stack.enter(TAB)
 
     answer = stack.send(TAB, frame)
 
@@ -347,22 +535,59 @@ def test_a_ping_with_an_id_is_answered(stack: Stack) -> None:
     assert frame == {"type": "pong", "id": "p-1", "serverTime": START, "heartbeatSeconds": 30}
 
 
-@pytest.mark.parametrize(("alias", "action"), ALIASES.items())
-def test_an_alias_is_answered_like_its_action(stack: Stack, alias: str, action: str) -> None:
+#: What each action is answered when all is well.
+ANSWERS = {
+    "authenticate": "authentication-success",
+    "ping": "pong",
+    "status": "ack",
+    "online": "online-users-list",
+    "join": "chat-session-joined",
+    "leave": "ack",
+    "typing": "ack",
+    "message": "new-message",
+    "watch": "watching",
+    "unwatch": "ack",
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action_is_answered_with_its_frame(stack: Stack, action: str) -> None:
+    stack.join("ada", TAB)
+    stack.enter(TAB)
+
+    answer = frame_of(stack.send(TAB, stack.fields(action)))
+
+    assert (answer["type"], answer["id"]) == (ANSWERS[action], "1")
+
+
+@pytest.mark.parametrize(("name", "alias"), ALIASES.items())
+def test_an_alias_is_answered_like_its_action(stack: Stack, name: str, alias: Alias) -> None:
+    stack.join("ada", TAB)
+    stack.enter(TAB)
+    fields = {**FIELDS[alias.action], **alias.fields, "id": "1"}
+    without = {field: value for field, value in fields.items() if field not in alias.fields}
+
+    aliased = stack.send(TAB, {"action": name, **without})
+    plain = stack.send(TAB, {"action": alias.action, **fields})
+
+    assert aliased == plain
+    assert frame_of(aliased)["type"] == ANSWERS[alias.action]
+
+
+def test_a_refusal_repeats_the_alias_that_the_client_knows(stack: Stack) -> None:
     stack.join("ada", TAB)
 
-    answers = [stack.send(TAB, {"action": name, "id": "1"}) for name in (alias, action)]
+    frame = frame_of(stack.send(TAB, {"action": "typing-start", "chatSessionId": ROOM}))
 
-    assert answers[0] == answers[1]
-    assert frame_of(answers[0])["type"] == "online-users-list"
+    assert (frame["code"], frame["action"]) == ("forbidden", "typing-start")
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_the_default_route_serves_every_action(stack: Stack, action: str) -> None:
     stack.join("ada", TAB)
-    frame = {"action": action, "id": "1", "token": stack.token("ada"), "status": "away"}
+    stack.enter(TAB)
 
-    answer = frame_of(stack.send(TAB, frame, route="$default"))
+    answer = frame_of(stack.send(TAB, stack.fields(action), route="$default"))
 
     assert "error" not in answer["type"]
     assert answer["id"] == "1"
@@ -371,11 +596,12 @@ def test_the_default_route_serves_every_action(stack: Stack, action: str) -> Non
 @pytest.mark.parametrize("action", sorted(set(ACTIONS) - {"authenticate"}))
 def test_before_authenticate_nothing_else_is_served(stack: Stack, action: str) -> None:
     stack.connect(TAB)
+    stored = stack.everything()
 
-    frame = frame_of(stack.send(TAB, {"action": action, "status": "busy"}))
+    frame = frame_of(stack.send(TAB, stack.fields(action)))
 
     assert (frame["type"], frame["code"]) == ("error", "not-authenticated")
-    assert stack.image("ada") is None
+    assert stack.everything() == stored
 
 
 def test_a_token_of_another_user_is_refused_on_a_claimed_connection(stack: Stack) -> None:
@@ -410,9 +636,9 @@ def test_a_frame_is_served_only_by_the_route_that_it_names(
     stack: Stack, route: str, action: str
 ) -> None:
     stack.join("ada", TAB)
-    frame = {"action": action, "id": "1", "token": stack.token("ada"), "status": "away"}
+    stack.enter(TAB)
 
-    answer = frame_of(stack.send(TAB, frame, route=route))
+    answer = frame_of(stack.send(TAB, stack.fields(action), route=route))
 
     assert answer.get("code") == (None if route == action else "invalid-message")
 
@@ -543,7 +769,7 @@ def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_throttled_table_makes_the_client_come_back(stack: Stack, action: str) -> None:
     stack.join("ada", TAB)
-    body = {"action": action, "id": "1", "token": stack.token("ada"), "status": "busy"}
+    body = stack.fields(action)
 
     with stack.throttled():
         frame = frame_of(stack.send(TAB, body))
@@ -565,6 +791,11 @@ def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> Non
     stack.send(TAB, {"action": "authenticate", "token": token, "note": marker})
     stack.send(TAB, {"action": "status", "status": "busy", "text": marker})
     stack.send(TAB, {"action": marker, "id": marker})
+    for action in ("join", "typing", "message", "leave", "join-chat-session"):
+        body = {"chatSessionId": marker, "typing": True, "content": marker, "clientId": marker}
+        stack.send(TAB, {"action": action, "id": marker, **body})
+    for action in ("watch", "unwatch"):
+        stack.send(TAB, {"action": action, "userIds": [marker]})
     stack.send(TAB, f"{marker} {token}")
     with stack.throttled():
         stack.send(TAB, {"action": "authenticate", "token": token, "note": marker})
@@ -572,13 +803,20 @@ def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> Non
     stack.http("PUT /", token=token, body={"status": "busy", "text": marker})
     stack.http("PUT /", token=f"{token}x", body=f"{marker} {token}")
     stack.http("GET /online", headers={"authorization": f"Basic {marker}"})
-    stack.invoke("settle", {"Records": [{"messageId": "1", "body": f"{marker} {token}"}]})
+    scoped = stack.token("ada", scope="presence:publish presence:admin")
+    said = {"content": marker}
+    stack.http(f"POST /chat-sessions/{marker}/messages", token=scoped, body=said)
+    stack.http(f"GET /chat-sessions/{marker}/members", token=scoped)
+    for request_line in ("PUT /blocked/", "DELETE /blocked/", "GET /blocked/", "DELETE /"):
+        stack.http(f"{request_line}{marker}", token=scoped)
+    for function in ("settle", "deliver"):
+        stack.invoke(function, {"Records": [{"messageId": "1", "body": f"{marker} {token}"}]})
     stack.invoke("announce", {"Records": [change("ada", {"text": {"S": marker}}, None)]})
     stack.disconnect(TAB)
 
     logged = stack.log.getvalue()
 
-    assert len(stack.log_lines()) >= 16
+    assert len(stack.log_lines()) >= 30
     assert "eyJ" not in logged
     assert SECRET not in logged
     assert marker not in logged

@@ -48,6 +48,6 @@ class LambdaDoorkeeper:
 def _is_yes(content: bytes) -> bool:
     try:
         verdict = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(verdict, dict) and verdict.get("allowed") is True

@@ -19,8 +19,7 @@ MIN_SECRET_BYTES = 32
 MAX_LIFETIME_SECONDS = 24 * 60 * 60
 REQUIRED = ["exp", "iat", "sub", "aud", "iss"]
 _KEY_ID = re.compile(r"[A-Za-z0-9._~=+/-]{1,128}", re.ASCII)
-
-_SESSION = re.compile(r"[A-Za-z0-9._~@+=-]{0,128}\*?", re.ASCII)
+_SESSION = re.compile(r"[A-Za-z0-9._~@+=-]{1,128}\*?|\*", re.ASCII)
 
 Claims: TypeAlias = Mapping[str, Any]
 Key: TypeAlias = Any
@@ -109,14 +108,18 @@ def _identity(claims: Claims, now: int) -> Identity:
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
         raise TokenInvalid("scope has to be names separated by spaces.")
-    allowed = _allowed_sessions(claims.get("chat_sessions"))
+    allowed = _allowed_sessions(claims)
     return Identity(claims["sub"], expires_at * 1000, frozenset(scope.split()), allowed)
 
 
-def _allowed_sessions(claim: object) -> AllowedSessions:
-    """A list of ids, or of prefixes ending in `*`; without the claim all are allowed."""
-    if claim is None:
+def _allowed_sessions(claims: Claims) -> AllowedSessions:
+    """A list of ids, or of prefixes ending in `*`; without the claim all are allowed.
+
+    A claim that is null is refused, as a null scope is: who knows what its issuer meant.
+    """
+    if "chat_sessions" not in claims:
         return None
+    claim = claims["chat_sessions"]
     names = claim if isinstance(claim, list) else [None]
     if not all(isinstance(name, str) and _SESSION.fullmatch(name) for name in names):
         raise TokenInvalid("chat_sessions has to be a list of ids, or of prefixes ending in *.")

@@ -37,7 +37,7 @@ def members_change_frames(
 ) -> Iterator[str]:
     """As few frames as carry everybody who came; those who left are in the first."""
     room = ROOM - len(encode(list(left)).encode())
-    for number, some in enumerate(_framed(joined, room)):
+    for number, some in enumerate(list(_framed(joined, room)) or [()]):
         frame = {
             "type": "chat-session-members",
             "chatSessionId": session_id,
@@ -49,13 +49,11 @@ def members_change_frames(
 
 
 def _framed(presences: Sequence[Presence], room: int = ROOM) -> Iterator[Sequence[Presence]]:
-    """In parts that fit into a frame each; one part if there are none."""
-    while True:
+    """In parts that fit into a frame each."""
+    while presences:
         count = fitting(presences, room)
         yield presences[:count]
         presences = presences[count:]
-        if not presences:
-            return
 
 
 def fitting(presences: Sequence[Presence], room: int = ROOM) -> int:

@@ -105,7 +105,11 @@ class DynamoDBSubscriptions:
         except TransactionRefused as error:
             if 0 in refused(error):
                 return False
-            raise Conflict(f"Watch at most {MAX_WATCHED} users on a connection.") from error
+            known = WatchItem.from_raw_data(error.items[1] or {}).user_ids or ()
+            new = [user_id for user_id in user_ids if user_id not in known]
+            if len(known) + len(new) > MAX_WATCHED:
+                raise Conflict(f"Watch at most {MAX_WATCHED} users on a connection.") from error
+            return not new or self._watch(connection, new)
         return True
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:

@@ -29,7 +29,8 @@ from presence.domain.connection import GateChange
 from presence.domain.user import Choice, Lease, Mask, Status, User
 from presence.ports import Lost, Renewal
 
-#: How long a user who never comes back is remembered.
+#: How long a user who never comes back is remembered, unless they hide from somebody: a block that
+#: ran out by itself would show them to whom they hide from.
 RETENTION_SECONDS = 90 * 24 * 60 * 60
 BATCH = 100  # BatchGetItem takes no more keys
 
@@ -144,7 +145,7 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.blocked, {name: _mask_item(it) for name, it in after.blocked.items()} or None),
         (UserItem.changed, True if announce else None),
         (UserItem.online_shard, shard_of(after.user_id) if after.is_here else None),
-        (UserItem.ttl, now // 1000 + RETENTION_SECONDS),
+        (UserItem.ttl, None if after.blocked else now // 1000 + RETENTION_SECONDS),
     ]
     set_or_remove = (
         attribute.remove() if value is None else attribute.set(value) for attribute, value in fields

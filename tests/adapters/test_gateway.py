@@ -1,0 +1,125 @@
+"""What API Gateway says to a post, and what becomes of it (research A8)."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from presence.adapters.gateway import ManagementGateway
+from presence.ports import Delivery, Post
+from tests.adapters.conftest import client
+from tests.endpoint import Answer, Endpoint
+
+TAB, PHONE, WATCH = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q=", "MZ-0ccOFvHc_Ihw="
+STAGE = "/live"
+
+SILENCE, HANG_UP = Answer(is_silent=True), Answer(hangs_up=True)
+GONE = Answer(410, headers=(("x-amzn-ErrorType", "GoneException"),))
+
+
+def error(status: int, code: str) -> Answer:
+    return Answer(status, b'{"message":"Why."}', (("x-amzn-ErrorType", code),))
+
+
+OUTCOMES: dict[str, tuple[Answer, Delivery]] = {
+    "taken": (Answer(200), Delivery()),
+    "gone": (GONE, Delivery(gone=(TAB,))),
+    "gone-without-a-name": (Answer(410), Delivery(gone=(TAB,))),
+    "gone-in-html": (Answer(410, b"<html>"), Delivery(gone=(TAB,))),
+    "limit": (error(429, "LimitExceededException"), Delivery(again=(TAB,))),
+    "limit-without-a-name": (Answer(429), Delivery(again=(TAB,))),
+    "internal": (error(500, "InternalServerErrorException"), Delivery(again=(TAB,))),
+    "bad-gateway": (Answer(502, b"<html>"), Delivery(again=(TAB,))),
+    "unavailable": (Answer(503), Delivery(again=(TAB,))),
+    "gateway-timeout": (Answer(504), Delivery(again=(TAB,))),
+    "silence": (SILENCE, Delivery(again=(TAB,))),
+    "hang-up": (HANG_UP, Delivery(again=(TAB,))),
+    "malformed-id": (error(400, "BadRequestException"), Delivery(refused=(TAB,))),
+    "no-permission": (error(403, "ForbiddenException"), Delivery(refused=(TAB,))),
+    "no-such-path": (Answer(404), Delivery(refused=(TAB,))),
+    "too-large": (error(413, "PayloadTooLargeException"), Delivery(refused=(TAB,))),
+}
+
+
+@pytest.fixture
+def gateway(endpoint: Endpoint) -> ManagementGateway:
+    api = client("apigatewaymanagementapi", endpoint.url + STAGE, max_pool_connections=32)
+    return ManagementGateway(lambda: api)
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """The URL of a port that is taken and answers no connection."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{deaf.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("answer", "delivery"), OUTCOMES.values(), ids=OUTCOMES)
+def test_what_becomes_of_a_post_is_decided_by_the_answer(
+    endpoint: Endpoint, gateway: ManagementGateway, answer: Answer, delivery: Delivery
+) -> None:
+    endpoint.otherwise = answer
+
+    assert gateway.post([Post("{}", [TAB])]) == delivery
+
+
+def test_nobody_at_the_endpoint_is_a_reason_to_try_again(nobody: str) -> None:
+    api = client("apigatewaymanagementapi", nobody)
+
+    assert ManagementGateway(lambda: api).post([Post("{}", [TAB])]) == Delivery(again=(TAB,))
+
+
+def test_every_connection_gets_every_text_as_it_is(
+    endpoint: Endpoint, gateway: ManagementGateway
+) -> None:
+    posts = [Post('{"text":"hi 🌞"}', [TAB, PHONE]), Post("{}", [PHONE])]
+
+    delivery = gateway.post(posts)
+
+    assert delivery == Delivery()
+    assert {it.method for it in endpoint.asked} == {"POST"}
+    assert sorted((it.path, it.body.decode()) for it in endpoint.asked) == [
+        ("/live/@connections/L0SM9cOFvHcCIhw%3D", '{"text":"hi 🌞"}'),
+        ("/live/@connections/VNRXVFJOywMF3-Q%3D", '{"text":"hi 🌞"}'),
+        ("/live/@connections/VNRXVFJOywMF3-Q%3D", "{}"),
+    ]
+    assert all("/execute-api/aws4_request" in it.authorization for it in endpoint.asked)
+
+
+def test_whoever_does_not_answer_keeps_nobody_waiting_for_the_others(
+    endpoint: Endpoint, gateway: ManagementGateway
+) -> None:
+    endpoint.answers = {"L0SM9cOFvHcCIhw%3D": SILENCE, "VNRXVFJOywMF3-Q%3D": GONE}
+
+    delivery = gateway.post([Post("{}", [TAB, PHONE, WATCH]), Post("[]", [PHONE, TAB])])
+
+    assert delivery == Delivery(gone=(PHONE,), again=(TAB,))
+    assert len(endpoint.asked) == 5
+
+
+def test_no_posts_are_delivered_to_nobody(endpoint: Endpoint, gateway: ManagementGateway) -> None:
+    assert gateway.post([]) == gateway.post([Post("{}", [])]) == Delivery()
+    assert endpoint.asked == []
+
+
+def test_more_posts_than_workers_are_all_made(
+    endpoint: Endpoint, gateway: ManagementGateway
+) -> None:
+    names = [f"{number:0>15}=" for number in range(50)]
+
+    assert gateway.post([Post("{}", names)]) == Delivery()
+    assert len({it.path for it in endpoint.asked}) == 50
+
+
+@pytest.mark.parametrize("answer", [Answer(204), *(it for it, _ in OUTCOMES.values())])
+def test_a_socket_is_closed_or_cannot_be(
+    endpoint: Endpoint, gateway: ManagementGateway, answer: Answer
+) -> None:
+    endpoint.otherwise = answer
+
+    gateway.close(TAB)
+
+    assert [(it.method, it.path) for it in endpoint.asked] == [
+        ("DELETE", "/live/@connections/L0SM9cOFvHcCIhw%3D")
+    ]

@@ -1,0 +1,444 @@
+"""Who hears what and who is seen where: the fakes and DynamoDB say the same."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tests.fakes
+from presence.adapters.dynamodb import subscriptions
+from presence.domain.connection import Connection, State
+from presence.domain.errors import Conflict
+from presence.domain.events import (
+    Authenticated,
+    Blocked,
+    Chosen,
+    Disconnected,
+    Erased,
+    Event,
+    Joined,
+    Left,
+    TimePassed,
+    Unblocked,
+)
+from presence.domain.reducer import reduce
+from presence.domain.user import MAX_SESSIONS, Choice
+from presence.ports import Listener, Member
+from presence.use_cases.privacy import CHUNK as PRIVACY_CHUNK
+from tests.contract.conftest import Store, fakes, items
+from tests.contract.test_store import (
+    ADMISSION,
+    GATE,
+    NOW,
+    PHONE,
+    ROOM,
+    TAB,
+    admit,
+    enter,
+    exit_,
+    gate_of,
+    lease,
+    save,
+    save_at_once,
+)
+
+pytestmark = pytest.mark.contract
+
+LATER = NOW + 10_000
+
+
+def arrive(store: Store, user_id: str, name: str) -> Connection:
+    store.connections.open(replace(GATE, connection_id=name))
+    assert admit(store, user_id, replace(ADMISSION, connection_id=name))
+    return gate_of(store, name)
+
+
+def all_of(pages: Iterable[Sequence[Listener]]) -> list[Listener]:
+    return [listener for page in pages for listener in page]
+
+
+def watching(store: Store, *user_ids: str) -> dict[str, list[str]]:
+    """By user, the connections that watch them."""
+    return {
+        user_id: [it.connection_id for it in all_of(store.subscriptions.watchers(user_id))]
+        for user_id in user_ids
+    }
+
+
+# ── who is seen in a chat session ──────────────────────────────────────────────────────────
+
+
+def seen_in(store: Store, session_id: str = ROOM) -> list[Member]:
+    return list(store.members.of(session_id))
+
+
+def test_nobody_is_seen_where_nobody_is(store: Store) -> None:
+    assert seen_in(store) == []
+
+
+def test_members_are_in_the_order_of_their_ids(store: Store) -> None:
+    names = ["eve", "Zoe", "ada", "~x", "ada2", "0", "ada.b", "_", "Ada"]
+    for name in names:
+        save(store, name, Authenticated(name, lease()), Joined(name, ROOM))
+
+    assert [member.user_id for member in seen_in(store)] == sorted(names)
+
+
+def test_somebody_with_two_connections_is_one_member_until_both_have_left(store: Store) -> None:
+    events = (Authenticated(TAB, lease()), Authenticated(PHONE, lease()))
+    save(store, "ada", *events, Joined(TAB, ROOM), Joined(PHONE, ROOM))
+
+    seen = [seen_in(store)]
+    for name in (TAB, PHONE):
+        save(store, "ada", Left(name, ROOM))
+        seen.append(seen_in(store))
+
+    assert seen == [[Member("ada")], [Member("ada")], []]
+
+
+COMINGS_AND_GOINGS: dict[str, tuple[tuple[Event, ...], int, bool]] = {
+    "here": ((), NOW, True),
+    "busy": ((Chosen(Choice.BUSY),), NOW, True),
+    "invisible": ((Chosen(Choice.INVISIBLE),), NOW, False),
+    "visible-again": ((Chosen(Choice.INVISIBLE), Chosen(Choice.ONLINE)), NOW, True),
+    "visible-by-the-clock": (
+        (Chosen(Choice.INVISIBLE, until=LATER), TimePassed()),
+        LATER,
+        True,
+    ),
+    "expected-back": ((Disconnected(TAB, LATER),), NOW, True),
+    "expected-back-no-more": ((Disconnected(TAB, LATER), TimePassed()), LATER, False),
+    "fallen-silent": ((TimePassed(),), NOW + 75_000, False),
+    "left": ((Left(TAB, ROOM),), NOW, False),
+    "thrown-out": ((Disconnected(TAB, NOW),), NOW, False),
+    "erased": ((Erased(),), NOW, False),
+}
+
+
+@pytest.mark.parametrize(
+    ("events", "at", "is_seen"), COMINGS_AND_GOINGS.values(), ids=COMINGS_AND_GOINGS
+)
+def test_a_member_is_whoever_others_see_there(
+    store: Store, events: tuple[Event, ...], at: int, *, is_seen: bool
+) -> None:
+    save(store, "ada", Authenticated(TAB, lease()), Joined(TAB, ROOM))
+
+    for event in events:
+        save(store, "ada", event, now=at if event == TimePassed() else NOW)
+
+    assert seen_in(store) == ([Member("ada")] if is_seen else [])
+
+
+def test_a_member_is_hidden_from_whom_they_block(store: Store) -> None:
+    save(store, "ada", Authenticated(TAB, lease()), Blocked("eve"), Joined(TAB, ROOM))
+    hidden = [seen_in(store)]
+
+    for event in (Blocked("bob"), Unblocked(frozenset({"eve"})), Unblocked(frozenset({"bob"}))):
+        save(store, "ada", event)
+        hidden.append(seen_in(store))
+
+    assert hidden == [
+        [Member("ada", frozenset({"eve"}))],
+        [Member("ada", frozenset({"eve", "bob"}))],
+        [Member("ada", frozenset({"bob"}))],
+        [Member("ada")],
+    ]
+
+
+# ── who has blocked whom ───────────────────────────────────────────────────────────────────
+
+
+def test_blockers_are_known_until_they_unblock_wherever_they_are(store: Store) -> None:
+    save(store, "eve", Blocked("ada"))
+    save(store, "bob", Authenticated(TAB, lease()), Blocked("ada"), Blocked("eve"))
+
+    before = list(store.subscriptions.blockers("ada")), list(store.subscriptions.blockers("eve"))
+    save(store, "bob", Unblocked(frozenset({"ada", "nobody"})))
+
+    assert (sorted(before[0]), before[1]) == (["bob", "eve"], ["bob"])
+    assert list(store.subscriptions.blockers("ada")) == ["eve"]
+    assert list(store.subscriptions.blockers("nobody")) == []
+
+
+def test_a_user_who_blocks_and_hides_as_much_as_they_may_is_stored(store: Store) -> None:
+    """The greatest transactions: DynamoDB takes 100 operations."""
+    names = [f"{number:0>128}" for number in range(MAX_SESSIONS)]
+    save(store, "ada", Authenticated(TAB, lease()))
+    save_at_once(store, "ada", *(Joined(TAB, name) for name in names))
+    save_at_once(store, "ada", *(Blocked(name) for name in names[:45]))
+
+    seen = []
+    for event in (Chosen(Choice.INVISIBLE), Chosen(Choice.ONLINE), Blocked("x"), Erased()):
+        save(store, "ada", event)
+        seen.append({len(seen_in(store, name)) for name in names})
+    save(store, "ada", Unblocked(frozenset(names[:PRIVACY_CHUNK])))
+
+    assert seen == [{0}, {1}, {1}, {0}]
+    assert not any(list(store.subscriptions.blockers(name)) for name in names[:PRIVACY_CHUNK])
+    assert list(store.subscriptions.blockers(names[44])) == ["ada"]
+
+
+# ── any story ──────────────────────────────────────────────────────────────────────────────
+
+
+PEOPLE, PLACES, DEVICES = ("ada", "bob", "eve"), ("room.1", "room.2"), (TAB, PHONE)
+numbered = count()
+
+happenings: st.SearchStrategy[Event] = st.one_of(
+    st.builds(Authenticated, st.sampled_from(DEVICES), st.just(lease())),
+    st.builds(Joined, st.sampled_from(DEVICES), st.sampled_from(PLACES)),
+    st.builds(Left, st.sampled_from(DEVICES), st.sampled_from(PLACES)),
+    st.builds(Disconnected, st.sampled_from(DEVICES), st.sampled_from([NOW, LATER])),
+    st.builds(Chosen, st.sampled_from(Choice)),
+    st.builds(Blocked, st.sampled_from(PEOPLE)),
+    st.builds(Unblocked, st.frozensets(st.sampled_from(PEOPLE))),
+    st.builds(TimePassed),
+    st.builds(Erased),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(PEOPLE), happenings), max_size=25))
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_in_any_story_both_tell_the_same_of_everybody(
+    dynamodb: Store, story: list[tuple[str, Event]]
+) -> None:
+    fake, number = fakes(), next(numbered)
+
+    for user_id, event in story:
+        for store in (fake, dynamodb):
+            before = store.users.read(f"{number}.{user_id}", consistent=True)
+            after, _ = reduce(before, _about(event, number), NOW)
+            store.users.save(before, after, NOW, announce=True)
+
+    assert _told(dynamodb, number) == _told(fake, number)
+
+
+def _about(event: Event, number: int) -> Event:
+    """The event with names that no other story uses: the tables are the same for all."""
+    match event:
+        case Joined() | Left():
+            return replace(event, session_id=f"{number}.{event.session_id}")
+        case Blocked():
+            return Blocked(f"{number}.{event.viewer_id}")
+        case Unblocked():
+            return Unblocked(frozenset(f"{number}.{name}" for name in event.viewer_ids))
+        case _:
+            return event
+
+
+def _told(store: Store, number: int) -> list[object]:
+    people, places = ([f"{number}.{it}" for it in names] for names in (PEOPLE, PLACES))
+    return [
+        [store.users.read(name, consistent=True) for name in people],
+        [seen_in(store, name) for name in places],
+        [sorted(store.subscriptions.blockers(name)) for name in people],
+    ]
+
+
+# ── who hears of what ──────────────────────────────────────────────────────────────────────
+
+
+def test_listeners_are_connections_and_say_whose_they_are(store: Store) -> None:
+    for user_id, name in (("ada", "a1"), ("ada", "a2"), ("bob", "b1")):
+        arrive(store, user_id, name)
+        enter(store, user_id, ROOM, name)
+    enter(store, "bob", "room.2", "b1")
+
+    listeners = all_of(store.subscriptions.listeners(ROOM))
+
+    assert set(listeners) == {Listener("a1", "ada"), Listener("a2", "ada"), Listener("b1", "bob")}
+    assert len(listeners) == 3
+    assert set(all_of(store.subscriptions.everyone())) == set(listeners)
+    assert all_of(store.subscriptions.listeners("nowhere")) == []
+
+
+def test_an_invisible_member_goes_on_hearing(store: Store) -> None:
+    arrive(store, "ada", TAB)
+    enter(store, "ada", ROOM)
+
+    save(store, "ada", Chosen(Choice.INVISIBLE))
+
+    assert seen_in(store) == []
+    assert all_of(store.subscriptions.listeners(ROOM)) == [Listener(TAB, "ada")]
+
+
+# ── watching ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_whoever_watches_hears_and_the_gate_knows_it(store: Store) -> None:
+    tab, phone = arrive(store, "ada", TAB), arrive(store, "eve", PHONE)
+
+    for _ in range(2):
+        assert store.subscriptions.watch(tab, {"bob", "kim"})
+    assert store.subscriptions.watch(phone, {"bob"})
+
+    assert set(all_of(store.subscriptions.watchers("bob"))) == {
+        Listener(TAB, "ada"),
+        Listener(PHONE, "eve"),
+    }
+    assert watching(store, "kim", "ada") == {"kim": [TAB], "ada": []}
+    assert gate_of(store).is_watching
+
+
+@pytest.mark.parametrize("state", ["unknown", "open", "closed", "another's"])
+def test_a_gate_that_is_not_theirs_lets_nobody_watch_and_leaves_no_trace(
+    store: Store, state: str
+) -> None:
+    gate = replace(GATE, state=State.AUTHENTICATED, user_id="ada")
+    if state != "unknown":
+        store.connections.open(GATE)
+    if state == "closed":
+        admit(store, "ada")
+        store.connections.close(TAB, NOW)
+    if state == "another's":
+        admit(store, "bob")
+    before = store.everything()
+
+    assert not store.subscriptions.watch(gate, {"bob"})
+
+    assert store.everything() == before
+
+
+def test_a_connection_watches_so_many_and_no_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (subscriptions, tests.fakes):
+        monkeypatch.setattr(module, "MAX_WATCHED", 150)  # moto takes its time for a thousand
+    tab = arrive(store, "ada", TAB)
+    names = [f"user-{number}" for number in range(150)]
+
+    assert store.subscriptions.watch(tab, names)
+    # Known already, so none too many.
+    assert store.subscriptions.watch(tab, names[:120])
+    full = store.everything()
+    for too_many in (["one-more"], ["one-more", *names[:50]]):
+        with pytest.raises(Conflict):
+            store.subscriptions.watch(tab, too_many)
+
+    assert store.everything() == full
+    store.subscriptions.unwatch(TAB, names[:1])
+    assert store.subscriptions.watch(tab, ["one-more", *names[1:50]])
+    assert watching(store, names[0], names[-1], "one-more") == {
+        names[0]: [],
+        names[-1]: [TAB],
+        "one-more": [TAB],
+    }
+
+
+def test_unwatching_is_for_this_connection_and_these_users(store: Store) -> None:
+    tab, phone = arrive(store, "ada", TAB), arrive(store, "ada", PHONE)
+    names = [f"user-{number}" for number in range(60)]
+    for gate in (tab, phone):
+        store.subscriptions.watch(gate, names)
+
+    for _ in range(2):
+        store.subscriptions.unwatch(TAB, {*names[:55], "never-watched"})
+
+    watched = watching(store, *names)
+    assert all(watched[name] == [PHONE] for name in names[:55])
+    assert all(sorted(watched[name]) == sorted([TAB, PHONE]) for name in names[55:])
+
+
+@pytest.mark.parametrize("name", [TAB, "unknown"])
+def test_whoever_watches_nobody_unwatches_without_a_trace(store: Store, name: str) -> None:
+    arrive(store, "ada", TAB)
+    before = store.everything()
+
+    store.subscriptions.unwatch(name, {"bob"})
+
+    assert store.everything() == before
+
+
+def test_whoever_unwatched_the_last_one_may_watch_again(store: Store) -> None:
+    tab = arrive(store, "ada", TAB)
+    store.subscriptions.watch(tab, {"bob"})
+    store.subscriptions.unwatch(TAB, {"bob"})
+
+    store.subscriptions.watch(tab, {"kim"})
+
+    assert watching(store, "bob", "kim") == {"bob": [], "kim": [TAB]}
+
+
+# ── removing and forgetting ────────────────────────────────────────────────────────────────
+
+
+def test_a_connection_that_has_closed_hears_nothing_more_and_the_others_all(store: Store) -> None:
+    names = [f"user-{number}" for number in range(101)]
+    rooms = [f"room.{number}" for number in range(3)]
+    for user_id, name in (("ada", TAB), ("eve", PHONE)):
+        gate = arrive(store, user_id, name)
+        store.subscriptions.watch(gate, names)
+        for room in rooms:
+            enter(store, user_id, room, name)
+
+    closed = store.connections.close(TAB, NOW)
+    assert closed is not None
+    for _ in range(2):  # the second time after a crash, as far as anybody knows
+        store.subscriptions.remove(closed)
+
+    heard = [store.subscriptions.everyone()]
+    heard += [store.subscriptions.watchers(name) for name in names]
+    heard += [store.subscriptions.listeners(room) for room in rooms]
+    assert all(all_of(pages) == [Listener(PHONE, "eve")] for pages in heard)
+
+
+def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store: Store) -> None:
+    tab = arrive(store, "ada", TAB)
+    enter(store, "ada", ROOM)
+    store.subscriptions.watch(tab, {"bob"})
+    store.connections.close(TAB, NOW)
+
+    trace = Connection(TAB, GATE.endpoint, NOW, sessions=frozenset({ROOM}), is_watching=True)
+    store.subscriptions.remove(trace)
+
+    assert watching(store, "bob") == {"bob": []}
+    assert all_of(store.subscriptions.listeners(ROOM)) == []
+    assert all_of(store.subscriptions.everyone()) == []
+
+
+def test_removing_somebody_who_heard_nothing_is_fine(store: Store) -> None:
+    store.subscriptions.remove(replace(GATE, is_watching=True, sessions=frozenset({ROOM})))
+
+    assert all_of(store.subscriptions.everyone()) == []
+
+
+def test_whoever_is_forgotten_is_watched_by_nobody(store: Store) -> None:
+    for number in range(30):
+        gate = arrive(store, f"user-{number}", f"c{number}")
+        store.subscriptions.watch(gate, {"ada", "bob"})
+
+    for _ in range(2):
+        store.subscriptions.forget("ada")
+
+    watched = watching(store, "ada", "bob")
+    assert watched["ada"] == []
+    assert len(watched["bob"]) == 30
+
+
+def test_nobody_watches_somebody_who_was_forgotten_in_any_list(dynamodb: Store) -> None:
+    tab = arrive(dynamodb, "eve", TAB)
+    dynamodb.subscriptions.watch(tab, {"ada", "bob"})
+
+    dynamodb.subscriptions.forget("ada")
+
+    assert "ada" not in str(dynamodb.everything())
+
+
+def test_what_is_removed_leaves_no_item_behind(dynamodb: Store) -> None:
+    before = dynamodb.everything()
+    tab = arrive(dynamodb, "ada", TAB)
+    enter(dynamodb, "ada", ROOM)
+    dynamodb.subscriptions.watch(tab, {"bob", "eve"})
+    exit_(dynamodb, "ada", ROOM)
+
+    closed = dynamodb.connections.close(TAB, NOW)
+    assert closed is not None
+    dynamodb.subscriptions.remove(closed)
+
+    assert items("Subscriptions") == before["Subscriptions"] == {}
+    assert items("Connections").keys() == {(TAB,)}

@@ -1,0 +1,132 @@
+"""What waits: timers and deliveries, on moto's SQS and in the fakes alike."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+
+from presence.adapters.queue import SQSDeliveries, SQSTimers
+from presence.background import MAX_QUEUED_BYTES
+from presence.domain.frames import MAX_FRAME_BYTES
+from presence.ports import Deliveries, Post, Timers
+from presence.use_cases.courier import CHUNK
+from tests.fakes import FakeDeliveries, FakeTimers
+from tests.sqs import queued
+
+pytestmark = pytest.mark.contract
+
+REGION = "eu-central-1"
+TAB, PHONE = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q="
+
+
+@dataclass(frozen=True)
+class Queues:
+    timers: Timers
+    deliveries: Deliveries
+    #: What was asked for: the kind of check, what it is about, and the delay.
+    asked: Callable[[], list[tuple[Any, ...]]]
+    #: What waits to be posted: the post, how often it was tried, and the delay.
+    waiting: Callable[[], list[tuple[Post, int, int]]]
+
+
+def fakes() -> Queues:
+    timers, deliveries = FakeTimers(), FakeDeliveries()
+    return Queues(
+        timers,
+        deliveries,
+        lambda: [
+            *timers.asked,
+            *(("lapsed", *about, 0) for about in timers.lapsed),
+            *(("gone", name, 0) for name in timers.gone),
+        ],
+        lambda: deliveries.waiting,
+    )
+
+
+@pytest.fixture
+def sqs(aws: None) -> Queues:
+    del aws
+    client = boto3.client("sqs")
+    urls = [client.create_queue(QueueName=name)["QueueUrl"] for name in ("timers", "deliveries")]
+    return Queues(
+        SQSTimers(lambda: client, urls[0]),
+        SQSDeliveries(lambda: client, urls[1]),
+        lambda: [_asked(body, delay) for body, delay in queued(REGION, "timers")],
+        lambda: [
+            (Post(body["text"], body["connectionIds"]), body["attempt"], delay)
+            for body, delay in queued(REGION, "deliveries")
+        ],
+    )
+
+
+def _asked(body: dict[str, Any], delay: int) -> tuple[Any, ...]:
+    match body:
+        case {"check": "connection" | "gone" as check, "connectionId": name}:
+            return check, name, delay
+        case {"check": "user", "userId": name}:
+            return "user", name, delay
+        case {"check": "lapsed", "connectionId": name, "userId": user_id, **rest}:
+            return "lapsed", name, user_id, frozenset(rest["chatSessionIds"]), delay
+    raise AssertionError(body)
+
+
+@pytest.fixture(params=["fake", "sqs"])
+def queues(request: pytest.FixtureRequest) -> Queues:
+    if request.param == "fake":
+        return fakes()
+    real: Queues = request.getfixturevalue("sqs")
+    return real
+
+
+@pytest.mark.parametrize("delay", [0, 1, 10, 900])
+def test_a_second_look_comes_when_it_was_asked_for(queues: Queues, delay: int) -> None:
+    queues.timers.check_connection(TAB, delay)
+    queues.timers.check_user("ada", delay)
+
+    assert queues.asked() == [("connection", TAB, delay), ("user", "ada", delay)]
+
+
+@pytest.mark.parametrize("sessions", [(), ("b", "a"), {"x" * 128}, frozenset({"a"})], ids=str)
+def test_what_a_lease_left_behind_is_looked_at_at_once(queues: Queues, sessions: Any) -> None:
+    queues.timers.check_lapsed(TAB, "ada", sessions)
+    queues.timers.check_gone(PHONE)
+
+    assert queues.asked() == [("lapsed", TAB, "ada", frozenset(sessions), 0), ("gone", PHONE, 0)]
+
+
+def test_what_was_asked_for_twice_may_come_twice(queues: Queues) -> None:
+    for _ in range(2):
+        queues.timers.check_user("ada", 10)
+
+    assert queues.asked() == [("user", "ada", 10)] * 2
+
+
+@pytest.mark.parametrize("text", ["{}", '{"text":"hi \\"🌞\\""}', "\u2028", ""], ids=ascii)
+def test_a_post_waits_as_it_is(queues: Queues, text: str) -> None:
+    queues.deliveries.put(Post(text, [TAB, PHONE]), attempt=2, delay_seconds=4)
+    queues.deliveries.put(Post(text, [TAB]))
+
+    assert queues.waiting() == [(Post(text, [TAB, PHONE]), 2, 4), (Post(text, [TAB]), 0, 0)]
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "\\", "é", "😀"], ids=ascii)
+def test_the_longest_frame_for_as_many_as_wait_together_fits_a_message(
+    letter: str, aws: None
+) -> None:
+    del aws
+    sent: list[str] = []
+    client = boto3.client("sqs")
+    url = client.create_queue(QueueName="deliveries")["QueueUrl"]
+
+    class Scales:
+        def send_message(self, **message: Any) -> None:
+            sent.append(message["MessageBody"])
+            client.send_message(**message)
+
+    text = letter * (MAX_FRAME_BYTES // len(letter.encode()))
+    names = [f"{number:0>15}=" for number in range(CHUNK)]
+    SQSDeliveries(Scales, url).put(Post(text, names))
+
+    assert len(sent[0].encode()) < MAX_QUEUED_BYTES
