@@ -5,9 +5,10 @@ import re
 import subprocess
 from typing import Any
 
+from presence.domain.messages import ACTIONS, ALIASES
+
 from local.cli import _parser
 from presence.domain.errors import PresenceError
-from presence.domain.messages import ACTIONS, ALIASES
 from tests.docs.markdown import README, ROOT, blocks, code, pages, table
 from tests.template.test_template import FUNCTIONS, TEMPLATE
 

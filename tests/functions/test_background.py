@@ -8,7 +8,7 @@ import pytest
 from presence.domain.connection import State
 from presence.domain.user import Status
 from tests.dynamodb import TABLES
-from tests.functions.conftest import PHONE, START, TAB, Event, Stack, change, message
+from tests.functions.conftest import PHONE, START, TAB, Event, Stack, change, message, recorded
 
 
 def told(stack: Stack, connection_id: str) -> list[tuple[str, str]]:
@@ -124,14 +124,19 @@ def test_whoever_is_gone_takes_the_path_of_a_disconnect(stack: Stack) -> None:
     stack.wait(20_000)
 
     answer = stack.invoke("announce", {"Records": [record]})
+    lines = stack.log_lines()
+    settled = recorded("settle")["Records"][0]
+    body = json.dumps({"check": "gone", "connectionId": TAB})
+    stack.invoke("settle", {"Records": [settled | {"body": body}]})
 
     gate = stack.gate(TAB)
     assert answer == {"batchItemFailures": []}
+    assert ({"check": "gone", "connectionId": TAB}, 0) in stack.timers()
     assert gate is not None
     assert gate.state is State.CLOSED
     assert stack.listeners() == set()
     assert stack.user("ada").grace_until == START + 30_000
-    assert stack.log_lines()[-1]["gone"] == 1
+    assert lines[-1]["gone"] == 1
 
 
 def test_announced_arrivals_are_counted(stack: Stack) -> None:

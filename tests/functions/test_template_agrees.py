@@ -1,12 +1,23 @@
 """What the handlers do is what template.yaml lets them do: on moto everything is allowed."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import pytest
 from botocore.client import BaseClient
 
-from tests.functions.conftest import PHONE, ROUTES, TAB, Event, Stack, change, recorded
+from tests.functions.conftest import (
+    FIELDS,
+    PHONE,
+    ROOM,
+    ROUTES,
+    TAB,
+    Event,
+    Stack,
+    change,
+    recorded,
+)
 from tests.template.test_template import statements
 
 #: An IAM action and a resource of the template.
@@ -38,7 +49,7 @@ def needed(operation: str, arguments: Event) -> Iterator[Permission]:
             for item in arguments["TransactItems"]:
                 ((kind, part),) = item.items()
                 yield f"dynamodb:{TRANSACTED[kind]}", part["TableName"]
-        case "BatchGetItem":
+        case "BatchGetItem" | "BatchWriteItem":
             yield from ((f"dynamodb:{operation}", table) for table in arguments["RequestItems"])
         case "SendMessage":
             yield "sqs:SendMessage", "Timers"
@@ -72,8 +83,15 @@ def story_of(stack: Stack, name: str) -> None:
         "on_ping": lambda: _pings(stack, "ping"),
         "on_status": lambda: _acts(stack, "status"),
         "on_online": lambda: _acts(stack, "online"),
+        "on_join": lambda: _acts(stack, "join"),
+        "on_leave": lambda: _acts(stack, "leave"),
+        "on_typing": lambda: _says(stack, "typing"),
+        "on_message": lambda: _says(stack, "message"),
+        "on_watch": lambda: _acts(stack, "watch"),
+        "on_unwatch": lambda: _unwatches(stack),
         "on_default": lambda: _everything(stack),
-        "on_disconnect": lambda: stack.disconnect(TAB),
+        "on_disconnect": lambda: _disconnects(stack),
+        "deliver": lambda: _deliveries(stack),
         "user_status": lambda: _requests(stack),
         "announce": lambda: _announcements(stack),
         "settle": lambda: _timers(stack),
@@ -88,7 +106,12 @@ def _sweep(stack: Stack) -> None:
 
 
 def _send(stack: Stack, action: str, route: str | None = None, **fields: Any) -> None:
-    frame = {"action": action, "token": stack.token("ada"), "status": "busy", **fields}
+    frame = {
+        "action": action,
+        "token": stack.token("ada"),
+        **FIELDS[action],
+        **fields,
+    }
     stack.send(TAB, frame, route=route)
 
 
@@ -96,6 +119,49 @@ def _acts(stack: Stack, action: str) -> None:
     _send(stack, action)
     _lapse(stack)
     _send(stack, action)
+
+
+def _gather(stack: Stack) -> None:
+    """Both in one chat session, and each watching the other."""
+    for connection_id, other in ((TAB, "grace"), (PHONE, "ada")):
+        stack.send(connection_id, {"action": "join", "chatSessionId": ROOM})
+        stack.send(connection_id, {"action": "watch", "userIds": [other]})
+
+
+def _says(stack: Stack, action: str) -> None:
+    _gather(stack)
+    _send(stack, action)
+    stack.gateway.gone.add(PHONE)
+    stack.wait(2_000)
+    _send(stack, action)
+    stack.gateway.gone.clear()
+    stack.gateway.busy.add(PHONE)
+    stack.wait(2_000)
+    _send(stack, action)
+    _lapse(stack)
+    _send(stack, action)
+
+
+def _unwatches(stack: Stack) -> None:
+    _gather(stack)
+    _acts(stack, "unwatch")
+
+
+def _disconnects(stack: Stack) -> None:
+    """Once with a grace period, and once from a chat session that ends at once."""
+    _gather(stack)
+    stack.disconnect(TAB)
+    stack.configure(GRACE_SECONDS="0")
+    stack.disconnect(PHONE)
+
+
+def _deliveries(stack: Stack) -> None:
+    stack.gateway.gone.add(TAB)
+    stack.gateway.busy.add(PHONE)
+    stack.invoke("deliver", recorded("deliver"))
+    body = json.dumps({"text": "{}", "connectionIds": [TAB, PHONE], "attempt": 1})
+    record = recorded("deliver")["Records"][0] | {"body": body}
+    stack.invoke("deliver", {"Records": [record]})
 
 
 def _lapse(stack: Stack) -> None:
@@ -127,6 +193,19 @@ def _requests(stack: Stack) -> None:
     stack.http("PUT /last-seen", token=token)
     until = stack.clock.now + 60_000
     stack.http("PUT /", token=token, body={"status": "away", "until": until})
+    back_end = stack.token("root", scope="presence:publish presence:admin")
+    _gather(stack)
+    for request in ("PUT /blocked/eve", "GET /blocked", "GET /blocked/eve", "DELETE /blocked/eve"):
+        stack.http(request, token=token)
+    stack.http(f"GET /chat-sessions/{ROOM}/members", token=token)
+    stack.gateway.busy.add(PHONE)
+    path = f"/chat-sessions/{ROOM}/messages"
+    stack.http(f"POST {path}", token=back_end, body={"content": 1})
+    stack.gateway.gone.add(TAB)
+    stack.http(f"POST {path}", token=back_end, body={"content": 1})
+    stack.http("PUT /blocked/ada", token=stack.token("eve"))
+    stack.http("DELETE /grace/connections", token=back_end)
+    stack.http("DELETE /ada", token=token)
 
 
 def _announcements(stack: Stack) -> None:
@@ -144,6 +223,7 @@ def recorded_image() -> Event:
 
 
 def _timers(stack: Stack) -> None:
+    _gather(stack)
     stack.connect(early := "b" * 15 + "=")
     stack.wait(90_000)
     bodies = [
@@ -151,6 +231,9 @@ def _timers(stack: Stack) -> None:
         {"check": "connection", "connectionId": TAB},
         {"check": "connection", "connectionId": TAB},
         {"check": "user", "userId": "ada"},
+        {"check": "gone", "connectionId": "forgotten"},
+        {"check": "gone", "connectionId": PHONE},
+        {"check": "lapsed", "connectionId": TAB, "userId": "ada", "chatSessionIds": [ROOM]},
     ]
     timer = recorded("settle")["Records"][0]
     records = [
@@ -164,7 +247,8 @@ def _timers(stack: Stack) -> None:
     "name",
     [
         *("on_connect", "on_authenticate", "on_ping", "on_status", "on_online", "on_default"),
-        *("on_disconnect", "user_status", "announce", "settle", "sweep"),
+        *("on_join", "on_leave", "on_typing", "on_message", "on_watch", "on_unwatch"),
+        *("on_disconnect", "user_status", "announce", "deliver", "settle", "sweep"),
     ],
 )
 def test_a_function_may_do_what_it_does(

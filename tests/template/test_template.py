@@ -101,11 +101,16 @@ def test_only_those_that_tell_others_reach_connections_and_only_on_their_stage()
                 found = statement["Resource"]
                 for resource in found if isinstance(found, list) else [found]:
                     assert "${WebSocketApi}/${StageName}/" in resource["Fn::Sub"]
-                assert function in {"Announce", "Settle"}
+                assert function in {
+                    *("Announce", "Deliver", "Settle", "UserStatus"),
+                    *("OnTyping", "OnMessage", "OnWatch", "OnDefault"),
+                }
 
 
 def test_on_default_may_do_what_the_actions_may_that_it_passes_on() -> None:
-    for function in ("OnAuthenticate", "OnPing", "OnStatus", "OnOnline"):
+    for function in FUNCTIONS.keys() - {"OnDefault", "OnConnect", "OnDisconnect"}:
+        if not function.startswith("On"):
+            continue
         assert actions(function) <= actions("OnDefault")
 
 
