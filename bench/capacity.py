@@ -20,6 +20,7 @@ FEW, MANY = 1_000, 100_000
 PAGE = 100
 HEARTBEAT, GRACE, AUTHENTICATION = 30 * SECOND, 10 * SECOND, 10 * SECOND
 MAX_DEVICES = 20
+MEMBERS, FEW_WATCHED = 20, 10
 
 Act: TypeAlias = Callable[[], object]
 Scene: TypeAlias = Callable[[Lab], Act]
@@ -162,6 +163,72 @@ def online(room: Lab) -> Act:
     return lambda: room.send(who, "online", limit=PAGE)
 
 
+# ── in chat sessions ───────────────────────────────────────────────────────────────────────
+
+
+def join_session(room: Lab) -> Act:
+    session_id, _ = room.chat_session(MEMBERS)
+    who = room.join(room.newcomer())
+    return lambda: room.send(who, "join", chatSessionId=session_id)
+
+
+def leave_session(room: Lab) -> Act:
+    session_id, members = room.chat_session(MEMBERS)
+    return lambda: room.send(members[0], "leave", chatSessionId=session_id)
+
+
+def type_in_session(room: Lab) -> Act:
+    session_id, members = room.chat_session(MEMBERS + 1)
+    return lambda: room.send(members[0], "typing", chatSessionId=session_id, typing=True)
+
+
+def speak_in_session(room: Lab) -> Act:
+    session_id, members = room.chat_session(MEMBERS + 1)
+    return lambda: room.send(members[0], "message", chatSessionId=session_id, content="Hello.")
+
+
+def publish_to_session(room: Lab) -> Act:
+    session_id, _ = room.chat_session(MEMBERS)
+    who, path = room.newcomer(), f"POST /chat-sessions/{session_id}/messages"
+    return lambda: room.http(path, who, body={"content": "Hello."})
+
+
+def list_members(room: Lab) -> Act:
+    session_id, _ = room.chat_session(MEMBERS)
+    who = room.newcomer()
+    return lambda: room.http(f"GET /chat-sessions/{session_id}/members", who)
+
+
+def member_leaves(room: Lab) -> Act:
+    _, members = room.chat_session(MEMBERS)
+    return lambda: room.disconnect(members[0])
+
+
+def watch_few(room: Lab) -> Act:
+    return watch(room, FEW_WATCHED)
+
+
+def watch_many(room: Lab) -> Act:
+    return watch(room, PAGE)
+
+
+def watch(room: Lab, amount: int) -> Act:
+    who, user_ids = room.join(room.newcomer()), room.store_users(amount)
+    return lambda: room.send(who, "watch", userIds=user_ids)
+
+
+def unwatch(room: Lab) -> Act:
+    who, user_ids = room.join(room.newcomer()), room.store_users(FEW_WATCHED)
+    room.send(who, "watch", userIds=user_ids)
+    return lambda: room.send(who, "unwatch", userIds=user_ids)
+
+
+def watcher_leaves(room: Lab) -> Act:
+    who, user_ids = room.join(room.newcomer()), room.store_users(FEW_WATCHED)
+    room.send(who, "watch", userIds=user_ids)
+    return lambda: room.disconnect(who)
+
+
 # ── over HTTP ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -197,6 +264,11 @@ def put_status(room: Lab) -> Act:
     return lambda: room.http("PUT /", who, body={"status": "busy"})
 
 
+def block(room: Lab) -> Act:
+    who, other = room.join(room.newcomer()), room.newcomer()
+    return lambda: room.http(f"PUT /blocked/{other.user_id}", who)
+
+
 # ── behind the APIs ────────────────────────────────────────────────────────────────────────
 
 
@@ -219,6 +291,26 @@ def announce_status_to_all(room: Lab) -> Act:
 def announcement(room: Lab, who: Visitor) -> Act:
     before = room.item(who.user_id)
     room.send(who, "status", status="busy")
+    return lambda: room.announce(who.user_id, before)
+
+
+def announce_status_in_session(room: Lab) -> Act:
+    _, members = room.chat_session(MEMBERS)
+    return announcement(room, members[0])
+
+
+def announce_status_to_watchers(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    for _ in range(FEW_WATCHED):
+        room.send(room.join(room.newcomer()), "watch", userIds=[who.user_id])
+    return announcement(room, who)
+
+
+def announce_joining(room: Lab) -> Act:
+    session_id, _ = room.chat_session(MEMBERS)
+    who = room.join(room.newcomer())
+    before = room.item(who.user_id)
+    room.send(who, "join", chatSessionId=session_id)
     return lambda: room.announce(who.user_id, before)
 
 
@@ -264,6 +356,7 @@ def hundreds(online_count: object) -> float:
 AUTHENTICATE = Target(writes=4, reads=1, calls=3)
 PING = Target(writes=1, reads=0.5, posts=0)
 LEAVE, LEAVE_LISTENING = Target(writes=2), Target(writes=2 + 1)
+LEAVE_WATCHING = Target(writes=2 + FEW_WATCHED)
 HUNDRED = Target(reads=50, calls=2)
 
 ROUTES = (
@@ -282,18 +375,33 @@ ROUTES = (
     Route("ping: user with 20 devices", ping_of_many_devices, PING),
     Route("status", status),
     Route("online: a page of 100", online),
+    Route(f"join: a chat session of {MEMBERS}", join_session),
+    Route("leave", leave_session),
+    Route(f"typing: {MEMBERS} others", type_in_session),
+    Route(f"message: {MEMBERS} others", speak_in_session),
+    Route(f"watch: {FEW_WATCHED} users", watch_few),
+    Route(f"watch: {PAGE} users", watch_many),
+    Route(f"unwatch: {FEW_WATCHED} users", unwatch),
     Route("$disconnect: last device", last_device_leaves, LEAVE),
     Route("$disconnect: last device, global", last_device_leaves, LEAVE_LISTENING, is_global=True),
     Route("$disconnect: one of two devices", one_of_two_leaves, LEAVE),
+    Route("$disconnect: in one chat session", member_leaves, LEAVE_LISTENING),
+    Route(f"$disconnect: watching {FEW_WATCHED} users", watcher_leaves, LEAVE_WATCHING),
     Route("GET /{userId}", read_one),
     Route("POST /batch of 100", read_batch, HUNDRED),
     Route("GET /online: a page of 100", read_online),
     Route("GET /online/count", read_count),
     Route("PUT /last-seen", put_seen),
     Route("PUT /", put_status),
+    Route("PUT /blocked/{userId}", block),
+    Route(f"POST …/messages: {MEMBERS} members", publish_to_session),
+    Route(f"GET …/members: {MEMBERS} members", list_members),
     Route("announce: an arrival", announce_arrival),
     Route("announce: a status", announce_status),
     Route("announce: a status, global, 100 listen", announce_status_to_all, is_global=True),
+    Route(f"announce: a status, {FEW_WATCHED} watch", announce_status_to_watchers),
+    Route(f"announce: a status, a chat session of {MEMBERS}", announce_status_in_session),
+    Route(f"announce: joining a chat session of {MEMBERS}", announce_joining),
     Route("settle: authenticated in time", settle_authenticated),
     Route("settle: never authenticated", settle_unclaimed),
     Route("settle: back within the grace period", settle_back_in_time),

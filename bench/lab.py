@@ -159,8 +159,8 @@ class Lab:
         event["headers"]["authorization"] = f"Bearer {self.token(who.user_id)}"
         event |= {"queryStringParameters": dict(query or {}), "body": json.dumps(body)}
         answer = self._invoke("user_status", event)
-        _expect(answer, 200)
-        told: Event = json.loads(answer["body"])
+        _expect(answer, 200 if answer["body"] else 204)
+        told: Event = json.loads(answer["body"] or "{}")
         return told
 
     def announce(self, user_id: str, before: Item | None) -> None:
@@ -216,10 +216,19 @@ class Lab:
     def authenticate(self, who: Visitor) -> None:
         self.send(who, "authenticate", token=self.token(who.user_id), device=DEVICE)
 
+    def chat_session(self, size: int) -> tuple[str, list[Visitor]]:
+        """A new chat session with so many members, each on one connection."""
+        session_id = f"room-{next(self._numbers)}"
+        members = [self.join(self.newcomer()) for _ in range(size)]
+        for who in members:
+            self.send(who, "join", chatSessionId=session_id)
+        return session_id, members
+
     def token(self, user_id: str) -> str:
         # Issued by the world's clock, which runs behind the lab's: PyJWT looks at that one.
         issued, expires = int(time.time()), self.clock.now // 1000 + 7200
         claims = {"iss": "bench", "aud": "presence", "sub": user_id, "iat": issued, "exp": expires}
+        claims["scope"] = "presence:publish"
         return jwt.encode(claims, SECRET, algorithm="HS256")
 
     def wait(self, milliseconds: int) -> None:
@@ -262,7 +271,7 @@ class Lab:
     def forget_listeners(self) -> None:
         """Nobody hears of everybody any more."""
         for item in self.reader.scan(TableName=TABLES["subscriptions"])["Items"]:
-            key = {name: item[name] for name in ("topic", "connection_id")}
+            key = {name: item[name] for name in ("topic", "subscriber")}
             self.reader.delete_item(TableName=TABLES["subscriptions"], Key=key)
 
 
@@ -289,7 +298,9 @@ def lab() -> Iterator[Lab]:
 def _furnish(room: Lab) -> None:
     create_tables(room.reader)
     _client("ssm").put_parameter(Name=PARAMETER, Value=SECRET, Type="SecureString")
-    os.environ["TIMER_QUEUE_URL"] = _client("sqs").create_queue(QueueName="timers")["QueueUrl"]
+    for setting, name in {"TIMER": "timers", "DELIVERY": "deliveries"}.items():
+        queue = _client("sqs").create_queue(QueueName=name)
+        os.environ[f"{setting}_QUEUE_URL"] = queue["QueueUrl"]
     room.configure(is_global=False)
 
 

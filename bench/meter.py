@@ -144,12 +144,22 @@ class CountingGateway:
 
 def _targets(operation: str, params: Request) -> Iterator[tuple[str, Key]]:
     """The tables and keys of the items that a request writes."""
-    if operation == "TransactWriteItems":
-        for member in params["TransactItems"]:
-            [write] = member.values()
-            yield _target(write)
-    elif operation not in READS:
-        yield _target(params)
+    match operation:
+        case "TransactWriteItems":
+            for member in params["TransactItems"]:
+                [write] = member.values()
+                yield _target(write)
+        case "BatchWriteItem":
+            yield from _batch_targets(params["RequestItems"])
+        case _ if operation not in READS:
+            yield _target(params)
+
+
+def _batch_targets(requests: Request) -> Iterator[tuple[str, Key]]:
+    for name, wishes in requests.items():
+        for wish in wishes:
+            [write] = wish.values()
+            yield _target(write | {"TableName": name})
 
 
 def _target(write: Request) -> tuple[str, Key]:

@@ -53,12 +53,17 @@ def _map_size(values: Item) -> int:
     return _CONTAINER_BYTES + _ELEMENT_BYTES * len(values) + item_size(values)
 
 
+def _set_size(values: Sequence[str]) -> int:
+    return sum(map(_text_size, values))
+
+
 def _flag_size(_flag: bool) -> int:
     return 1
 
 
 _SIZES: Mapping[str, Callable[[Any], int]] = {
     "S": _text_size,
+    "SS": _set_size,
     "N": _number_size,
     "B": len,
     "BOOL": _flag_size,

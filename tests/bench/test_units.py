@@ -35,6 +35,7 @@ def user(**attributes: Any) -> Item:
         ({"B": b"\x00\x01"}, 2),
         ({"BOOL": False}, 1),
         ({"NULL": True}, 1),
+        ({"SS": ["ab", "é"]}, 2 + 2),
         ({"L": []}, 3),
         ({"M": {}}, 3),
         ({"L": [{"S": "ab"}, {"BOOL": True}]}, 3 + (1 + 2) + (1 + 1)),

@@ -1,0 +1,131 @@
+"""Watching, hiding, and who else is asked (protocol.md §1, §2)."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+
+from local.build import runtime
+from local.client import Refused, change
+from tests.conftest import SHORT
+from tests.e2e.story import join, people, story
+from tests.stack import RunningStack, running_stack
+
+
+@story
+async def test_a_watcher_hears_of_a_stranger_until_it_stops(private: RunningStack) -> None:
+    ada_id, grace_id, nobody = people("ada", "grace", "nobody")
+    async with join(private, ada_id) as ada, join(private, ada_id) as other_tab:
+        watching = await ada.request("watch", userIds=[grace_id, nobody])
+        async with join(private, grace_id) as grace:
+            await ada.expect_change(grace_id, status="online")
+            ack = await ada.request("unwatch", userIds=[grace_id])
+            await grace.request("status", status="busy")
+            await ada.never(lambda frame: change(frame, grace_id), during=1)
+
+        assert (watching["type"], ack.keys()) == ("watching", {"type", "id"})
+        assert [user["userId"] for user in watching["users"]] == [grace_id, nobody]
+        assert [user["status"] for user in watching["users"]] == ["offline", "offline"]
+        assert not [frame for frame in other_tab.heard if change(frame, grace_id)]
+
+
+@story
+async def test_strangers_hear_nothing(private: RunningStack) -> None:
+    ada_id, grace_id = people("ada", "grace")
+    async with join(private, ada_id) as ada, join(private, grace_id) as grace:
+        await grace.request("status", status="busy")
+
+        await ada.never(lambda frame: change(frame, grace_id), during=1)
+
+
+@story
+async def test_a_blocked_viewer_sees_somebody_leave_and_come_back(private: RunningStack) -> None:
+    ada_id, grace_id, zoe_id = people("ada", "grace", "zoe")
+    async with (
+        join(private, ada_id) as ada,
+        join(private, zoe_id) as zoe,
+        join(private, grace_id) as grace,
+    ):
+        for viewer in (ada, zoe):
+            await viewer.request("watch", userIds=[grace_id])
+
+        assert private.call(f"PUT /blocked/{ada_id}", user_id=grace_id).status == 204
+        hidden = await ada.expect_change(grace_id, status="offline")
+        await grace.request("status", status="busy")
+        await zoe.expect_change(grace_id, status="busy")
+        await ada.never(lambda frame: change(frame, grace_id), during=1)
+        assert private.call(f"GET /{grace_id}", user_id=ada_id).json == hidden
+        assert private.call(f"GET /{grace_id}", user_id=zoe_id).json["status"] == "busy"
+        assert private.call("GET /blocked", user_id=grace_id).json == {"userIds": [ada_id]}
+        asked = private.call(f"GET /blocked/{ada_id}", user_id=grace_id).json
+        assert asked == {"userId": ada_id, "blocked": True}
+
+        assert private.call(f"DELETE /blocked/{ada_id}", user_id=grace_id).status == 204
+        back = await ada.expect_change(grace_id, status="busy")
+
+        assert back["version"] > hidden["version"]
+        assert private.call("GET /blocked", user_id=grace_id).json == {"userIds": []}
+
+
+@story
+async def test_own_devices_see_the_truth(private: RunningStack) -> None:
+    (grace_id,) = people("grace")
+    async with join(private, grace_id) as laptop, join(private, grace_id) as phone:
+        await laptop.request("status", status="invisible", text="writing")
+
+        own = await phone.expect_change(grace_id, status="invisible")
+
+        assert (own["isOnline"], own["text"]) == (True, "writing")
+        assert private.call(f"GET /{grace_id}", user_id=grace_id).json == own
+        assert private.call(f"GET /{grace_id}").json["status"] == "offline"
+
+
+def test_nobody_blocks_themselves(private: RunningStack) -> None:
+    answer = private.call("PUT /blocked/ada", user_id="ada")
+
+    assert (answer.status, answer.json["error"]["code"]) == (409, "conflict")
+
+
+# ── a function of the owner's ──────────────────────────────────────────────────────────────
+
+DOORKEEPER = "arn:aws:lambda:us-east-1:000000000000:function:doorkeeper"
+CODE = """
+def handler(event, context):
+    if event["chatSessionId"] == "broken":
+        raise RuntimeError("out of order")
+    return {"allowed": event["userId"].startswith("ada")}
+"""
+
+
+@pytest.fixture
+def guarded_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack that asks a function before anybody may join."""
+    parameters = SHORT | {"DoorkeeperFunctionArn": DOORKEEPER}
+    with running_stack(tmp_path_factory.mktemp("door"), parameters) as stack:
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as target:
+            target.writestr("door.py", CODE)
+        stack.aws("lambda").create_function(
+            FunctionName="doorkeeper",
+            Runtime=runtime(),
+            Role="arn:aws:iam::000000000000:role/doorkeeper",
+            Handler="door.handler",
+            Code={"ZipFile": archive.getvalue()},
+        )
+        yield stack
+
+
+@story
+async def test_the_doorkeeper_is_asked(guarded_door: RunningStack) -> None:
+    ada_id, eve_id = people("ada", "eve")
+    async with join(guarded_door, ada_id) as ada, join(guarded_door, eve_id) as eve:
+        joined = await ada.request("join", chatSessionId="room")
+        with pytest.raises(Refused) as refused:
+            await eve.request("join-chat-session", chatSessionId="room")
+        with pytest.raises(Refused) as broken:
+            await ada.request("join", chatSessionId="broken")
+
+    assert joined["memberCount"] == 1
+    assert refused.value.code == "forbidden"
+    assert broken.value.code == "unavailable"
