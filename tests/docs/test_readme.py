@@ -5,10 +5,9 @@ import re
 import subprocess
 from typing import Any
 
-from presence.domain.messages import ACTIONS, ALIASES
-
 from local.cli import _parser
 from presence.domain.errors import PresenceError
+from presence.domain.requests import ACTIONS, ALIASES
 from tests.docs.markdown import README, ROOT, blocks, code, pages, table
 from tests.template.test_template import FUNCTIONS, TEMPLATE
 
@@ -33,7 +32,7 @@ def test_the_protocol_table_names_every_alias_with_its_action() -> None:
     rows = table(TEXT, "Action", "Alias")
     named = {alias: only_code(row["Action"]) for row in rows for alias in code(row["Alias"])}
 
-    assert named == ALIASES
+    assert named == {alias: it.action for alias, it in ALIASES.items()}
 
 
 def test_every_error_code_is_named() -> None:

@@ -105,6 +105,7 @@ def test_a_curl_line_is_answered(deployed: RunningStack, line: str) -> None:
     )
 
     assert ended.returncode == 0, ended.stderr
-    answer = json.loads(ended.stdout.rpartition("\n\n")[2])  # behind the headers of `-i`
+    body = ended.stdout.rpartition("\n\n")[2]  # behind the headers of `-i`
+    answer = json.loads(body or "{}")  # 204 has none
     assert "error" not in answer
     assert "message" not in answer

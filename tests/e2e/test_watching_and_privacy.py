@@ -1,6 +1,7 @@
 """Watching, hiding, and who else is asked (protocol.md §1, §2)."""
 
 import io
+import json
 import zipfile
 from collections.abc import Iterator
 
@@ -90,6 +91,16 @@ def test_nobody_blocks_themselves(private: RunningStack) -> None:
 # ── a function of the owner's ──────────────────────────────────────────────────────────────
 
 DOORKEEPER = "arn:aws:lambda:us-east-1:000000000000:function:doorkeeper"
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
 CODE = """
 def handler(event, context):
     if event["chatSessionId"] == "broken":
@@ -106,10 +117,13 @@ def guarded_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSt
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as target:
             target.writestr("door.py", CODE)
+        role = stack.aws("iam").create_role(
+            RoleName="doorkeeper", AssumeRolePolicyDocument=json.dumps(TRUST)
+        )
         stack.aws("lambda").create_function(
             FunctionName="doorkeeper",
             Runtime=runtime(),
-            Role="arn:aws:iam::000000000000:role/doorkeeper",
+            Role=role["Role"]["Arn"],
             Handler="door.handler",
             Code={"ZipFile": archive.getvalue()},
         )
