@@ -25,7 +25,7 @@ async def test_a_watcher_hears_of_a_stranger_until_it_stops(private: RunningStac
             await grace.request("status", status="busy")
             await ada.never(lambda frame: change(frame, grace_id), during=1)
 
-        assert (watching["type"], ack.keys()) == ("watching", {"type", "id"})
+        assert (watching["type"], set(ack)) == ("watching", {"type", "id"})
         assert [user["userId"] for user in watching["users"]] == [grace_id, nobody]
         assert [user["status"] for user in watching["users"]] == ["offline", "offline"]
         assert not [frame for frame in other_tab.heard if change(frame, grace_id)]
