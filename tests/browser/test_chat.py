@@ -41,6 +41,8 @@ def test_who_writes_is_seen_writing_until_the_field_is_empty_or_the_message_sent
     right.press("Send")
     expect(left.said("Now then")).to_be_visible()
     expect(left.typing).to_be_empty()
+    right.message.press_sequentially("And")
+    expect(left.typing).to_have_text(f"{name} is typing…")
 
 
 def test_members_are_those_whose_tabs_are_open(demo: Demo) -> None:

@@ -20,7 +20,7 @@ export class Chat {
   #typers = new Map();
   #messageIds = new Set();
   #clockAhead = 0;
-  #typing = { isOn: false, toldAt: 0, timer: 0 };
+  #typing = { isOn: false, isTold: false, toldAt: 0, timer: 0 };
 
   /** @param {HTMLElement} root; @param {{user: string, session: string, people: People}} pane */
   constructor(root, { user, session, people }) {
@@ -53,7 +53,7 @@ export class Chat {
     this.#joined.delete(link);
     if (this.#joined.size) return;
     clearTimeout(this.#typing.timer);
-    this.#typing = { isOn: false, toldAt: 0, timer: 0 };
+    this.#typing = { isOn: false, isTold: false, toldAt: 0, timer: 0 };
     for (const userId of [...this.#typers.keys()]) this.#stopped(userId);
   }
 
@@ -166,7 +166,7 @@ export class Chat {
       const link = this.#link();
       if (!link) throw new Error("There is no connection to say it over.");
       const answer = link.request({ ...frame, clientId: crypto.randomUUID() });
-      this.#stopTyping();
+      this.#stopTyping({ isSent: true });
       await answer;
       this.#complain("");
     } catch (error) {
@@ -177,23 +177,31 @@ export class Chat {
 
   #wrote() {
     if (!this.#part("message").value.trim()) return this.#stopTyping();
-    const { isOn, toldAt, timer } = this.#typing;
-    clearTimeout(timer);
-    // Who goes on before the others were told of the pause needs to tell them nothing.
-    const isPaused = !isOn && timer !== 0;
-    this.#typing = { isOn: isOn || isPaused, toldAt, timer: 0 };
-    if (Date.now() - toldAt >= (this.#typing.isOn ? TYPING_EVERY : TYPING_APART)) this.#tellTyping(true);
+    const { isOn, isTold, toldAt, timer } = this.#typing;
+    const isDue = Date.now() - toldAt >= TYPING_EVERY;
+    this.#typing.isOn = true;
+    if (isOn ? isDue : isDue || !isTold) return this.#tellTypingSoon(true);
+    // Who goes on before the others were told of a pause needs to tell them nothing.
+    if (!isOn) clearTimeout(timer);
   }
 
-  #stopTyping() {
-    const { isOn, toldAt } = this.#typing;
+  /** Once a message is heard nobody shows its sender as writing: the next word tells them again. */
+  #stopTyping({ isSent = false } = {}) {
+    const { isOn, isTold, timer } = this.#typing;
     if (!isOn) return;
-    const wait = Math.max(0, toldAt + TYPING_APART - Date.now());
-    this.#typing = { isOn: false, toldAt, timer: setTimeout(() => this.#tellTyping(false), wait) };
+    this.#typing.isOn = false;
+    if (isTold) this.#tellTypingSoon(false);
+    else clearTimeout(timer);
+    if (isSent) this.#typing.isTold = false;
   }
 
-  #tellTyping(typing) {
-    const isTold = this.#link()?.tell({ action: "typing", chatSessionId: this.#session, typing });
-    this.#typing = { isOn: typing && Boolean(isTold), toldAt: Date.now(), timer: 0 };
+  #tellTypingSoon(typing) {
+    clearTimeout(this.#typing.timer);
+    const wait = Math.max(0, this.#typing.toldAt + TYPING_APART - Date.now());
+    this.#typing.timer = setTimeout(() => {
+      const frame = { action: "typing", chatSessionId: this.#session, typing };
+      this.#typing.isTold = typing && Boolean(this.#link()?.tell(frame));
+      this.#typing.toldAt = Date.now();
+    }, wait);
   }
 }
