@@ -30,6 +30,7 @@ from presence import bootstrap, entrypoint
 from presence.domain.connection import Connection
 from presence.domain.user import User
 from tests.dynamodb import TABLES, create_tables
+from tests.endpoint import Answer, Endpoint, serving
 from tests.fakes import FakeGateway
 from tests.sqs import queued
 
@@ -293,9 +294,9 @@ class Stack:
         standard = {"iss": ISSUER, "aud": AUDIENCE, "sub": user_id, "iat": now, "exp": now + 3600}
         return jwt.encode({**standard, **claims}, SECRET, algorithm="HS256")
 
-    def join(self, user_id: str, connection_id: str) -> Event:
+    def join(self, user_id: str, connection_id: str, **claims: Any) -> Event:
         self.connect(connection_id)
-        frame = {"action": "authenticate", "token": self.token(user_id)}
+        frame = {"action": "authenticate", "token": self.token(user_id, **claims)}
         return frame_of(self.send(connection_id, frame))
 
     def ask(self, connection_id: str, action: str, **fields: Any) -> Event:
@@ -326,8 +327,19 @@ class Stack:
         return bootstrap.app().users.read(user_id, consistent=True)
 
     def heard(self, connection_id: str) -> list[Event]:
-        """Every frame that was posted to a connection, in order, and forgets them."""
+        """Every frame that was posted to a connection, in order; the next time only what is new."""
         return [json.loads(text) for text in self.gateway.heard.pop(connection_id, [])]
+
+    def all_heard(self) -> dict[str, list[Event]]:
+        """The same of everybody who heard anything."""
+        return {
+            connection_id: self.heard(connection_id) for connection_id in list(self.gateway.heard)
+        }
+
+    def calm(self) -> None:
+        """All is announced, and nobody remembers what they heard."""
+        self.stream()
+        self.gateway.heard.clear()
 
     def everything(self) -> list[Event]:
         """Every item of the three tables as it is."""
@@ -388,6 +400,22 @@ def message(message_id: str, body: Any) -> Event:
     record: Event = deepcopy(recorded("settle")["Records"][0])
     text = body if isinstance(body, str) else json.dumps(body)
     return record | {"messageId": message_id, "body": text}
+
+
+@pytest.fixture
+def private(stack: Stack) -> Stack:
+    """As a stack is by default: nobody hears of somebody they have nothing to do with."""
+    stack.configure(GLOBAL_PRESENCE="false")
+    return stack
+
+
+@pytest.fixture
+def doorkeeper(stack: Stack) -> Iterator[Endpoint]:
+    """A stack with a doorkeeper, who says no until a test says otherwise."""
+    with serving(Endpoint(otherwise=Answer(body=b'{"allowed":false}'))) as endpoint:
+        arn = f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:doorkeeper"
+        stack.configure(DOORKEEPER_ARN=arn, AWS_ENDPOINT_URL_LAMBDA=endpoint.url)
+        yield endpoint
 
 
 @pytest.fixture(scope="session")
