@@ -2,26 +2,41 @@
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
 
-from tests.functions.conftest import ENVIRONMENT, PHONE, START, TAB, Event, Stack, recorded
+from presence import http_api
+from tests.functions.conftest import ENVIRONMENT, PHONE, ROOM, START, TAB, Event, Stack, recorded
+from tests.template.test_template import FUNCTIONS
 
+MEMBERS, MESSAGES = f"/chat-sessions/{ROOM}/members", f"/chat-sessions/{ROOM}/messages"
 READS: list[tuple[str, Any]] = [
     ("GET /online", None),
     ("GET /online/count", None),
     ("GET /ada", None),
     ("POST /batch", {"userIds": ["ada"]}),
+    (f"GET {MEMBERS}", None),
 ]
-WRITES: list[tuple[str, Any]] = [
+#: What is about the caller, or changes something: never without a token.
+PERSONAL: list[tuple[str, Any]] = [
+    ("GET /blocked", None),
+    ("GET /blocked/eve", None),
+    ("PUT /blocked/eve", None),
+    ("DELETE /blocked/eve", None),
     ("PUT /last-seen", None),
     ("PUT ", {"status": "busy"}),
     ("PUT /", {"status": "busy"}),
+    (f"POST {MESSAGES}", {"content": "hi"}),
+    ("DELETE /ada/connections", None),
+    ("DELETE /ada", None),
 ]
+WITHOUT_TOKEN = {"GET /config", "GET /health"}
+ADMIN, PUBLISH = "presence:admin", "presence:publish"
 OFFLINE = {"status": "offline", "isOnline": False, "lastSeen": None, "version": 0}
 
-routes = pytest.mark.parametrize(("request_line", "body"), READS + WRITES)
+routes = pytest.mark.parametrize(("request_line", "body"), READS + PERSONAL)
 
 
 def body_of(answer: Event, status: int = 200) -> Event:
@@ -32,6 +47,11 @@ def body_of(answer: Event, status: int = 200) -> Event:
     assert answer["isBase64Encoded"] is False
     body: Event = json.loads(answer["body"])
     return body
+
+
+def nothing_in(answer: Event) -> bool:
+    """Whether an answer is 204: nothing to say."""
+    return answer["statusCode"] == 204 and not answer["body"] and "ETag" not in answer["headers"]
 
 
 def code_of(answer: Event, status: int) -> str:
@@ -53,11 +73,27 @@ def test_the_recorded_request_is_refused_because_its_token_has_expired(stack: St
     assert answer["headers"]["WWW-Authenticate"] == "Bearer"
 
 
+def test_the_routes_here_are_those_of_the_resolver_and_of_the_template() -> None:
+    resolved = {
+        (route.method, re.sub(r"<(\w+)>", "{}", route.path))
+        for route in http_api.resolver._static_routes + http_api.resolver._dynamic_routes
+    }
+    deployed = {
+        (event["Properties"]["Method"], re.sub(r"{(\w+)}", "{}", event["Properties"]["Path"]))
+        for event in FUNCTIONS["UserStatus"]["Events"].values()
+    }
+
+    assert resolved == deployed
+    assert len(resolved) == len(READS + PERSONAL) + len(WITHOUT_TOKEN)
+
+
 @routes
 def test_every_route_answers_a_good_token(stack: Stack, request_line: str, body: Any) -> None:
-    answer = stack.http(request_line, token=stack.token("ada"), body=body)
+    token = stack.token("ada", scope=f"{ADMIN} {PUBLISH}")
 
-    assert body_of(answer)
+    answer = stack.http(request_line, token=token, body=body)
+
+    assert nothing_in(answer) if answer["statusCode"] == 204 else body_of(answer)
 
 
 @routes
@@ -105,7 +141,7 @@ def test_public_reads_need_no_token(stack: Stack, request_line: str, body: Any) 
     assert answer["statusCode"] == 200
 
 
-@pytest.mark.parametrize(("request_line", "body"), WRITES)
+@pytest.mark.parametrize(("request_line", "body"), PERSONAL)
 def test_public_reads_let_nobody_write(stack: Stack, request_line: str, body: Any) -> None:
     stack.configure(PUBLIC_READS="true")
 
@@ -427,6 +463,7 @@ def test_last_seen_marks_the_caller_and_nobody_else(stack: Stack) -> None:
     [
         "GET ",
         "GET /",
+        "POST /",
         "GET /ada/",
         "GET /ada/connections",
         "GET /online/",
@@ -435,11 +472,31 @@ def test_last_seen_marks_the_caller_and_nobody_else(stack: Stack) -> None:
         "PATCH /ada",
         "PUT /ada",
         "OPTIONS /ada",
+        "POST /ada/connections",
+        "PUT /ada/connections",
+        "DELETE /",
+        "DELETE ",
+        "DELETE /ada/",
+        "DELETE /ada/connections/",
+        "DELETE /ada/connections/all",
+        "POST /blocked/eve",
+        "PUT /blocked",
+        "PUT /blocked/",
+        "PUT /blocked/eve/",
+        "GET /blocked/eve/mallory",
+        "GET /chat-sessions/room",
+        "GET /chat-sessions//members",
+        "GET /chat-sessions/room/members/",
+        "GET /chat-sessions/room/messages",
+        "POST /chat-sessions/room/members",
+        "DELETE /chat-sessions/room/messages",
         "GET /ONLINE/COUNT",
     ],
 )
 def test_a_route_that_is_none_is_not_found_in_json(stack: Stack, request_line: str) -> None:
-    answer = stack.http(request_line, token=stack.token("ada"))
+    token = stack.token("ada", scope=f"{ADMIN} {PUBLISH}")
+
+    answer = stack.http(request_line, token=token)
 
     assert code_of(answer, 404) == "not-found"
 
@@ -448,7 +505,7 @@ def test_a_route_that_is_none_is_not_found_in_json(stack: Stack, request_line: s
 def test_a_throttled_table_makes_the_caller_come_back(
     stack: Stack, request_line: str, body: Any
 ) -> None:
-    token = stack.token("ada")
+    token = stack.token("ada", scope=f"{ADMIN} {PUBLISH}")
 
     with stack.throttled():
         answer = stack.http(request_line, token=token, body=body)
