@@ -1,0 +1,267 @@
+"""Chat sessions without a socket: who may read the members, and what a back end says to them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.endpoint import Answer, Endpoint
+from tests.functions.conftest import DESK, PHONE, ROOM, START, TAB, WATCH, Event, Stack
+from tests.functions.test_user_status import ADMIN, MEMBERS, MESSAGES, PUBLISH, body_of, code_of
+
+
+@pytest.fixture
+def room(private: Stack) -> Stack:
+    """ada and grace are in it, alan is online and elsewhere."""
+    for user_id, connection_id in (("ada", TAB), ("grace", PHONE), ("alan", WATCH)):
+        private.join(user_id, connection_id)
+    for connection_id in (TAB, PHONE):
+        private.enter(connection_id)
+    private.calm()
+    return private
+
+
+def ids_in(page: Event) -> list[str]:
+    return [member["userId"] for member in page["members"]]
+
+
+# ── members ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_members_are_listed_as_they_are_now(room: Stack) -> None:
+    room.ask(PHONE, "status", status="busy", text="in a review")
+    token = room.token("alan")
+
+    page = body_of(room.http(f"GET {MEMBERS}", token=token))
+
+    asked = {"userIds": ["ada", "grace"]}
+    read = body_of(room.http("POST /batch", token=token, body=asked))
+    assert page == {"members": read["users"], "cursor": None, "memberCount": 2}
+    assert page["members"][1]["text"] == "in a review"
+
+
+def test_a_chat_session_that_nobody_has_joined_is_empty(room: Stack) -> None:
+    page = body_of(room.http("GET /chat-sessions/nowhere/members", token=room.token("alan")))
+
+    assert page == {"members": [], "cursor": None, "memberCount": 0}
+
+
+def test_everybody_is_listed_page_by_page_and_once(private: Stack) -> None:
+    names = [f"user-{number}" for number in range(5)]
+    for name in names:
+        connection_id = f"{name:0<15}="
+        private.join(name, connection_id)
+        private.enter(connection_id)
+    query, pages = {"limit": "2"}, list[Event]()
+
+    while not pages or pages[-1]["cursor"] is not None:
+        token = private.token("eve")
+        pages.append(body_of(private.http(f"GET {MEMBERS}", token=token, query=query)))
+        query["cursor"] = pages[-1]["cursor"]
+
+    assert [ids_in(page) for page in pages] == [names[:2], names[2:4], names[4:]]
+    assert {page["memberCount"] for page in pages} == {5}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *({"limit": value} for value in ("0", "101", "-1", "1.5", "x", "")),
+        *({"cursor": value} for value in ("", "!", "a=", "YSBi", "x" * 257, "YWRh0")),
+    ],
+    ids=str,
+)
+def test_a_page_that_is_none_is_refused(room: Stack, query: dict[str, str]) -> None:
+    answer = room.http(f"GET {MEMBERS}", token=room.token("alan"), query=query)
+
+    assert code_of(answer, 400) == "invalid-message"
+
+
+READERS: dict[str, tuple[dict[str, Any], int]] = {
+    "anybody": ({}, 200),
+    "whom-the-token-lets-in": ({"chat_sessions": ["room.*"]}, 200),
+    "whom-the-token-keeps-out": ({"chat_sessions": ["team.*"]}, 403),
+    "whom-the-token-keeps-out-of-all": ({"chat_sessions": []}, 403),
+    "a-back-end-that-publishes": ({"chat_sessions": [], "scope": PUBLISH}, 200),
+    "an-administrator": ({"chat_sessions": [], "scope": ADMIN}, 200),
+    "another-scope": ({"chat_sessions": [], "scope": "presence presence:adm"}, 403),
+}
+
+
+@pytest.mark.parametrize("public", ["true", "false"])
+@pytest.mark.parametrize(("claims", "status"), READERS.values(), ids=READERS)
+def test_members_are_for_those_who_may_join(
+    room: Stack, claims: dict[str, Any], status: int, public: str
+) -> None:
+    room.configure(PUBLIC_READS=public)
+
+    answer = room.http(f"GET {MEMBERS}", token=room.token("alan", **claims))
+
+    assert answer["statusCode"] == status
+    assert status == 200 or code_of(answer, status) == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code"),
+    [
+        pytest.param(Answer(body=b'{"allowed":true}'), 200, None, id="yes"),
+        pytest.param(Answer(body=b'{"allowed":false}'), 403, "forbidden", id="no"),
+        pytest.param(Answer(body=b"[]"), 403, "forbidden", id="garbage"),
+        pytest.param(
+            Answer(headers=(("X-Amz-Function-Error", "Handled"),)), 503, "unavailable", id="failed"
+        ),
+        pytest.param(Answer(500), 503, "unavailable", id="broken"),
+    ],
+)
+def test_the_doorkeeper_says_who_may_read_the_members(
+    stack: Stack, doorkeeper: Endpoint, answer: Answer, status: int, code: str | None
+) -> None:
+    doorkeeper.otherwise = answer
+
+    response = stack.http(f"GET {MEMBERS}", token=stack.token("alan"))
+    back_end = stack.http(f"GET {MEMBERS}", token=stack.token("root", scope=PUBLISH))
+
+    assert response["statusCode"] == status
+    assert code is None or code_of(response, status) == code
+    assert (response["headers"].get("Retry-After") == "2") == (status == 503)
+    assert back_end["statusCode"] == 200
+    assert [json.loads(it.body)["userId"] for it in doorkeeper.asked] == ["alan"]
+
+
+def test_a_stranger_reads_the_members_only_where_reads_are_public(room: Stack) -> None:
+    refused = room.http(f"GET {MEMBERS}")
+    room.configure(PUBLIC_READS="true")
+    page = body_of(room.http(f"GET {MEMBERS}"))
+
+    assert code_of(refused, 401) == "not-authenticated"
+    assert ids_in(page) == ["ada", "grace"]
+
+
+def test_whoever_hides_is_not_among_the_members(room: Stack) -> None:
+    room.enter(WATCH)
+    room.ask(TAB, "status", status="invisible")
+    room.http("PUT /blocked/eve", token=room.token("grace"))
+
+    pages = {
+        name: body_of(room.http(f"GET {MEMBERS}", token=room.token(name)))
+        for name in ("eve", "mallory", "grace")
+    }
+
+    seen = {name: (ids_in(page), page["memberCount"]) for name, page in pages.items()}
+    assert seen["eve"] == (["alan"], 1)
+    assert seen["mallory"] == seen["grace"] == (["alan", "grace"], 2)
+
+
+def test_a_member_who_fell_silent_is_none(room: Stack) -> None:
+    room.wait(60_000)
+    room.ask(PHONE, "ping")
+    room.wait(20_000)
+
+    page = body_of(room.http(f"GET {MEMBERS}", token=room.token("alan")))
+
+    assert (ids_in(page), page["memberCount"]) == (["grace"], 1)
+
+
+@pytest.mark.parametrize("name", ["a b", "a#b", "x" * 129, "ада", "a%2fb", "a\n"], ids=ascii)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_no_chat_session_is_nowhere(stack: Stack, method: str, name: str) -> None:
+    path = f"/chat-sessions/{name}/{'members' if method == 'GET' else 'messages'}"
+
+    answer = stack.http(
+        f"{method} {path}", token=stack.token("root", scope=PUBLISH), body={"content": 1}
+    )
+
+    assert code_of(answer, answer["statusCode"]) in ("invalid-message", "not-found")
+
+
+# ── messages ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_back_end_speaks_to_everybody_in_a_chat_session(room: Stack) -> None:
+    room.join("grace", DESK)
+    room.enter(DESK)
+    room.calm()
+    room.wait(250)
+    token = room.token("root", scope=f"{ADMIN} {PUBLISH}")
+
+    answer = room.http(f"POST {MESSAGES}", token=token, body={"content": {"deploy": "done"}})
+
+    said = body_of(answer)
+    assert said == {
+        "chatSessionId": ROOM,
+        "messageId": said["messageId"],
+        "senderId": "root",
+        "content": {"deploy": "done"},
+        "sentAt": START + 250,
+    }
+    frame = [{"type": "new-message", **said}]
+    assert room.all_heard() == {TAB: frame, PHONE: frame, DESK: frame}
+
+
+def test_a_member_who_publishes_hears_it_too(room: Stack) -> None:
+    token = room.token("ada", scope=PUBLISH)
+
+    body_of(room.http(f"POST {MESSAGES}", token=token, body={"content": "hi"}))
+
+    assert room.all_heard().keys() == {TAB, PHONE}
+
+
+def test_a_message_to_nobody_is_none_the_less_one(room: Stack) -> None:
+    token = room.token("root", scope=PUBLISH)
+
+    answer = room.http("POST /chat-sessions/nowhere/messages", token=token, body={"content": 1})
+
+    assert body_of(answer)["chatSessionId"] == "nowhere"
+    assert room.all_heard() == {}
+
+
+@pytest.mark.parametrize("scope", ["", ADMIN, "presence:publisher", "presence publish"])
+def test_only_the_scope_lets_anybody_publish(room: Stack, scope: str) -> None:
+    token = room.token("ada", scope=scope)
+
+    answer = room.http(f"POST {MESSAGES}", token=token, body={"content": "hi"})
+
+    assert code_of(answer, 403) == "forbidden"
+    assert room.all_heard() == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        pytest.param(None, 400, "invalid-message", id="no-body"),
+        pytest.param("", 400, "invalid-message", id="empty"),
+        pytest.param("[]", 400, "invalid-message", id="list"),
+        pytest.param({}, 400, "invalid-message", id="no-content"),
+        pytest.param({"content": None}, 400, "invalid-message", id="null"),
+        pytest.param('{"content":1,"content":2}', 400, "invalid-message", id="twice"),
+        pytest.param('{"content":NaN}', 400, "invalid-message", id="nan"),
+        pytest.param('{"content":"\\ud800"}', 400, "invalid-message", id="surrogate"),
+        pytest.param({"content": "x" * 4_095}, 413, "payload-too-large", id="a-byte-too-long"),
+        pytest.param({"content": "é" * 2_048}, 413, "payload-too-large", id="in-bytes"),
+    ],
+)
+def test_what_is_no_message_is_refused(room: Stack, body: Any, status: int, code: str) -> None:
+    answer = room.http(f"POST {MESSAGES}", token=room.token("root", scope=PUBLISH), body=body)
+
+    assert code_of(answer, status) == code
+    assert room.all_heard() == {}
+
+
+@pytest.mark.parametrize("content", ["x" * 4_094, "é" * 2_047, 0, False, "", [], {}])
+def test_a_message_is_any_json_of_four_kilobytes(room: Stack, content: Any) -> None:
+    token = room.token("root", scope=PUBLISH)
+
+    answer = room.http(f"POST {MESSAGES}", token=token, body={"content": content})
+
+    assert body_of(answer)["content"] == content
+    assert [frame["content"] for frame in room.heard(TAB)] == [content]
+
+
+def test_publishing_stores_nothing(room: Stack) -> None:
+    stored = room.everything()
+
+    room.http(
+        f"POST {MESSAGES}", token=room.token("root", scope=PUBLISH), body={"content": "secret"}
+    )
+
+    assert room.everything() == stored
