@@ -278,11 +278,20 @@ class Lifecycle:
             return None  # it was only late, and is back
         connection = self.disconnect(connection_id, now)
         if connection is None or connection.user_id is None:
-            trace = Connection(
-                connection_id, self.endpoint, now, sessions=sessions, is_watching=True
-            )
-            self.subscriptions.remove(trace)
+            self._remove_trace(connection_id, sessions, now)
         return connection
+
+    def evict(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
+        """End a lease and its connection at once, however far a `disconnect` came."""
+        connection = self.disconnect(connection_id, now, grace=0)
+        if connection is None or connection.user_id is None:
+            self._remove_trace(connection_id, sessions, now)
+            self.changes.apply(user_id, Disconnected(connection_id, grace_until=now), now)
+
+    def _remove_trace(self, connection_id: str, sessions: frozenset[str], now: int) -> None:
+        """Remove what a connection has heard whose gate does not say that any more."""
+        trace = Connection(connection_id, self.endpoint, now, sessions=sessions, is_watching=True)
+        self.subscriptions.remove(trace)
 
     def lost(self, connection_id: str, now: int) -> None:
         """API Gateway says that the socket is gone.
@@ -292,8 +301,7 @@ class Lifecycle:
         """
         connection = self.connections.read(connection_id)
         if connection is None:
-            trace = Connection(connection_id, self.endpoint, now, is_watching=True)
-            self.subscriptions.remove(trace)
+            self._remove_trace(connection_id, frozenset(), now)
         elif (
             connection.endpoint == self.endpoint and now - connection.opened_at > YOUNG_MILLISECONDS
         ):

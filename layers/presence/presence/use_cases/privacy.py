@@ -50,8 +50,8 @@ class Privacy:
 
     def kick(self, user_id: str, now: int) -> None:
         """Close every connection of a user, who is offline at once."""
-        for connection_id in self.users.read(user_id, consistent=True).leases:
-            self.lifecycle.disconnect(connection_id, now, grace=0)
+        for connection_id, lease in self.users.read(user_id, consistent=True).leases.items():
+            self.lifecycle.evict(connection_id, user_id, lease.sessions, now)
             self.courier.hang_up(connection_id, "kicked")
 
     def erase(self, user_id: str, now: int) -> None:
