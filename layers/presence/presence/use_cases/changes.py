@@ -41,7 +41,8 @@ class Changes:
         `known` is the user as read a moment ago, which saves a read.
 
         A `Disconnected` is written even if it seems to change nothing: an `authenticate` that
-        runs beside it must lose the compare-and-swap (F39, and the model's CAS+SKIPNOOP).
+        runs beside it must lose the compare-and-swap (F39, and the model's CAS+SKIPNOOP). Of
+        somebody unknown, or erased meanwhile, it leaves nothing all the same.
 
         Raises:
             Forbidden: the gate is closed or another user's.
@@ -73,6 +74,9 @@ class Changes:
         changes: Iterable[Change],
         gate: GateChange | None,
     ) -> None:
+        if after == before and before.revision == 0 and gate is None:
+            self.users.forget(before)  # a write like any other, that makes nobody
+            return
         announce = any(isinstance(change, PresenceChanged | ViewChanged) for change in changes)
         if not self.users.save(before, after, now, announce=announce, gate=gate):
             raise Forbidden("This connection is closed or another user's; open a new one.")
