@@ -5,10 +5,21 @@ from typing import Any
 
 import pytest
 
+from presence import bootstrap
 from presence.domain.connection import State
 from presence.domain.user import Status
 from tests.dynamodb import TABLES
-from tests.functions.conftest import PHONE, START, TAB, Event, Stack, change, message, recorded
+from tests.functions.conftest import (
+    PHONE,
+    ROOM,
+    START,
+    TAB,
+    WATCH,
+    Event,
+    Stack,
+    change,
+    message,
+)
 
 
 def told(stack: Stack, connection_id: str) -> list[tuple[str, str]]:
@@ -26,6 +37,30 @@ POISON: list[Any] = [
     pytest.param({"user_id": {"S": "bob"}, "leases": {"S": "none"}}, id="no-map"),
     pytest.param(
         {"user_id": {"S": "bob"}, "leases": {"M": {"x": {"M": {}}}}}, id="a-lease-without-fields"
+    ),
+    pytest.param(
+        {
+            "user_id": {"S": "bob"},
+            "leases": {
+                "M": {
+                    "x": {
+                        "M": {
+                            "expires_at": {"N": "1"},
+                            "seen_at": {"N": "1"},
+                            "active": {"BOOL": True},
+                            "sessions": {"BOOL": True},
+                        }
+                    }
+                }
+            },
+        },
+        id="a-lease-with-no-list-of-sessions",
+    ),
+    pytest.param(
+        {"user_id": {"S": "bob"}, "lingering": {"M": {ROOM: {"S": "soon"}}}}, id="no-instant"
+    ),
+    pytest.param(
+        {"user_id": {"S": "bob"}, "blocked": {"M": {"eve": {"M": {}}}}}, id="a-mask-of-nothing"
     ),
     pytest.param({"user_id": {"X": "bob"}}, id="no-type"),
 ]
@@ -124,14 +159,12 @@ def test_whoever_is_gone_takes_the_path_of_a_disconnect(stack: Stack) -> None:
     stack.wait(20_000)
 
     answer = stack.invoke("announce", {"Records": [record]})
-    lines = stack.log_lines()
-    settled = recorded("settle")["Records"][0]
-    body = json.dumps({"check": "gone", "connectionId": TAB})
-    stack.invoke("settle", {"Records": [settled | {"body": body}]})
+    lines, timers = stack.log_lines(), stack.timers()
+    stack.settle()
 
     gate = stack.gate(TAB)
     assert answer == {"batchItemFailures": []}
-    assert ({"check": "gone", "connectionId": TAB}, 0) in stack.timers()
+    assert timers[-1] == ({"check": "gone", "connectionId": TAB}, 0)
     assert gate is not None
     assert gate.state is State.CLOSED
     assert stack.listeners() == set()
@@ -154,6 +187,101 @@ def test_an_empty_batch_is_no_failure(stack: Stack) -> None:
     assert answer == {"batchItemFailures": []}
 
 
+# ── deliver ────────────────────────────────────────────────────────────────────────────────
+
+
+def post(*connection_ids: str, text: str = "{}", attempt: int = 0) -> Event:
+    return {"text": text, "connectionIds": list(connection_ids), "attempt": attempt}
+
+
+@pytest.mark.parametrize(("attempt", "delay"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16)])
+def test_whoever_is_busy_waits_longer_each_time(stack: Stack, attempt: int, delay: int) -> None:
+    stack.gateway.busy.add(PHONE)
+    body = post(TAB, PHONE, WATCH, attempt=attempt)
+
+    answer = stack.invoke("deliver", {"Records": [message("1", body)]})
+
+    assert answer == {"batchItemFailures": []}
+    assert stack.queued("deliveries") == [(post(PHONE, attempt=attempt + 1), delay)]
+    assert stack.gateway.heard == {TAB: ["{}"], WATCH: ["{}"]}
+
+
+def test_a_post_that_has_waited_often_enough_fails_its_message_and_no_other(stack: Stack) -> None:
+    stack.gateway.busy.add(PHONE)
+    bodies = [post(TAB), post(PHONE, attempt=5), post(WATCH)]
+    records = [message(str(number), body) for number, body in enumerate(bodies)]
+
+    answer = stack.invoke("deliver", {"Records": records})
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert stack.queued("deliveries") == []
+    assert stack.gateway.heard.keys() == {TAB, WATCH}
+
+
+def test_from_the_first_post_to_the_dead_letter_queue_and_back(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.gateway.busy.add(TAB)
+
+    stack.stream()
+    answers = [stack.deliver() for _ in range(5)]
+    ((last, _),) = stack.queued("deliveries")[-1:]
+    stack.gateway.busy.clear()
+    redriven = stack.invoke("deliver", {"Records": [message("1", last)]})
+
+    delays = [delay for _, delay in stack.queued("deliveries")]
+    assert delays == [1, 2, 4, 8, 16]
+    assert [len(it["batchItemFailures"]) for it in answers] == [0, 0, 0, 0, 1]
+    assert redriven == {"batchItemFailures": []}
+    assert told(stack, TAB) == [("ada", "online")]
+
+
+def test_whoever_never_takes_a_post_is_asked_once(stack: Stack) -> None:
+    stack.gateway.refusing.add(TAB)
+
+    answer = stack.invoke("deliver", {"Records": [message("1", post(TAB, PHONE))]})
+
+    assert answer == {"batchItemFailures": []}
+    assert stack.queued("deliveries") == stack.timers() == []
+    assert stack.gateway.heard.keys() == {PHONE}
+
+
+def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.gateway.gone.add(TAB)
+    stack.wait(20_000)
+
+    stack.invoke("deliver", {"Records": [message("1", post(TAB))]})
+    timers = stack.timers()
+    stack.settle()
+
+    gate = stack.gate(TAB)
+    assert timers[-1] == ({"check": "gone", "connectionId": TAB}, 0)
+    assert gate is not None
+    assert gate.state is State.CLOSED
+
+
+BAD_POSTS: list[Any] = [
+    pytest.param("", id="empty"),
+    pytest.param("[]", id="list"),
+    pytest.param({}, id="nothing"),
+    pytest.param({"text": "{}", "connectionIds": [TAB]}, id="no-attempt"),
+    pytest.param({"text": "{}", "attempt": 0}, id="no-connections"),
+    pytest.param({"connectionIds": [TAB], "attempt": 0}, id="no-text"),
+    pytest.param({"text": "{}", "connectionIds": 7, "attempt": 0}, id="a-number"),
+    pytest.param('{"text":"{}","text":"[]","connectionIds":[],"attempt":0}', id="two-texts"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_POSTS)
+def test_a_post_that_is_none_keeps_no_other_waiting(stack: Stack, bad: Any) -> None:
+    records = [message("bad", bad), message("good", post(PHONE))]
+
+    answer = stack.invoke("deliver", {"Records": records})
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
+    assert stack.gateway.heard == {PHONE: ["{}"]}
+
+
 # ── settle ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -167,6 +295,14 @@ BAD_TIMERS: list[Any] = [
     pytest.param({"check": "user", "connectionId": TAB}, id="no-user"),
     pytest.param({"check": "user", "userId": "#online"}, id="no-id"),
     pytest.param('{"check":"user","userId":"ada","userId":"eve"}', id="two-users"),
+    pytest.param({"check": "lapsed", "connectionId": TAB}, id="lapsed-without-user"),
+    pytest.param({"check": "lapsed", "userId": "ada"}, id="lapsed-without-connection"),
+    pytest.param(
+        {"check": "lapsed", "connectionId": TAB, "userId": "ada", "chatSessionIds": 7},
+        id="lapsed-without-list",
+    ),
+    pytest.param({"check": "gone"}, id="gone-without-connection"),
+    pytest.param({"check": "gone", "connectionId": "#watching"}, id="gone-without-id"),
 ]
 
 
@@ -227,6 +363,141 @@ def test_a_timer_that_comes_twice_or_for_nobody_changes_nothing(stack: Stack) ->
     assert answer == {"batchItemFailures": []}
     assert stack.image("nobody") is None
     assert stack.gateway.closed == []
+
+
+def lapsed(connection_id: str = TAB, user_id: str = "ada", *sessions: str) -> Event:
+    body = {"check": "lapsed", "connectionId": connection_id, "userId": user_id}
+    return message("1", {**body, "chatSessionIds": list(sessions)})
+
+
+def gone(connection_id: str = TAB) -> Event:
+    return message("1", {"check": "gone", "connectionId": connection_id})
+
+
+def settle(stack: Stack, *timers: Event) -> None:
+    assert stack.invoke("settle", {"Records": list(timers)}) == {"batchItemFailures": []}
+
+
+def a_member(stack: Stack) -> None:
+    """Everything that a connection can hear."""
+    stack.join("ada", TAB)
+    stack.enter(TAB)
+    stack.ask(TAB, "watch", userIds=["grace"])
+    stack.calm()
+
+
+def all_that_is_heard(stack: Stack) -> list[Event]:
+    table = stack.aws("dynamodb").scan(TableName=TABLES["subscriptions"])
+    return [item for item in table["Items"] if item["subscriber"] == {"S": TAB}]
+
+
+def test_a_lease_that_ran_out_takes_its_connection_along(stack: Stack) -> None:
+    a_member(stack)
+    stack.wait(80_000)
+    stack.invoke("sweep")
+
+    for _ in range(2):  # at least once, says SQS
+        settle(stack, lapsed(TAB, "ada", ROOM))
+
+    gate = stack.gate(TAB)
+    assert gate is not None
+    assert gate.state is State.CLOSED
+    assert all_that_is_heard(stack) == []
+    assert stack.gateway.closed == [TAB]
+    assert stack.heard(TAB) == []
+
+
+def test_a_connection_that_ends_with_its_token_is_told_so(stack: Stack) -> None:
+    stack.join("ada", TAB, exp=START // 1000 + 60)
+    stack.calm()
+    stack.wait(90_000)
+    stack.invoke("sweep")
+
+    stack.settle()
+
+    assert stack.heard(TAB) == [{"type": "closing", "reason": "token-expired"}]
+    assert stack.gateway.closed == [TAB]
+
+
+def test_a_lease_that_is_back_keeps_its_connection(stack: Stack) -> None:
+    a_member(stack)
+    stack.wait(80_000)
+    stack.invoke("sweep")
+    stack.ask(TAB, "ping")
+    before = all_that_is_heard(stack)
+
+    settle(stack, lapsed(TAB, "ada", ROOM))
+
+    gate = stack.gate(TAB)
+    assert gate is not None
+    assert gate.state is State.AUTHENTICATED
+    assert all_that_is_heard(stack) == before
+    assert stack.user("ada").sessions == {ROOM}
+    assert stack.gateway.closed == []
+
+
+def test_what_a_disconnect_left_half_done_is_finished_by_the_lease(stack: Stack) -> None:
+    a_member(stack)
+    bootstrap.app().connections.close(TAB, stack.clock.now)
+    stack.wait(80_000)
+    stack.invoke("sweep")
+
+    stack.settle()
+
+    assert all_that_is_heard(stack) == []
+    assert stack.user("ada").leases == {}
+    assert stack.gateway.closed == []
+
+
+def test_a_lease_of_nobody_is_no_work(stack: Stack) -> None:
+    settle(stack, lapsed("never-opened", "nobody", ROOM))
+
+    assert stack.everything() == []
+
+
+def test_a_socket_that_is_gone_is_a_disconnect(stack: Stack) -> None:
+    a_member(stack)
+    stack.wait(20_000)
+
+    for _ in range(2):
+        settle(stack, gone())
+
+    user = stack.user("ada")
+    assert (user.leases, user.grace_until) == ({}, START + 30_000)
+    assert all_that_is_heard(stack) == []
+    assert stack.gateway.closed == []
+
+
+@pytest.mark.parametrize("age", [0, 10_000])
+def test_a_socket_that_has_just_opened_may_seem_gone(stack: Stack, age: int) -> None:
+    a_member(stack)
+    stack.wait(age)
+
+    settle(stack, gone())
+
+    assert set(stack.user("ada").leases) == {TAB}
+
+
+def test_a_socket_of_another_endpoint_seems_gone_from_here(stack: Stack) -> None:
+    a_member(stack)
+    stack.wait(20_000)
+    stack.configure(CALLBACK_URL="https://z9y8x7w6v5.execute-api.eu-central-1.amazonaws.com/live")
+
+    settle(stack, gone())
+
+    assert set(stack.user("ada").leases) == {TAB}
+
+
+def test_a_socket_that_nobody_remembers_hears_nothing_more(stack: Stack) -> None:
+    a_member(stack)
+    stack.ask(TAB, "leave")
+    stack.aws("dynamodb").delete_item(
+        TableName=TABLES["connections"], Key={"connection_id": {"S": TAB}}
+    )
+
+    settle(stack, gone())
+
+    assert all_that_is_heard(stack) == []
 
 
 # ── sweep ──────────────────────────────────────────────────────────────────────────────────
