@@ -1,29 +1,41 @@
-"""What the handlers do is what template.yaml lets them do: on moto everything is allowed."""
+"""What the handlers do is what template.yaml lets them do, and no less: moto allows everything.
 
-import json
-from collections.abc import Callable, Iterator
+Every function lives through all that can happen to it. What it called on the way has to be exactly
+what its policy names: one permission too few breaks a stack that all other tests pass, and one too
+many is a gift to whoever gets into a function.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import pytest
 from botocore.client import BaseClient
 
-from tests.functions.conftest import (
-    FIELDS,
-    PHONE,
-    ROOM,
-    ROUTES,
-    TAB,
-    Event,
-    Stack,
-    change,
-    recorded,
-)
-from tests.template.test_template import statements
+from presence import bootstrap
+from presence.domain.events import Authenticated, Chosen
+from presence.domain.reducer import reduce
+from presence.domain.user import Choice, Lease, User
+from presence.ports import Delivery, Post
+from tests.dynamodb import TABLES
+from tests.endpoint import Answer, Endpoint
+from tests.fakes import FakeGateway
+from tests.functions.conftest import PHONE, ROOM, TAB, Event, Stack, message
+from tests.functions.test_user_status import ADMIN, MEMBERS, MESSAGES, PUBLISH
+from tests.template.test_template import FUNCTIONS, statements
 
 #: An IAM action and a resource of the template.
 Permission: TypeAlias = tuple[str, str]
 
 TRANSACTED = {"Update": "UpdateItem", "Put": "PutItem", "Delete": "DeleteItem"}
+STAGE = "arn:AWS::Partition:execute-api:AWS::Region:AWS::AccountId:WebSocketApi/StageName"
+POSTS, CLOSES = (
+    ("execute-api:ManageConnections", f"{STAGE}/{method}/@connections/*")
+    for method in ("POST", "DELETE")
+)
+SECRET = "arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameterTokenSecretParameter"
 
 
 def permissions(function: str) -> Iterator[Permission]:
@@ -44,237 +56,324 @@ def _name(resource: dict[str, str]) -> str:
 
 def needed(operation: str, arguments: Event) -> Iterator[Permission]:
     """What IAM asks for when an operation is called."""
-    match operation:
-        case "TransactWriteItems":
-            for item in arguments["TransactItems"]:
-                ((kind, part),) = item.items()
-                yield f"dynamodb:{TRANSACTED[kind]}", part["TableName"]
-        case "BatchGetItem" | "BatchWriteItem":
-            yield from ((f"dynamodb:{operation}", table) for table in arguments["RequestItems"])
-        case "SendMessage":
-            yield "sqs:SendMessage", "Timers"
-        case "GetParameter":
-            arn = "arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameterTokenSecretParameter"
-            yield "ssm:GetParameter", arn
-        case _:
-            index = f"/index/{arguments['IndexName']}" if "IndexName" in arguments else ""
-            yield f"dynamodb:{operation}", f"{arguments['TableName']}{index}"
+    if operation in ELSEWHERE:
+        yield ELSEWHERE[operation](arguments)
+    elif operation == "TransactWriteItems":
+        for item in arguments["TransactItems"]:
+            ((kind, part),) = item.items()
+            yield f"dynamodb:{TRANSACTED[kind]}", part["TableName"]
+    elif operation in ("BatchGetItem", "BatchWriteItem"):
+        yield from ((f"dynamodb:{operation}", table) for table in arguments["RequestItems"])
+    else:
+        index = f"/index/{arguments['IndexName']}" if "IndexName" in arguments else ""
+        yield f"dynamodb:{operation}", f"{arguments['TableName']}{index}"
 
 
+def _queue(arguments: Event) -> str:
+    name: str = arguments["QueueUrl"].rpartition("/")[2]
+    return name.title()
+
+
+#: What is called of other services than DynamoDB.
+ELSEWHERE: dict[str, Callable[[Event], Permission]] = {
+    "SendMessage": lambda arguments: ("sqs:SendMessage", _queue(arguments)),
+    "GetParameter": lambda _: ("ssm:GetParameter", SECRET),
+    "Invoke": lambda _: ("lambda:InvokeFunction", "DoorkeeperFunctionArn"),
+}
+
+
+@dataclass
 class Spy:
-    """Remembers which operations were called since it was asked last."""
+    """Remembers what each function calls; `meanwhile` happens before its next transaction."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seen: set[Permission] = set()
-        call = BaseClient._make_api_call
+    used: dict[str, set[Permission]] = field(default_factory=dict)
+    running: str = ""
+    meanwhile: Callable[[], object] | None = None
 
-        def spy(client: BaseClient, operation: str, arguments: Event) -> Any:
-            self.seen |= set(needed(operation, arguments))
-            return call(client, operation, arguments)
+    def note(self, *seen: Permission) -> None:
+        self.used.setdefault(self.running, set()).update(seen)
 
-        monkeypatch.setattr(BaseClient, "_make_api_call", spy)
+    def called(self, operation: str, arguments: Event) -> None:
+        self.note(*needed(operation, arguments))
+        if self.running and self.meanwhile and operation == "TransactWriteItems":
+            happens, self.meanwhile = self.meanwhile, None
+            with self.run(""):
+                happens()
 
-
-def story_of(stack: Stack, name: str) -> None:
-    """Everything that can happen to a function, after what the others have done before."""
-    story: dict[str, Callable[[], Any]] = {
-        "on_connect": lambda: stack.connect("a" * 15 + "="),
-        "on_authenticate": lambda: _send(stack, "authenticate"),
-        "on_ping": lambda: _pings(stack, "ping"),
-        "on_status": lambda: _acts(stack, "status"),
-        "on_online": lambda: _acts(stack, "online"),
-        "on_join": lambda: _acts(stack, "join"),
-        "on_leave": lambda: _acts(stack, "leave"),
-        "on_typing": lambda: _says(stack, "typing"),
-        "on_message": lambda: _says(stack, "message"),
-        "on_watch": lambda: _acts(stack, "watch"),
-        "on_unwatch": lambda: _unwatches(stack),
-        "on_default": lambda: _everything(stack),
-        "on_disconnect": lambda: _disconnects(stack),
-        "deliver": lambda: _deliveries(stack),
-        "user_status": lambda: _requests(stack),
-        "announce": lambda: _announcements(stack),
-        "settle": lambda: _timers(stack),
-        "sweep": lambda: _sweep(stack),
-    }
-    story[name]()
+    @contextmanager
+    def run(self, name: str) -> Iterator[None]:
+        running, self.running = self.running, name
+        try:
+            yield
+        finally:
+            self.running = running
 
 
-def _sweep(stack: Stack) -> None:
-    stack.wait(70_000)
-    stack.invoke("sweep")
+class SpiedGateway(FakeGateway):
+    def __init__(self, spy: Spy) -> None:
+        super().__init__()
+        self._spy = spy
+
+    def post(self, posts: Iterable[Post]) -> Delivery:
+        made = list(posts)
+        if any(it.connection_ids for it in made):
+            self._spy.note(POSTS)
+        return super().post(made)
+
+    def close(self, connection_id: str) -> None:
+        self._spy.note(CLOSES)
+        super().close(connection_id)
 
 
-def _send(stack: Stack, action: str, route: str | None = None, **fields: Any) -> None:
-    frame = {
-        "action": action,
-        "token": stack.token("ada"),
-        **FIELDS[action],
-        **fields,
-    }
-    stack.send(TAB, frame, route=route)
+@pytest.fixture
+def spy(stack: Stack, doorkeeper: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Spy:
+    doorkeeper.otherwise = Answer(body=b'{"allowed":true}')
+    spy, call, invoke = Spy(), BaseClient._make_api_call, stack.invoke
+    stack.gateway = SpiedGateway(spy)
+
+    def spied_call(client: BaseClient, operation: str, arguments: Event) -> Any:
+        spy.called(operation, arguments)
+        return call(client, operation, arguments)
+
+    def spied_invoke(name: str, event: Event | None = None, **more: int) -> Event:
+        with spy.run(name):
+            return invoke(name, event, **more)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", spied_call)
+    monkeypatch.setattr(stack, "invoke", spied_invoke)
+    return spy
 
 
-def _acts(stack: Stack, action: str) -> None:
-    _send(stack, action)
-    _lapse(stack)
-    _send(stack, action)
+# ── what can happen ────────────────────────────────────────────────────────────────────────
 
 
-def _gather(stack: Stack) -> None:
-    """Both in one chat session, and each watching the other."""
-    for connection_id, other in ((TAB, "grace"), (PHONE, "ada")):
-        stack.send(connection_id, {"action": "join", "chatSessionId": ROOM})
-        stack.send(connection_id, {"action": "watch", "userIds": [other]})
+@dataclass
+class Story:
+    """ada is here with TAB, in a room with grace, and each watches the other."""
+
+    stack: Stack
+    spy: Spy
+    others: Iterator[str] = field(
+        default_factory=lambda: (f"{number:x>15}=" for number in itertools.count())
+    )
+
+    def begin(self) -> None:
+        for user_id, connection_id, other in (("ada", TAB, "grace"), ("grace", PHONE, "ada")):
+            self.stack.join(user_id, connection_id)
+            self.stack.enter(connection_id)
+            self.stack.ask(connection_id, "watch", userIds=[other])
+        self.stack.calm()
+        self.stack.configure()  # a new execution environment, which has read no secret yet
+
+    def another(self, session_id: str = "room.2") -> str:
+        """One more connection of ada's, in another room."""
+        connection_id = next(self.others)
+        self.stack.join("ada", connection_id)
+        self.stack.enter(connection_id, session_id)
+        return connection_id
+
+    def frame(self, action: str, route: str | None = None, **fields: Any) -> None:
+        self.stack.send(TAB, {**self.stack.fields(action), **fields}, route=route)
+
+    def forget(self) -> None:
+        """An erasure, as a function sees it that knew the user a moment ago."""
+        key = {"user_id": {"S": "ada"}}
+        self.stack.aws("dynamodb").delete_item(TableName=TABLES["users"], Key=key)
+
+    def sweep_all(self) -> None:
+        self.stack.wait(90_000)
+        self.stack.invoke("sweep")
+
+    def hides_for_a_while(self) -> None:
+        """Whoever looks next finds that ada is seen in her rooms again."""
+        until = self.stack.clock.now + 20_000
+        self.stack.ask(self.another(), "status", status="invisible", until=until)
+        self.stack.wait(20_000)
+
+    # ── behind the WebSocket ───────────────────────────────────────────────────────────
+
+    def late(self, send: Callable[[], object]) -> None:
+        """What a frame has to do whose lease was swept: once while another one runs out."""
+        other = self.another()
+        self.stack.wait(60_000)
+        self.stack.ask(other, "ping")
+        self.stack.wait(30_000)
+        self.stack.invoke("sweep")
+        self.stack.wait(50_000)
+        send()
+        self.sweep_all()
+        self.spy.meanwhile = self.forget
+        send()
+        self.spy.meanwhile = None
+
+    def acts(self, action: str, route: str | None = None) -> None:
+        self.frame(action, route)
+        self.late(lambda: self.frame(action, route))
+
+    def pings(self, route: str | None = None) -> None:
+        self.stack.wait(20_000)
+        self.frame("ping", route)
+        self.frame("ping", route, active=False)
+        self.late(lambda: self.frame("ping", route))
+
+    def authenticates(self, route: str | None = None) -> None:
+        # So she has to leave the room.
+        self.frame("authenticate", route, token=self.stack.token("ada", chat_sessions=[]))
+        self.late(lambda: self.frame("authenticate", route))
+
+    def relays(self, action: str, route: str | None = None) -> None:
+        for condition in self._conditions(PHONE):
+            with condition:
+                self.frame(action, route)
+            self.stack.wait(2_000)
+        self.late(lambda: self.frame(action, route))
+
+    def watches(self, route: str | None = None) -> None:
+        """So many that not all fit into the answer."""
+        names = [self._somebody_with_much_to_say(number) for number in range(45)]
+        for condition in self._conditions(TAB):
+            with condition:
+                self.frame("watch", route, userIds=names)
+        self.late(lambda: self.frame("watch", route))
+
+    def _conditions(self, connection_id: str) -> Iterator[AbstractContextManager[None]]:
+        """In which a client may be when it is posted to."""
+        gateway = self.stack.gateway
+        return (_among(connection_id, them) for them in (set[str](), gateway.gone, gateway.busy))
+
+    def _somebody_with_much_to_say(self, number: int) -> str:
+        now = self.stack.clock.now
+        before = after = User(f"{number:0>128}")
+        lease = Lease(now + 10_000_000, seen_at=now)
+        for event in (Authenticated(next(self.others), lease), Chosen(Choice.BUSY, "😀" * 140)):
+            after, _ = reduce(after, event, now)
+        bootstrap.app().users.save(before, after, now, announce=False)
+        return after.user_id
+
+    def everything(self) -> None:
+        for action in ("authenticate", "status", "online", "join", "typing", "unwatch", "leave"):
+            self.frame(action, "$default")
+            self.stack.wait(2_000)
+        self.frame("join", "$default")
+        self.relays("message", "$default")
+        self.frame("join", "$default")
+        self.watches("$default")
+        self.authenticates("$default")
+
+    def disconnects(self) -> None:
+        other, late = self.another(), self.another("room.3")
+        self.stack.wait(60_000)
+        self.stack.ask(TAB, "ping")
+        self.stack.ask(late, "ping")
+        self.stack.wait(30_000)  # the lease of the other has run out
+        self.stack.disconnect(TAB)
+        self.hides_for_a_while()
+        self.stack.disconnect(late)
+        self.sweep_all()
+        self.forget()
+        self.stack.disconnect(other)
+
+    # ── behind the HTTP API ────────────────────────────────────────────────────────────
+
+    def requests(self) -> None:
+        ada, root = self.stack.token("ada"), self.stack.token("root", scope=f"{ADMIN} {PUBLISH}")
+        until = self.stack.clock.now + 60_000
+        for line in ("/health", "/config", "/online", "/online/count", "/ada", "/eve", MEMBERS):
+            self.stack.http(f"GET {line}", token=ada)
+        self.stack.http("POST /batch", token=ada, body={"userIds": ["ada", "eve"]})
+        self.stack.http("PUT /last-seen", token=ada)
+        self.stack.http("PUT /", token=ada, body={"status": "away", "until": until})
+        for line in ("PUT /blocked/eve", "GET /blocked", "GET /blocked/eve", "DELETE /blocked/eve"):
+            self.stack.http(line, token=ada)
+        for condition in self._conditions(PHONE):
+            with condition:
+                self.stack.http(f"POST {MESSAGES}", token=root, body={"content": 1})
+        self.stack.http("DELETE /grace/connections", token=root)
+        self.stack.http("DELETE /ada", token=ada)
+
+    # ── behind the stream, the queues and the clock ────────────────────────────────────
+
+    def announces(self) -> None:
+        for condition in self._conditions(PHONE):
+            self.another()
+            self.stack.ask(TAB, "status", status="busy")
+            with condition:
+                self.stack.stream()
+            self.sweep_all()
+
+    def delivers(self) -> None:
+        body = {"text": "{}", "connectionIds": [PHONE], "attempt": 1}
+        for condition in self._conditions(PHONE):
+            with condition:
+                self.stack.invoke("deliver", {"Records": [message("1", body)]})
+
+    def settles(self) -> None:
+        self.stack.connect(early := next(self.others))
+        self._settle({"check": "connection", "connectionId": early})
+        self.hides_for_a_while()
+        self._settle({"check": "user", "userId": "ada"})
+        self._settle({"check": "connection", "connectionId": early})
+        self._settle({"check": "gone", "connectionId": PHONE})
+        self._settle({"check": "gone", "connectionId": "forgotten"})
+        self.stack.wait(90_000)
+        self._settle({"check": "user", "userId": "ada"})
+        lapsed = {"check": "lapsed", "connectionId": TAB, "userId": "ada", "chatSessionIds": [ROOM]}
+        self.forget()
+        self._settle(lapsed)
+
+    def _settle(self, body: Event) -> None:
+        answer = self.stack.invoke("settle", {"Records": [message("1", body)]})
+        assert answer == {"batchItemFailures": []}
+
+    def sweeps(self) -> None:
+        self.hides_for_a_while()
+        self.stack.invoke("sweep")
+        self.sweep_all()
 
 
-def _says(stack: Stack, action: str) -> None:
-    _gather(stack)
-    _send(stack, action)
-    stack.gateway.gone.add(PHONE)
-    stack.wait(2_000)
-    _send(stack, action)
-    stack.gateway.gone.clear()
-    stack.gateway.busy.add(PHONE)
-    stack.wait(2_000)
-    _send(stack, action)
-    _lapse(stack)
-    _send(stack, action)
+@contextmanager
+def _among(name: str, names: set[str]) -> Iterator[None]:
+    names.add(name)
+    yield
+    names.discard(name)
 
 
-def _unwatches(stack: Stack) -> None:
-    _gather(stack)
-    _acts(stack, "unwatch")
+STORIES: dict[str, Callable[[Story], object]] = {
+    "on_connect": lambda story: story.stack.connect(next(story.others)),
+    "on_authenticate": Story.authenticates,
+    "on_ping": Story.pings,
+    "on_status": lambda story: story.acts("status"),
+    "on_online": lambda story: story.acts("online"),
+    "on_join": lambda story: story.acts("join"),
+    "on_leave": lambda story: story.acts("leave"),
+    "on_typing": lambda story: story.relays("typing"),
+    "on_message": lambda story: story.relays("message"),
+    "on_watch": Story.watches,
+    "on_unwatch": lambda story: story.acts("unwatch"),
+    "on_default": Story.everything,
+    "on_disconnect": Story.disconnects,
+    "user_status": Story.requests,
+    "announce": Story.announces,
+    "deliver": Story.delivers,
+    "settle": Story.settles,
+    "sweep": Story.sweeps,
+}
 
 
-def _disconnects(stack: Stack) -> None:
-    """Once with a grace period, and once from a chat session that ends at once."""
-    _gather(stack)
-    stack.disconnect(TAB)
-    stack.configure(GRACE_SECONDS="0")
-    stack.disconnect(PHONE)
+def test_every_function_has_a_story() -> None:
+    handlers = {properties["Handler"] for properties in FUNCTIONS.values()}
+
+    assert {f"{name}.handler" for name in STORIES} == handlers
 
 
-def _deliveries(stack: Stack) -> None:
-    stack.gateway.gone.add(TAB)
-    stack.gateway.busy.add(PHONE)
-    stack.invoke("deliver", recorded("deliver"))
-    body = json.dumps({"text": "{}", "connectionIds": [TAB, PHONE], "attempt": 1})
-    record = recorded("deliver")["Records"][0] | {"body": body}
-    stack.invoke("deliver", {"Records": [record]})
+@pytest.mark.parametrize("name", STORIES)
+def test_a_function_may_do_what_it_does_and_nothing_else(stack: Stack, spy: Spy, name: str) -> None:
+    story = Story(stack, spy)
+    story.begin()
+    spy.used.clear()
 
-
-def _lapse(stack: Stack) -> None:
-    """The lease ends and is swept away, so that the next frame takes a new one."""
-    stack.wait(90_000)
-    stack.invoke("sweep")
-
-
-def _pings(stack: Stack, route: str) -> None:
-    stack.wait(20_000)
-    _send(stack, "ping", route)
-    _send(stack, "ping", route, active=False)
-    _lapse(stack)
-    _send(stack, "ping", route)
-
-
-def _everything(stack: Stack) -> None:
-    for action in sorted(set(ROUTES) - {"$default"}):
-        _send(stack, action, "$default")
-    _pings(stack, "$default")
-
-
-def _requests(stack: Stack) -> None:
-    token = stack.token("ada")
-    stack.wait(90_000)
-    for request in ("/health", "/config", "/online", "/online/count", "/ada", "/eve"):
-        stack.http(f"GET {request}", token=token)
-    stack.http("POST /batch", token=token, body={"userIds": ["ada", "eve"]})
-    stack.http("PUT /last-seen", token=token)
-    until = stack.clock.now + 60_000
-    stack.http("PUT /", token=token, body={"status": "away", "until": until})
-    back_end = stack.token("root", scope="presence:publish presence:admin")
-    _gather(stack)
-    for request in ("PUT /blocked/eve", "GET /blocked", "GET /blocked/eve", "DELETE /blocked/eve"):
-        stack.http(request, token=token)
-    stack.http(f"GET /chat-sessions/{ROOM}/members", token=token)
-    stack.gateway.busy.add(PHONE)
-    path = f"/chat-sessions/{ROOM}/messages"
-    stack.http(f"POST {path}", token=back_end, body={"content": 1})
-    stack.gateway.gone.add(TAB)
-    stack.http(f"POST {path}", token=back_end, body={"content": 1})
-    stack.http("PUT /blocked/ada", token=stack.token("eve"))
-    stack.http("DELETE /grace/connections", token=back_end)
-    stack.http("DELETE /ada", token=token)
-
-
-def _announcements(stack: Stack) -> None:
-    stack.gateway.gone |= {TAB, "a-connection-forgotten"}
-    stack.wait(20_000)
-    stack.invoke("announce", {"Records": [change("ada", None, recorded_image())]})
-
-
-def recorded_image() -> Event:
-    """The recorded user, with one more connection that nobody knows of."""
-    image: Event = recorded("announce")["Records"][0]["dynamodb"]["NewImage"]
-    leases = image["leases"]["M"]
-    leases["a-connection-forgotten"] = leases[TAB]
-    return image
-
-
-def _timers(stack: Stack) -> None:
-    _gather(stack)
-    stack.connect(early := "b" * 15 + "=")
-    stack.wait(90_000)
-    bodies = [
-        {"check": "connection", "connectionId": early},
-        {"check": "connection", "connectionId": TAB},
-        {"check": "connection", "connectionId": TAB},
-        {"check": "user", "userId": "ada"},
-        {"check": "gone", "connectionId": "forgotten"},
-        {"check": "gone", "connectionId": PHONE},
-        {"check": "lapsed", "connectionId": TAB, "userId": "ada", "chatSessionIds": [ROOM]},
-    ]
-    timer = recorded("settle")["Records"][0]
-    records = [
-        timer | {"messageId": str(n), "body": str(b).replace("'", '"')}
-        for n, b in enumerate(bodies)
-    ]
-    stack.invoke("settle", {"Records": records})
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("on_connect", "on_authenticate", "on_ping", "on_status", "on_online", "on_default"),
-        *("on_join", "on_leave", "on_typing", "on_message", "on_watch", "on_unwatch"),
-        *("on_disconnect", "user_status", "announce", "deliver", "settle", "sweep"),
-    ],
-)
-def test_a_function_may_do_what_it_does(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    stack.join("ada", TAB)
-    stack.join("grace", PHONE)
-    stack.configure()  # a new execution environment, which has read no secret yet
-    used = by_function(stack, monkeypatch)
-
-    story_of(stack, name)
+    STORIES[name](story)
 
     allowed = set(permissions("".join(part.title() for part in name.split("_"))))
-    assert used[name] - allowed == set()
-
-
-def by_function(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, set[Permission]]:
-    """What each function uses from now on."""
-    spy, used = Spy(monkeypatch), dict[str, set[Permission]]()
-    invoke = stack.invoke
-
-    def watched(name: str, event: Event | None = None, *, remaining: int = 60_000) -> Event:
-        spy.seen = set()
-        answer = invoke(name, event, remaining=remaining)
-        used.setdefault(name, set()).update(spy.seen)
-        return answer
-
-    monkeypatch.setattr(stack, "invoke", watched)
-    return used
+    assert spy.used[name] - allowed == set(), "it needs more"
+    assert allowed - spy.used[name] == set(), "it needs less"
