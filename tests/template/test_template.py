@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.domain.test_messages import CROWD
+from tests.dynamodb import SCHEMAS
+
 ROOT = Path(__file__).resolve().parents[2]
 SILENT = {"$connect", "$disconnect"}
 
@@ -145,15 +148,28 @@ def test_the_stream_tells_only_changes_and_gives_up_on_poison() -> None:
     assert users["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
-def test_a_timer_is_not_handed_out_twice_while_it_is_worked_on() -> None:
-    queue = RESOURCES["Timers"]["Properties"]
-    assert queue["VisibilityTimeout"] >= 6 * seconds("Settle")
+def test_a_batch_of_changes_fits_the_frames_that_tell_it() -> None:
+    """The tests of the frames let so many come and go at once."""
+    assert FUNCTIONS["Announce"]["Events"]["Changes"]["Properties"]["BatchSize"] == CROWD
+
+
+@pytest.mark.parametrize(("name", "function"), [("Timers", "Settle"), ("Deliveries", "Deliver")])
+def test_a_message_is_not_handed_out_twice_while_it_is_worked_on(name: str, function: str) -> None:
+    queue = RESOURCES[name]["Properties"]
+    assert queue["VisibilityTimeout"] >= 6 * seconds(function)
     assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
-    mapping = FUNCTIONS["Settle"]["Events"]["Due"]["Properties"]
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": f"{name}DeadLetter.Arn"}
+    mapping = FUNCTIONS[function]["Events"]["Due"]["Properties"]
+    assert mapping["Queue"] == {"Fn::GetAtt": f"{name}.Arn"}
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-@pytest.mark.parametrize("queue", ["TimersDeadLetter", "ChangesDeadLetter"])
+@pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
+def test_what_waits_is_encrypted(queue: str) -> None:
+    assert RESOURCES[queue]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+@pytest.mark.parametrize("queue", [it for it in of_type("AWS::SQS::Queue") if "Dead" in it])
 def test_somebody_is_told_of_what_ends_in_a_dead_letter_queue(queue: str) -> None:
     watched = [
         dimension["Value"]
@@ -169,6 +185,17 @@ def test_tables_are_on_demand_encrypted_and_forget(table: str) -> None:
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
     assert properties["SSESpecification"] == {"SSEEnabled": True}
     assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema["TableName"])
+def test_tests_have_the_tables_of_the_template(schema: dict[str, Any]) -> None:
+    properties = RESOURCES[schema["TableName"]]["Properties"]
+    indexes = schema.get("GlobalSecondaryIndexes")
+    stream = schema.get("StreamSpecification", {}).get("StreamViewType")
+    assert properties["KeySchema"] == schema["KeySchema"]
+    assert properties["AttributeDefinitions"] == schema["AttributeDefinitions"]
+    assert properties.get("GlobalSecondaryIndexes") == indexes
+    assert properties.get("StreamSpecification", {}).get("StreamViewType") == stream
 
 
 def test_the_index_of_who_is_online_holds_keys_only() -> None:
