@@ -19,7 +19,10 @@ class Side:
         self.link = self.pane.get_by_role("status")
         self.own = self.pane.locator("[data-own]")
         self.stale = self.pane.get_by_text("as it was when the link was lost")
-        self.text = self.pane.get_by_role("textbox")
+        self.text = self.pane.get_by_role("textbox", name="What are you up to?")
+        self.message = self.pane.get_by_role("textbox", name="Message")
+        self.member_count = self.pane.locator("[data-member-count]")
+        self.typing = self.pane.locator("[data-typing]")
 
     def online(self, user: str) -> Locator:
         """The row of somebody who is there."""
@@ -28,6 +31,25 @@ class Side:
     def gone(self, user: str) -> Locator:
         """The row of somebody who has gone while we looked."""
         return self._row("Went offline", user)
+
+    def watched(self, user: str) -> Locator:
+        """The row of somebody who is watched."""
+        return self._row("Watching", user)
+
+    def member(self, user: str) -> Locator:
+        return self._row("Members", user)
+
+    def said(self, text: str) -> Locator:
+        """The messages of the chat that say *text*."""
+        return self._row("Messages", text)
+
+    def send(self, text: str) -> None:
+        self.message.fill(text)
+        self.press("Send")
+
+    def watch(self, user: str) -> None:
+        self.pane.get_by_role("textbox", name="User id").fill(user)
+        self.press("Watch")
 
     def tab(self, number: int) -> Locator:
         return self._row("Tabs", f"Tab {number}")
@@ -72,6 +94,7 @@ class Demo:
         self.pages: list[Page] = []
         self._browser = browser
         self._mark = uuid.uuid4().hex[:8]
+        self.session = f"lobby-{self._mark}"
 
     def name(self, person: str) -> str:
         """A user id that no other test has."""
@@ -85,11 +108,14 @@ class Demo:
         self.pages.append(page)
         self._watch(page)
         users = self.name(left), self.name(right)
-        page.goto(f"{url or self.url}?{urlencode({'left': users[0], 'right': users[1]})}")
+        asked = {"left": users[0], "right": users[1], "session": self.session}
+        page.goto(f"{url or self.url}?{urlencode(asked)}")
         sides = Side(page, users[0]), Side(page, users[1])
         for side in sides:
             expect(side.link).to_have_text("Live")
             expect(side.frames("online-users-list")).to_have_count(1)
+            expect(side.frames("chat-session-joined")).to_have_count(1)
+            expect(side.pane).to_have_attribute("data-blocks", "known")
         return sides
 
     def forgive(self, text: str) -> None:
@@ -111,7 +137,9 @@ class Demo:
                 self.faults.append(f"{message.type}: {message.text} ({message.location})")
 
         def failed(request: Request) -> None:
-            self.faults.append(f"{request.method} {request.url}: {request.failure}")
+            fault = f"{request.method} {request.url}: {request.failure}"
+            # A page that is left asks no more.
+            self.faults += [] if request.failure == "net::ERR_ABORTED" else [fault]
 
         def answered(response: Response) -> None:
             if not response.ok:

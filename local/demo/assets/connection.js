@@ -102,6 +102,13 @@ export class Connection extends EventTarget {
     });
   }
 
+  /** Send what needs no answer; returns whether it went out. */
+  tell(frame) {
+    if (this.#socket?.readyState !== WebSocket.OPEN || this.state !== "live") return false;
+    this.#send(frame);
+    return true;
+  }
+
   #connect(token) {
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
@@ -134,7 +141,7 @@ export class Connection extends EventTarget {
   #send(frame) {
     this.sentAt = Date.now();
     this.#socket.send(JSON.stringify(frame));
-    this.#tell("frame", { direction: "out", frame, at: this.sentAt });
+    this.#emit("frame", { direction: "out", frame, at: this.sentAt });
     clearTimeout(this.#timers.heartbeat);
     this.#timers.heartbeat = setTimeout(() => this.#beat(), this.#beatEvery);
   }
@@ -159,7 +166,7 @@ export class Connection extends EventTarget {
     } catch {
       return this.#retry("The server sent something that is not JSON.");
     }
-    this.#tell("frame", { direction: "in", frame, at: Date.now() });
+    this.#emit("frame", { direction: "in", frame, at: Date.now() });
     if (frame.heartbeatSeconds) this.#beatEvery = frame.heartbeatSeconds * 1000;
     if (frame.type === "closing") this.detail = { ...this.detail, closing: frame };
     if (this.#answers.has(frame.id)) this.#settle(frame.id, frame);
@@ -217,10 +224,10 @@ export class Connection extends EventTarget {
   #become(state, detail = {}) {
     this.state = state;
     this.detail = detail;
-    this.#tell("state", { state, ...detail });
+    this.#emit("state", { state, ...detail });
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

@@ -1,10 +1,13 @@
 // One user: their tabs (a connection each), what they say of themselves, and whom they see.
 
+import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
 import { avatar, h, reconcile, setText, shape } from "./dom.js";
 import { People } from "./people.js";
+import { fillPerson, personRow, seen } from "./rows.js";
+import { Watching } from "./watching.js";
 import { Wire } from "./wire.js";
-import { STATUSES, capitalised, countdown, fromNow, label } from "./words.js";
+import { STATUSES, capitalised, countdown, label } from "./words.js";
 
 const PAGE = 100;
 const MOST_LISTED = 500;
@@ -15,17 +18,23 @@ export class Pane {
   #stack = null;
   #people = new People();
   #wire;
+  #chat;
+  #watching;
+  #blocked = null;
   #tabs = [];
   #opened = 0;
   #said = "";
   #more = 0;
   #isListed = false;
 
-  /** @param {HTMLElement} root a copy of the template; @param {string} user */
-  constructor(root, user) {
+  /** @param {HTMLElement} root a copy of the template; @param {string} user; @param {string} session */
+  constructor(root, user, session) {
     this.user = user;
     this.#root = root;
     this.#wire = new Wire(this.#part("wire"), user);
+    this.#chat = new Chat(this.#part("chat"), { user, session, people: this.#people });
+    const links = () => this.#tabs.map(({ link }) => link).filter(({ state }) => state === "live");
+    this.#watching = new Watching(this.#part("watching"), { people: this.#people, links });
     this.#dress();
     this.#part("open").addEventListener("click", () => this.#openTab());
     this.#part("reopen").addEventListener("click", () => this.#openTab());
@@ -36,7 +45,8 @@ export class Pane {
     this.#render();
   }
 
-  /** @param {{url: string, getToken: Function, readMany: Function}} stack */
+  /** @param {{url: string, getToken: Function, readMany: Function,
+      readBlocked: Function, setBlocked: Function}} stack */
   start(stack) {
     this.#stack = stack;
     this.#openTab();
@@ -107,6 +117,11 @@ export class Pane {
     if (link.state === "live") {
       this.#adopt(this.#people.get(this.user));
       this.#list(link);
+      this.#chat.live(link);
+      this.#watching.live(link);
+      this.#readBlocked();
+    } else {
+      this.#chat.lost(link);
     }
     if (link.state === "over" && link.detail.reason === "closed") {
       this.#tabs = this.#tabs.filter((other) => other !== tab);
@@ -116,8 +131,12 @@ export class Pane {
 
   #tabFrame({ number }, told) {
     this.#wire.add({ ...told, tab: number });
-    const { frame, direction } = told;
-    if (direction === "in") this.#take([frame.presence, ...(frame.changes ?? [])].filter(Boolean));
+    const { frame, direction, at } = told;
+    if (direction === "out") return;
+    const { presence, changes = [], members = [], joined = [] } = frame;
+    const watched = frame.type === "watching" ? frame.users : [];
+    this.#take([presence, ...changes, ...members, ...joined, ...watched].filter(Boolean));
+    this.#chat.hear(frame, at);
   }
 
   /** Read who is online, page by page, and what became of those who no longer are. */
@@ -143,6 +162,36 @@ export class Pane {
       // The link went away meanwhile; the next one asks again.
     }
     this.#render();
+  }
+
+  // ── from whom they hide ───────────────────────────────────────────────────────────────────
+
+  async #readBlocked() {
+    try {
+      this.#blocked = new Set(await this.#stack.readBlocked());
+      this.#root.dataset.blocks = "known";
+    } catch {
+      // The next link asks again.
+    }
+    this.#render();
+  }
+
+  #blockButton(userId) {
+    const onclick = async ({ currentTarget: button }) => {
+      const isBlocked = !this.#blocked.has(userId);
+      button.disabled = true;
+      try {
+        await this.#stack.setBlocked(userId, isBlocked);
+        if (isBlocked) this.#blocked.add(userId);
+        else this.#blocked.delete(userId);
+        this.#part("block-complaint").textContent = "";
+      } catch (error) {
+        this.#part("block-complaint").textContent = error.message;
+      }
+      button.disabled = false;
+      this.#render();
+    };
+    return h("button", { type: "button", class: "small block-button", onclick }, "Block");
   }
 
   #retryNow() {
@@ -294,28 +343,27 @@ export class Pane {
         (one) => this.#personRow(one), (row, one) => this.#fillPerson(row, one),
       );
     }
+    this.#chat.render();
+    this.#watching.render(isLive);
     this.#showOwn();
   }
 
   #personRow({ userId }) {
-    const you = userId === this.user ? h("span", { class: "you" }, "you") : null;
-    return h(
-      "li",
-      { class: "person" },
-      avatar(userId),
-      h("span", { class: "person-text" },
-        h("span", { class: "person-name" }, userId, you),
-        h("span", { class: "person-said" })),
-      h("span", { class: "person-status" }),
-    );
+    const isOwn = userId === this.user;
+    return personRow(userId, { isOwn, button: isOwn ? null : this.#blockButton(userId) });
   }
 
-  #fillPerson(row, { status, text, isOnline, lastSeen }) {
-    const said = row.querySelector(".person-said");
-    said.textContent = isOnline ? (text ?? "") : `last seen ${fromNow(lastSeen)}`;
-    if (row.dataset.status === status) return;
-    row.dataset.status = status;
-    row.querySelector(".person-status").replaceChildren(shape(status), label(status));
+  #fillPerson(row, presence) {
+    fillPerson(row, presence);
+    const button = row.querySelector(".block-button");
+    if (!button) return;
+    const { userId, isOnline } = presence;
+    const isBlocked = this.#blocked?.has(userId);
+    // Whoever is gone can be unblocked; there is nothing to hide from them yet.
+    button.hidden = !this.#blocked || !(isOnline || isBlocked);
+    const word = isBlocked ? "Unblock" : "Block";
+    setText(button, word);
+    button.setAttribute("aria-label", `${word} ${userId}`);
   }
 
   #showOwn() {
@@ -334,8 +382,9 @@ export class Pane {
     this.#renderTabs();
     for (const row of this.#part("offline").children) {
       const { lastSeen } = this.#people.get(row.dataset.key);
-      setText(row.querySelector(".person-said"), `last seen ${fromNow(lastSeen)}`);
+      setText(row.querySelector(".person-said"), seen(lastSeen));
     }
+    this.#watching.tick();
   }
 }
 

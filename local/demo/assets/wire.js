@@ -88,6 +88,14 @@ function gist(frame) {
   if (frame.reason) return frame.reason;
   if (frame.action === "status") return [frame.status, frame.text].filter(Boolean).join(" · ");
   if (frame.action === "ping" && frame.active === false) return "nobody at this tab";
+  if (frame.userIds) return frame.userIds.join(", ");
+  if (frame.type === "chat-session-members") {
+    return [...frame.joined.map((one) => `+${one.userId}`), ...frame.left.map((id) => `−${id}`)].join(" ");
+  }
+  if (frame.memberCount !== undefined) return `${frame.chatSessionId} · ${frame.memberCount}`;
+  if (frame.typing !== undefined) return [frame.userId, frame.typing ? "writes" : "stopped"].filter(Boolean).join(" ");
+  if (frame.content) return [frame.senderId, frame.content.text].filter(Boolean).join(": ");
+  if (frame.action === "join") return frame.chatSessionId;
   return frame.device ?? frame.userId ?? "";
 }
 
