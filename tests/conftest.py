@@ -1,11 +1,18 @@
 """What every test may use: one instant, and a world of fakes around the real use cases."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.stack import RunningStack, running_stack
 from tests.world import World
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in its background with Ctrl-C ignored, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Who may talk: tokens, origins, and the time there is to show one."""
 
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import jwt
@@ -114,6 +115,18 @@ async def test_a_connection_stays_with_its_user(deployed: RunningStack) -> None:
     assert refused.value.code == "forbidden"
     assert again["userId"] == ada_id
     assert not deployed.call(f"GET /{eve_id}").json["isOnline"]
+
+
+@story
+async def test_there_is_an_end_to_the_connections_of_one_user(guarded: RunningStack) -> None:
+    (ada_id,) = people("ada")
+    async with AsyncExitStack() as tabs:
+        for _ in range(20):
+            await tabs.enter_async_context(join(guarded, ada_id))
+        with pytest.raises(Refused) as refused:
+            await tabs.enter_async_context(join(guarded, ada_id))
+
+    assert refused.value.code == "too-many-connections"
 
 
 @story

@@ -43,6 +43,10 @@ async def test_a_poison_record_holds_nobody_up(deployed: RunningStack) -> None:
         async with join(deployed, grace_id):
             await ada.expect_change(grace_id, status="online")
 
+    answer = deployed.call(f"GET /{poison}")
+    assert (answer.status, answer.json["error"]["code"]) == (500, "internal")
+    assert "status" not in answer.json["error"]["message"]
+
 
 @pytest.fixture
 def impatient(deployed: RunningStack) -> Iterator[Any]:

@@ -7,7 +7,7 @@ import { capitalised, label, timeOfDay } from "./words.js";
 const KEPT = 200;
 const TYPING_EVERY = 3_000;
 // The server relays `typing` once a second at most: what comes sooner would be lost.
-const TYPING_APART = 1_100;
+const TYPING_APART = 2_000;
 
 export class Chat {
   #root;
