@@ -215,6 +215,14 @@ def test_a_message_to_nobody_is_none_the_less_one(room: Stack) -> None:
     assert room.all_heard() == {}
 
 
+def test_the_claim_says_where_a_back_end_may_publish(room: Stack) -> None:
+    token = room.token("root", scope=PUBLISH, chat_sessions=["elsewhere.*"])
+
+    answer = room.http(f"POST {MESSAGES}", token=token, body={"content": "hi"})
+
+    assert code_of(answer, 403) == "forbidden"
+
+
 @pytest.mark.parametrize("scope", ["", ADMIN, "presence:publisher", "presence publish"])
 def test_only_the_scope_lets_anybody_publish(room: Stack, scope: str) -> None:
     token = room.token("ada", scope=scope)

@@ -157,7 +157,7 @@ def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
     world.privacy.block("ada", "eve", world.now)
     world.stream()
 
-    world.privacy.erase("ada", world.now)
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
     world.stream()
 
     assert world.heard_by("bob-1")[-1] == ("ada", "offline")
@@ -168,21 +168,45 @@ def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
     assert world.try_ping("ada-1") == "not-authenticated"
 
 
+def test_nobody_ends_a_block_by_erasing_themselves(world: World) -> None:
+    meet(world, "ada", "eve")
+    world.privacy.block("ada", "eve", world.now)
+
+    world.privacy.erase("eve", world.now, lifts_blocks=False)
+    world.join("eve", "eve-2")
+
+    assert world.read("ada", "eve").status is Status.OFFLINE
+    world.privacy.erase("eve", world.now, lifts_blocks=True)
+    assert world.privacy.blocked("ada") == []
+
+
+def test_a_blocked_watcher_hears_nothing_of_an_erasure(world: World) -> None:
+    meet(world, "ada", "eve")
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+    heard = len(world.frames_of("eve-1"))
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.stream()
+
+    assert len(world.frames_of("eve-1")) == heard
+
+
 def test_erasing_shows_nobody_to_whoever_was_blocked(world: World) -> None:
     meet(world, "ada", "eve")
     world.privacy.block("ada", "eve", world.now)
     world.stream()
     heard = len(world.frames_of("eve-1"))
 
-    world.privacy.erase("ada", world.now)
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
     world.stream()
 
     assert ("ada", "online") not in world.heard_by("eve-1")[heard:]
 
 
 def test_erasing_somebody_unknown_is_fine_and_may_be_repeated(world: World) -> None:
-    world.privacy.erase("nobody", world.now)
-    world.privacy.erase("nobody", world.now)
+    world.privacy.erase("nobody", world.now, lifts_blocks=True)
+    world.privacy.erase("nobody", world.now, lifts_blocks=True)
 
     assert world.tables.users == {}
 
@@ -190,7 +214,7 @@ def test_erasing_somebody_unknown_is_fine_and_may_be_repeated(world: World) -> N
 def test_somebody_who_comes_back_begins_anew_with_a_greater_version(world: World) -> None:
     world.join("ada", "a1")
     before = world.read("ada").version
-    world.privacy.erase("ada", world.now)
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
     world.wait(1)
 
     world.join("ada", "a2")

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence.bootstrap import app
 from presence.domain import errors, requests
-from presence.domain.connection import Identity
+from presence.domain.connection import Identity, is_allowed
 from presence.domain.frames import Frame, presence
 from presence.domain.strict_json import Object, encode, parse_object
 from presence.entrypoint import AWS_ERRORS, Event, logged, logger, now
@@ -103,8 +103,8 @@ def list_blocked() -> Answer:
 
 @resolver.get(f"{BASE}/blocked/<viewer_id>")
 def read_blocked(viewer_id: str) -> Answer:
-    user_ids = app().privacy.blocked(_caller().user_id)
-    return _json({"userId": viewer_id, "blocked": requests.user_id(viewer_id) in user_ids})
+    caller, name = _caller(), requests.user_id(viewer_id)
+    return _json({"userId": name, "blocked": name in app().privacy.blocked(caller.user_id)})
 
 
 @resolver.put(f"{BASE}/blocked/<viewer_id>")
@@ -164,10 +164,12 @@ def close_connections(user_id: str) -> Answer:
 
 @resolver.delete(f"{BASE}/<user_id>")
 def erase(user_id: str) -> Answer:
+    """Everybody may erase themselves; what others have blocked only an administrator undoes."""
     caller = _caller()
     if caller.user_id != user_id:
         _require_scope(caller, ADMIN)
-    app().privacy.erase(requests.user_id(user_id), now())
+    is_admin = ADMIN in caller.scope
+    app().privacy.erase(requests.user_id(user_id), now(), lifts_blocks=is_admin)
     return _nothing()
 
 
@@ -190,6 +192,8 @@ def publish(session_id: str) -> Answer:
     caller = _caller()
     _require_scope(caller, PUBLISH)
     name, content = requests.session_id(session_id), requests.content(_body().get("content"))
+    if not is_allowed(name, caller.allowed_sessions):
+        raise errors.Forbidden("Ask for access to this chat session.")
     frame = app().sessions.publish(caller.user_id, name, content, now())
     return _json({field: value for field, value in frame.items() if field != "type"})
 

@@ -7,7 +7,7 @@ from itertools import islice
 from presence.domain.errors import Conflict, Unavailable
 from presence.domain.events import Blocked, Erased, Unblocked
 from presence.domain.frames import status_change_frames
-from presence.domain.user import User
+from presence.domain.user import User, may_see
 from presence.ports import Lost, Post, Subscriptions, Users
 from presence.use_cases.changes import Changes
 from presence.use_cases.connections import Lifecycle
@@ -54,11 +54,14 @@ class Privacy:
             self.lifecycle.evict(connection_id, user_id, lease.sessions, now)
             self.courier.hang_up(connection_id, "kicked")
 
-    def erase(self, user_id: str, now: int) -> None:
+    def erase(self, user_id: str, now: int, *, lifts_blocks: bool) -> None:
         """Forget a user: in every table, nothing says any more that there was one.
 
+        But for the privacy lists of others, unless this *lifts_blocks*: nobody must get rid of a
+        block against them by erasing themselves and coming back.
+
         The others hear that the user is offline, but for those who were blocked, who know it
-        already; that is why the blocks go last.
+        already; that is why the user's own blocks go last.
 
         Raises:
             Unavailable: the user comes back faster than that.
@@ -66,13 +69,17 @@ class Privacy:
         for _ in range(ATTEMPTS):
             self.kick(user_id, now)
             _, user = self.changes.apply(user_id, Erased(), now)
-            self._forget_elsewhere(user, now)
+            self._forget_watchers(user)
             while user.blocked:
                 some = frozenset(islice(user.blocked, CHUNK))
                 _, user = self.changes.apply(user_id, Unblocked(some), now)
             if self._forget(user):
-                return
-        raise Unavailable("The user keeps coming back; take away their token, then try again.")
+                break
+        else:
+            raise Unavailable("The user keeps coming back; take away their token, then try again.")
+        if lifts_blocks:
+            for blocker_id in self.subscriptions.blockers(user_id):
+                self.unblock(blocker_id, user_id, now)
 
     def _forget(self, user: User) -> bool:
         stored = self.users.read(user.user_id, consistent=True)
@@ -84,14 +91,13 @@ class Privacy:
             return False
         return True
 
-    def _forget_elsewhere(self, user: User, now: int) -> None:
+    def _forget_watchers(self, user: User) -> None:
         """Watchers are told here: when the stream comes to it, nobody knows them any more."""
         for page in self.subscriptions.watchers(user.user_id):
             self.courier.send(
                 Post(text, [listener.connection_id])
                 for listener in page
+                if may_see(listener.user_id, user)
                 for text in status_change_frames([user.seen_by(listener.user_id)])
             )
         self.subscriptions.forget(user.user_id)
-        for blocker_id in self.subscriptions.blockers(user.user_id):
-            self.unblock(blocker_id, user.user_id, now)
