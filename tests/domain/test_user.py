@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence.domain.errors import TooManyConnections
+from presence.domain.errors import Conflict, TooManyConnections
 from presence.domain.events import (
     Authenticated,
     Blocked,
@@ -26,7 +26,15 @@ from presence.domain.events import (
     Unblocked,
 )
 from presence.domain.reducer import reduce
-from presence.domain.user import MAX_CONNECTIONS, Choice, Lease, Presence, Status, User
+from presence.domain.user import (
+    MAX_CONNECTIONS,
+    MAX_SESSIONS,
+    Choice,
+    Lease,
+    Presence,
+    Status,
+    User,
+)
 
 NOW = 1_800_000_000_000
 LEASE, GRACE = 75_000, 10_000
@@ -255,6 +263,22 @@ def test_versions_outgrow_those_of_an_item_that_was_deleted() -> None:
     reborn = arrive(User("ada"), "tab", NOW + 2)
 
     assert reborn.version > before.version
+
+
+def test_whoever_comes_back_late_with_too_many_sessions_is_refused() -> None:
+    """More rows than one transaction holds would shut the user out of every later change."""
+    user = arrive(ADA, "tab")
+    for number in range(MAX_SESSIONS):
+        user, _ = reduce(user, Joined("tab", f"room-{number}"), NOW)
+    late = replace(lease(NOW), sessions=frozenset({"one-more"}))
+
+    with pytest.raises(Conflict):
+        reduce(user, Authenticated("phone", late), NOW)
+
+    again, _ = reduce(
+        user, Authenticated("phone", replace(late, sessions=frozenset({"room-1"}))), NOW
+    )
+    assert len(again.sessions) == MAX_SESSIONS
 
 
 # ── any story ──────────────────────────────────────────────────────────────────────────────

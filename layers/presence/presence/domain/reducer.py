@@ -58,7 +58,8 @@ def reduce(user: User, event: Event, now: int) -> tuple[User, tuple[Change, ...]
 
     Raises:
         TooManyConnections: an `Authenticated` beyond MAX_CONNECTIONS; the user is unchanged.
-        Conflict: a `Joined` beyond MAX_SESSIONS or a `Blocked` beyond MAX_BLOCKED; likewise.
+        Conflict: a `Joined`, or a late connection's return, beyond MAX_SESSIONS, or a `Blocked`
+            beyond MAX_BLOCKED; likewise.
     """
     settled = _settle(user, now)
     after = _apply(settled, event, now)
@@ -142,6 +143,8 @@ def _add(user: User, event: Authenticated, now: int) -> User:
     if known is None and len(user.leases) >= MAX_CONNECTIONS:
         raise TooManyConnections(f"Close one of the {MAX_CONNECTIONS} connections of this user.")
     sessions = event.lease.sessions if known is None else event.lease.sessions | known.sessions
+    if len(user.sessions | sessions) > MAX_SESSIONS:
+        raise Conflict(f"This user is in {MAX_SESSIONS} chat sessions; open a new connection.")
     arriving = user if user.is_here else _seen(user, now)
     leases = {**arriving.leases, event.connection_id: replace(event.lease, sessions=sessions)}
     return replace(arriving, leases=leases, grace_until=None)
