@@ -35,7 +35,7 @@ class Courier:
         return delivery
 
     def deliver(self, post: Post, attempt: int) -> Delivery:
-        """Send what had to wait.
+        """Send what had to wait, *attempt* times so far.
 
         Raises:
             Unavailable: it has waited often enough; the queue has to say what becomes of it.
@@ -52,10 +52,11 @@ class Courier:
         delivery = self.gateway.post(posts)
         self._clean_up(delivery)
         again = frozenset(delivery.again)
-        if again and attempt > ATTEMPTS:
-            raise Unavailable(f"{len(again)} connections took no post in {ATTEMPTS} attempts.")
         for post in posts:
             if rest := [name for name in post.connection_ids if name in again]:
+                # Whoever has taken it is left out first: what fails, the queue repeats as a whole.
+                if attempt >= ATTEMPTS and len(rest) == len(post.connection_ids):
+                    raise Unavailable(f"{len(rest)} connections are busy after {attempt} attempts.")
                 # 1, 2, 4 … seconds: API Gateway's quota is shared by the account.
                 delay = 2 ** (attempt - 1)
                 self.deliveries.put(Post(post.text, rest), attempt=attempt, delay_seconds=delay)

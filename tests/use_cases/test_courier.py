@@ -1,0 +1,56 @@
+import pytest
+
+from presence.domain.errors import Unavailable
+from presence.ports import Post
+from presence.use_cases.courier import ATTEMPTS, CHUNK, DIRECT
+from tests.world import World
+
+
+def rounds(world: World) -> int:
+    """Deliver whatever waits until nothing does; how often a post was made in the end."""
+    count = 1
+    while world.deliveries.waiting:
+        (post, attempt, _), *world.deliveries.waiting = world.deliveries.waiting
+        world.courier.deliver(post, attempt)
+        count += 1
+    return count
+
+
+def test_whoever_stays_busy_is_tried_so_often_and_no_more(world: World) -> None:
+    world.gateway.busy.add("a1")
+    world.courier.send([Post("hello", ["a1"])])
+
+    for number in range(1, ATTEMPTS - 1):
+        ((post, attempt, delay),) = world.deliveries.waiting
+        world.deliveries.waiting.clear()
+        assert (attempt, delay) == (number, 2 ** (number - 1))
+        world.courier.deliver(post, attempt)
+
+    ((post, attempt, _),) = world.deliveries.waiting
+    with pytest.raises(Unavailable):
+        world.courier.deliver(post, attempt)
+    assert attempt + 1 == ATTEMPTS
+
+
+def test_whoever_took_it_at_the_last_attempt_does_not_get_it_again(world: World) -> None:
+    world.gateway.busy |= {"a1", "b1"}
+    post = Post("hello", ["a1", "b1"])
+    world.gateway.busy.remove("b1")
+
+    world.courier.deliver(post, ATTEMPTS - 1)
+
+    ((rest, attempt, _),) = world.deliveries.waiting
+    assert (rest.connection_ids, world.gateway.heard) == (["a1"], {"b1": ["hello"]})
+    with pytest.raises(Unavailable):
+        world.courier.deliver(rest, attempt)
+
+
+def test_what_is_too_much_at_once_is_shared_out(world: World) -> None:
+    everybody = [f"c{number}" for number in range(DIRECT + CHUNK + 7)]
+
+    world.courier.send([Post("hello", everybody)])
+    assert len(world.gateway.heard) == DIRECT
+
+    assert rounds(world) == 3
+    assert sorted(world.gateway.heard) == sorted(everybody)
+    assert all(texts == ["hello"] for texts in world.gateway.heard.values())
