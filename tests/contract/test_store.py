@@ -627,16 +627,20 @@ def test_every_ttl_is_in_seconds_and_outlives_what_it_is_for(dynamodb: Store) ->
     assert all(2 * 60 * 60 + 10 * 60 <= it <= 90 * 24 * 60 * 60 for it in lives.values())
 
 
-def test_whoever_blocks_somebody_is_not_forgotten_before_they_unblock_them(
+def test_whoever_hides_is_not_forgotten_before_they_show_themselves(
     dynamodb: Store,
 ) -> None:
-    """A block that ran out by itself would show the user to whom they hide from."""
+    """What ran out by itself would show the user to whom they hide from."""
     has_ttl = []
-    for event in (Chosen(Choice.AWAY), Blocked("eve"), TimePassed(), Unblocked(frozenset({"eve"}))):
+    events = (
+        *(Chosen(Choice.AWAY), Blocked("eve"), TimePassed(), Unblocked(frozenset({"eve"}))),
+        *(Chosen(Choice.INVISIBLE), TimePassed(), Chosen(Choice.ONLINE)),
+    )
+    for event in events:
         save(dynamodb, "ada", event)
         has_ttl.append("ttl" in items("Users")["ada",])
 
-    assert has_ttl == [True, False, False, True]
+    assert has_ttl == [True, False, False, True, False, False, True]
 
 
 def test_a_closed_gate_is_forgotten_soon_and_says_nothing_until_then(dynamodb: Store) -> None:

@@ -82,6 +82,10 @@ class DynamoDBSubscriptions:
             yield item.subscriber
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
+        if len(user_ids) > WATCH_CHUNK:
+            # All or none, in more than one transaction: so look first.
+            listed = _read_list(connection.connection_id)
+            _require_room(len({*listed, *user_ids}))
         rest = iter(sorted(user_ids))
         while chunk := list(islice(rest, WATCH_CHUNK)):
             if not self._watch(connection, chunk):
@@ -107,8 +111,7 @@ class DynamoDBSubscriptions:
                 return False
             known = WatchItem.from_raw_data(error.items[1] or {}).user_ids or ()
             new = [user_id for user_id in user_ids if user_id not in known]
-            if len(known) + len(new) > MAX_WATCHED:
-                raise Conflict(f"Watch at most {MAX_WATCHED} users on a connection.") from error
+            _require_room(len(known) + len(new))
             return not new or self._watch(connection, new)
         return True
 
@@ -201,6 +204,11 @@ def _pages(topic: str) -> Iterator[Sequence[Listener]]:
     items = SubscriptionItem.query(topic)
     while page := [Listener(it.subscriber, str(it.user_id)) for it in islice(items, PAGE)]:
         yield page
+
+
+def _require_room(count: int) -> None:
+    if count > MAX_WATCHED:
+        raise Conflict(f"Watch at most {MAX_WATCHED} users on a connection.")
 
 
 def _list_of(connection_id: str) -> str:

@@ -145,13 +145,19 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.blocked, {name: _mask_item(it) for name, it in after.blocked.items()} or None),
         (UserItem.changed, True if announce else None),
         (UserItem.online_shard, shard_of(after.user_id) if after.is_here else None),
-        (UserItem.ttl, None if after.blocked else now // 1000 + RETENTION_SECONDS),
+        (UserItem.ttl, _ttl(after, now)),
     ]
     set_or_remove = (
         attribute.remove() if value is None else attribute.set(value) for attribute, value in fields
     )
     actions = [*set_or_remove, *_lease_actions(before, after)]
     return update_of(UserItem(after.user_id), actions, _unchanged(before, after))
+
+
+def _ttl(user: User, now: int) -> int | None:
+    """Whoever hides, from somebody or from all, is not shown because a table forgets."""
+    hides = user.blocked or user.choice is Choice.INVISIBLE
+    return None if hides else now // 1000 + RETENTION_SECONDS
 
 
 def _lease_actions(before: User, after: User) -> Iterator[Action]:
