@@ -145,7 +145,7 @@ class World:
         """Deliver what was written since the last time."""
         records = self.tables.stream[self.announced :]
         self.announced = len(self.tables.stream)
-        self.announcements.announce([Record(*images) for images in records], self.now)
+        self.announcements.announce([Record(*images) for images in records])
 
     def fire_timers(self) -> None:
         """Deliver every timer that was asked for so far, due or not."""

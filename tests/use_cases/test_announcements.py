@@ -134,7 +134,7 @@ def test_what_api_gateway_is_too_busy_for_waits_in_the_queue(world: World) -> No
     world.join("eve", "e1")
     world.gateway.busy.add("b1")
 
-    world.announcements.announce(records(world), world.now)
+    world.announcements.announce(records(world))
 
     ((post, attempt, delay),) = world.deliveries.waiting
     assert (post.connection_ids, attempt, delay) == (["b1"], 1, 1)
@@ -146,7 +146,7 @@ def test_a_post_that_is_refused_keeps_nobody_else_waiting(world: World) -> None:
     world.join("eve", "e1")
     world.gateway.refusing.add("e1")
 
-    delivery = world.announcements.announce(records(world), world.now)
+    delivery = world.announcements.announce(records(world))
 
     assert delivery.refused == ("e1",)
     assert len(world.heard_by("b1")) == 2
@@ -180,7 +180,7 @@ def test_an_observer_who_drops_old_versions_ends_right_whatever_the_stream_does(
 
     while delivered:
         size = data.draw(st.integers(1, len(delivered)))
-        world.announcements.announce(delivered[:size], world.now)
+        world.announcements.announce(delivered[:size])
         delivered = delivered[size:]
 
     shown: dict[str, dict[str, int | str]] = {}

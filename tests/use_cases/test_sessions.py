@@ -1,6 +1,6 @@
 import pytest
 
-from presence.domain.connection import TYPING_MILLISECONDS, Identity
+from presence.domain.connection import TYPING_MILLISECONDS, Connection, Identity
 from presence.domain.errors import Conflict, Forbidden, InvalidMessage, RateLimited
 from presence.domain.user import MAX_SESSIONS, Choice, Status
 from tests.world import GRACE, LEASE, SECOND, World
@@ -266,6 +266,21 @@ def test_a_fresh_token_that_allows_less_ends_what_it_does_not_allow(world: World
     world.sessions.leave_forbidden("a1", world.now, frozenset({"hall"}))
 
     assert world.tables.sessions == {"hall": {"a1": "ada"}}
+
+
+def test_a_stale_gate_does_not_keep_a_session_that_is_forbidden_now(world: World) -> None:
+    world.join("ada", "a1")
+    before = world.connections.read("a1")
+    world.enter("a1", "room")
+    read = world.connections.read
+
+    def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
+        return read(connection_id) if consistent else before
+
+    world.connections.read = stale  # type: ignore[method-assign]
+    world.sessions.leave_forbidden("a1", world.now, frozenset({"hall"}))
+
+    assert world.tables.sessions == {}
 
 
 def test_only_members_may_type_or_speak(world: World) -> None:

@@ -39,7 +39,7 @@ def announce(event: Event, _context: LambdaContext) -> Response:
         except Exception:  # noqa: BLE001  a poison record may be anything
             logger.exception("unreadable record")
             poison.append(item["dynamodb"]["SequenceNumber"])
-    delivery = app().announcements.announce(records, now())
+    delivery = app().announcements.announce(records)
     logger.append_keys(
         records=len(records), gone=len(delivery.gone), refused_posts=len(delivery.refused)
     )

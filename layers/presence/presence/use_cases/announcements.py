@@ -95,9 +95,8 @@ class Announcements:
     courier: Courier
     is_global: bool
 
-    def announce(self, records: Sequence[Record], now: int) -> Delivery:
+    def announce(self, records: Sequence[Record]) -> Delivery:
         """Tell everybody who should know. May be repeated: clients drop versions they hold."""
-        del now
         stories = _stories(records)
         listeners = _Listeners(self.subscriptions, self.is_global)
         posts = [*self._presences(stories, listeners), *self._movements(stories, listeners)]

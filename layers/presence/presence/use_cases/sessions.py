@@ -1,13 +1,12 @@
 """Chat sessions: who is in them, who types, what is said."""
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from presence.domain.connection import AllowedSessions, Connection, is_allowed
-from presence.domain.errors import Forbidden, InvalidMessage
+from presence.domain.cursors import decode_cursor, encode_cursor, not_ours
+from presence.domain.errors import Forbidden
 from presence.domain.frames import Frame, fitting, user_typing
 from presence.domain.requests import DEFAULT_PAGE, is_id
 from presence.domain.strict_json import Json, encode
@@ -64,7 +63,8 @@ class Sessions:
         """A fresh token may allow less than the one before."""
         connection = self.lifecycle.claimed(connection_id, now)
         actor = self.lifecycle.heard(connection, now)
-        for session_id in actor.connection.sessions:
+        # The lease knows them as of now; the gate may have been read before the last `join`.
+        for session_id in actor.user.leases[connection_id].sessions:
             if not is_allowed(session_id, allowed):
                 self.lifecycle.leave(actor, session_id, now)
 
@@ -98,7 +98,7 @@ class Sessions:
         found = self._present(behind, limit + 1, viewer_id, now)
         page = found[: fitting(found[:limit])]
         if len(page) < len(found):
-            return MemberPage(page, _cursor_to(page[-1].user_id), len(seen))
+            return MemberPage(page, encode_cursor(page[-1].user_id), len(seen))
         return MemberPage(page, None, len(page) if cursor is None else len(seen))
 
     def _present(
@@ -187,16 +187,8 @@ class Sessions:
             yield from (it for it in page if it.connection_id != connection_id)
 
 
-def _cursor_to(user_id: str) -> str:
-    return base64.urlsafe_b64encode(user_id.encode()).decode().rstrip("=")
-
-
 def _position_in(cursor: str) -> str:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        user_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError) as error:
-        raise InvalidMessage("cursor has to be as it came with the page before.") from error
-    if not is_id(user_id) or _cursor_to(user_id) != cursor:
-        raise InvalidMessage("cursor has to be as it came with the page before.")
+    user_id = decode_cursor(cursor)
+    if not is_id(user_id):
+        raise not_ours()
     return user_id

@@ -1,14 +1,12 @@
 """The sparse index of users who are here, and the count of those online."""
 
-import base64
-import binascii
 from collections.abc import Iterator
 from zlib import crc32
 
 from pynamodb.connection import Connection as Client
 
 from presence.adapters.dynamodb.tables import CountItem, UserItem, update_of, write
-from presence.domain.errors import InvalidMessage
+from presence.domain.cursors import decode_cursor, encode_cursor, not_ours
 from presence.domain.requests import is_id
 from presence.ports import Count
 
@@ -53,19 +51,13 @@ class DynamoDBRoster:
 
 
 def _position_of(user_id: str) -> str:
-    text = f"{shard_of(user_id)}:{user_id}".encode()
-    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+    return encode_cursor(f"{shard_of(user_id)}:{user_id}")
 
 
 def _parse(position: str | None) -> tuple[int, str]:
     if position is None:
         return 0, ""
-    try:
-        padded = position + "=" * (-len(position) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError) as error:
-        raise InvalidMessage("cursor has to be as it came with the page before.") from error
-    user_id = text.partition(":")[2]
+    user_id = decode_cursor(position).partition(":")[2]
     if not is_id(user_id) or position != _position_of(user_id):
-        raise InvalidMessage("cursor has to be as it came with the page before.")
+        raise not_ours()
     return shard_of(user_id), user_id
