@@ -10,23 +10,34 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request,
 
 
 class Side:
-    """One of the two people on a page."""
+    """One of the people on a page; of their devices, the one that is looked at."""
 
     def __init__(self, page: Page, user: str) -> None:
         self.page = page
         self.user = user
-        self.pane = page.get_by_role("region", name=user[0].upper() + user[1:], exact=True)
-        self.link = self.pane.get_by_role("status")
+        self.name = user[0].upper() + user[1:]
+        self.pane = page.get_by_role("region", name=self.name, exact=True)
+        self.link = self.pane.get_by_role("status", name=f"Link of {self.name}")
         self.own = self.pane.locator("[data-own]")
-        self.stale = self.pane.get_by_text("as it was when the link was lost")
+        self.stale = self._seen(self.pane.get_by_text("as it was when the link was lost"))
         self.text = self.pane.get_by_role("textbox", name="What are you up to?")
-        self.message = self.pane.get_by_role("textbox", name="Message")
-        self.member_count = self.pane.locator("[data-member-count]")
-        self.typing = self.pane.locator("[data-typing]")
+        self.message = self.pane.get_by_role("textbox", name="Message", exact=True)
+        self.complaint = self.pane.locator(".presence-picker [role=status]")
+        self.member_count = self._seen(self.pane.locator("[data-member-count]"))
+        self.typing = self._seen(self.pane.locator(".presence-typing [role=status]"))
+        self.lease = self.pane.locator(".lease")
+
+    def expect_connected(self) -> None:
+        """Wait until all is known that is asked for at the beginning."""
+        expect(self.link).to_have_text("Live")
+        expect(self.frames("online-users-list")).to_have_count(1)
+        expect(self.frames("chat-session-joined")).to_have_count(1)
+        expect(self.pane).to_have_attribute("data-blocks", "known")
 
     def online(self, user: str) -> Locator:
         """The row of somebody who is there."""
-        return self._row("Online", user)
+        people = self.pane.get_by_role("region", name=f"Online, as {self.name} sees it")
+        return people.get_by_role("listitem").filter(has_text=user)
 
     def gone(self, user: str) -> Locator:
         """The row of somebody who has gone while we looked."""
@@ -41,7 +52,7 @@ class Side:
 
     def said(self, text: str) -> Locator:
         """The messages of the chat that say *text*."""
-        return self._row("Messages", text)
+        return self.pane.get_by_role("log").get_by_role("listitem").filter(has_text=text)
 
     def send(self, text: str) -> None:
         self.message.fill(text)
@@ -51,8 +62,25 @@ class Side:
         self.pane.get_by_role("textbox", name="User id").fill(user)
         self.press("Watch")
 
-    def tab(self, number: int) -> Locator:
-        return self._row("Tabs", f"Tab {number}")
+    def join(self, session: str) -> None:
+        self.pane.get_by_role("textbox", name="Chat session").fill(session)
+        self.press("Join")
+
+    def device(self, name: str) -> Locator:
+        """What the list of devices has about one of them."""
+        return self._row("Devices", name)
+
+    def close(self, *names: str) -> None:
+        for name in names:
+            self.press(f"Close {name}")
+
+    def network(self, condition: str, device: str = "Tab 1") -> None:
+        """Break the network of the device that is looked at, or repair it ("Works")."""
+        self._segment(f"Network of {device}", condition)
+
+    def person(self, attendance: str, device: str = "Tab 1") -> None:
+        """Say what the person at the device that is looked at does."""
+        self._segment(f"Person of {device}", attendance)
 
     def frames(self, text: str) -> Locator:
         """The frames in the wire log that say *text*."""
@@ -67,22 +95,31 @@ class Side:
         return self.pane.get_by_role("heading", name=text, exact=True)
 
     def choice(self, status: str) -> Locator:
-        return self.pane.get_by_role("radio", name=status, exact=True)
+        statuses = self.pane.get_by_role("radiogroup", name="Your status")
+        return statuses.get_by_role("radio", name=status, exact=True)
 
     def choose(self, status: str) -> None:
-        self.choice(status).check()
+        # The radio button itself is not to be seen: its label is what somebody clicks.
+        self.choice(status).locator("..").click()
 
     def say(self, text: str) -> None:
         self.text.fill(text)
-        self.press("Tell others")
+        self.text.press("Enter")
 
-    def press(self, button: str, tab: int | None = None) -> None:
-        within = self.pane if tab is None else self.tab(tab)
-        within.get_by_role("button", name=button, exact=True).click()
+    def press(self, button: str) -> None:
+        self.pane.get_by_role("button", name=button, exact=True).click()
+
+    def _segment(self, group: str, name: str) -> None:
+        segments = self.pane.get_by_role("group", name=group, exact=True)
+        segments.get_by_role("radio", name=name, exact=True).locator("..").click()
 
     def _row(self, name: str, text: str) -> Locator:
         rows = self.pane.get_by_role("list", name=name, exact=True).get_by_role("listitem")
         return rows.filter(has_text=text)
+
+    def _seen(self, locator: Locator) -> Locator:
+        """Of what every device has, that of the one that is looked at."""
+        return locator.filter(visible=True)
 
 
 class Demo:
@@ -92,6 +129,7 @@ class Demo:
         self.url = url
         self.faults: list[str] = []
         self.pages: list[Page] = []
+        self.requests: list[str] = []
         self._browser = browser
         self._mark = uuid.uuid4().hex[:8]
         self.session = f"lobby-{self._mark}"
@@ -104,19 +142,21 @@ class Demo:
         self, left: str = "ada", right: str = "grace", *, url: str | None = None, **window: Any
     ) -> tuple[Side, Side]:
         """Open a window, wait until both of its people are connected, and return them."""
-        page = self._browser.new_context(**window).new_page()
-        self.pages.append(page)
-        self._watch(page)
+        page = self.window(**window)
         users = self.name(left), self.name(right)
         asked = {"left": users[0], "right": users[1], "session": self.session}
         page.goto(f"{url or self.url}?{urlencode(asked)}")
         sides = Side(page, users[0]), Side(page, users[1])
         for side in sides:
-            expect(side.link).to_have_text("Live")
-            expect(side.frames("online-users-list")).to_have_count(1)
-            expect(side.frames("chat-session-joined")).to_have_count(1)
-            expect(side.pane).to_have_attribute("data-blocks", "known")
+            side.expect_connected()
         return sides
+
+    def window(self, **window: Any) -> Page:
+        """An empty window."""
+        page = self._browser.new_context(**window).new_page()
+        self.pages.append(page)
+        self._watch(page)
+        return page
 
     def forgive(self, text: str) -> None:
         """Forget the faults so far that name *text*: the test has caused them."""
@@ -145,10 +185,21 @@ class Demo:
             if not response.ok:
                 self.faults.append(f"{response.request.method} {response.url}: {response.status}")
 
+        page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", console)
         page.on("pageerror", lambda error: self.faults.append(f"thrown: {error}"))
         page.on("requestfailed", failed)
         page.on("response", answered)
+
+
+def tab_to(control: Locator, most: int = 80) -> None:
+    """Press the tab key until *control* has the focus."""
+    for _ in range(most):
+        control.page.keyboard.press("Tab")
+        if control.evaluate("(it) => it === document.activeElement"):
+            return
+    message = f"The tab key does not lead to {control}"
+    raise AssertionError(message)
 
 
 def contrast(text: Locator) -> float:

@@ -1,34 +1,24 @@
 """A real browser in front of a real stack."""
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser.application import FLAGS, PATIENCE, browser_at_4000, flawless
 from tests.demo import Demo
+from tests.lacking import program
 from tests.stack import RunningStack
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
-PATIENCE = 10.0
 
 
 @pytest.fixture(scope="session", autouse=True)
 def chromium() -> str:
     """The browser of this machine; asked for first, so that without it no stack is started."""
-    for path in map(shutil.which, NAMES):
-        if path:
-            return path
-    missing = "There is no Chromium on this machine; install it to see the demo page tested."
-    if os.environ.get("CI") == "true":
-        pytest.fail(missing)
-    pytest.skip(missing)
+    reason = "There is no Chromium on this machine; install it to see pages tested."
+    return program(*NAMES, reason=reason)
 
 
 # Not for the session: as long as Playwright runs, no other test could run an event loop.
@@ -55,3 +45,16 @@ def nobody_online(deployed: RunningStack) -> None:
     while deployed.call("GET /online").json["users"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def at_4000(chromium: str, deployed: RunningStack) -> Iterator[Browser]:
+    """A browser for which that stack is where documents say: http://localhost:4000."""
+    with browser_at_4000(chromium, deployed) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(at_4000: Browser) -> Iterator[Page]:
+    with flawless(at_4000) as opened:
+        yield opened

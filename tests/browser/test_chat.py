@@ -29,9 +29,8 @@ def test_who_writes_is_seen_writing_until_the_field_is_empty_or_the_message_sent
     demo: Demo,
 ) -> None:
     left, right = demo.open()
-    name = right.user[0].upper() + right.user[1:]
     right.message.press_sequentially("Hm")
-    expect(left.typing).to_have_text(f"{name} is typing…")
+    expect(left.typing).to_have_text(f"{right.name} is typing…")
     expect(right.typing).to_be_empty()
     right.message.fill("")
     expect(left.typing).to_be_empty()
@@ -41,14 +40,14 @@ def test_who_writes_is_seen_writing_until_the_field_is_empty_or_the_message_sent
     expect(left.said("Now then")).to_be_visible()
     expect(left.typing).to_be_empty()
     right.message.press_sequentially("And")
-    expect(left.typing).to_have_text(f"{name} is typing…")
+    expect(left.typing).to_have_text(f"{right.name} is typing…")
 
 
 def test_members_are_those_whose_tabs_are_open(demo: Demo) -> None:
     left, right = demo.open()
     expect(left.member_count).to_have_text("2 members")
     expect(left.member(right.user)).to_be_visible()
-    right.press("Close", tab=1)
+    right.close("Tab 1")
     expect(left.member_count).to_have_text("1 member")
     expect(left.member(right.user)).to_have_count(0)
     expect(left.member(left.user)).to_be_visible()
@@ -56,10 +55,14 @@ def test_members_are_those_whose_tabs_are_open(demo: Demo) -> None:
 
 def test_after_a_cut_network_one_is_in_the_chat_again(demo: Demo) -> None:
     left, right = demo.open()
-    left.press("Cut network")
-    expect(left.message).to_be_disabled()
-    left.press("Restore network")
+    left.network("Cut")
+    expect(left.link).to_have_text("Reconnecting")
+    left.send("Said into the void")
+    expect(left.said("Said into the void")).to_contain_text("Sending…")
+    left.network("Works")
     expect(left.frames("chat-session-joined")).to_have_count(2)
+    expect(right.said("Said into the void")).to_have_count(1)
+    expect(left.said("Said into the void")).not_to_contain_text("Sending…")
     right.send("Back already?")
     expect(left.said("Back already?")).to_be_visible()
 

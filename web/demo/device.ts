@@ -1,0 +1,116 @@
+/** A device of somebody: a client with a network, a clock and a life of its own. */
+
+import { createPresenceClient, type PresenceClient, type SocketLike } from "../src/index.js";
+import { Network, type NetworkState, type PassedFrame } from "./network.js";
+import { Observable } from "./observable.js";
+import { PageClock, Surroundings } from "./surroundings.js";
+
+export type Kind = "tab" | "phone";
+/** What is wrong with its network, or with its page. */
+export type Condition = NetworkState | "frozen";
+export type Attendance = "there" | "away" | "hidden" | "asleep";
+
+export interface DeviceState {
+  readonly condition: Condition;
+  readonly attendance: Attendance;
+}
+
+/** Five minutes and one minute by default; who plays with a demo does not wait so long. */
+export const PATIENCE_MS = 3_000;
+
+const KINDS: Record<Kind, string> = { tab: "Tab", phone: "Phone" };
+
+export class Device {
+  readonly kind: Kind;
+  /** As the server's lists have it. */
+  readonly id: string;
+  readonly name: string;
+  readonly client: PresenceClient;
+  readonly state = new Observable<DeviceState>({ condition: "works", attendance: "there" });
+  connectionId: string | undefined;
+  leaseMs = 0;
+  heartbeatMs = 0;
+  /** When the server gives up waiting, if it hears nothing more. */
+  leaseEndsAt = 0;
+  readonly #clock = new PageClock();
+  readonly #surroundings = new Surroundings();
+  readonly #network: Network;
+
+  constructor(kind: Kind, number: number, passed: (frame: PassedFrame) => void) {
+    this.kind = kind;
+    this.id = `${kind}-${number}`;
+    this.name = `${KINDS[kind]} ${number}`;
+    const system = {
+      WebSocket: WebSocket as unknown as new (url: string) => SocketLike,
+      fetch: fetch.bind(window),
+    };
+    this.#network = new Network(system, (frame) => {
+      if (frame.direction === "out" && !frame.isLost) this.leaseEndsAt = frame.at + this.leaseMs;
+      passed(frame);
+    });
+    this.client = createPresenceClient({
+      apiUrl: location.origin,
+      device: this.id,
+      autoAway: { idleMs: PATIENCE_MS, hiddenMs: PATIENCE_MS },
+      WebSocket: this.#network.WebSocket,
+      fetch: this.#network.fetch,
+      lifecycle: this.#surroundings,
+      clock: this.#clock,
+    });
+    this.client.on("authentication-success", (terms) => {
+      this.connectionId = terms.connectionId;
+      this.leaseMs = terms.leaseSeconds * 1_000;
+      this.heartbeatMs = terms.heartbeatSeconds * 1_000;
+      this.leaseEndsAt = Date.now() + this.leaseMs;
+    });
+  }
+
+  /** Where its socket leads to. */
+  get url(): string {
+    return this.#network.url;
+  }
+
+  /** Whether its page stands still. */
+  get isStill(): boolean {
+    const { condition, attendance } = this.state.get();
+    return condition === "frozen" || attendance === "asleep";
+  }
+
+  set(change: Partial<DeviceState>): void {
+    const before = this.isStill;
+    this.state.set({ ...this.state.get(), ...change });
+    if (this.isStill && !before) this.#stop();
+    this.#apply();
+    if (before && !this.isStill) this.#go();
+  }
+
+  close(): void {
+    this.client.disconnect();
+    this.#surroundings.end();
+  }
+
+  #apply(): void {
+    const { condition, attendance } = this.state.get();
+    const was = this.#network.state;
+    const working = condition === "frozen" ? "works" : condition;
+    this.#network.set(attendance === "asleep" ? "black-hole" : working);
+    this.#surroundings.isAttended = attendance === "there" && !this.isStill;
+    if (this.isStill) return;
+    this.#surroundings.show(attendance !== "hidden");
+    if (this.#surroundings.isAttended) this.#surroundings.emit("activity");
+    // After whatever the repair has ended: the browser says it last, too.
+    if (was !== "works" && this.#network.state === "works")
+      setTimeout(() => this.#surroundings.emit("online"));
+  }
+
+  #stop(): void {
+    this.#clock.stop();
+    this.#network.hold(true);
+  }
+
+  #go(): void {
+    this.#surroundings.emit("resume");
+    this.#network.hold(false);
+    this.#clock.go();
+  }
+}

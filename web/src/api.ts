@@ -1,0 +1,340 @@
+/** What the package promises. Instants are epoch milliseconds; durations end in their unit. */
+
+import type { PresenceError } from "./errors.js";
+import type {
+  AuthenticationSuccess,
+  Choice,
+  ClientFrame,
+  LastSeen,
+  MembersPage,
+  NewMessage,
+  OnlineCount,
+  OnlinePage,
+  Presence,
+  ServerFrame,
+  Users,
+} from "./protocol.js";
+
+export type { ErrorCode, PresenceError } from "./errors.js";
+export type {
+  AuthenticationSuccess,
+  Choice,
+  NewMessage,
+  OnlinePage,
+  Presence,
+  Status,
+} from "./protocol.js";
+
+/** How a user is, as far as this client knows. */
+export interface UserPresence extends Presence {
+  /**
+   * Whether it is kept up to date at this moment. False while our own link is down: show it dimmed,
+   * with `lastSeen`, and never as if it were now.
+   */
+  readonly fresh: boolean;
+}
+
+/**
+ * A value that changes. Fits `useSyncExternalStore`: the same object until something differs, and
+ * functions that need no `this`.
+ */
+export interface Store<T> {
+  get(): T;
+  /** Calls `listener` after each change, until the returned function is called. */
+  subscribe(listener: () => void): () => void;
+}
+
+export type DropReason =
+  /** The socket closed or could not be opened. */
+  | "network"
+  /** The socket is open, and nothing comes through it any more. */
+  | "silence"
+  /** The server said `closing`, or refused for now, or there was no token. */
+  | "server"
+  /** The device slept for longer than the lease. */
+  | "sleep";
+
+export type ConnectionState =
+  /** Nobody has authenticated yet. */
+  | { readonly name: "idle" }
+  | { readonly name: "connecting" }
+  | { readonly name: "authenticating" }
+  | { readonly name: "ready" }
+  /** The link is down; the next attempt is made at `retryAt`. */
+  | {
+      readonly name: "recovering";
+      readonly attempt: number;
+      readonly retryAt: number;
+      readonly reason: DropReason;
+      readonly error?: PresenceError | undefined;
+    }
+  /** The browser knows of no network. No timer runs; it goes on when there is one. */
+  | { readonly name: "offline" }
+  /** Trying again would not help; `authenticate` starts anew. */
+  | { readonly name: "failed"; readonly error: PresenceError }
+  /** `disconnect` was called. */
+  | { readonly name: "closed" };
+
+export type TokenReason =
+  | "first"
+  /** The one in use ends soon. */
+  | "expiring"
+  /** The server did not accept the last one. */
+  | "rejected"
+  /** A new connection is made and the last one is too old. */
+  | "reconnect";
+
+/** Asked for a token when one is needed, never twice at once. */
+export type TokenProvider = (context: {
+  readonly userId: string;
+  readonly reason: TokenReason;
+  /** Aborted by `disconnect`. */
+  readonly signal: AbortSignal;
+}) => string | Promise<string>;
+
+/** What happens around the page; a browser, React Native, Node and tests differ by this object. */
+export type LifecycleEvent =
+  | "online"
+  | "offline"
+  | "visible"
+  | "hidden"
+  /** The page may be stopped now, or left: the link is closed. */
+  | "leaving"
+  /** It is back from a sleep, a freeze or the back-forward cache. */
+  | "resume"
+  /** A person touched something. */
+  | "activity";
+
+export interface Lifecycle {
+  isOnline(): boolean;
+  isVisible(): boolean;
+  subscribe(listener: (event: LifecycleEvent) => void): () => void;
+}
+
+/** Time, so that tests can turn it by hand. */
+export interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Returns what stops it. */
+  after(milliseconds: number, run: () => void): () => void;
+}
+
+/** Milliseconds until attempt number `attempt` (from 1 on). */
+export type Backoff = (attempt: number, random: () => number) => number;
+
+/** As much of the browser's WebSocket as is used. */
+export interface SocketLike {
+  readonly readyState: number;
+  onopen: ((event: never) => void) | null;
+  onmessage: ((event: { readonly data: unknown }) => void) | null;
+  onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null;
+  onerror: ((event: never) => void) | null;
+  send(text: string): void;
+  close(code?: number, reason?: string): void;
+}
+
+export interface PresenceClientOptions {
+  /** The HTTP API's address; everything else comes from its `GET /api/user-status/config`. */
+  readonly apiUrl: string;
+  /** Without it `authenticate` has to be given tokens, except in front of a local stack. */
+  readonly getToken?: TokenProvider;
+  /** A name of this device, in the server's lists. */
+  readonly device?: string;
+  /** When nobody seems to be there: after 5 minutes without a touch, or 1 minute hidden. */
+  readonly autoAway?: false | { readonly idleMs?: number; readonly hiddenMs?: number };
+  /** Full jitter between 0 and 0.5 s, doubled up to 30 s, by default. */
+  readonly backoff?: Backoff;
+  readonly WebSocket?: new (url: string) => SocketLike;
+  readonly fetch?: typeof fetch;
+  readonly lifecycle?: Lifecycle;
+  readonly clock?: Clock;
+  /** From 0 to 1, like `Math.random`. */
+  readonly random?: () => number;
+}
+
+/** Who is online. Kept up to date while somebody is subscribed to it. */
+export interface OnlineUsers {
+  /** In alphabetical order; `client.user(id)` has how each of them is. */
+  readonly userIds: readonly string[];
+  /** How many there are in all, or null while it is not known. */
+  readonly count: number | null;
+  readonly isLoading: boolean;
+  /** Whether there are more than are loaded; `loadMoreOnlineUsers` loads the next. */
+  readonly hasMore: boolean;
+  readonly fresh: boolean;
+}
+
+/** Who is in a chat session, for those whom this user can see. */
+export interface Members {
+  readonly userIds: readonly string[];
+  readonly count: number | null;
+  readonly state: "waiting" | "joined" | "refused";
+  /** Why it was refused. */
+  readonly error?: PresenceError | undefined;
+  readonly fresh: boolean;
+}
+
+/** A chat session. It is joined again after each reconnect until it is left. */
+export interface ChatSession {
+  readonly id: string;
+  readonly members: Store<Members>;
+  /** Ids of the others who are typing, first come first. An entry ends by itself. */
+  readonly typing: Store<readonly string[]>;
+  /**
+   * Relays a message to everybody in the session. It waits for a link for up to 30 s.
+   *
+   * Rejects with a PresenceError; `timeout` leaves open whether it arrived.
+   */
+  send(content: unknown, clientId?: string): Promise<NewMessage>;
+  /** Call it at every key: the others are told at most every 4 s, and when it has stopped. */
+  keystroke(): void;
+  stopTyping(): void;
+  /** Calls `listener` for each message once, one's own included. */
+  onMessage(listener: (message: NewMessage) => void): () => void;
+}
+
+/** One's own status. */
+export interface MyStatus {
+  /** Undefined until the first authentication. */
+  readonly presence: UserPresence | undefined;
+  /** What was chosen and is not confirmed yet. */
+  readonly pending: Choice | undefined;
+  /** Whether somebody seems to be at this device. */
+  readonly isActive: boolean;
+}
+
+export interface StatusOptions {
+  /** At most 140 characters. */
+  readonly text?: string;
+  /** When the choice ends by itself. */
+  readonly until?: number;
+}
+
+type FrameEvents = { readonly [F in ServerFrame as F["type"]]: F };
+
+export interface PresenceEvents extends FrameEvents {
+  /** Something was refused that nobody waits for. */
+  problem: PresenceError;
+  /**
+   * All is known again after a gap; what happened in between was not told one by one. `since` is by
+   * the server's clock: fetch what was said meanwhile from where you keep it.
+   */
+  resync: { readonly since: number };
+  /** Every frame, for a log. A token is shortened. */
+  wire: {
+    readonly direction: "in" | "out";
+    readonly at: number;
+    readonly frame: ServerFrame | ClientFrame;
+  };
+}
+
+export interface Stats {
+  /** Of the last frame that was answered on this link, in milliseconds. */
+  readonly roundTripMs?: number | undefined;
+  /** When the others see us offline if nothing more is sent; undefined without a link. */
+  readonly leaseEndsAt?: number;
+  /** Since when the link is down, by the server's clock; 0 while it is up, and before there was one. */
+  readonly lostAt: number;
+  /** How far the server's clock is ahead of ours, in milliseconds. */
+  readonly clockSkewMs: number;
+}
+
+export interface Abortable {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The routes under /api/user-status: docs/protocol.md §2. */
+export type Route =
+  | "GET /online"
+  | `GET /online?${string}`
+  | "GET /online/count"
+  | `GET /${string}`
+  | "POST /batch"
+  | "PUT /last-seen"
+  | "PUT /"
+  | "GET /blocked"
+  | `GET /blocked/${string}`
+  | `PUT /blocked/${string}`
+  | `DELETE /blocked/${string}`
+  | `GET /chat-sessions/${string}/members`
+  | `GET /chat-sessions/${string}/members?${string}`
+  | `POST /chat-sessions/${string}/messages`
+  | `DELETE /${string}`;
+
+/** What a route answers. */
+export type Answer<R extends string> = R extends "GET /online/count"
+  ? OnlineCount
+  : R extends "GET /online" | `GET /online?${string}`
+    ? OnlinePage
+    : R extends "GET /blocked"
+      ? { readonly userIds: readonly string[] }
+      : R extends `GET /blocked/${string}`
+        ? { readonly userId: string; readonly blocked: boolean }
+        : R extends `GET /chat-sessions/${string}/members${string}`
+          ? MembersPage
+          : R extends `GET /${string}` | "PUT /"
+            ? Presence
+            : R extends "POST /batch"
+              ? Users
+              : R extends "PUT /last-seen"
+                ? LastSeen
+                : R extends `POST /chat-sessions/${string}/messages`
+                  ? NewMessage
+                  : R extends `PUT /blocked/${string}` | `DELETE /${string}`
+                    ? undefined
+                    : never;
+
+/** Its functions need no `this`. */
+export interface PresenceClient {
+  readonly connection: Store<ConnectionState>;
+  readonly me: Store<MyStatus>;
+  readonly onlineUsers: Store<OnlineUsers>;
+  readonly options: PresenceClientOptions;
+
+  /**
+   * Says who this is and connects. The token is one, or a provider, or left to `getToken`; a local
+   * stack makes one by itself. Calling it again with the same user renews the token; with another
+   * one, the first is disconnected.
+   *
+   * Rejects with a PresenceError; a rejection that nobody looks at is no unhandled one.
+   */
+  authenticate(userId: string, token?: string | TokenProvider): Promise<AuthenticationSuccess>;
+  /** Tries again now instead of at `retryAt`. */
+  retryNow(): void;
+  /** Closes the link and stays closed until `authenticate`. */
+  disconnect(): void;
+
+  /**
+   * Chooses one's status; the newest choice waits for a link if there is none. `online` takes an
+   * earlier choice back. Rejects with a PresenceError if it is refused.
+   */
+  setStatus(status: Choice, options?: StatusOptions): Promise<void>;
+
+  /** How a user is. Whoever is subscribed to it hears of every change. */
+  user(userId: string): Store<UserPresence | undefined>;
+  /** Takes part in a chat session until `leaveChatSession` was called as often. */
+  joinChatSession(chatSessionId: string): ChatSession;
+  leaveChatSession(chatSessionId: string): void;
+  /** The session of this id, joined or not: the same object each time. */
+  chatSession(chatSessionId: string): ChatSession;
+  loadMoreOnlineUsers(): void;
+
+  /**
+   * Calls a route of the HTTP API with the token in use, or without one before `authenticate`:
+   * `request("GET /online/count")`, `request("POST /batch", { userIds })`. Ids need no encoding.
+   *
+   * Rejects with a PresenceError, or with the reason of the signal.
+   */
+  request<R extends string>(
+    route: Answer<R> extends never ? Route : R,
+    body?: unknown,
+    options?: Abortable,
+  ): Promise<Answer<R>>;
+
+  on<K extends keyof PresenceEvents>(
+    type: K,
+    listener: (event: PresenceEvents[K]) => void,
+    options?: Abortable,
+  ): () => void;
+  stats(): Stats;
+}

@@ -1,0 +1,72 @@
+import type { ErrorFrame, Problem, ErrorCode as ServerErrorCode } from "./protocol.js";
+
+/** The server's codes, and what can go wrong before a server is reached. */
+export type ErrorCode =
+  | ServerErrorCode
+  /** `getToken` threw, or there is nobody to ask. */
+  | "token-unavailable"
+  /** The link is down, and what was asked for cannot wait. */
+  | "not-connected"
+  /** No answer in time: whether it was done is not known. */
+  | "timeout"
+  /** `disconnect` was called meanwhile. */
+  | "closed"
+  /** The server has closed this connection for good. */
+  | "kicked"
+  /** The server speaks another version of the protocol. */
+  | "protocol-mismatch";
+
+const RETRYABLE: readonly ErrorCode[] = [
+  "rate-limited",
+  "too-many-connections",
+  "unavailable",
+  "internal",
+  "token-unavailable",
+  "not-connected",
+  "timeout",
+];
+
+/** Everything that this package rejects with. `message` says what to change, in a sentence. */
+export class PresenceError extends Error {
+  override readonly name = "PresenceError";
+  readonly code: ErrorCode;
+  /** Whether the same again may work. */
+  readonly isRetryable: boolean;
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(code: ErrorCode, message: string, retryAfterSeconds?: number, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+    this.isRetryable = RETRYABLE.includes(code);
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+export const noLink = () => new PresenceError("not-connected", "No link.");
+export const disconnected = () => new PresenceError("closed", "Closed.");
+
+export function fromFrame(told: Pick<ErrorFrame, "code" | "message" | "retryAfterSeconds">) {
+  return new PresenceError(told.code, told.message, told.retryAfterSeconds);
+}
+
+/** What an answer over HTTP says, also if it is API Gateway's own and has no code of ours. */
+export async function fromResponse(response: Response): Promise<PresenceError> {
+  const told = ((await response.json().catch(() => undefined)) as Problem | undefined)?.error;
+  const { status, url } = response;
+  const code = status === 429 ? "rate-limited" : status < 500 ? "invalid-message" : "unavailable";
+  const after = Number(response.headers.get("Retry-After")) || undefined;
+  return new PresenceError(told?.code ?? code, told?.message ?? `HTTP ${status}: ${url}`, after);
+}
+
+/** The error, as one of ours. */
+export function asPresenceError(error: unknown, code: ErrorCode, message: string): PresenceError {
+  return error instanceof PresenceError
+    ? error
+    : new PresenceError(code, message, undefined, error);
+}
+
+const RETRY_MS = 5_000;
+
+/** When what was refused may be asked for again. */
+export const retryMs = ({ retryAfterSeconds = 0 }: PresenceError): number =>
+  retryAfterSeconds * 1000 || RETRY_MS;

@@ -1,0 +1,366 @@
+// Made from docs/asyncapi.yaml by `python -m local types`: do not edit.
+
+/** How a user is seen; `invisible` by nobody but their own devices. */
+export type Status = "online" | "away" | "busy" | "dnd" | "invisible" | "offline";
+
+/** What a user may choose; `online` takes an earlier choice back. */
+export type Choice = "online" | "away" | "busy" | "dnd" | "invisible";
+
+export type ErrorCode =
+  | "invalid-message"
+  | "unknown-action"
+  | "payload-too-large"
+  | "not-authenticated"
+  | "token-invalid"
+  | "token-expired"
+  | "forbidden"
+  | "not-found"
+  | "conflict"
+  | "rate-limited"
+  | "too-many-connections"
+  | "unavailable"
+  | "internal";
+
+/** `replaced`, `connection-limit` and `draining` are reserved; this version does not send them. */
+export type ClosingReason =
+  | "authentication-timeout"
+  | "token-expired"
+  | "replaced"
+  | "kicked"
+  | "connection-limit"
+  | "draining";
+
+/** A user as one viewer sees them. */
+export interface Presence {
+  readonly userId: string;
+  readonly status: Status;
+  /** Whether `status` is not `offline`. */
+  readonly isOnline: boolean;
+  readonly lastSeen: number | null;
+  /**
+   * Grows with every change of what this viewer sees. Drop a presence whose version is not greater
+   * than the one you hold.
+   */
+  readonly version: number;
+  readonly text?: string;
+}
+
+export interface Authenticate {
+  readonly action: "authenticate";
+  readonly id?: string;
+  /** A JWT. */
+  readonly token: string;
+  /** Gives nothing; it has to be the subject of the token. */
+  readonly userId?: string;
+  readonly device?: string;
+  /**
+   * Whether a person is at the device. Left out, it is true on a new connection, and stays as it
+   * was on one that is authenticated.
+   */
+  readonly active?: boolean;
+}
+
+export interface Ping {
+  readonly action: "ping";
+  readonly id?: string;
+  /** Whether a person is at the device. */
+  readonly active?: boolean;
+}
+
+export interface SetStatus {
+  readonly action: "status";
+  readonly id?: string;
+  readonly status: Choice;
+  /** At most 140 characters. */
+  readonly text?: string;
+  /** A time to come, when the choice ends by itself. */
+  readonly until?: number;
+}
+
+export interface Online {
+  readonly action: "online";
+  readonly id?: string;
+  /** 50 if left out. A page may hold fewer, because a frame holds 32 KB. */
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+
+export interface Join {
+  readonly action: "join";
+  readonly id?: string;
+  readonly chatSessionId: string;
+}
+
+export interface Leave {
+  readonly action: "leave";
+  readonly id?: string;
+  readonly chatSessionId: string;
+}
+
+export interface Typing {
+  readonly action: "typing";
+  readonly id?: string;
+  readonly chatSessionId: string;
+  readonly typing: boolean;
+}
+
+export interface Message {
+  readonly action: "message";
+  readonly id?: string;
+  readonly chatSessionId: string;
+  readonly content: unknown;
+  /** Repeated to everybody, and not compared by the server. */
+  readonly clientId?: string;
+}
+
+export interface Watch {
+  readonly action: "watch";
+  readonly id?: string;
+  readonly userIds: readonly string[];
+}
+
+export interface Unwatch {
+  readonly action: "unwatch";
+  readonly id?: string;
+  readonly userIds: readonly string[];
+}
+
+/** What a client sends. The answer repeats its `id`. */
+export type ClientFrame =
+  | Authenticate
+  | Ping
+  | SetStatus
+  | Online
+  | Join
+  | Leave
+  | Typing
+  | Message
+  | Watch
+  | Unwatch;
+
+export interface AuthenticationSuccess {
+  readonly type: "authentication-success";
+  readonly id?: string;
+  readonly userId: string;
+  readonly connectionId: string;
+  readonly onlineCount: number;
+  /** How often to send a frame at least. */
+  readonly heartbeatSeconds: number;
+  /** How long the connection counts after a frame, from when it was sent. */
+  readonly leaseSeconds: number;
+  readonly tokenExpiresAt: number;
+  /** The next connection should be open before. */
+  readonly connectionExpiresAt: number;
+  readonly serverTime: number;
+  readonly presence: Presence;
+}
+
+export interface AuthenticationError {
+  readonly type: "authentication-error";
+  readonly id?: string;
+  readonly code: ErrorCode;
+  /** A sentence for the developer. */
+  readonly message: string;
+  readonly retryAfterSeconds?: number;
+}
+
+export interface Pong {
+  readonly type: "pong";
+  readonly id: string;
+  readonly serverTime: number;
+  readonly heartbeatSeconds: number;
+}
+
+export interface Ack {
+  readonly type: "ack";
+  readonly id: string;
+}
+
+export interface UserStatusChange {
+  readonly type: "user-status-change";
+  readonly changes: readonly Presence[];
+}
+
+export interface OnlineUsersList {
+  readonly type: "online-users-list";
+  readonly id?: string;
+  readonly users: readonly Presence[];
+  /** Null on the last page. */
+  readonly cursor: string | null;
+  readonly onlineCount: number;
+}
+
+export interface Watching {
+  readonly type: "watching";
+  readonly id?: string;
+  /** In the order asked, as far as one frame holds; the rest comes as changes. */
+  readonly users: readonly Presence[];
+}
+
+export interface UserTyping {
+  readonly type: "user-typing";
+  readonly chatSessionId: string;
+  readonly userId: string;
+  readonly typing: boolean;
+  /** When to stop showing it. */
+  readonly expiresAt: number;
+}
+
+export interface ChatSessionJoined {
+  readonly type: "chat-session-joined";
+  readonly id?: string;
+  readonly chatSessionId: string;
+  /** The first page; the next one comes over HTTP. */
+  readonly members: readonly Presence[];
+  /** Null if that was everybody. */
+  readonly cursor: string | null;
+  readonly memberCount: number;
+  readonly sampled?: boolean;
+  readonly asOf?: number;
+}
+
+export interface ChatSessionMembers {
+  readonly type: "chat-session-members";
+  readonly chatSessionId: string;
+  readonly joined: readonly Presence[];
+  /** User ids. It may name somebody whose coming was never told. */
+  readonly left: readonly string[];
+  /** Those whom the listener sees; in a large room those whom most see. */
+  readonly memberCount: number;
+  readonly sampled?: boolean;
+  readonly asOf?: number;
+}
+
+export interface NewMessage {
+  readonly type: "new-message";
+  readonly id?: string;
+  readonly chatSessionId: string;
+  /** The same in every copy; sorts by time as text. */
+  readonly messageId: string;
+  readonly senderId: string;
+  readonly content: unknown;
+  readonly sentAt: number;
+  /** As the sender said it. */
+  readonly clientId?: string;
+}
+
+/** The server closes next. */
+export interface Closing {
+  readonly type: "closing";
+  readonly reason: ClosingReason;
+  readonly retryAfterSeconds?: number;
+}
+
+export interface ErrorFrame {
+  readonly type: "error";
+  readonly id?: string;
+  /** As it was sent. */
+  readonly action?: string;
+  readonly code: ErrorCode;
+  /** A sentence for the developer. */
+  readonly message: string;
+  readonly retryAfterSeconds?: number;
+}
+
+/** What a client is told. It ignores types and fields that it does not know. */
+export type ServerFrame =
+  | AuthenticationSuccess
+  | AuthenticationError
+  | Pong
+  | Ack
+  | UserStatusChange
+  | OnlineUsersList
+  | Watching
+  | UserTyping
+  | ChatSessionJoined
+  | ChatSessionMembers
+  | NewMessage
+  | Closing
+  | ErrorFrame;
+
+/** All that a client needs to know of a stack. */
+export interface Config {
+  readonly webSocketUrl: string;
+  readonly heartbeatSeconds: number;
+  readonly leaseSeconds: number;
+  readonly maxConnectionSeconds: number;
+  /** The version of the wire protocol. */
+  readonly protocol: number;
+  /** Whether every authenticated connection hears of every user. */
+  readonly globalPresence?: boolean;
+  /** Where development tokens are made; only a local stack has it. */
+  readonly developmentTokenUrl?: string;
+}
+
+export interface OnlinePage {
+  readonly users: readonly Presence[];
+  /** Null on the last page. */
+  readonly cursor: string | null;
+  readonly onlineCount: number;
+}
+
+export interface OnlineCount {
+  readonly count: number;
+  readonly asOf: number;
+}
+
+/** In the order asked. */
+export interface Users {
+  readonly users: readonly Presence[];
+}
+
+export interface LastSeen {
+  readonly userId: string;
+  readonly lastSeen: number;
+}
+
+/** Whom the caller hides from, in the order of their ids. */
+export interface BlockedUsers {
+  readonly userIds: readonly string[];
+}
+
+export interface BlockedUser {
+  readonly userId: string;
+  /** Whether the caller hides from this user. */
+  readonly blocked: boolean;
+}
+
+export interface MembersPage {
+  readonly members: readonly Presence[];
+  /** Null on the last page. */
+  readonly cursor: string | null;
+  readonly memberCount: number;
+  readonly sampled?: boolean;
+  readonly asOf?: number;
+}
+
+/** As everybody in the chat session hears it. */
+export interface PublishedMessage {
+  readonly chatSessionId: string;
+  readonly messageId: string;
+  readonly senderId: string;
+  readonly content: unknown;
+  readonly sentAt: number;
+}
+
+export interface Health {
+  readonly status: "ok";
+}
+
+export interface Problem {
+  readonly error: { readonly code: ErrorCode; readonly message: string };
+}
+
+export interface StatusBody {
+  readonly status: Choice;
+  readonly text?: string;
+  readonly until?: number;
+}
+
+export interface BatchBody {
+  readonly userIds: readonly string[];
+}
+
+export interface MessageBody {
+  readonly content: unknown;
+}

@@ -1,0 +1,186 @@
+import {
+  type HTMLAttributes,
+  type ReactElement,
+  type ReactNode,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
+import { isSend, never, useChatSession, useTyping } from "../hooks.js";
+import { useLabels } from "../labels.js";
+import { useShared } from "../provider.js";
+import { classes, UserStatusIndicator } from "./status.js";
+import { TypingIndicator } from "./typing-indicator.js";
+
+export interface ChatMessage {
+  readonly id?: string;
+  /** The same while it is sent and when it has an id. */
+  readonly clientId?: string | undefined;
+  readonly senderId: string;
+  readonly text?: string;
+  /** In place of `text`: a text, or an object that has one. */
+  readonly content?: unknown;
+  readonly createdAt?: number | string | Date;
+  readonly state?: "sending" | "sent" | "failed";
+}
+
+export interface ChatRoomProps<M extends ChatMessage = ChatMessage>
+  extends HTMLAttributes<HTMLElement> {
+  readonly chatSessionId: string;
+  readonly currentUserId: string;
+  readonly messages: readonly M[];
+  /** If it throws, or its promise rejects, the text stays in the field. */
+  readonly onSendMessage: (text: string) => unknown;
+  readonly onRetryMessage?: (message: M) => void;
+  readonly renderMessage?: (message: M) => ReactNode;
+}
+
+export function textOf({ text, content }: ChatMessage): string {
+  const found = text ?? (content as { text?: unknown } | null | undefined)?.text ?? content;
+  return typeof found === "string" ? found : "";
+}
+
+/** The time of day, in a browser: a server is in another time zone. */
+function Time({ at }: { at: ChatMessage["createdAt"] }): ReactElement | null {
+  const labels = useLabels();
+  const isHydrated = useSyncExternalStore(
+    never,
+    () => true,
+    () => false,
+  );
+  const date = new Date(at ?? Number.NaN);
+  if (Number.isNaN(+date)) return null;
+  return (
+    <time dateTime={date.toISOString()}>
+      {isHydrated && date.toLocaleTimeString(labels.locale, { timeStyle: "short" })}
+    </time>
+  );
+}
+
+type MessageProps = { message: ChatMessage; retry: (() => void) | undefined };
+
+function Message({ message, retry }: MessageProps): ReactElement {
+  const labels = useLabels();
+  const { nameOf } = useShared();
+  const { senderId, createdAt, state } = message;
+  return (
+    <>
+      <UserStatusIndicator userId={senderId} size="xs" decorative /> <bdi>{nameOf(senderId)}</bdi>{" "}
+      <Time at={createdAt} />
+      <p dir="auto">{textOf(message)}</p>
+      {state === "sending" && <small>{labels.sending}</small>}
+      {state === "failed" && (
+        <small>
+          {labels.notSent}{" "}
+          {retry && (
+            <button type="button" onClick={retry}>
+              {labels.retry}
+            </button>
+          )}
+        </small>
+      )}
+    </>
+  );
+}
+
+type ComposerProps = Pick<ChatRoomProps, "chatSessionId" | "onSendMessage">;
+
+/** The field to write in. Apart, so that a key renders no message. */
+function Composer({ chatSessionId, onSendMessage }: ComposerProps): ReactElement {
+  const labels = useLabels();
+  const { inputProps, stop } = useTyping(chatSessionId);
+  const [text, setText] = useState("");
+  const [problem, setProblem] = useState("");
+  const isSending = useRef(false);
+
+  const submit = async () => {
+    if (isSending.current || !text.trim()) return;
+    isSending.current = true;
+    stop();
+    setProblem("");
+    try {
+      await onSendMessage(text.trim());
+      // What was typed meanwhile stays.
+      setText((now) => (now.startsWith(text) ? now.slice(text.length) : now));
+    } catch (error) {
+      setProblem(`${labels.notSent} ${(error as Error)?.message ?? ""}`);
+    }
+    isSending.current = false;
+  };
+
+  return (
+    <>
+      <span role="status">{problem}</span>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void submit();
+        }}
+      >
+        <textarea
+          {...inputProps}
+          aria-label={labels.message}
+          placeholder={labels.message}
+          rows={1}
+          dir="auto"
+          value={text}
+          onChange={(event) => setText(event.target.value)}
+          onKeyDown={(event) => {
+            inputProps.onKeyDown(event);
+            if (!isSend(event)) return;
+            event.preventDefault();
+            void submit();
+          }}
+        />
+        <button type="submit">{labels.send}</button>
+      </form>
+    </>
+  );
+}
+
+/** Messages with their senders' status, who is typing, and a field to write in. */
+export function ChatRoom<M extends ChatMessage>({
+  chatSessionId,
+  currentUserId,
+  messages,
+  onSendMessage,
+  onRetryMessage,
+  renderMessage,
+  className,
+  ...rest
+}: ChatRoomProps<M>): ReactElement {
+  const labels = useLabels();
+  const { state, error } = useChatSession(chatSessionId);
+  const retry = (message: M) => onRetryMessage && (() => onRetryMessage(message));
+  return (
+    <section
+      aria-label={labels.chat(chatSessionId)}
+      {...rest}
+      className={classes("chat", className)}
+    >
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: whatever scrolls has to be reachable */}
+      <div role="log" aria-label={labels.messages} tabIndex={0}>
+        <ol>
+          {messages.map((message, at) => (
+            <li
+              key={message.clientId ?? message.id ?? ~at}
+              data-own={message.senderId === currentUserId ? "" : undefined}
+              data-state={message.state}
+            >
+              {renderMessage ? (
+                renderMessage(message)
+              ) : (
+                <Message message={message} retry={retry(message)} />
+              )}
+            </li>
+          ))}
+        </ol>
+      </div>
+      <TypingIndicator chatSessionId={chatSessionId} />
+      <span role="status">
+        {state === "refused" && `${labels.refused} ${error?.message ?? ""}`}
+      </span>
+      <Composer key={chatSessionId} chatSessionId={chatSessionId} onSendMessage={onSendMessage} />
+    </section>
+  );
+}

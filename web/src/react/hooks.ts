@@ -1,0 +1,385 @@
+import {
+  type FormEvent,
+  type KeyboardEvent,
+  useEffect,
+  useMemo,
+  useRef,
+  useSyncExternalStore,
+} from "react";
+import type {
+  ChatSession,
+  ConnectionState,
+  Members,
+  MyStatus,
+  OnlineUsers,
+  PresenceClient,
+  PresenceError,
+  PresenceEvents,
+  Store,
+  UserPresence,
+} from "../api.js";
+import type { Choice, NewMessage, Status } from "../protocol.js";
+import { typing } from "./labels.js";
+import { useShared } from "./provider.js";
+
+/** All that are online, or those in a chat session. */
+type Online = Pick<OnlineUsers, "userIds" | "count" | "fresh"> &
+  Partial<Pick<OnlineUsers, "isLoading" | "hasMore"> & Pick<Members, "state">>;
+
+// What is rendered on a server, and in a browser until it is hydrated.
+const none: readonly never[] = [];
+const idle: ConnectionState = { name: "idle" };
+const unknown = {};
+const waiting = { userIds: none, count: null, state: "waiting", fresh: false } as const;
+export const never = () => () => {};
+
+const connectionOf = (client: PresenceClient) => client.connection;
+
+/** What is in the store that `of` finds for `key`; `initial` before hydration. */
+function useStore<T>(
+  of: (client: PresenceClient, key: string) => Store<T>,
+  key: string,
+  initial: T,
+): T {
+  const { client } = useShared();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `of` depends on the key alone
+  const { get, subscribe } = useMemo(() => of(client, key), [client, key]);
+  return useSyncExternalStore(subscribe, get, () => initial);
+}
+
+/** What `compute` says, looked at again each second while `isActive`; null before hydration. */
+function useTicking<T extends string | number | null>(compute: () => T, isActive: boolean) {
+  const { tick } = useShared();
+  return useSyncExternalStore(isActive ? tick : never, compute, () => null);
+}
+
+/** Several stores as one. */
+function all<T>(stores: readonly Store<T>[]): Store<readonly T[]> {
+  let last: readonly T[] = none;
+  return {
+    get() {
+      const next = stores.map((store) => store.get());
+      if (next.some((value, at) => value !== last[at])) last = next;
+      return last;
+    },
+    subscribe(listener) {
+      const stops = stores.map((store) => store.subscribe(listener));
+      return () => {
+        for (const stop of stops) stop();
+      };
+    },
+  };
+}
+
+/**
+ * A store of a chat session that is joined while somebody is subscribed. The client joins and
+ * leaves a moment later, so mounting twice at once tells the server nothing.
+ */
+function joined<T>(client: PresenceClient, id: string, store: Store<T>): Store<T> {
+  return {
+    get: store.get,
+    subscribe(listener) {
+      client.joinChatSession(id);
+      const stop = store.subscribe(listener);
+      return () => {
+        stop();
+        client.leaveChatSession(id);
+      };
+    },
+  };
+}
+
+const membersOf = (client: PresenceClient, id: string) =>
+  joined<Omit<Members, "error"> & Partial<Members>>(client, id, client.chatSession(id).members);
+const typersOf = (client: PresenceClient, id: string) =>
+  joined(client, id, client.chatSession(id).typing);
+
+export interface Socket
+  extends Pick<
+    PresenceClient,
+    "authenticate" | "disconnect" | "joinChatSession" | "leaveChatSession" | "setStatus"
+  > {
+  readonly client: PresenceClient;
+  readonly connection: ConnectionState;
+  /** Whether a socket is open. */
+  readonly isConnected: boolean;
+  readonly isAuthenticated: boolean;
+}
+
+/** The client and its link. The functions stay the same; it renders again when the link changes. */
+export function useSocket(): Socket {
+  const { client } = useShared();
+  const connection = useStore(connectionOf, "", idle);
+  const { authenticate, disconnect, joinChatSession, leaveChatSession, setStatus } = client;
+  const isAuthenticated = connection.name === "ready";
+  const isConnected = isAuthenticated || connection.name === "authenticating";
+  return {
+    client,
+    connection,
+    isConnected,
+    isAuthenticated,
+    authenticate,
+    disconnect,
+    joinChatSession,
+    leaveChatSession,
+    setStatus,
+  };
+}
+
+export type Connection = ConnectionState & {
+  /** Counts down to the next attempt; null when none is planned. */
+  readonly retryInSeconds: number | null;
+  readonly retryNow: () => void;
+};
+
+export function useConnection(): Connection {
+  const { clock, client } = useShared();
+  const connection = useStore(connectionOf, "", idle);
+  const retryAt = connection.name === "recovering" ? connection.retryAt : 0;
+  const retryInSeconds = useTicking(
+    () => Math.max(0, Math.ceil((retryAt - clock.now()) / 1_000)),
+    !!retryAt,
+  );
+  return {
+    ...connection,
+    retryInSeconds: retryAt ? retryInSeconds : null,
+    retryNow: client.retryNow,
+  };
+}
+
+/** How a user is; undefined while it is not known. One user is one subscription. */
+export function useUserStatus(userId: string): UserPresence | undefined {
+  return useStore((client, id) => client.user(id), userId, undefined);
+}
+
+/** How several users are, by id and in the order asked; those not known yet are left out. */
+export function useUserStatuses(userIds: readonly string[]): ReadonlyMap<string, UserPresence> {
+  const presences = useStore<readonly (UserPresence | undefined)[]>(
+    (client) => all(userIds.map((id) => client.user(id))),
+    userIds.join(" "),
+    none,
+  );
+  return useMemo(
+    () => new Map(presences.flatMap((presence) => (presence ? [[presence.userId, presence]] : []))),
+    [presences],
+  );
+}
+
+export interface OnlineOptions {
+  /** Only those in this chat session, which is joined meanwhile. */
+  readonly chatSessionId?: string | undefined;
+}
+
+export interface OnlineUserIds {
+  readonly userIds: readonly string[];
+  /** How many there are in all, or null while it is not known. */
+  readonly count: number | null;
+  readonly isLoading: boolean;
+  readonly fresh: boolean;
+  /** Loads the next; null when all are there. */
+  readonly loadMore: (() => void) | null;
+}
+
+/** Who is online. It renders again when somebody comes or goes, not when somebody changes. */
+export function useOnlineUserIds({ chatSessionId }: OnlineOptions = {}): OnlineUserIds {
+  const { client } = useShared();
+  const online = useStore<Online>(
+    (client, id) => (id ? membersOf(client, id) : client.onlineUsers),
+    chatSessionId ?? "",
+    waiting,
+  );
+  return useMemo(
+    () => ({
+      userIds: online.userIds,
+      count: online.count,
+      isLoading: online.isLoading ?? online.state === "waiting",
+      fresh: online.fresh,
+      loadMore: online.hasMore ? () => client.loadMoreOnlineUsers() : null,
+    }),
+    [client, online],
+  );
+}
+
+/** The same with how each of them is. It renders again at every change of any of them. */
+export function useOnlineUsers(
+  options?: OnlineOptions,
+): OnlineUserIds & { readonly users: readonly UserPresence[] } {
+  const online = useOnlineUserIds(options);
+  const users = useUserStatuses(online.userIds);
+  return useMemo(() => ({ ...online, users: [...users.values()] }), [online, users]);
+}
+
+export interface OwnStatus {
+  /** What was chosen last, confirmed or not; `offline` before the first authentication. */
+  readonly status: Status;
+  readonly text: string | undefined;
+  /** Away by itself, because nobody seems to be at this device. */
+  readonly isAuto: boolean;
+  /** What was chosen and is not confirmed yet. */
+  readonly pending: Choice | undefined;
+  readonly setStatus: PresenceClient["setStatus"];
+}
+
+export function useMyStatus(): OwnStatus {
+  const { client } = useShared();
+  const { presence, pending, isActive } = useStore<Partial<MyStatus>>(({ me }) => me, "", unknown);
+  return {
+    status: pending ?? presence?.status ?? "offline",
+    text: presence?.text,
+    isAuto: !pending && !isActive && presence?.status === "away",
+    pending,
+    setStatus: client.setStatus,
+  };
+}
+
+type TextField = HTMLInputElement | HTMLTextAreaElement;
+
+export interface Typing {
+  /** Ids of the others who are typing, first come first. */
+  readonly typers: readonly string[];
+  /** The same as a sentence; empty for nobody. */
+  readonly label: string;
+  readonly stop: () => void;
+  /** For the field that is typed in. */
+  readonly inputProps: {
+    readonly onInput: (event: FormEvent<TextField>) => void;
+    readonly onBlur: () => void;
+    readonly onKeyDown: (event: KeyboardEvent<TextField>) => void;
+  };
+}
+
+/** Who is typing in a chat session, which is joined meanwhile, and telling the others. */
+export function useTyping(chatSessionId: string): Typing {
+  const { client, labels, nameOf } = useShared();
+  const typers = useStore(typersOf, chatSessionId, none);
+  const actions = useMemo(() => {
+    const session = client.chatSession(chatSessionId);
+    const stop = () => session.stopTyping();
+    const inputProps: Typing["inputProps"] = {
+      onInput: (event) => (event.currentTarget.value ? session.keystroke() : stop()),
+      onBlur: stop,
+      onKeyDown: (event) => isSend(event) && stop(),
+    };
+    return { stop, inputProps };
+  }, [client, chatSessionId]);
+  return { typers, label: (labels?.typing ?? typing)(typers.map(nameOf)), ...actions };
+}
+
+/** Enter, but not the one that ends a word of an input method. */
+export function isSend(event: KeyboardEvent): boolean {
+  return event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing;
+}
+
+/** A chat session, joined while this is mounted. */
+export function useChatSession(chatSessionId: string): {
+  readonly session: ChatSession;
+  /** Ids of those who are in it. */
+  readonly members: readonly string[];
+  readonly state: Members["state"];
+  readonly error: PresenceError | undefined;
+} {
+  const { client } = useShared();
+  const { userIds, state, error } = useStore(membersOf, chatSessionId, waiting);
+  return { session: client.chatSession(chatSessionId), members: userIds, state, error };
+}
+
+export interface OwnMessage {
+  readonly id: string;
+  readonly senderId: string;
+  readonly content: unknown;
+  readonly createdAt: number;
+  readonly clientId?: string | undefined;
+  readonly state: "sending" | "sent" | "failed";
+  readonly error?: PresenceError;
+}
+
+/** The messages of a chat session since somebody subscribed, and those on their way. */
+function messagesOf(client: PresenceClient, chatSessionId: string, now: () => number) {
+  const session = client.chatSession(chatSessionId);
+  let messages: readonly OwnMessage[] = none;
+  let listener = () => {};
+  const put = (message: OwnMessage) => {
+    // The client tells each message once; but one's own are here before, under their clientId.
+    const known = ({ clientId, senderId }: OwnMessage) =>
+      clientId && clientId === message.clientId && (!senderId || senderId === message.senderId);
+    const others = messages.filter((old) => !known(old));
+    // One's own are there before what was said meanwhile has come: all see them in this order.
+    messages = [...others, message].sort((a, b) => a.createdAt - b.createdAt).slice(-1_000);
+    listener();
+  };
+  const arrive = ({ messageId, senderId, content, sentAt, clientId }: NewMessage) =>
+    put({ id: messageId, senderId, content, createdAt: sentAt, clientId, state: "sent" });
+  const post = (message: Omit<OwnMessage, "state">) => {
+    put({ ...message, state: "sending" });
+    session.send(message.content, message.clientId).then(arrive, (error) => {
+      // After a timeout it may have arrived all the same, and is called by its own id then.
+      if (messages.some(({ id }) => id === message.id)) put({ ...message, state: "failed", error });
+    });
+  };
+  const store = joined(client, chatSessionId, {
+    get: () => messages,
+    subscribe(changed) {
+      listener = changed;
+      return session.onMessage(arrive);
+    },
+  });
+  return {
+    store,
+    send(content: unknown) {
+      const id = Math.random().toString(36);
+      const senderId = client.me.get().presence?.userId ?? "";
+      post({ id, clientId: id, senderId, content, createdAt: now() });
+    },
+    retry(id: string) {
+      for (const message of messages) if (message.id === id) post(message);
+    },
+  };
+}
+
+/**
+ * The messages of a chat session since this was mounted: nothing is stored. One's own are there at
+ * once, as `sending`, and `retry` sends one that `failed` again under the same `clientId`.
+ */
+export function useMessages(chatSessionId: string): {
+  readonly messages: readonly OwnMessage[];
+  readonly send: (content: unknown) => void;
+  readonly retry: (id: string) => void;
+} {
+  const { client, now } = useShared();
+  const { store, send, retry } = useMemo(
+    () => messagesOf(client, chatSessionId, now),
+    [client, chatSessionId, now],
+  );
+  const messages = useStore(() => store, chatSessionId, none);
+  return { messages, send, retry };
+}
+
+/** Calls `listener`, that of the latest render, for each event of this type while mounted. */
+export function usePresenceEvent<K extends keyof PresenceEvents>(
+  type: K,
+  listener: (event: PresenceEvents[K]) => void,
+): void {
+  const { client } = useShared();
+  const latest = useRef(listener);
+  useEffect(() => {
+    latest.current = listener;
+  });
+  useEffect(() => client.on(type, (event) => latest.current(event)), [client, type]);
+}
+
+/** "5 min. ago", kept up to date; null for somebody who is online, and for nobody known. */
+export function useLastSeenText(userId: string): string | null {
+  return useAgo(useUserStatus(userId));
+}
+
+/** When somebody was seen: whoever was online when the link went down, at that moment. */
+export function useAgo(presence: UserPresence | undefined): string | null {
+  const shared = useShared();
+  const isNow = !presence || (presence.isOnline && presence.fresh);
+  return useTicking(() => {
+    const at = isNow
+      ? null
+      : (presence.isOnline && shared.client.stats().lostAt) || presence.lastSeen;
+    return at ? shared.ago(at) : null;
+  }, !isNow);
+}

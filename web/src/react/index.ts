@@ -1,0 +1,36 @@
+"use client";
+
+export * from "./components/chat-app.js";
+export { type ChatMessage, ChatRoom, type ChatRoomProps } from "./components/chat-room.js";
+export * from "./components/connection-banner.js";
+export * from "./components/online-users-list.js";
+export {
+  type Size,
+  UserStatusIndicator,
+  type UserStatusIndicatorProps,
+} from "./components/status.js";
+export * from "./components/status-picker.js";
+export * from "./components/typing-indicator.js";
+export {
+  type Connection,
+  type OnlineOptions,
+  type OnlineUserIds,
+  type OwnMessage,
+  type OwnStatus,
+  type Socket,
+  type Typing,
+  useChatSession,
+  useConnection,
+  useLastSeenText,
+  useMessages,
+  useMyStatus,
+  useOnlineUserIds,
+  useOnlineUsers,
+  usePresenceEvent,
+  useSocket,
+  useTyping,
+  useUserStatus,
+  useUserStatuses,
+} from "./hooks.js";
+export { english, type PresenceLabels } from "./labels.js";
+export { SocketProvider, type SocketProviderProps } from "./provider.js";

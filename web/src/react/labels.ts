@@ -1,0 +1,98 @@
+import { useMemo } from "react";
+import type { PresenceError } from "../api.js";
+import type { Choice, Status } from "../protocol.js";
+import { useShared } from "./provider.js";
+
+/** Every text that is shown or read out. Give the provider those that you want otherwise. */
+export interface PresenceLabels {
+  /** For dates and durations; the browser's own if left out. */
+  readonly locale?: string;
+  readonly status: Readonly<Record<Status | "unknown", string>>;
+  /** What a lone indicator is called. */
+  readonly userIs: (name: string, status: string) => string;
+  readonly lastSeen: (ago: string) => string;
+  /** What was known when the link went down. */
+  readonly asOf: (status: string, ago: string) => string;
+  /** Empty for nobody. */
+  readonly typing: (names: readonly string[]) => string;
+  readonly online: (count: number | null) => string;
+  readonly nobody: string;
+  readonly loading: string;
+  readonly more: string;
+  readonly connecting: string;
+  /** Null is what is read out: a number would be read out each second. */
+  readonly reconnecting: (seconds: number | null) => string;
+  readonly retry: string;
+  readonly offline: string;
+  /** What went wrong, and what the reader can do. */
+  readonly failed: (error: PresenceError) => string;
+  readonly myStatus: string;
+  readonly statusText: string;
+  /** Away because nobody touched this device. */
+  readonly auto: string;
+  readonly chat: (chatSessionId: string) => string;
+  readonly messages: string;
+  /** Of the field that one writes in. */
+  readonly message: string;
+  readonly send: string;
+  readonly sending: string;
+  readonly notSent: string;
+  readonly refused: string;
+  readonly name: string;
+  readonly nameHint: string;
+  readonly enter: string;
+}
+
+export const choices: readonly Choice[] = ["online", "away", "busy", "dnd", "invisible"];
+
+/** Apart from the others, because it is the only one that the hooks need. */
+export function typing([first, second, third]: readonly string[]): string {
+  const who = third ? "Several people" : second ? `${first} and ${second}` : first;
+  return who ? `${who} ${second ? "are" : "is"} typing…` : "";
+}
+
+export const english: PresenceLabels = {
+  status: {
+    online: "Online",
+    away: "Away",
+    busy: "Busy",
+    dnd: "Do not disturb",
+    invisible: "Invisible",
+    offline: "Offline",
+    unknown: "Unknown",
+  },
+  userIs: (name, status) => `${name}: ${status}`,
+  lastSeen: (ago) => `last seen ${ago}`,
+  asOf: (status, ago) => `${status}, as of ${ago}`,
+  typing,
+  online: (count) => (count === null ? "Online" : `Online: ${count.toLocaleString()}`),
+  nobody: "Nobody is online",
+  loading: "Loading…",
+  more: "Show more",
+  connecting: "Connecting…",
+  reconnecting: (seconds) =>
+    seconds ? `Connection lost. Trying again in ${seconds} s` : "Connection lost. Reconnecting…",
+  retry: "Try now",
+  offline: "No network. It goes on when you are back online.",
+  failed: ({ code, message }) =>
+    `Not connected: ${message} ${/^(token|not-a|forb)/.test(code) ? "Sign in again." : "Reload the page."}`,
+  myStatus: "Your status",
+  statusText: "What are you up to?",
+  auto: "Away while you are not here",
+  chat: (chatSessionId) => `Chat ${chatSessionId}`,
+  messages: "Messages",
+  message: "Message",
+  send: "Send",
+  sending: "Sending…",
+  notSent: "Not sent.",
+  refused: "You cannot take part here.",
+  name: "Your name",
+  nameHint: "Letters, digits and . _ ~ @ + = -",
+  enter: "Enter",
+};
+
+/** English, and what the provider was given instead. */
+export function useLabels(): PresenceLabels {
+  const { labels } = useShared();
+  return useMemo(() => ({ ...english, ...labels }), [labels]);
+}

@@ -1,0 +1,310 @@
+import type { ChatSession, Clock, Members } from "./api.js";
+import { type Deferred, deferred } from "./deferred.js";
+import { disconnected, noLink, PresenceError, retryMs } from "./errors.js";
+import type { Http } from "./http.js";
+import type { Link } from "./link.js";
+import type { People } from "./people.js";
+import type {
+  ChatSessionJoined,
+  ChatSessionMembers,
+  NewMessage,
+  Presence,
+  ServerFrame,
+} from "./protocol.js";
+import { guarded, view } from "./store.js";
+import { createTimer, pause } from "./timer.js";
+
+/** The others stop showing it after 6 s, so it is said again before. */
+const TYPING_AGAIN_MS = 4_000;
+/** The server drops what comes sooner after what it was told before. */
+const TYPING_APART_MS = 1_050;
+const OUTBOX_SIZE = 50;
+const OUTBOX_MS = 30_000;
+const MEMBERS_LOADED = 1_000;
+/** Of a large room: those who came last, the first page included. */
+const MEMBERS_SHOWN = 100;
+
+interface Unsent extends Deferred<NewMessage> {
+  readonly content: unknown;
+  readonly clientId: string;
+}
+
+/** One chat session, as long as the page lives: wanted or not, joined or not. */
+export interface Session {
+  readonly chat: ChatSession;
+  join(): ChatSession;
+  leave(): void;
+  /** Makes the link take part if that is wanted, and not if not. */
+  sync(link: Link): Promise<unknown> | undefined;
+  hear(frame: ServerFrame): void;
+  /** Whether the link tells us about this user because of this session. */
+  covers(userId: string, link: Link): boolean;
+  /** The link is down; if it is over, nothing is known any more. */
+  lost(isOver?: boolean): void;
+}
+
+export interface SessionContext {
+  readonly clock: Clock;
+  readonly http: Http;
+  readonly people: People;
+  link(): Link | undefined;
+  userId(): string | undefined;
+  /** How far the server's clock is ahead. */
+  skewMs(): number;
+  /** Something has to be told to the server, in so many milliseconds. */
+  settle(afterMs?: number): void;
+  /** False if the message was heard before. */
+  isNew(message: NewMessage): boolean;
+}
+
+/** Not to be met again among the last few hundred messages of one user. */
+const newId = () => Math.random().toString(36).slice(2);
+
+export function createSession(chatSessionId: string, on: SessionContext): Session {
+  const { clock, http, people } = on;
+  const listeners = new Set<(message: NewMessage) => void>();
+  const outbox = new Set<Unsent>();
+  const typists = new Map<string, () => void>();
+  /** Who left while the members are being loaded. */
+  const left = new Set<string>();
+  const stopping = createTimer(clock);
+  const telling = createTimer(clock);
+  /** How often it was joined and not left. */
+  let uses = 0;
+  let present = new Set<string>();
+  let count: number | null = null;
+  let fresh = false;
+  /** Whether we hear only of some who come and go, and when they were counted last. */
+  let sampled: boolean | undefined;
+  let asOf = 0;
+  let error: PresenceError | undefined;
+  let typedAt = 0;
+  /** When the server was last told anything about typing. */
+  let toldAt = 0;
+
+  const members = view<Members>(() => ({
+    userIds: [...present].sort(),
+    count,
+    state: error ? "refused" : fresh ? "joined" : "waiting",
+    error,
+    fresh,
+  }));
+  const typing = view<readonly string[]>(() => [...typists.keys()]);
+
+  const isIn = (link: Link | undefined): link is Link => !!link?.joined.has(chatSessionId);
+
+  // Taking part.
+
+  async function enter(link: Link): Promise<void> {
+    left.clear();
+    try {
+      welcome(await link.ask({ action: "join", chatSessionId }), link);
+    } catch (cause) {
+      if (!link.isDown()) refused(cause as PresenceError);
+    }
+  }
+
+  function refused(cause: PresenceError): void {
+    if (cause.isRetryable) {
+      on.settle(retryMs(cause));
+    } else {
+      fresh = false;
+      error = cause;
+      reject(cause);
+      members.changed();
+    }
+  }
+
+  function welcome(joined: ChatSessionJoined, link: Link): void {
+    link.joined.add(chatSessionId);
+    present = new Set();
+    counted(joined);
+    error = undefined;
+    fresh = true;
+    add(joined.members);
+    flush(link);
+    load(joined.cursor, link);
+  }
+
+  async function load(cursor: string | null, link: Link): Promise<void> {
+    const mine = present;
+    while (cursor && !sampled && mine.size < MEMBERS_LOADED) {
+      const page = await http
+        .request(`GET /chat-sessions/${chatSessionId}/members?limit=100&cursor=${cursor}`)
+        .catch((cause) => pause(clock, retryMs(cause)));
+      if (link.isDown() || mine !== present) return;
+      if (!page) continue;
+      add(page.members);
+      cursor = page.cursor;
+    }
+  }
+
+  function add(these: readonly Presence[]): void {
+    people.apply(these);
+    for (const { userId } of these) if (!left.has(userId)) present.add(userId);
+    // Who leaves a large room unnamed would stay for ever.
+    for (const id of present) if (sampled && present.size > MEMBERS_SHOWN) present.delete(id);
+    members.changed();
+  }
+
+  function counted(told: ChatSessionJoined | ChatSessionMembers): void {
+    count = told.memberCount;
+    sampled = told.sampled;
+    // Of a room that is large, several frames may be of one count; of another one, they come again.
+    if (told.asOf) asOf = sampled ? told.asOf : told.asOf + 1;
+  }
+
+  function hearMembers(frame: ChatSessionMembers): void {
+    if (frame.asOf && frame.asOf < asOf) return; // it comes late, or twice
+    for (const id of frame.left) {
+      left.add(id);
+      present.delete(id);
+      typed(id, 0);
+    }
+    for (const { userId } of frame.joined) left.delete(userId);
+    // To hear of everybody again is not to know everybody: that takes another `join`.
+    if (sampled && !frame.sampled) on.link()?.joined.delete(chatSessionId);
+    counted(frame);
+    add(frame.joined);
+    on.settle(); // whoever left is no longer heard of through this session
+  }
+
+  function lost(isOver?: boolean): void {
+    fresh = false;
+    error = undefined; // the next connection may be allowed more
+    for (const id of typists.keys()) typed(id, 0);
+    if (isOver) {
+      present = new Set();
+      count = null;
+      reject(disconnected());
+    }
+    members.changed();
+  }
+
+  // Typing.
+
+  /** Shows somebody as typing for so long; not at all for 0. */
+  function typed(userId: string, forMs: number): void {
+    const before = typists.get(userId);
+    before?.();
+    if (forMs > 0)
+      typists.set(
+        userId,
+        clock.after(forMs, () => typed(userId, 0)),
+      );
+    else typists.delete(userId);
+    if (!before !== !(forMs > 0)) typing.changed();
+  }
+
+  /** Without a link it is forgotten: it will be old when there is one. */
+  function tell(typing: boolean): void {
+    const link = on.link();
+    if (!isIn(link)) return;
+    link.send({ action: "typing", chatSessionId, typing });
+    toldAt = clock.now();
+  }
+
+  /** As soon as the server listens, instead of what was to be told then. */
+  function say(isTyping: boolean): void {
+    telling.start(Math.max(0, toldAt + TYPING_APART_MS - clock.now()), () => tell(isTyping));
+  }
+
+  function keystroke(): void {
+    const now = clock.now();
+    if (now - typedAt >= TYPING_AGAIN_MS && isIn(on.link())) {
+      typedAt = now;
+      say(true);
+    }
+    stopping.start(TYPING_AGAIN_MS, stopTyping);
+  }
+
+  function stopTyping(): void {
+    if (typedAt) say(false);
+    typedAt = 0;
+  }
+
+  // Messages.
+
+  function send(content: unknown, clientId = newId()): Promise<NewMessage> {
+    const unsent = { ...deferred<NewMessage>(), content, clientId };
+    const isFull = outbox.size >= OUTBOX_SIZE && noLink();
+    const problem = uses ? error || isFull : new PresenceError("forbidden", "Join first.");
+    if (problem) unsent.reject(problem);
+    else post(unsent);
+    return unsent.promise;
+  }
+
+  function post(unsent: Unsent): void {
+    telling.stop(); // to the others a message ends the typing
+    typedAt = 0;
+    outbox.add(unsent);
+    const link = on.link();
+    if (fresh && isIn(link)) flush(link);
+    else clock.after(OUTBOX_MS, () => outbox.delete(unsent) && unsent.reject(noLink()));
+  }
+
+  function flush(link: Link): void {
+    for (const unsent of outbox) {
+      const { content, clientId, resolve, reject } = unsent;
+      outbox.delete(unsent);
+      link
+        .ask<NewMessage>({ action: "message", chatSessionId, content, clientId })
+        .then(resolve, (cause: PresenceError) => {
+          // It was sent: whether it arrived before the link went down, nobody knows.
+          const isOpen = cause.code === "not-connected";
+          reject(isOpen ? new PresenceError("timeout", "It may have arrived.") : cause);
+        });
+    }
+  }
+
+  function reject(cause: PresenceError): void {
+    for (const unsent of outbox) unsent.reject(cause);
+    outbox.clear();
+  }
+
+  return {
+    chat: {
+      id: chatSessionId,
+      members,
+      typing,
+      send,
+      keystroke,
+      stopTyping,
+      onMessage(listener) {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    },
+    join() {
+      uses += 1;
+      if (uses === 1) error = undefined;
+      on.settle();
+      return this.chat;
+    },
+    leave() {
+      if (uses) uses -= 1;
+      on.settle();
+    },
+    sync(link) {
+      if (uses) return isIn(link) || error ? undefined : enter(link);
+      if (!isIn(link)) return undefined;
+      link.joined.delete(chatSessionId);
+      link.send({ action: "leave", chatSessionId });
+      lost(true);
+      return undefined;
+    },
+    hear(frame) {
+      if (frame.type === "chat-session-members") hearMembers(frame);
+      if (frame.type === "user-typing" && frame.userId !== on.userId()) {
+        const left = frame.expiresAt - clock.now() - on.skewMs();
+        typed(frame.userId, frame.typing ? left : 0);
+      }
+      if (frame.type === "new-message" && on.isNew(frame)) {
+        typed(frame.senderId, 0);
+        for (const listener of [...listeners]) guarded(() => listener(frame));
+      }
+    },
+    covers: (userId, link) => fresh && !sampled && isIn(link) && present.has(userId),
+    lost,
+  };
+}

@@ -1,0 +1,116 @@
+/**
+ * A Presence server in memory, and a clock to turn by hand: for tests of your own components.
+ *
+ *     function Lamp({ userId }: { userId: string }) {
+ *       const user = useUserStatus(userId);
+ *       return <p>{user?.fresh ? user.status : "unknown"}</p>;
+ *     }
+ *
+ *     test("a lamp shows how somebody is, and nothing old", async () => {
+ *       const fake = createFakePresence({ users: [{ userId: "grace" }] });
+ *       const lamp = <Lamp userId="grace" />;
+ *       render(<SocketProvider {...fake.options} userId="ada">{lamp}</SocketProvider>);
+ *       await screen.findByText("online");
+ *       fake.server.user("grace", { status: "busy" });
+ *       await screen.findByText("busy");
+ *       fake.network.cut();
+ *       await screen.findByText("unknown");
+ *       fake.network.restore();
+ *       await act(() => fake.clock.advance(30_000));
+ *       screen.getByText("busy");
+ *     });
+ *
+ * It follows docs/protocol.md and runs wherever a test does: it asks nothing of Node, and has no
+ * timers but its own clock. Frames need no time, only promises; with `latencyMs`, they need
+ * `advance`. A promise of your own that waits for something real is not waited for.
+ */
+
+import { FakeClock } from "./clock.js";
+import { fakeFetch } from "./fetch.js";
+import { FakeLifecycle } from "./lifecycle.js";
+import { FakeNetwork } from "./network.js";
+import { id } from "./requests.js";
+import { Server, statusIn, toldOf } from "./server.js";
+import { FakeSocket } from "./socket.js";
+import { Stack } from "./stack.js";
+import { Timeline } from "./timeline.js";
+import type { FakeDevice, FakePresence, FakePresenceOptions } from "./types.js";
+
+export type { FakeClock } from "./clock.js";
+export type { FakeLifecycle } from "./lifecycle.js";
+export type { FakeNetwork } from "./network.js";
+export type { TokenOptions } from "./tokens.js";
+export type * from "./types.js";
+
+const API_URL = "https://presence.test";
+const WEB_SOCKET_URL = "wss://presence.test/live";
+const NOW = Date.UTC(2027, 0, 15, 8);
+
+export function createFakePresence(options: FakePresenceOptions = {}): FakePresence {
+  const timeline = new Timeline(options.now ?? NOW);
+  const stack = new Stack(parametersOf(options), timeline);
+  for (const presence of options.users ?? []) {
+    const userId = id("userId", presence.userId);
+    stack.seed(userId, toldOf(userId, statusIn(presence), presence));
+  }
+  const server = new Server(stack, {
+    apiUrl: API_URL,
+    addresses: {
+      webSocketUrl: WEB_SOCKET_URL,
+      ...(options.developmentTokens ? { developmentTokenUrl: `${API_URL}/dev/token` } : {}),
+    },
+    changesFirst: options.changesFirst ?? false,
+  });
+  const clock = new FakeClock(timeline);
+  const random = randomNumbers();
+
+  function device(name?: string): FakeDevice {
+    const network = new FakeNetwork(timeline, options.latencyMs ?? 0);
+    const lifecycle = new FakeLifecycle();
+    class WebSocket extends FakeSocket {
+      constructor(url: string | URL) {
+        super(url, network, timeline, server.door);
+      }
+    }
+    return {
+      network,
+      lifecycle,
+      options: {
+        apiUrl: API_URL,
+        getToken: ({ userId }) => server.tokenFor(userId),
+        WebSocket,
+        fetch: fakeFetch(network, (url, request) => server.respond(url, request)),
+        lifecycle,
+        clock,
+        random,
+        ...(name === undefined ? {} : { device: name }),
+      },
+    };
+  }
+
+  return { ...device(), server, clock, device };
+}
+
+function parametersOf(options: FakePresenceOptions) {
+  return {
+    heartbeatSeconds: options.heartbeatSeconds ?? 30,
+    leaseSeconds: options.leaseSeconds ?? 75,
+    graceSeconds: options.graceSeconds ?? 10,
+    authenticationSeconds: options.authenticationSeconds ?? 10,
+    maxConnectionSeconds: options.maxConnectionSeconds ?? 7_200,
+    largeAudience: options.largeAudience ?? 1_000,
+    globalPresence: options.globalPresence ?? false,
+    publicReads: options.publicReads ?? false,
+  };
+}
+
+/** The same numbers in every run (mulberry32). */
+function randomNumbers(): () => number {
+  let state = 1;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

@@ -1,0 +1,261 @@
+/** From a client's text to fields that are right: the server's `domain/requests.py`. */
+
+import type { Choice, ClientFrame, Presence } from "../protocol.js";
+import { Refusal } from "./refusal.js";
+
+export type Fields = Readonly<Record<string, unknown>>;
+export type Action = ClientFrame["action"];
+
+export const MAX_PAGE = 100;
+export const DEFAULT_PAGE = 50;
+const MAX_FRAME_BYTES = 8 * 1024;
+export const MAX_BODY_BYTES = 32 * 1024;
+const MAX_CONTENT_BYTES = 4 * 1024;
+const MAX_TEXT_LENGTH = 140;
+const MAX_TOKEN_LENGTH = 6 * 1024;
+const MAX_DEPTH = 16;
+/** What a frame of 32 KB holds of a list, whatever stands around it. */
+const ROOM = 31 * 1024;
+
+const ACTIONS: readonly Action[] = [
+  "authenticate",
+  "ping",
+  "status",
+  "online",
+  "join",
+  "leave",
+  "typing",
+  "message",
+  "watch",
+  "unwatch",
+];
+const ALIASES: Readonly<Record<string, { readonly action: Action; readonly typing?: boolean }>> = {
+  "get-online-users": { action: "online" },
+  "join-chat-session": { action: "join" },
+  "leave-chat-session": { action: "leave" },
+  "typing-start": { action: "typing", typing: true },
+  "typing-stop": { action: "typing", typing: false },
+};
+const CHOICES: readonly Choice[] = ["online", "away", "busy", "dnd", "invisible"];
+
+const ID = /^[A-Za-z0-9._~@+=-]{1,128}$/;
+const CURSOR = /^[A-Za-z0-9_-]{1,256}$/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is refused
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
+
+// Text.
+
+/** The JSON object in a text. A key twice and integers beyond 2^53 - 1 pass, unlike on the server. */
+export function parseObject(text: string, limit = MAX_FRAME_BYTES): Fields {
+  if (byteLength(text) > limit) {
+    throw new Refusal("payload-too-large", `Send at most ${limit} bytes.`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw invalid("Send one JSON object.");
+  }
+  if (!isObject(value)) throw invalid("Send one JSON object.");
+  check(value, MAX_DEPTH);
+  return value;
+}
+
+function check(value: unknown, depth: number): void {
+  if (typeof value === "string" && !isPlain(value)) {
+    throw invalid("Send text as Unicode, without NUL and lone surrogates.");
+  }
+  if (value === Infinity || value === -Infinity) {
+    throw invalid("Send numbers that a double can hold.");
+  }
+  if (typeof value !== "object" || value === null) return;
+  if (depth === 0) throw invalid(`Nest at most ${MAX_DEPTH} levels.`);
+  for (const [name, item] of Object.entries(value)) {
+    check(name, depth - 1);
+    check(item, depth - 1);
+  }
+}
+
+function isPlain(text: string): boolean {
+  return !text.includes("\0") && !/\p{Surrogate}/u.test(text);
+}
+
+/** Of UTF-8. */
+export function byteLength(text: string): number {
+  let bytes = 0;
+  for (const character of text) {
+    const code = character.codePointAt(0) ?? 0;
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  }
+  return bytes;
+}
+
+// Frames.
+
+/** The action in a frame, whatever it is called there, and its fields. */
+export function actionIn(fields: Fields): { readonly action: Action; readonly fields: Fields } {
+  const name = nameIn(fields);
+  const expected = `action has to be one of ${ACTIONS.join(", ")}.`;
+  if (name === undefined) throw invalid(expected);
+  const alias = Object.hasOwn(ALIASES, name) ? ALIASES[name] : undefined;
+  const action = alias?.action ?? ACTIONS.find((known) => known === name);
+  if (action === undefined) throw new Refusal("unknown-action", expected);
+  return { action, fields: { ...fields, ...alias, action } };
+}
+
+export function nameIn(fields: Fields): string | undefined {
+  return isId(fields.action) ? fields.action : undefined;
+}
+
+export function idIn(fields: Fields): string | undefined {
+  return isId(fields.id) ? fields.id : undefined;
+}
+
+// Fields. Null is the same as leaving it out.
+
+export function isId(value: unknown): value is string {
+  return typeof value === "string" && ID.test(value);
+}
+
+export function id(name: string, value: unknown): string {
+  if (isId(value)) return value;
+  throw invalid(`${name} has to be 1 to 128 characters of A-Z, a-z, 0-9 and ._~@+=-.`);
+}
+
+export function optionalId(fields: Fields, name: string): string | undefined {
+  const value = fields[name] ?? undefined;
+  return value === undefined ? undefined : id(name, value);
+}
+
+export function sessionId(fields: Fields): string {
+  return id("chatSessionId", fields.chatSessionId);
+}
+
+export function userIds(fields: Fields): readonly string[] {
+  const value = fields.userIds;
+  if (!Array.isArray(value) || value.length < 1 || value.length > MAX_PAGE) {
+    throw invalid(`userIds has to be a list of 1 to ${MAX_PAGE} ids.`);
+  }
+  return value.map((item) => id("userIds", item));
+}
+
+export function optionalBoolean(fields: Fields, name: string): boolean | null {
+  const value = fields[name] ?? null;
+  if (value === null || typeof value === "boolean") return value;
+  throw invalid(`${name} has to be true or false.`);
+}
+
+export function token(fields: Fields): string {
+  const value = fields.token;
+  if (typeof value === "string" && value.length >= 1 && value.length <= MAX_TOKEN_LENGTH) {
+    return value;
+  }
+  throw invalid(`token has to be a JWT of at most ${MAX_TOKEN_LENGTH} characters.`);
+}
+
+export interface Wish {
+  readonly choice: Choice;
+  readonly text: string | null;
+  readonly until: number | null;
+}
+
+export function statusWish(fields: Fields, now: number): Wish {
+  const choice = CHOICES.find((known) => known === fields.status);
+  if (!choice) throw invalid(`status has to be one of ${CHOICES.join(", ")}.`);
+  return { choice, text: statusText(fields.text), until: until(fields.until, now) };
+}
+
+function statusText(value: unknown): string | null {
+  if (value === undefined || value === null) return null;
+  if (
+    typeof value === "string" &&
+    [...value].length <= MAX_TEXT_LENGTH &&
+    !UNPRINTABLE.test(value)
+  ) {
+    return value || null;
+  }
+  throw invalid(`text has to be text of at most ${MAX_TEXT_LENGTH} characters, without controls.`);
+}
+
+function until(value: unknown, now: number): number | null {
+  if (value === undefined || value === null) return null;
+  if (Number.isSafeInteger(value) && (value as number) > now) return value as number;
+  throw invalid("until has to be a time to come, in epoch milliseconds.");
+}
+
+export interface PageWish {
+  readonly limit: number;
+  readonly cursor: string | null;
+}
+
+export function pageWish(fields: Fields): PageWish {
+  const limit = fields.limit ?? DEFAULT_PAGE;
+  if (!Number.isSafeInteger(limit) || (limit as number) < 1 || (limit as number) > MAX_PAGE) {
+    throw invalid(`limit has to be a number from 1 to ${MAX_PAGE}.`);
+  }
+  const cursor = fields.cursor ?? null;
+  if (cursor !== null && !(typeof cursor === "string" && CURSOR.test(cursor))) throw notOurs();
+  return { limit: limit as number, cursor };
+}
+
+export function content(fields: Fields): unknown {
+  const value = fields.content ?? null;
+  if (value === null) throw invalid("content has to be JSON other than null.");
+  if (byteLength(JSON.stringify(value)) > MAX_CONTENT_BYTES) {
+    throw new Refusal("payload-too-large", `Send at most ${MAX_CONTENT_BYTES} bytes of content.`);
+  }
+  return value;
+}
+
+// Pages and cursors.
+
+/** How many of these, from the first on, a frame holds; at least one, if there is one. */
+export function fitting(presences: readonly Presence[]): number {
+  let bytes = 0;
+  for (const [count, presence] of presences.entries()) {
+    bytes += byteLength(JSON.stringify(presence)) + 1;
+    if (bytes > ROOM && count > 0) return count;
+  }
+  return presences.length;
+}
+
+/** Cuts a list into parts that fit into a frame each. */
+export function framed(presences: readonly Presence[]): readonly (readonly Presence[])[] {
+  if (presences.length === 0) return [];
+  const count = fitting(presences);
+  return [presences.slice(0, count), ...framed(presences.slice(count))];
+}
+
+export function cursorAt(prefix: string, userId: string): string {
+  return btoa(prefix + userId)
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replaceAll("=", "");
+}
+
+/** The user id that a cursor stands behind. */
+export function positionIn(prefix: string, cursor: string): string {
+  let position: string;
+  try {
+    position = atob(cursor.replaceAll("-", "+").replaceAll("_", "/"));
+  } catch {
+    throw notOurs();
+  }
+  const userId = position.slice(prefix.length);
+  if (!isId(userId) || cursorAt(prefix, userId) !== cursor) throw notOurs();
+  return userId;
+}
+
+// Helpers.
+
+export function invalid(message: string): Refusal {
+  return new Refusal("invalid-message", message);
+}
+
+function notOurs(): Refusal {
+  return invalid("cursor has to be as it came with the page before.");
+}
+
+export function isObject(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,299 @@
+/** The HTTP routes under /api/user-status: the server's `http_api.py`. */
+
+import { HTTP_STATUS, Refusal } from "./refusal.js";
+import * as read from "./requests.js";
+import type { Stack } from "./stack.js";
+import { type Identity, isAllowed } from "./tokens.js";
+import { ownPresence, type Viewer } from "./user.js";
+
+export interface HttpRequest {
+  readonly method: string;
+  /** Behind the API's address, such as `/api/user-status/online`. */
+  readonly path: string;
+  readonly query: ReadonlyMap<string, string>;
+  /** By their names in lower case. */
+  readonly headers: ReadonlyMap<string, string>;
+  readonly body: string;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** JSON, or text as it is. */
+  readonly body?: unknown;
+}
+
+/** Where the server is, as `GET /config` says. */
+export interface Addresses {
+  readonly webSocketUrl: string;
+  readonly developmentTokenUrl?: string;
+}
+
+interface Call {
+  readonly stack: Stack;
+  readonly addresses: Addresses;
+  readonly request: HttpRequest;
+  /** What stands in the path for `{userId}` or `{chatSessionId}`. */
+  readonly id: string;
+}
+
+type Handler = (call: Call) => HttpAnswer;
+
+const BASE = "/api/user-status";
+const PUBLISH = "presence:publish";
+const ADMIN = "presence:admin";
+
+/** In the order in which they are tried, and as docs/protocol.md names them. */
+const ROUTES: readonly (readonly [string, Handler])[] = [
+  ["GET /online", online],
+  ["GET /online/count", onlineCount],
+  ["GET /config", config],
+  ["GET /health", () => json({ status: "ok" })],
+  ["GET /blocked", listBlocked],
+  ["GET /blocked/{userId}", readBlocked],
+  ["PUT /blocked/{userId}", block],
+  ["DELETE /blocked/{userId}", unblock],
+  ["POST /batch", batch],
+  ["PUT /last-seen", lastSeen],
+  ["PUT /", setStatus],
+  ["GET /chat-sessions/{chatSessionId}/members", members],
+  ["POST /chat-sessions/{chatSessionId}/messages", publish],
+  ["DELETE /{userId}/connections", kick],
+  ["GET /{userId}", readStatus],
+  ["DELETE /{userId}", erase],
+];
+
+/** What a request asks for: the route as docs/protocol.md names it, or null for none. */
+export interface Match {
+  readonly route: string;
+  readonly id: string;
+  readonly handler: Handler;
+}
+
+export function match(method: string, path: string): Match | null {
+  if (path !== BASE && !path.startsWith(`${BASE}/`)) return null;
+  const parts = path.slice(BASE.length + 1).split("/");
+  for (const [route, handler] of ROUTES) {
+    const [wanted = "", pattern = ""] = route.split(" ");
+    const id = wanted === method ? fits(pattern.slice(1).split("/"), parts) : null;
+    if (id !== null) return { route, id, handler };
+  }
+  return null;
+}
+
+function fits(pattern: readonly string[], parts: readonly string[]): string | null {
+  if (pattern.length !== parts.length) return null;
+  let id = "";
+  for (const [index, name] of pattern.entries()) {
+    const part = parts[index] ?? "";
+    if (name.startsWith("{") && part !== "") id = decoded(part);
+    else if (name !== part) return null;
+  }
+  return id;
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** Throws a Refusal. */
+export function answer(
+  stack: Stack,
+  addresses: Addresses,
+  request: HttpRequest,
+  { id, handler }: Match,
+): HttpAnswer {
+  return handler({ stack, addresses, request, id });
+}
+
+export function refused({ code, message, retryAfterSeconds }: Refusal): HttpAnswer {
+  const status = HTTP_STATUS[code];
+  const headers = {
+    ...(retryAfterSeconds === undefined ? {} : { "Retry-After": String(retryAfterSeconds) }),
+    ...(status === 401 ? { "WWW-Authenticate": "Bearer" } : {}),
+  };
+  return json({ error: { code, message } }, status, headers);
+}
+
+// Reading.
+
+function online(call: Call): HttpAnswer {
+  const viewer = viewerOf(call);
+  const page = call.stack.online(viewer, pageWish(call));
+  return json({ users: page.presences, cursor: page.cursor, onlineCount: page.count });
+}
+
+function onlineCount(call: Call): HttpAnswer {
+  const { stack } = call;
+  const page = stack.online(viewerOf(call), { limit: read.MAX_PAGE, cursor: null });
+  const count = page.cursor === null ? page.count : stack.onlineCount;
+  return json({ count, asOf: stack.now });
+}
+
+function config({ stack, addresses }: Call): HttpAnswer {
+  const { heartbeatSeconds, leaseSeconds, maxConnectionSeconds, globalPresence } = stack.parameters;
+  const body = {
+    ...addresses,
+    heartbeatSeconds,
+    leaseSeconds,
+    maxConnectionSeconds,
+    protocol: 1,
+    globalPresence,
+  };
+  return json(body, 200, { "Cache-Control": "public, max-age=60" });
+}
+
+function readStatus(call: Call): HttpAnswer {
+  const value = call.stack.presence(read.id("userId", call.id), viewerOf(call));
+  const tag = `"${value.version}"`;
+  const headers = { ETag: tag, "Cache-Control": "private, no-cache", Vary: "Authorization" };
+  const condition = call.request.headers.get("if-none-match") ?? "";
+  const tags = condition.split(",").map((item) => item.trim().replace(/^W\//, ""));
+  if (condition.trim() === "*" || tags.includes(tag)) return { status: 304, headers };
+  return json(value, 200, headers);
+}
+
+function batch(call: Call): HttpAnswer {
+  const viewer = viewerOf(call);
+  const userIds = read.userIds(bodyOf(call));
+  return json({ users: userIds.map((userId) => call.stack.presence(userId, viewer)) });
+}
+
+function members(call: Call): HttpAnswer {
+  const name = read.id("chatSessionId", call.id);
+  const caller = readerOf(call);
+  const isBackEnd = caller?.scope.has(PUBLISH) || caller?.scope.has(ADMIN);
+  if (caller && !isBackEnd) requireAllowed(name, caller);
+  const page = call.stack.members(name, caller?.userId ?? null, pageWish(call));
+  const { presences, cursor, count: memberCount } = page;
+  return json({ members: presences, cursor, memberCount, ...call.stack.rooms.counted(name) });
+}
+
+// The caller's own.
+
+function setStatus(call: Call): HttpAnswer {
+  const { userId } = callerOf(call);
+  const wish = read.statusWish(bodyOf(call), call.stack.now);
+  return json(ownPresence(call.stack.apply(userId, { is: "chosen", ...wish })));
+}
+
+function lastSeen(call: Call): HttpAnswer {
+  const { userId } = callerOf(call);
+  call.stack.apply(userId, { is: "seen" });
+  return json({ userId, lastSeen: call.stack.now });
+}
+
+function listBlocked(call: Call): HttpAnswer {
+  return json({ userIds: blockedBy(call) });
+}
+
+function readBlocked(call: Call): HttpAnswer {
+  const blocked = blockedBy(call);
+  const userId = read.id("userId", call.id);
+  return json({ userId, blocked: blocked.includes(userId) });
+}
+
+function blockedBy(call: Call): readonly string[] {
+  return [...call.stack.user(callerOf(call).userId).blocked.keys()].sort();
+}
+
+function block(call: Call): HttpAnswer {
+  const { userId } = callerOf(call);
+  const viewerId = read.id("userId", call.id);
+  if (viewerId === userId) {
+    throw new Refusal("conflict", "Nobody can hide from themselves; choose the status invisible.");
+  }
+  call.stack.apply(userId, { is: "blocked", viewerId });
+  return NOTHING;
+}
+
+function unblock(call: Call): HttpAnswer {
+  const { userId } = callerOf(call);
+  call.stack.apply(userId, { is: "unblocked", viewerIds: [read.id("userId", call.id)] });
+  return NOTHING;
+}
+
+// For back ends.
+
+function publish(call: Call): HttpAnswer {
+  const caller = callerOf(call);
+  requireScope(caller, PUBLISH);
+  const name = read.id("chatSessionId", call.id);
+  const content = read.content(bodyOf(call));
+  requireAllowed(name, caller);
+  const { type: _, ...message } = call.stack.say(name, caller.userId, content);
+  return json(message);
+}
+
+function kick(call: Call): HttpAnswer {
+  requireScope(callerOf(call), ADMIN);
+  call.stack.kick(read.id("userId", call.id));
+  return NOTHING;
+}
+
+function erase(call: Call): HttpAnswer {
+  const caller = callerOf(call);
+  if (caller.userId !== call.id) requireScope(caller, ADMIN);
+  call.stack.erase(read.id("userId", call.id), caller.scope.has(ADMIN));
+  return NOTHING;
+}
+
+// Who asks.
+
+function callerOf({ stack, request }: Call): Identity {
+  const [scheme = "", token = ""] = (request.headers.get("authorization") ?? "").split(" ");
+  if (scheme.toLowerCase() !== "bearer" || token === "") {
+    throw new Refusal("not-authenticated", "Send the header Authorization: Bearer <token>.");
+  }
+  return stack.tokens.verify(token, stack.now);
+}
+
+/** Null is a stranger, where they may read. */
+function readerOf(call: Call): Identity | null {
+  const isStranger = !call.request.headers.has("authorization");
+  return isStranger && call.stack.parameters.publicReads ? null : callerOf(call);
+}
+
+function viewerOf(call: Call): Viewer {
+  return readerOf(call)?.userId ?? null;
+}
+
+function requireScope(caller: Identity, scope: string): void {
+  if (!caller.scope.has(scope)) {
+    throw new Refusal("forbidden", `The token needs the scope ${scope}.`);
+  }
+}
+
+function requireAllowed(sessionId: string, caller: Identity): void {
+  if (!isAllowed(sessionId, caller.allowed)) {
+    throw new Refusal("forbidden", "Ask for access to this chat session.");
+  }
+}
+
+// What is asked.
+
+function bodyOf({ request }: Call): read.Fields {
+  return read.parseObject(request.body, read.MAX_BODY_BYTES);
+}
+
+function pageWish({ request }: Call): read.PageWish {
+  const limit = request.query.get("limit");
+  const isNumber = limit !== undefined && /^[0-9]{1,9}$/.test(limit);
+  return read.pageWish({
+    limit: isNumber ? Number(limit) : limit,
+    cursor: request.query.get("cursor"),
+  });
+}
+
+// What is answered.
+
+const NOTHING: HttpAnswer = { status: 204, headers: { "Cache-Control": "no-store" } };
+
+export function json(body: unknown, status = 200, headers: HttpAnswer["headers"] = {}): HttpAnswer {
+  const usual = { "Content-Type": "application/json", "Cache-Control": "no-store" };
+  return { status, headers: { ...usual, ...headers }, body };
+}

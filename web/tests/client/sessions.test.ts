@@ -1,0 +1,380 @@
+import { describe, expect, it } from "vitest";
+import type { ChatSession, NewMessage } from "../../src/index.js";
+import { connected, MINUTE, SECOND, scene } from "./setup.js";
+
+function heard(session: ChatSession): unknown[] {
+  const all: unknown[] = [];
+  session.onMessage((message: NewMessage) => all.push(message.content));
+  return all;
+}
+
+describe("taking part", () => {
+  it("tells who is there, and how they are", async () => {
+    const { client, server, clock } = await connected({ globalPresence: false });
+    server.join("grace", "lobby");
+    server.user("grace", { status: "busy" });
+    const lobby = client.joinChatSession("lobby");
+    expect(lobby.members.get()).toMatchObject({ state: "waiting", fresh: false });
+    await clock.settle();
+    expect(lobby.members.get()).toMatchObject({
+      userIds: ["ada", "grace"],
+      count: 2,
+      state: "joined",
+      fresh: true,
+    });
+    expect(client.user("grace").get()).toMatchObject({ status: "busy", fresh: true });
+    server.join("linus", "lobby");
+    await clock.settle();
+    expect(lobby.members.get()).toMatchObject({ userIds: ["ada", "grace", "linus"], count: 3 });
+    server.leave("grace", "lobby");
+    await clock.settle();
+    expect(lobby.members.get()).toMatchObject({ userIds: ["ada", "linus"], count: 2 });
+  });
+
+  it("is counted: it ends when it was left as often as joined", async () => {
+    const { client, clock, got } = await connected();
+    client.joinChatSession("lobby");
+    client.joinChatSession("lobby");
+    await clock.settle();
+    client.leaveChatSession("lobby");
+    await clock.settle();
+    expect(got("leave")).toEqual([]);
+    client.leaveChatSession("lobby");
+    client.leaveChatSession("lobby");
+    await clock.settle();
+    expect(got("join")).toHaveLength(1);
+    expect(got("leave")).toHaveLength(1);
+    expect(client.chatSession("lobby").members.get()).toMatchObject({ userIds: [], count: null });
+  });
+
+  it("says nothing when it is left and joined again at the same moment", async () => {
+    const { client, clock, actions } = await connected();
+    client.joinChatSession("lobby");
+    client.leaveChatSession("lobby");
+    await clock.settle();
+    expect(actions()).toEqual(["authenticate"]);
+    client.joinChatSession("lobby");
+    client.leaveChatSession("lobby");
+    client.joinChatSession("lobby");
+    await clock.settle();
+    expect(actions()).toEqual(["authenticate", "join"]);
+  });
+
+  it("goes on after a reconnect, and is not shown as if it were now meanwhile", async () => {
+    const { client, server, clock, got } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    server.join("grace", "lobby");
+    await clock.settle();
+    server.dropAll();
+    await clock.settle();
+    expect(lobby.members.get()).toMatchObject({ userIds: ["ada", "grace"], fresh: false });
+    server.leave("grace", "lobby");
+    await clock.advance(SECOND);
+    expect(lobby.members.get()).toMatchObject({ userIds: ["ada"], fresh: true });
+    expect(got("join")).toHaveLength(2);
+  });
+
+  it("is refused for a reason, and not asked for again on this connection", async () => {
+    const { client, server, clock, got } = await connected();
+    server.refuse("join", { code: "forbidden" });
+    const lobby = client.joinChatSession("lobby");
+    const message = lobby.send("Hello");
+    await clock.advance(MINUTE);
+    expect(lobby.members.get()).toMatchObject({ state: "refused", error: { code: "forbidden" } });
+    expect(got("join")).toHaveLength(1);
+    await expect(message).rejects.toMatchObject({ code: "forbidden" });
+    await expect(lobby.send("Hello?")).rejects.toMatchObject({ code: "forbidden" });
+    server.dropAll();
+    await clock.advance(SECOND);
+    expect(lobby.members.get()).toMatchObject({ state: "joined", error: undefined });
+  });
+
+  it("is asked for again when the server could not say", async () => {
+    const { client, server, clock } = await connected();
+    server.refuse("join", { code: "unavailable" });
+    const lobby = client.joinChatSession("lobby");
+    await clock.advance(5 * SECOND);
+    expect(lobby.members.get().state).toBe("joined");
+  });
+
+  it("loads all members, up to 1,000", async () => {
+    const { client, server, clock } = await connected({ largeAudience: 10_000 });
+    for (let n = 0; n < 230; n += 1) server.join(`user-${1000 + n}`, "hall");
+    for (let n = 0; n < 1200; n += 1) server.join(`user-${1000 + n}`, "stadium");
+    server.answer("GET /chat-sessions/{chatSessionId}/members", { body: {}, status: 503 });
+    const hall = client.joinChatSession("hall");
+    await clock.advance(5 * SECOND);
+    expect(hall.members.get().userIds).toHaveLength(231);
+    const stadium = client.joinChatSession("stadium");
+    await clock.advance(5 * SECOND);
+    expect(stadium.members.get().count).toBe(1201);
+    expect(stadium.members.get().userIds.length).toBeGreaterThanOrEqual(1000);
+  });
+
+  it("does not bring back whoever left while the members were loaded", async () => {
+    const { client, server, clock } = await connected();
+    for (let n = 0; n < 120; n += 1) server.join(`user-${1000 + n}`, "hall");
+    server.answer("GET /chat-sessions/{chatSessionId}/members", { delayMs: 2000 });
+    const hall = client.joinChatSession("hall");
+    await clock.advance(SECOND);
+    server.leave("user-1110", "hall");
+    await clock.advance(5 * SECOND);
+    expect(hall.members.get().userIds).not.toContain("user-1110");
+    expect(hall.members.get().userIds).toHaveLength(120);
+  });
+});
+
+describe("a link that goes down during a join", () => {
+  it("does not hold up the next one", async () => {
+    const { client, server, clock } = await connected();
+    client.onlineUsers.subscribe(() => {});
+    await clock.settle();
+    server.answer("join", "swallow");
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    server.dropAll();
+    await clock.advance(2 * SECOND);
+    expect(lobby.members.get().state).toBe("joined");
+    expect(client.onlineUsers.get().fresh).toBe(true);
+  });
+});
+
+describe("typing", () => {
+  it("is told at once, then every 4 s, and that it has stopped", async () => {
+    const { client, clock, got, server } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    for (let key = 0; key < 50; key += 1) {
+      lobby.keystroke();
+      await clock.advance(200);
+    }
+    expect(got("typing").map((it) => it.typing)).toEqual([true, true, true]);
+    await clock.advance(4 * SECOND);
+    expect(got("typing").map((it) => it.typing)).toEqual([true, true, true, false]);
+    const times = server.received.filter((it) => it.frame.action === "typing").map((it) => it.at);
+    expect((times[1] ?? 0) - (times[0] ?? 0)).toBe(4 * SECOND);
+  });
+
+  it("stops when it is told to, a second after it began at the soonest", async () => {
+    const { client, clock, got } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    lobby.keystroke();
+    await clock.advance(0);
+    lobby.stopTyping();
+    lobby.stopTyping();
+    await clock.advance(SECOND);
+    expect(got("typing").map((it) => it.typing)).toEqual([true]);
+    await clock.advance(SECOND);
+    expect(got("typing").map((it) => it.typing)).toEqual([true, false]);
+    await clock.advance(MINUTE);
+    expect(got("typing")).toHaveLength(2);
+  });
+
+  it("begins anew after it has stopped", async () => {
+    const { client, clock, got } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    lobby.keystroke();
+    await clock.advance(2 * SECOND);
+    lobby.stopTyping();
+    await clock.advance(2 * SECOND);
+    lobby.keystroke();
+    await clock.advance(0);
+    expect(got("typing").map((it) => it.typing)).toEqual([true, false, true]);
+  });
+
+  it("is told after a message as soon as the server listens, and not before", async () => {
+    const { client, clock, got, server } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    lobby.keystroke();
+    await clock.advance(100);
+    void lobby.send("Hello");
+    await clock.advance(100);
+    lobby.keystroke();
+    await clock.advance(2 * SECOND);
+    expect(got("typing").map((it) => it.typing)).toEqual([true, true]);
+    const times = server.received.filter((it) => it.frame.action === "typing").map((it) => it.at);
+    expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(SECOND);
+  });
+
+  it("is nothing to wait with: without a link, or outside the session, it is dropped", async () => {
+    const { client, server, clock, got } = await connected();
+    client.chatSession("lobby").keystroke();
+    client.joinChatSession("lobby");
+    await clock.settle();
+    server.dropAll();
+    await clock.settle();
+    client.chatSession("lobby").keystroke();
+    await clock.advance(MINUTE);
+    expect(got("typing")).toEqual([]);
+  });
+
+  it("of others is shown until they stop, say something, leave, or nothing more comes", async () => {
+    const { client, server, clock } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    const { typing } = lobby;
+    await clock.settle();
+    server.type("grace", "lobby");
+    server.type("linus", "lobby");
+    await clock.settle();
+    expect(typing.get()).toEqual(["grace", "linus"]);
+    server.say("grace", "lobby", "Hello");
+    await clock.settle();
+    expect(typing.get()).toEqual(["linus"]);
+    await clock.advance(5 * SECOND);
+    server.type("linus", "lobby");
+    await clock.advance(5 * SECOND);
+    expect(typing.get()).toEqual(["linus"]);
+    await clock.advance(SECOND);
+    expect(typing.get()).toEqual([]);
+    server.type("linus", "lobby");
+    await clock.settle();
+    server.leave("linus", "lobby");
+    await clock.settle();
+    expect(typing.get()).toEqual([]);
+  });
+
+  it("of others ends in time although our clock is an hour off", async () => {
+    const set = scene();
+    set.clock.shift(60 * MINUTE);
+    set.client.authenticate("ada");
+    const { typing } = set.client.joinChatSession("lobby");
+    await set.clock.settle();
+    set.server.type("grace", "lobby");
+    await set.clock.advance(5 * SECOND);
+    expect(typing.get()).toEqual(["grace"]);
+    await set.clock.advance(SECOND);
+    expect(typing.get()).toEqual([]);
+  });
+
+  it("of others is not shown without a link, nor one's own", async () => {
+    const { client, server, clock, another } = await connected();
+    const { typing } = client.joinChatSession("lobby");
+    const phone = another("phone");
+    phone.authenticate("ada");
+    const other = phone.joinChatSession("lobby");
+    await clock.settle();
+    other.keystroke();
+    server.type("grace", "lobby");
+    await clock.settle();
+    expect(typing.get()).toEqual(["grace"]);
+    server.dropAll();
+    await clock.settle();
+    expect(typing.get()).toEqual([]);
+  });
+});
+
+describe("messages", () => {
+  it("reach everybody once, the sender too, and say who sent them when", async () => {
+    const { client, clock, another, server } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    const grace = another();
+    grace.authenticate("grace");
+    const hers = grace.joinChatSession("lobby");
+    await clock.settle();
+    const [mine, others] = [heard(lobby), heard(hers)];
+    const sent = await lobby.send({ text: "Hello" }, "mine-1");
+    await clock.settle();
+    expect(sent).toMatchObject({ senderId: "ada", sentAt: server.now(), clientId: "mine-1" });
+    expect(mine).toEqual([{ text: "Hello" }]);
+    expect(others).toEqual([{ text: "Hello" }]);
+  });
+
+  it("are told once, however often they come", async () => {
+    const { client, server, clock } = await connected();
+    const all = heard(client.joinChatSession("lobby"));
+    await clock.settle();
+    const message = server.say("grace", "lobby", 1, "a");
+    server.connections[0]?.send(message);
+    server.say("grace", "lobby", "the same, sent again", "a");
+    server.say("linus", "lobby", 2, "a");
+    await clock.settle();
+    expect(all).toEqual([1, 2]);
+  });
+
+  it("wait for a link, in their order", async () => {
+    const { client, server, clock, network } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    const all = heard(lobby);
+    await clock.settle();
+    network.cut();
+    await clock.settle();
+    const sent = [1, 2, 3].map((content) => lobby.send(content));
+    network.restore();
+    await clock.advance(SECOND);
+    await Promise.all(sent);
+    expect(all).toEqual([1, 2, 3]);
+    expect(server.presence("ada").isOnline).toBe(true);
+  });
+
+  it("do not wait for longer than 30 s, nor more than 50 of them", async () => {
+    const { client, clock, network, got } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    network.cut();
+    await clock.settle();
+    const waiting = Array.from({ length: 50 }, (_, n) => lobby.send(n));
+    await expect(lobby.send("one too many")).rejects.toMatchObject({
+      code: "not-connected",
+      isRetryable: true,
+    });
+    await clock.advance(30 * SECOND);
+    const results = await Promise.allSettled(waiting);
+    expect(new Set(results.map((it) => it.status))).toEqual(new Set(["rejected"]));
+    network.restore();
+    await clock.advance(MINUTE);
+    expect(got("message")).toEqual([]);
+  });
+
+  it("are not sent twice: whether one arrived may stay open", async () => {
+    const { client, server, clock, got } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    server.answer("message", "swallow");
+    const sent = lobby.send("Hello");
+    await clock.settle();
+    server.dropAll();
+    await expect(sent).rejects.toMatchObject({ code: "timeout", isRetryable: true });
+    await clock.advance(MINUTE);
+    expect(got("message")).toHaveLength(1);
+  });
+
+  it("are for those who have joined", async () => {
+    const { client } = await connected();
+    await expect(client.chatSession("lobby").send("Hello")).rejects.toMatchObject({
+      code: "forbidden",
+    });
+  });
+
+  it("are refused for a reason", async () => {
+    const { client, clock } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    await expect(lobby.send("x".repeat(5000))).rejects.toMatchObject({ code: "payload-too-large" });
+  });
+
+  it("are not kept for somebody else", async () => {
+    const { client, clock, got } = await connected();
+    const sent = client.joinChatSession("lobby").send("as Ada");
+    client.authenticate("linus");
+    await expect(sent).rejects.toMatchObject({ code: "closed" });
+    await clock.advance(MINUTE);
+    expect(got("message")).toEqual([]);
+  });
+});
+
+describe("what nobody waits for", () => {
+  it("is told as a problem when it is refused", async () => {
+    const { client, server, clock } = await connected();
+    const problems: string[] = [];
+    client.on("problem", (it) => problems.push(it.code));
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    server.refuse("typing", { code: "rate-limited" });
+    lobby.keystroke();
+    await clock.advance(0);
+    expect(problems).toEqual(["rate-limited"]);
+  });
+});

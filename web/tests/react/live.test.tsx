@@ -1,0 +1,181 @@
+// The whole of it: components, hooks and core on the fake server.
+
+import { act, cleanup, render, screen } from "@testing-library/react";
+import { userEvent } from "@testing-library/user-event";
+import { StrictMode } from "react";
+import { renderToString } from "react-dom/server";
+import { afterEach, expect, test } from "vitest";
+import { createPresenceClient } from "../../src/index.js";
+import {
+  ChatApp,
+  ChatRoom,
+  ConnectionBanner,
+  OnlineUsersList,
+  SocketProvider,
+  UserStatusIndicator,
+} from "../../src/react/index.js";
+import { createFakePresence, type FakePresence } from "../../src/testing/index.js";
+
+afterEach(cleanup);
+
+const pass = (fake: FakePresence, milliseconds = 100) =>
+  act(() => fake.clock.advance(milliseconds));
+
+const actions = (fake: FakePresence) => fake.server.received.map(({ frame }) => frame.action);
+
+const room = (
+  <ChatRoom chatSessionId="s1" currentUserId="ada" messages={[]} onSendMessage={() => {}} />
+);
+
+test("StrictMode makes one connection and joins once; unmounting ends it", async () => {
+  const fake = createFakePresence();
+  const { unmount } = render(
+    <StrictMode>
+      <SocketProvider {...fake.options} userId="ada">
+        <OnlineUsersList chatSessionId="s1" />
+        {room}
+      </SocketProvider>
+    </StrictMode>,
+  );
+  await pass(fake);
+  expect(fake.server.connections).toHaveLength(1);
+  expect(fake.server.requests.filter(({ route }) => route === "GET /config")).toHaveLength(1);
+  expect(actions(fake).filter((action) => action !== "watch")).toEqual(["authenticate", "join"]);
+  unmount();
+  await pass(fake);
+  expect(fake.server.connections).toHaveLength(0);
+  expect(fake.lifecycle.listenerCount).toBe(0);
+});
+
+test("showing a room again at once tells the server nothing; leaving it does", async () => {
+  const fake = createFakePresence();
+  const app = (children: typeof room | null, key = "") => (
+    <SocketProvider {...fake.options} userId="ada">
+      <div key={key}>{children}</div>
+    </SocketProvider>
+  );
+  const { rerender } = render(app(room, "a"));
+  await pass(fake);
+  const before = actions(fake).length;
+  rerender(app(room, "b"));
+  rerender(app(null, "b"));
+  rerender(app(room, "b"));
+  await pass(fake);
+  expect(actions(fake).slice(before)).toEqual([]);
+  rerender(app(null, "b"));
+  await pass(fake);
+  expect(actions(fake).slice(before)).toEqual(["leave"]);
+});
+
+test("another userId is another user on another connection", async () => {
+  const fake = createFakePresence();
+  const app = (userId?: string) => <SocketProvider {...fake.options} userId={userId} />;
+  const { rerender } = render(app("ada"));
+  await pass(fake);
+  rerender(app("grace"));
+  await pass(fake);
+  expect(fake.server.connections.map(({ userId }) => userId)).toEqual(["grace"]);
+  rerender(app());
+  await pass(fake);
+  expect(fake.server.connections).toEqual([]);
+});
+
+test("two people talk, choose a status, and see each other type", async () => {
+  const fake = createFakePresence({ globalPresence: true });
+  const grace = createPresenceClient(fake.device("tablet").options);
+  grace.authenticate("grace");
+  const lobby = grace.joinChatSession("lobby");
+  const heard: unknown[] = [];
+  lobby.onMessage(({ content }) => heard.push(content));
+  const { container } = render(<ChatApp {...fake.options} userId="ada" />);
+  await pass(fake);
+  expect(container.querySelector(".presence-list")?.textContent).toContain("graceOnline");
+
+  await userEvent.click(screen.getByRole("radio", { name: "Do not disturb", hidden: true }));
+  await pass(fake);
+  expect(fake.server.presence("ada", "grace").status).toBe("dnd");
+  expect(container.querySelector("summary [role=img]")?.getAttribute("aria-label")).toBe(
+    "ada: Do not disturb",
+  );
+
+  lobby.keystroke();
+  await pass(fake);
+  expect(screen.getByText("grace is typing…", { selector: "[role=status]" })).toBeTruthy();
+  act(() => void lobby.send({ text: "Hello, Ada" }));
+  await pass(fake);
+  expect(screen.queryByText(/is typing/)).toBeNull();
+  await userEvent.type(screen.getByRole("textbox", { name: "Message" }), "Hello, Grace");
+  await pass(fake);
+  expect(lobby.typing.get()).toEqual(["ada"]);
+  await userEvent.keyboard("{Enter}");
+  await pass(fake);
+  expect(lobby.typing.get()).toEqual([]);
+  expect(heard).toEqual([{ text: "Hello, Ada" }, { text: "Hello, Grace" }]);
+  const texts = [...container.querySelectorAll("li p")].map(({ textContent }) => textContent);
+  expect(texts).toEqual(["Hello, Ada", "Hello, Grace"]);
+  grace.disconnect();
+});
+
+test("while the link is down, nothing is shown as if it were now", async () => {
+  const fake = createFakePresence({ users: [{ userId: "grace", lastSeen: 0 }] });
+  const { container } = render(
+    <SocketProvider {...fake.options} userId="ada" labels={{ locale: "en" }}>
+      <ConnectionBanner />
+      <UserStatusIndicator userId="grace" showText />
+    </SocketProvider>,
+  );
+  await pass(fake);
+  const status = () => container.querySelector(".presence-status");
+  expect(status()?.textContent).toBe("Online");
+  fake.network.cut();
+  await pass(fake);
+  await pass(fake, 60_000);
+  expect(status()?.textContent).toBe("Online, as of 1 min. ago");
+  expect(status()?.hasAttribute("data-stale")).toBe(true);
+  await screen.findByRole("button", { name: "Try now" });
+  expect(container.textContent).toMatch(/Trying again in \d+ s|Reconnecting/);
+  fake.network.restore();
+  await userEvent.click(screen.getByRole("button", { name: "Try now" }));
+  await pass(fake);
+  expect(status()?.textContent).toBe("Online");
+  expect(screen.queryByRole("button")).toBeNull();
+});
+
+test("one of 1,000 in a room changing renders one row, on the real core too", async () => {
+  const fake = createFakePresence();
+  const ids = Array.from({ length: 999 }, (_, at) => `user-${at}`);
+  for (const id of ids) fake.server.join(id, "s1");
+  const rows = new Map<string, number>();
+  const nameOf = (userId: string) => {
+    rows.set(userId, (rows.get(userId) ?? 0) + 1);
+    return userId;
+  };
+  const { container } = render(
+    <SocketProvider {...fake.options} userId="ada" nameOf={nameOf}>
+      <OnlineUsersList chatSessionId="s1" />
+    </SocketProvider>,
+  );
+  await pass(fake, 1_000);
+  expect(container.querySelectorAll("li")).toHaveLength(1_000);
+  rows.clear();
+  for (let turn = 0; turn < 10; turn++) {
+    fake.server.user("user-500", { status: turn % 2 ? "online" : "away" });
+    await pass(fake, 10);
+  }
+  console.info(`10 changes of one of 1,000 members: rows rendered ${JSON.stringify([...rows])}`);
+  expect([...rows]).toEqual([["user-500", 10]]);
+}, 30_000);
+
+test("on a server a provider of its own asks nobody anything", () => {
+  const fake = createFakePresence();
+  const html = renderToString(
+    <SocketProvider {...fake.options} userId="ada">
+      <ConnectionBanner />
+      <OnlineUsersList />
+      {room}
+    </SocketProvider>,
+  );
+  expect(html).toContain("Loading…");
+  expect(fake.server.requests).toEqual([]);
+  expect(fake.server.connections).toEqual([]);
+});
