@@ -15,12 +15,14 @@ from bench.lab import DEVICE, SECOND, Lab, Visitor, lab
 from bench.meter import Usage
 from bench.printing import number, print_note, print_table
 from bench.units import WRITE_BYTES, item_size
+from presence import bootstrap
+from presence.ports import Room
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
 HEARTBEAT, GRACE, AUTHENTICATION = 30 * SECOND, 10 * SECOND, 10 * SECOND
 MAX_DEVICES = 20
-MEMBERS, FEW_WATCHED = 20, 10
+MEMBERS, FEW_WATCHED, CROWD = 20, 10, 2_000
 
 Act: TypeAlias = Callable[[], object]
 Scene: TypeAlias = Callable[[Lab], Act]
@@ -314,6 +316,49 @@ def announce_joining(room: Lab) -> Act:
     return lambda: room.announce(who.user_id, before)
 
 
+def join_large(room: Lab) -> Act:
+    session_id, _ = large_room(room)
+    who = room.join(room.newcomer())
+    return lambda: room.send(who, "join", chatSessionId=session_id)
+
+
+def announce_joining_large(room: Lab) -> Act:
+    session_id, _ = large_room(room)
+    who = room.join(room.newcomer())
+    before = room.item(who.user_id)
+    room.send(who, "join", chatSessionId=session_id)
+    return lambda: room.announce(who.user_id, before)
+
+
+def announce_status_in_large(room: Lab) -> Act:
+    return announcement(room, large_room(room)[1])
+
+
+def speak_in_large(room: Lab) -> Act:
+    session_id, who = large_room(room)
+    return lambda: room.send(who, "message", chatSessionId=session_id, content="Hello.")
+
+
+def tick_large(room: Lab) -> Act:
+    session_id, who = large_room(room)
+    before = room.item(who.user_id)
+    room.send(who, "leave", chatSessionId=session_id)
+    room.announce(who.user_id, before)
+    tick = bootstrap.app().members.room(session_id).tick
+    room.wait(2 * SECOND)
+    return lambda: room.settle(check="room", chatSessionId=session_id, tick=tick)
+
+
+def large_room(room: Lab) -> tuple[str, Visitor]:
+    """A large room as it lies in the tables, and one who came into it through the front door."""
+    session_id, (who,) = room.chat_session(1)
+    room.store_members(session_id, CROWD)
+    app = bootstrap.app()
+    app.subscriptions.mark(session_id, is_large=True)
+    app.members.keep(Room(session_id), Room(session_id, is_large=True, member_count=CROWD, as_of=1))
+    return session_id, who
+
+
 def settle_authenticated(room: Lab) -> Act:
     who = room.join(room.newcomer())
     room.wait(AUTHENTICATION)
@@ -402,6 +447,11 @@ ROUTES = (
     Route(f"announce: a status, {FEW_WATCHED} watch", announce_status_to_watchers),
     Route(f"announce: a status, a chat session of {MEMBERS}", announce_status_in_session),
     Route(f"announce: joining a chat session of {MEMBERS}", announce_joining),
+    Route(f"join: a large room of {CROWD:,}", join_large),
+    Route(f"message: in a large room of {CROWD:,}", speak_in_large),
+    Route("announce: a status in a large room", announce_status_in_large),
+    Route("announce: joining a large room", announce_joining_large),
+    Route(f"settle: a tick in a large room of {CROWD:,}", tick_large),
     Route("settle: authenticated in time", settle_authenticated),
     Route("settle: never authenticated", settle_unclaimed),
     Route("settle: back within the grace period", settle_back_in_time),

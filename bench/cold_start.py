@@ -33,6 +33,7 @@ BASELINE = 'import boto3; boto3.client("dynamodb")'
 # What the first invocation makes, without asking the network. The names are the product's own.
 DYNAMODB = "parts.users._client.client"
 SQS = "parts.timers._client()"
+POSTS = "parts.gateway._engine._links._make_security()"
 TOKENS = 'import presence.adapters.tokens; parts._client("ssm")()'
 
 FUNCTIONS: Mapping[str, Sequence[str]] = {
@@ -43,9 +44,11 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
     "on_online": (DYNAMODB,),
     "on_disconnect": (DYNAMODB, SQS),
     "on_join": (DYNAMODB,),
-    "on_typing": (DYNAMODB, "parts.gateway._client()"),
-    "on_message": (DYNAMODB, "parts.gateway._client()"),
+    "on_typing": (DYNAMODB, POSTS),
+    "on_message": (DYNAMODB, POSTS),
     "on_default": (DYNAMODB,),
+    "announce": (DYNAMODB, "parts.announcements", POSTS),
+    "deliver": ("parts.courier", POSTS),
 }
 
 HEADER = (

@@ -37,6 +37,7 @@ SECOND, DAY = 1_000, 24 * 60 * 60 * 1_000
 SECRET = "of-the-bench-only-and-as-long-as-it-has-to-be"  # noqa: S105
 PARAMETER = "/presence/bench/token-secret"
 DEVICE = "laptop"
+_PAGES = 150  # as many members as a page may look at
 _BATCH = 25  # BatchWriteItem takes no more
 _PLENTY = 3_600_000  # milliseconds that an invocation has left
 
@@ -52,6 +53,8 @@ ENVIRONMENT = {
     "GRACE_SECONDS": "10",
     "AUTHENTICATION_SECONDS": "10",
     "MAX_CONNECTION_SECONDS": "7200",
+    "LARGE_AUDIENCE": "1000",
+    "TICK_SECONDS": "2",
     "GLOBAL_PRESENCE": "false",
     "PUBLIC_READS": "false",
     "ALLOWED_ORIGINS": "*",
@@ -111,6 +114,8 @@ class Lab:
     meter: Meter
     gateway: CountingGateway
     clock: Clock = field(default_factory=Clock)
+    #: Of this process, during the last invocation.
+    cpu_seconds: float = 0
     _numbers: Iterator[int] = field(default_factory=count)
 
     def configure(self, *, is_global: bool) -> None:
@@ -174,7 +179,7 @@ class Lab:
         answer = self._invoke("announce", {"Records": [record]})
         _expect_no_failures(answer)
 
-    def settle(self, **timer: str) -> None:
+    def settle(self, **timer: object) -> None:
         message = recorded("settle")["Records"][0] | {"body": json.dumps(timer)}
         answer = self._invoke("settle", {"Records": [message]})
         _expect_no_failures(answer)
@@ -192,7 +197,10 @@ class Lab:
         return event
 
     def _invoke(self, name: str, event: Event) -> Event:
-        answer: Event = import_module(f"functions.{name}").handler(event, Context(name))
+        handler = import_module(f"functions.{name}").handler
+        started = time.process_time()
+        answer: Event = handler(event, Context(name))
+        self.cpu_seconds = time.process_time() - started
         return answer
 
     # ── what people do ─────────────────────────────────────────────────────────────────────
@@ -256,6 +264,20 @@ class Lab:
             self.reader.batch_write_item(RequestItems={TABLES["users"]: puts})
         return [user["user_id"]["S"] for user in users]
 
+    def store_members(self, session_id: str, amount: int) -> None:
+        """Members of a chat session, as they lie there; those of the first pages are online."""
+        table = TABLES["subscriptions"]
+        first = self.store_users(_PAGES)
+        user_ids = first + [self.newcomer().user_id for _ in range(amount - len(first))]
+        for start in range(0, amount, _BATCH):
+            rows = [
+                {"topic": {"S": f"members:{session_id}"}, "subscriber": {"S": user_id}}
+                for user_id in user_ids[start : start + _BATCH]
+            ]
+            self.reader.batch_write_item(
+                RequestItems={table: [{"PutRequest": {"Item": row}} for row in rows]}
+            )
+
     def _copy(self, sample: Item) -> Item:
         who = self.newcomer()
         [lease] = sample["leases"]["M"].values()
@@ -276,8 +298,8 @@ class Lab:
 
 
 @contextmanager
-def lab() -> Iterator[Lab]:
-    """A lab with empty tables."""
+def lab(*, is_metered: bool = True) -> Iterator[Lab]:
+    """A lab with empty tables. The meter costs time: without it, there is nothing in `usage`."""
     with ExitStack() as everything:
         home = everything.enter_context(TemporaryDirectory())
         port, aws_port = free_ports(2)
@@ -286,7 +308,8 @@ def lab() -> Iterator[Lab]:
         environment = ENVIRONMENT | {"AWS_ENDPOINT_URL": settings.endpoint_url}
         everything.enter_context(patch.dict(os.environ, environment))
         meter = Meter(_client("dynamodb"))
-        everything.enter_context(meter.attached())
+        if is_metered:
+            everything.enter_context(meter.attached())
         room = Lab(meter.reader, meter, CountingGateway(meter))
         everything.enter_context(patch.object(entrypoint, "time", room.clock))
         everything.callback(bootstrap.app.cache_clear)

@@ -22,6 +22,7 @@ Request: TypeAlias = Mapping[str, Any]
 Key: TypeAlias = Mapping[str, Any]
 
 TABLES: Mapping[str, Table] = {schema["TableName"]: table(schema) for schema in SCHEMAS}
+_OF_OUR_OWN = {"Select", "ReturnConsumedCapacity"}
 READS = {"GetItem", "BatchGetItem", "Query"}
 
 
@@ -97,6 +98,7 @@ class Meter:
         session.register("before-parameter-build.dynamodb", self._before)
         session.register("after-call.dynamodb", self._after)
         session.register("after-call.sqs.SendMessage", self._timer)
+        session.register("after-call.sqs.SendMessageBatch", self._timer)
 
     def _before(
         self, params: Arguments, model: OperationModel, context: Arguments, **_: object
@@ -109,6 +111,10 @@ class Meter:
         self, parsed: Request, model: OperationModel, context: Arguments, **_: object
     ) -> None:
         params, targets, before = context["bench"]
+        if params.get("Select") == "COUNT":
+            # It says how many there were, and is priced as if it had returned them.
+            counted = {name: it for name, it in params.items() if name not in _OF_OUR_OWN}
+            parsed = {**parsed, "Items": self.reader.query(**counted)["Items"]}
         by_rule = (
             _read(model.name, params, parsed)
             if model.name in READS
@@ -132,7 +138,8 @@ class CountingGateway:
 
     meter: Meter
 
-    def post(self, posts: Iterable[Post]) -> Delivery:
+    def post(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
+        del until
         for post in posts:
             self.meter.usage += Usage(posts=len(post.connection_ids))
         return Delivery()

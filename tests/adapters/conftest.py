@@ -83,5 +83,6 @@ def client(service: str, endpoint_url: str, **config: Any) -> Any:
 def session() -> Session:
     """botocore's models, read once for all tests."""
     session = Session()
+    session.set_config_variable("region", "eu-central-1")
     session.set_credentials("testing", "testing")
     return session

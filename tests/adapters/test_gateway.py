@@ -1,13 +1,16 @@
 """What API Gateway says to a post, and what becomes of it (research A8)."""
 
+import logging
 import socket
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 
-from presence.adapters.gateway import ManagementGateway
+from presence.adapters.gateway import ManagementGateway, engine_of
+from presence.adapters.posting.engine import Patience
 from presence.ports import Delivery, Post
-from tests.adapters.conftest import client
+from tests.adapters.conftest import client, session
 from tests.endpoint import Answer, Endpoint
 
 TAB, PHONE, WATCH = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q=", "MZ-0ccOFvHc_Ihw="
@@ -41,10 +44,18 @@ OUTCOMES: dict[str, tuple[Answer, Delivery]] = {
 }
 
 
+@contextmanager
+def gateway_at(url: str) -> Iterator[ManagementGateway]:
+    """As the composition root makes it, with less patience."""
+    api = client("apigatewaymanagementapi", url)
+    with closing(engine_of(session(), url, Patience(timeout=0.5, tries=1))) as engine:
+        yield ManagementGateway(engine, lambda: api)
+
+
 @pytest.fixture
-def gateway(endpoint: Endpoint) -> ManagementGateway:
-    api = client("apigatewaymanagementapi", endpoint.url + STAGE, max_pool_connections=32)
-    return ManagementGateway(lambda: api)
+def gateway(endpoint: Endpoint) -> Iterator[ManagementGateway]:
+    with gateway_at(endpoint.url + STAGE) as gateway:
+        yield gateway
 
 
 @pytest.fixture
@@ -65,9 +76,8 @@ def test_what_becomes_of_a_post_is_decided_by_the_answer(
 
 
 def test_nobody_at_the_endpoint_is_a_reason_to_try_again(nobody: str) -> None:
-    api = client("apigatewaymanagementapi", nobody)
-
-    assert ManagementGateway(lambda: api).post([Post("{}", [TAB])]) == Delivery(again=(TAB,))
+    with gateway_at(nobody) as gateway:
+        assert gateway.post([Post("{}", [TAB])]) == Delivery(again=(TAB,))
 
 
 def test_every_connection_gets_every_text_as_it_is(
@@ -123,3 +133,48 @@ def test_a_socket_is_closed_or_cannot_be(
     assert [(it.method, it.path) for it in endpoint.asked] == [
         ("DELETE", "/live/@connections/L0SM9cOFvHcCIhw%3D")
     ]
+
+
+def test_a_name_without_an_address_is_a_reason_to_try_again() -> None:
+    with gateway_at("http://nobody.invalid/live") as gateway:
+        assert gateway.post([Post("{}", [TAB])]) == Delivery(again=(TAB,))
+
+
+def test_what_was_dropped_or_put_off_is_counted_in_one_line_without_names_and_texts(
+    endpoint: Endpoint, gateway: ManagementGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint.answers = {
+        "L0SM9cOFvHcCIhw%3D": error(413, "PayloadTooLargeException"),
+        "VNRXVFJOywMF3-Q%3D": error(403, "ForbiddenException"),
+        "MZ-0ccOFvHc_Ihw%3D": error(429, "LimitExceededException"),
+    }
+
+    gateway.post([Post('{"secret":1}', [TAB, PHONE, WATCH, "other"]), Post("{}", [TAB])])
+
+    ((name, level, line),) = caplog.record_tuples
+    assert (name, level) == ("presence.adapters.gateway", logging.WARNING)
+    told = vars(caplog.records[0])
+    assert told["answers"] == {"413": 2, "403": 1, "429": 1}
+    assert (told["posts"], told["posts_refused"], told["posts_put_off"]) == (5, 3, 1)
+    assert not any(secret in line for secret in (TAB, PHONE, WATCH, "secret"))
+
+
+@pytest.mark.parametrize("answer", [Answer(200), GONE])
+def test_what_was_taken_or_is_gone_is_not_worth_a_line(
+    endpoint: Endpoint,
+    gateway: ManagementGateway,
+    caplog: pytest.LogCaptureFixture,
+    answer: Answer,
+) -> None:
+    endpoint.otherwise = answer
+
+    gateway.post([Post("{}", [TAB, PHONE])])
+
+    assert caplog.record_tuples == []
+
+
+def test_a_post_that_would_come_too_late_is_not_made(
+    endpoint: Endpoint, gateway: ManagementGateway
+) -> None:
+    assert gateway.post([Post("{}", [TAB])], until=1_000) == Delivery(again=(TAB,))
+    assert endpoint.asked == []
