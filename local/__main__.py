@@ -1,4 +1,4 @@
-"""`python -m local run|up|down`."""
+"""`python -m local run|up|down|types`: a stack, or the types of the client."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import argparse
 import sys
 
 from local.run import down, run, up
-from local.stack import StackError, settings
+from local.stack import ROOT, StackError, settings
 
 
 def main() -> int:
     """Do what the command line says; return the exit code."""
     wanted = _parser().parse_args()
+    if wanted.command == "types":
+        from local import typescript  # noqa: PLC0415 - a stack needs no reader of schemas
+
+        print(f"made {typescript.write().relative_to(ROOT)}")
+        return 0
     try:
         chosen = settings(sets=wanted.set, keep=wanted.keep)
         if wanted.command == "run":
@@ -28,7 +33,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    parser.add_argument("command", choices=("run", "up", "down"))
+    parser.add_argument("command", choices=("run", "up", "down", "types"))
     parser.add_argument(
         "--set",
         action="append",

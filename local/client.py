@@ -87,20 +87,22 @@ class PresenceClient:
         heard: every frame that has come, in order; never shortened.
         welcome: the last `authentication-success`; empty before.
         latency: of the last answer, in seconds.
-        active: whether a person is there, as the heartbeats say; None leaves it out.
+        active: whether a person is there, as authentications and heartbeats say; None leaves it
+            out.
     """
 
     def __init__(
         self,
         connection: ClientConnection,
         *,
+        active: bool | None = None,
         heartbeats: bool = True,
         patience: float = ANSWER_SECONDS,
     ) -> None:
         self.heard: list[Frame] = []
         self.welcome: Frame = {}
         self.latency: float | None = None
-        self.active: bool | None = None
+        self.active = active
         self._connection = connection
         self._beats = heartbeats
         self._patience = patience
@@ -124,6 +126,7 @@ class PresenceClient:
         token: str | None = None,
         device: str | None = None,
         origin: str | None = None,
+        active: bool | None = None,
         heartbeats: bool = True,
         within: float = ANSWER_SECONDS,
     ) -> AsyncIterator[Self]:
@@ -134,6 +137,7 @@ class PresenceClient:
             token: a JWT; without one the connection stays unauthenticated.
             device: what to call this connection among those of the user.
             origin: the header Origin, as a browser sends it.
+            active: whether a person is there, from the authentication on.
             heartbeats: send a ping whenever nothing else was sent for `heartbeatSeconds`.
             within: seconds that the handshake may take, and then each answer to the
                 authentication and to a heartbeat.
@@ -143,7 +147,7 @@ class PresenceClient:
             Refused: the token was refused.
         """
         connection = await _open(url, origin, within)
-        client = cls(connection, heartbeats=heartbeats, patience=within)
+        client = cls(connection, active=active, heartbeats=heartbeats, patience=within)
         try:
             if token is not None:
                 await client.authenticate(token, device=device, within=within)
@@ -166,7 +170,7 @@ class PresenceClient:
         Raises:
             Refused: with the code of the `authentication-error`.
         """
-        fields = {"token": token, "device": device, "userId": user_id}
+        fields = {"token": token, "device": device, "userId": user_id, "active": self.active}
         self.welcome = await self.request("authenticate", within=within, **fields)
         self._heartbeat_seconds = float(self.welcome["heartbeatSeconds"])
         self._schedule()
@@ -330,11 +334,15 @@ class PresenceClient:
             self._beating = asyncio.create_task(self._ping())
 
     async def _ping(self) -> None:
-        """Ping; nobody there to answer means that the link is dead, whatever TCP believes."""
+        """Ping; nobody there to answer means that the link is dead, whatever TCP believes.
+
+        So does an answer of a server that has forgotten this connection.
+        """
         try:
             await self.request("ping", within=self._patience, active=self.active)
-        except Refused:
-            pass  # an answer, if not a kind one; a `closing` says more
+        except Refused as refused:  # an answer, if not a kind one; a `closing` says more
+            if refused.code == "not-authenticated":
+                self._connection.transport.abort()
         except NotHeard:
             self._connection.transport.abort()
         except ConnectionOver:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STACK = "presence"
 SECRET_PARAMETER = "/presence/local/token-secret"  # noqa: S105 - a name, not a secret
+_SEND = "sqs:SendMessage"
 _WEBSOCKET_API_ID = "presence-ws"
 _TEMPLATE_KEY = "template.json"
 # Holds what the workers import at their start; see sitecustomize.py there.
@@ -92,6 +93,8 @@ def for_local_aws(template: Mapping[str, Any], imports: str) -> dict[str, Any]:
     # functions and for clients outside browsers.
     api = resources["WebSocketApi"]["Properties"]
     api["Tags"] = {**api.get("Tags", {}), "ms-custom-id": _WEBSOCKET_API_ID}
+    for resource in resources.values():
+        _bridge(resource.get("Properties", {}))
     # Bridge: MiniStack unpacks the layer anew for every function (9 s in all, 50 MB each). The
     # functions import it from where it was built. Delete when a layer is unpacked once.
     del resources["PresenceLayer"]
@@ -100,6 +103,20 @@ def for_local_aws(template: Mapping[str, Any], imports: str) -> dict[str, Any]:
     path = os.pathsep.join((str(_WORKER), imports))
     function["Environment"]["Variables"]["PYTHONPATH"] = path
     return changed
+
+
+def _bridge(properties: dict[str, Any]) -> None:
+    """What the local AWS takes differently of one function."""
+    # Bridge: on AWS the permission to send a message is the one to send ten at a time. Delete when
+    # MiniStack asks for sqs:SendMessage where SendMessageBatch is called.
+    for policy in properties.get("Policies", ()):
+        for statement in policy["Statement"]:
+            if statement.get("Action") == _SEND:
+                statement["Action"] = [_SEND, f"{_SEND}Batch"]
+    # Bridge: MiniStack takes a number that is a parameter as text, and then polls no queue at all.
+    # Delete when its CloudFormation converts MaximumConcurrency.
+    for event in properties.get("Events", {}).values():
+        event["Properties"].pop("ScalingConfig", None)
 
 
 def parameters_of(settings: Settings, template: Mapping[str, Any]) -> dict[str, str]:

@@ -11,8 +11,8 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from local import keep, tokens
-from local.aws import local_aws, require_free
+from local import keep, tables, tokens
+from local.aws import client, local_aws, require_free
 from local.build import build
 from local.deploy import Deployed, deploy
 from local.server import DevelopmentServer, serving
@@ -20,7 +20,7 @@ from local.stack import REGION, ROOT, Settings, StackError, publish, running
 from local.warm import warm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _UP_SECONDS = 300.0
 _DOWN_SECONDS = 30.0
@@ -106,7 +106,8 @@ def _start(settings: Settings, everything: ExitStack) -> subprocess.Popen[bytes]
     with _step("first calls"):
         warm(deployed, settings.endpoint_url)
     told = _told(settings, deployed)
-    everything.enter_context(serving(DevelopmentServer(settings.port, told, _mint(settings))))
+    server = DevelopmentServer(settings.port, told, _mint(settings), _stored(settings, deployed))
+    everything.enter_context(serving(server))
     everything.callback(settings.stack_file.unlink, missing_ok=True)
     publish(settings, told)
     _welcome(settings, told, time.monotonic() - started)
@@ -139,6 +140,16 @@ def _mint(settings: Settings) -> Callable[[str, str | None, int | None], str]:
         return tokens.mint(tokens.secret(settings.home), user_id, scope, ttl)
 
     return mint
+
+
+def _stored(settings: Settings, deployed: Deployed) -> Callable[[Sequence[str]], Mapping[str, Any]]:
+    # One client for all requests: making them is not safe in threads, using them is.
+    dynamodb = client("dynamodb", settings.endpoint_url)
+
+    def stored(users: Sequence[str]) -> Mapping[str, Any]:
+        return tables.stored(dynamodb, deployed.tables, users)
+
+    return stored
 
 
 class _Step:

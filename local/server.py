@@ -1,7 +1,8 @@
 """The development server: the demo page, development tokens, and a way through to the HTTP API.
 
 It listens on the loopback interface only and answers only to the names of that interface, so that
-no web page can reach it under a name of its own (DNS rebinding).
+no web page can reach it under a name of its own (DNS rebinding). Pages on other ports of this
+machine may use the API and ask for tokens; pages from elsewhere may not.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from local.origins import PREFLIGHT, cors, is_ours, is_shared, may_ask
+from local.stack import StackError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PAGES = Path(__file__).resolve().parent / "demo"
-_NAMES = frozenset({"localhost", "127.0.0.1"})
+_CONFIG = "/api/user-status/config"
 _LARGEST_BODY = 1 << 20
 _API_SECONDS = 35.0
 # How long the server may take to notice that it is to stop.
@@ -54,6 +58,7 @@ class DevelopmentServer(ThreadingHTTPServer):
         port: where to listen on 127.0.0.1.
         told: what stack.json says.
         mint: makes a development token of a user id, a scope and a life in seconds.
+        stored: returns what is stored about some users, or about all if none is named.
     """
 
     daemon_threads = True
@@ -63,10 +68,12 @@ class DevelopmentServer(ThreadingHTTPServer):
         port: int,
         told: Mapping[str, Any],
         mint: Callable[[str, str | None, int | None], str],
+        stored: Callable[[Sequence[str]], Mapping[str, Any]],
     ) -> None:
         """Bind the port; `serve` answers."""
         self.told = told
         self.mint = mint
+        self.stored = stored
         self.connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
 
@@ -98,14 +105,6 @@ def serving(server: DevelopmentServer) -> Iterator[None]:
         thread.join()
 
 
-def is_ours(host: str | None) -> bool:
-    """Tell whether a Host header names the loopback interface."""
-    try:
-        return urlsplit(f"//{host}").hostname in _NAMES if host else False
-    except ValueError:
-        return False
-
-
 def page(path: str, root: Path = PAGES) -> Path | None:
     """Return the file that a path names, or None: no file, or not below the root."""
     name = unquote(path).lstrip("/") or "index.html"
@@ -134,6 +133,15 @@ def token_request(body: bytes) -> tuple[str, str | None, int | None]:
     return user_id, scope, ttl
 
 
+def with_token_url(config: bytes, host: str) -> bytes:
+    """Return the answer of `GET …/config` with where a development token is to be had.
+
+    Only this server adds it: a deployed stack makes no tokens.
+    """
+    told = json.loads(config) | {"developmentTokenUrl": f"http://{host}/dev/token"}
+    return json.dumps(told, separators=(",", ":")).encode()
+
+
 def security_headers(told: Mapping[str, Any]) -> dict[str, str]:
     """Return what every answer carries: the page may reach this stack and nothing else."""
     socket = urlsplit(str(told["webSocketUrl"]))
@@ -149,6 +157,17 @@ def security_headers(told: Mapping[str, Any]) -> dict[str, str]:
         "Cross-Origin-Resource-Policy": "same-origin",
         "Cache-Control": "no-store",
     }
+
+
+def _relayed(answer: http.client.HTTPResponse) -> list[tuple[str, str]]:
+    """Return the headers that go on to the caller. CORS is ours: two answers would be none."""
+    return [
+        (name, value)
+        for name, value in answer.getheaders()
+        if name.lower() not in _OF_ONE_HOP
+        and not name.lower().startswith("access-control-")
+        and (name.lower(), value.lower()) != ("vary", "origin")
+    ]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -170,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.connections.discard(self.connection)
 
     def do_GET(self) -> None:
-        """Answer a page, stack.json or the HTTP API."""
+        """Answer with a page, what this server knows, or from the HTTP API."""
         self._answer(self._get)
 
     def do_HEAD(self) -> None:
@@ -186,7 +205,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._pass_on)
 
     do_DELETE = do_PUT  # noqa: N815
-    do_OPTIONS = do_PUT  # noqa: N815
+
+    def do_OPTIONS(self) -> None:
+        """Tell a browser what a page of another origin may send."""
+        self._answer(self._preflight)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Say nothing: the page shows its own traffic."""
@@ -194,6 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, handle: Callable[[], None]) -> None:
         try:
             self._require_our_name()
+            self._require_page_of_this_machine()
             handle()
         except Refused as refused:
             self.close_connection = True  # the body may not have been read
@@ -204,23 +227,55 @@ class _Handler(BaseHTTPRequestHandler):
             message = "This server answers to localhost only."
             raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "forbidden", message)
 
+    def _require_page_of_this_machine(self) -> None:
+        if is_shared(self._path) and not may_ask(self.headers.get("Origin")):
+            message = "Only pages of this machine may ask."
+            raise Refused(HTTPStatus.FORBIDDEN, "forbidden", message)
+
+    def _require_own_page(self) -> None:
+        if self.headers.get("Origin") not in {None, f"http://{self.headers['Host']}"}:
+            message = "Only a page of this server may ask."
+            raise Refused(HTTPStatus.FORBIDDEN, "forbidden", message)
+
+    @property
+    def _path(self) -> str:
+        return self.path.partition("?")[0]
+
     def _get(self) -> None:
-        path = urlsplit(self.path).path
+        path = self._path
         if path.startswith("/api/"):
             self._pass_on()
         elif path == "/dev/stack":
             self._send_json(HTTPStatus.OK, self.server.told)
+        elif path == "/dev/tables":
+            self._send_tables()
         else:
             self._send_page(path)
 
     def _post(self) -> None:
-        if urlsplit(self.path).path == "/dev/token":
+        if self._path == "/dev/token":
             self._send_token()
         else:
             self._pass_on()
 
+    def _preflight(self) -> None:
+        if not is_shared(self._path):
+            raise Refused(HTTPStatus.NOT_FOUND, "not-found", "There is no such page.")
+        self.send_response(HTTPStatus.NO_CONTENT)
+        for name, value in (cors(self.headers.get("Origin")) | PREFLIGHT).items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send_tables(self) -> None:
+        self._require_own_page()
+        users = parse_qs(self.path.partition("?")[2]).get("user", [])
+        try:
+            self._send_json(HTTPStatus.OK, self.server.stored(users))
+        except StackError as error:
+            raise Refused(HTTPStatus.BAD_GATEWAY, "unavailable", str(error)) from error
+
     def _send_token(self) -> None:
-        # A page of another origin cannot send this type without asking first, which we refuse.
+        # A page from elsewhere cannot send this type without asking first, which is refused.
         if self.headers.get_content_type() != "application/json":
             message = "Send application/json."
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "invalid-message", message)
@@ -254,14 +309,17 @@ class _Handler(BaseHTTPRequestHandler):
             api.close()
 
     def _passed(self) -> dict[str, str]:
-        return {k: v for k, v in self.headers.items() if k.lower() not in _OF_ONE_HOP}
+        # The page's origin was looked at here; the API would compare it with its own list.
+        ours = _OF_ONE_HOP | {"origin"}
+        return {k: v for k, v in self.headers.items() if k.lower() not in ours}
 
     def _relay(self, answer: http.client.HTTPResponse) -> None:
         body = answer.read()
+        if (self.command, self._path, answer.status) == ("GET", _CONFIG, HTTPStatus.OK):
+            body = with_token_url(body, self.headers["Host"])
         self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in _OF_ONE_HOP:
-                self.send_header(name, value)
+        for name, value in [*_relayed(answer), *cors(self.headers.get("Origin")).items()]:
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -279,7 +337,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
         self.send_response(status)
-        for name, value in security_headers(self.server.told).items():
+        shared = cors(self.headers.get("Origin")) if is_shared(self._path) else {}
+        for name, value in (security_headers(self.server.told) | shared).items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")

@@ -4,13 +4,22 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
+from local.bootstrap import NoNodeError
+from tests.lacking import lacking
+from tests.node import NotInstalledError, Tools
 from tests.stack import RunningStack, running_stack
 from tests.world import World
 
 
 def pytest_configure() -> None:
-    """A shell starts what runs in its background with Ctrl-C ignored, and children inherit that."""
+    """No test depends on how fast the machine is, nor on how it was started.
+
+    A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
+    """
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -38,8 +47,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]
 
 @pytest.fixture(scope="session")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Without `GlobalPresence`: whoever hears something has a reason to."""
-    parameters = SHORT | {"GlobalPresence": "false"}
+    """Without `GlobalPresence`: whoever hears something has a reason to. Connections are short."""
+    parameters = SHORT | {"GlobalPresence": "false", "MaxConnectionSeconds": 10}
     with running_stack(tmp_path_factory.mktemp("private"), parameters) as stack:
         yield stack
 
@@ -54,3 +63,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     parameters = {"PublicReads": "false", "AllowedOrigins": ORIGIN}
     with running_stack(tmp_path_factory.mktemp("guarded"), parameters) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    """The tools of web/, or the reason why they are not there."""
+    try:
+        return Tools()
+    except (NoNodeError, NotInstalledError) as missing:
+        lacking(str(missing))

@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from presence.adapters.dynamodb.subscriptions import MAX_WATCHED
+from presence.adapters.dynamodb.topics import at_first, shard_of
 from presence.domain.connection import (
     Admission,
+    Closing,
     Connection,
     GateChange,
     Identity,
@@ -15,7 +17,20 @@ from presence.domain.connection import (
 )
 from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid
 from presence.domain.user import Lease, User
-from presence.ports import Count, Delivery, Listener, Lost, Member, Post, Renewal
+from presence.ports import (
+    Count,
+    Delivery,
+    Job,
+    Listener,
+    Lost,
+    Member,
+    MembersPart,
+    Part,
+    Post,
+    Renewal,
+    Room,
+    Topic,
+)
 
 
 @dataclass
@@ -27,6 +42,10 @@ class FakeTables:
     everyone: dict[str, str] = field(default_factory=dict)
     sessions: dict[str, dict[str, str]] = field(default_factory=dict)
     watchers: dict[str, dict[str, str]] = field(default_factory=dict)
+    shards: dict[Topic, int] = field(default_factory=dict)
+    rooms: dict[str, Room] = field(default_factory=dict)
+    marked: set[str] = field(default_factory=set)
+    placed: dict[Topic, dict[str, int]] = field(default_factory=dict)
     stream: list[tuple[User, User]] = field(default_factory=list)
     count: Count = field(default_factory=lambda: Count(0, 0))
 
@@ -98,7 +117,10 @@ class FakeUsers:
         del consistent
         return self._tables.users.get(user_id, User(user_id))
 
-    def read_many(self, user_ids: Collection[str]) -> Mapping[str, User]:
+    def read_many(
+        self, user_ids: Collection[str], *, consistent: bool = False
+    ) -> Mapping[str, User]:
+        del consistent
         return {user_id: self.read(user_id) for user_id in user_ids}
 
     def save(
@@ -155,6 +177,8 @@ class FakeUsers:
             case Leaving():
                 after = replace(current, sessions=current.sessions - {gate.session_id})
                 unlist(tables.sessions, gate.session_id, name)
+            case Closing():
+                after = replace(current, state=State.CLOSED)
         tables.connections[name] = after
 
     def renew(
@@ -216,18 +240,80 @@ class FakeRoster:
 
 
 class FakeMembers:
-    def __init__(self, tables: FakeTables) -> None:
+    def __init__(self, tables: FakeTables, page: int = 100) -> None:
+        self._tables = tables
         self._users = tables.users
+        self._page = page
 
-    def of(self, session_id: str) -> Iterator[Member]:
+    def of(self, session_id: str, after: str = "") -> Iterator[Member]:
         for user in sorted(self._users.values(), key=lambda user: user.user_id):
-            if session_id in user.sessions_seen_by(None):
+            if session_id in user.sessions_seen_by(None) and user.user_id > after:
                 yield Member(user.user_id, frozenset(user.blocked))
+
+    def part(self, session_id: str) -> MembersPart:
+        members = list(self.of(session_id))
+        some = members[: self._page]
+        last = some[-1].user_id if len(some) < len(members) else None
+        return MembersPart(some, last, self._tables.rooms.get(session_id))
+
+    def count(self, session_id: str) -> int:
+        return len(list(self.of(session_id)))
+
+    def room(self, session_id: str) -> Room:
+        return self._tables.rooms.get(session_id, Room(session_id))
+
+    def keep(self, before: Room, after: Room) -> bool:
+        if self.room(before.session_id).revision != before.revision:
+            return False
+        kept = replace(after, revision=before.revision + 1)
+        self._tables.rooms[after.session_id] = kept
+        return True
 
 
 class FakeSubscriptions:
-    def __init__(self, tables: FakeTables) -> None:
+    """A row gets its shard when it is first looked at, and keeps it when the topic grows."""
+
+    def __init__(self, tables: FakeTables, page: int = 1_000) -> None:
         self._tables = tables
+        self._page = page
+
+    def part(self, topic: Topic, shard: int = 0, after: str | None = None) -> Part:
+        shards = self._tables.shards.get(topic, at_first(topic))
+        rows, placed = self._rows(topic), self._placed(topic)
+        here = [name for name in sorted(rows) if placed[name] == shard]
+        behind = [name for name in here if after is None or name > after]
+        found = behind[: self._page]
+        last = found[-1] if len(behind) > len(found) else None
+        is_first = shard == 0 and after is None
+        listeners = [Listener(name, rows[name]) for name in found]
+        is_large = is_first and topic.kind == "session" and topic.name in self._tables.marked
+        return Part(listeners, last, shards if is_first else 1, is_large)
+
+    def mark(self, session_id: str, *, is_large: bool) -> None:
+        self._tables.marked.discard(session_id)
+        if is_large:
+            self._tables.marked.add(session_id)
+
+    def _rows(self, topic: Topic) -> Mapping[str, str]:
+        match topic.kind:
+            case "everyone":
+                return self._tables.everyone
+            case "user":
+                return self._tables.watchers.get(topic.name, {})
+            case "session":
+                return self._tables.sessions.get(topic.name, {})
+
+    def _placed(self, topic: Topic) -> Mapping[str, int]:
+        shards = self._tables.shards.get(topic, at_first(topic))
+        placed = self._tables.placed.setdefault(topic, {})
+        for name in self._rows(topic):
+            placed.setdefault(name, shard_of(name, shards))
+        return placed
+
+    def grow(self, topic: Topic, before: int, shards: int) -> None:
+        self._placed(topic)
+        if self._tables.shards.get(topic, at_first(topic)) == before:
+            self._tables.shards[topic] = shards
 
     def everyone(self) -> Iterator[Sequence[Listener]]:
         return _page(self._tables.everyone)
@@ -269,8 +355,12 @@ class FakeSubscriptions:
         if connection.is_watching:
             self.unwatch(name, list(self._tables.watchers))
 
+    def remove_trace(self, connection: Connection) -> None:
+        self.remove(connection)
+
     def forget(self, user_id: str) -> None:
         self._tables.watchers.pop(user_id, None)
+        self._tables.shards.pop(Topic("user", user_id), None)
 
 
 def _page(rows: Mapping[str, str]) -> Iterator[Sequence[Listener]]:
@@ -283,8 +373,12 @@ class FakeTimers:
     """Remembers what it was asked for, as (what, which, seconds)."""
 
     asked: list[tuple[str, str, int]] = field(default_factory=list)
-    lapsed: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
+    lapsed: list[tuple[str, str, frozenset[str], int]] = field(default_factory=list)
+    gone: list[tuple[str, int]] = field(default_factory=list)
+    rooms: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
+        self.rooms.append((session_id, tick, delay_seconds))
 
     def check_connection(self, connection_id: str, delay_seconds: int) -> None:
         self.asked.append(("connection", connection_id, delay_seconds))
@@ -292,29 +386,41 @@ class FakeTimers:
     def check_user(self, user_id: str, delay_seconds: int) -> None:
         self.asked.append(("user", user_id, delay_seconds))
 
-    def check_lapsed(self, connection_id: str, user_id: str, sessions: Collection[str]) -> None:
-        self.lapsed.append((connection_id, user_id, frozenset(sessions)))
+    def check_lapsed(
+        self,
+        connection_id: str,
+        user_id: str,
+        sessions: Collection[str],
+        delay_seconds: int = 0,
+    ) -> None:
+        self.lapsed.append((connection_id, user_id, frozenset(sessions), delay_seconds))
 
-    def check_gone(self, connection_id: str) -> None:
-        self.gone.append(connection_id)
+    def check_gone(self, connection_id: str, at: int) -> None:
+        self.gone.append((connection_id, at))
 
 
 @dataclass
 class FakeGateway:
-    """Takes every post, except to those that it was told are gone, busy or never take any."""
+    """Takes every post, except to those that it was told are gone, busy or never take any.
+
+    It is `at` all the time; by default, when no socket is young any more.
+    """
 
     gone: set[str] = field(default_factory=set)
     busy: set[str] = field(default_factory=set)
     refusing: set[str] = field(default_factory=set)
     heard: dict[str, list[str]] = field(default_factory=dict)
     closed: list[str] = field(default_factory=list)
+    at: int = 1 << 52
 
-    def post(self, posts: Iterable[Post]) -> Delivery:
+    def post(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
+        del until
         refused: dict[str, list[str]] = {"gone": [], "again": [], "refused": []}
         for post in posts:
             for connection_id in post.connection_ids:
                 self._deliver(connection_id, post.text, refused)
-        return Delivery(**{name: tuple(dict.fromkeys(ids)) for name, ids in refused.items()})
+        named = {name: tuple(dict.fromkeys(ids)) for name, ids in refused.items()}
+        return Delivery(**named, at=self.at)
 
     def _deliver(self, connection_id: str, text: str, refused: dict[str, list[str]]) -> None:
         if connection_id in self.gone:
@@ -332,9 +438,13 @@ class FakeGateway:
 
 @dataclass
 class FakeDeliveries:
-    """What has to wait: a post, how often it was tried, for how many seconds."""
+    """What has to wait: a post, how often it was tried, for how many seconds; and jobs."""
 
     waiting: list[tuple[Post, int, int]] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+
+    def put_jobs(self, jobs: Iterable[Job]) -> None:
+        self.jobs += jobs
 
     def put(self, post: Post, *, attempt: int = 0, delay_seconds: int = 0) -> None:
         self.waiting.append((post, attempt, delay_seconds))

@@ -19,6 +19,8 @@ ENVIRONMENT = {
     "GRACE_SECONDS": "10",
     "AUTHENTICATION_SECONDS": "12",
     "MAX_CONNECTION_SECONDS": "7200",
+    "LARGE_AUDIENCE": "1000",
+    "TICK_SECONDS": "2",
     "GLOBAL_PRESENCE": "true",
     "PUBLIC_READS": "false",
     "ALLOWED_ORIGINS": "https://app.example.com,http://localhost:4000",
@@ -59,6 +61,8 @@ def test_every_setting_is_read_into_its_own_field() -> None:
         grace_seconds=10,
         authentication_seconds=12,
         max_connection_seconds=7200,
+        large_audience=1_000,
+        tick_seconds=2,
         global_presence=True,
         public_reads=False,
     )

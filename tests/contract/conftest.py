@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import boto3
@@ -24,6 +25,10 @@ from tests.fakes import (
     FakeTables,
     FakeUsers,
 )
+from tests.simulation.faults import Faults, Faulty, Injector
+from tests.simulation.memory import Memory
+from tests.simulation.scheduler import Scheduler
+from tests.stateful.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,26 @@ def fakes() -> Store:
 
 
 @pytest.fixture
+def simulated() -> Store:
+    """The fakes as the simulation has them, where nothing fails and nobody else is about."""
+    scheduler = Scheduler(Random(0))  # noqa: S311
+    injector = Injector(scheduler.rng, Faults(), lambda *_: None)
+    memory = Memory(scheduler.rng, scheduler, lambda: 0, lambda *_: None)
+
+    def port(name: str, make: Callable[[FakeTables], Any], *, single: bool = False) -> Any:
+        return Faulty(name, make, memory, injector, single=single)
+
+    return Store(
+        port("connections", FakeConnections),
+        port("users", FakeUsers, single=True),
+        port("roster", FakeRoster),
+        port("subscriptions", FakeSubscriptions),
+        port("members", FakeMembers),
+        lambda: deepcopy(memory.tables),
+    )
+
+
+@pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
@@ -69,8 +94,25 @@ def dynamodb(aws: None) -> Store:
         DynamoDBUsers(client, is_global=True),
         DynamoDBRoster(client),
         DynamoDBSubscriptions(client, is_global=True),
-        DynamoDBMembers(),
+        DynamoDBMembers(client),
         lambda: {name: items(name) for name in TABLES.values()},
+    )
+
+
+@pytest.fixture
+def dictionaries(monkeypatch: pytest.MonkeyPatch, aws: None) -> Store:
+    """The adapters on what the stateful tests put in place of DynamoDB."""
+    del aws
+    tables = Tables()
+    client = bind(**TABLES)
+    monkeypatch.setattr(client, "_client", tables)
+    return Store(
+        DynamoDBConnections(client),
+        DynamoDBUsers(client, is_global=True),
+        DynamoDBRoster(client),
+        DynamoDBSubscriptions(client, is_global=True),
+        DynamoDBMembers(client),
+        lambda: deepcopy(tables.items),
     )
 
 
@@ -81,9 +123,9 @@ def items(table: str) -> dict[tuple[str, ...], dict[str, Any]]:
     return {tuple(item[name] for name in names): item for item in found}
 
 
-@pytest.fixture(params=["fake", "dynamodb"])
+@pytest.fixture(params=["fake", "simulated", "dynamodb", "dictionaries"])
 def store(request: pytest.FixtureRequest) -> Store:
     if request.param == "fake":
         return fakes()
-    real: Store = request.getfixturevalue("dynamodb")
+    real: Store = request.getfixturevalue(request.param)
     return real

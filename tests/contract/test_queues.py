@@ -7,10 +7,13 @@ from typing import Any
 import boto3
 import pytest
 
-from presence.adapters.queue import SQSDeliveries, SQSTimers
+from presence.adapters.queue import SQSDeliveries, SQSTimers, job_from_json
 from presence.background import MAX_QUEUED_BYTES
+from presence.domain.errors import Unavailable
 from presence.domain.frames import MAX_FRAME_BYTES
-from presence.ports import Deliveries, Post, Timers
+from presence.domain.news import Changes, News, Saying, View
+from presence.domain.user import Presence, Status
+from presence.ports import EVERYONE, Job, Post, Timers, Topic
 from presence.use_cases.courier import CHUNK
 from tests.fakes import FakeDeliveries, FakeTimers
 from tests.sqs import queued
@@ -18,17 +21,20 @@ from tests.sqs import queued
 pytestmark = pytest.mark.contract
 
 REGION = "eu-central-1"
+NOW = 1_800_000_000_000
 TAB, PHONE = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q="
 
 
 @dataclass(frozen=True)
 class Queues:
     timers: Timers
-    deliveries: Deliveries
+    deliveries: FakeDeliveries | SQSDeliveries
     #: What was asked for: the kind of check, what it is about, and the delay.
     asked: Callable[[], list[tuple[Any, ...]]]
     #: What waits to be posted: the post, how often it was tried, and the delay.
     waiting: Callable[[], list[tuple[Post, int, int]]]
+    #: The jobs that wait.
+    jobs: Callable[[], list[Job]]
 
 
 def fakes() -> Queues:
@@ -38,10 +44,12 @@ def fakes() -> Queues:
         deliveries,
         lambda: [
             *timers.asked,
-            *(("lapsed", *about, 0) for about in timers.lapsed),
-            *(("gone", name, 0) for name in timers.gone),
+            *(("lapsed", *about) for about in timers.lapsed),
+            *(("gone", name, at) for name, at in timers.gone),
+            *(("room", *about) for about in timers.rooms),
         ],
         lambda: deliveries.waiting,
+        lambda: deliveries.jobs,
     )
 
 
@@ -58,13 +66,18 @@ def sqs(aws: None) -> Queues:
             (Post(body["text"], body["connectionIds"]), body["attempt"], delay)
             for body, delay in queued(REGION, "deliveries")
         ],
+        lambda: [job_from_json(body) for body, _ in queued(REGION, "deliveries")],
     )
 
 
 def _asked(body: dict[str, Any], delay: int) -> tuple[Any, ...]:
     match body:
-        case {"check": "connection" | "gone" as check, "connectionId": name}:
-            return check, name, delay
+        case {"check": "connection", "connectionId": name}:
+            return "connection", name, delay
+        case {"check": "gone", "connectionId": name, "at": at}:
+            return "gone", name, at
+        case {"check": "room", "chatSessionId": name, "tick": tick}:
+            return "room", name, tick, delay
         case {"check": "user", "userId": name}:
             return "user", name, delay
         case {"check": "lapsed", "connectionId": name, "userId": user_id, **rest}:
@@ -91,9 +104,17 @@ def test_a_second_look_comes_when_it_was_asked_for(queues: Queues, delay: int) -
 @pytest.mark.parametrize("sessions", [(), ("b", "a"), {"x" * 128}, frozenset({"a"})], ids=str)
 def test_what_a_lease_left_behind_is_looked_at_at_once(queues: Queues, sessions: Any) -> None:
     queues.timers.check_lapsed(TAB, "ada", sessions)
-    queues.timers.check_gone(PHONE)
+    queues.timers.check_lapsed(TAB, "ada", sessions, 3)
+    queues.timers.check_gone(PHONE, 17)
 
-    assert queues.asked() == [("lapsed", TAB, "ada", frozenset(sessions), 0), ("gone", PHONE, 0)]
+    about = ("lapsed", TAB, "ada", frozenset(sessions))
+    assert queues.asked() == [(*about, 0), (*about, 3), ("gone", PHONE, 17)]
+
+
+def test_a_room_is_counted_when_its_tick_is_due(queues: Queues) -> None:
+    queues.timers.check_room("room.1", NOW, 2)
+
+    assert queues.asked() == [("room", "room.1", NOW, 2)]
 
 
 def test_what_was_asked_for_twice_may_come_twice(queues: Queues) -> None:
@@ -111,6 +132,53 @@ def test_a_post_waits_as_it_is(queues: Queues, text: str) -> None:
     assert queues.waiting() == [(Post(text, [TAB, PHONE]), 2, 4), (Post(text, [TAB]), 0, 0)]
 
 
+VIEWS = [
+    View(Presence("ada", Status.ONLINE, None, 1)),
+    View(
+        Presence("bob", Status.BUSY, NOW, NOW, text="🌞"),
+        {"bob": None, "eve": Presence("bob", Status.OFFLINE, 7, 8)},
+    ),
+    View(None, {"eve": Presence("kim", Status.OFFLINE, 7, 8), "kim": None}),
+]
+NEWS: dict[str, News] = {
+    "changes": Changes(VIEWS),
+    "texts": Saying(["{}", '{"text":"hi 🌞"}']),
+    "texts for some": Saying(["{}"], {"eve": ["[]"], "kim": [], "bob": ["[]"]}),
+}
+
+
+@pytest.mark.parametrize("news", NEWS.values(), ids=NEWS)
+@pytest.mark.parametrize("topic", [EVERYONE, Topic("user", "ada"), Topic("session", "room.1")])
+def test_a_job_comes_as_it_was_put(queues: Queues, news: News, topic: Topic) -> None:
+    jobs = [Job(topic, 3, 8, news), Job(topic, 0, 8, news, after=TAB, rows=17, without=PHONE)]
+
+    queues.deliveries.put_jobs(jobs)
+    queues.deliveries.put_jobs([])
+
+    assert queues.jobs() == jobs
+
+
+def test_jobs_for_many_shards_are_put_together(sqs: Queues) -> None:
+    some = NEWS["texts"], Saying(["x" * 100_000])
+    jobs = [Job(EVERYONE, shard, 32, news) for news in some for shard in range(32)]
+
+    sqs.deliveries.put_jobs(jobs)
+
+    assert sqs.jobs() == jobs
+
+
+def test_jobs_that_the_queue_did_not_take_are_an_error() -> None:
+    class Full:
+        def send_message(self, **message: Any) -> None:
+            raise AssertionError(message)
+
+        def send_message_batch(self, **_: Any) -> Any:
+            return {"Failed": [{"Id": "0"}]}
+
+    with pytest.raises(Unavailable):
+        SQSDeliveries(Full, "").put_jobs([Job(EVERYONE, 0, 1, NEWS["texts"])])
+
+
 @pytest.mark.parametrize("letter", ["x", '"', "\\", "é", "😀"], ids=ascii)
 def test_the_longest_frame_for_as_many_as_wait_together_fits_a_message(
     letter: str, aws: None
@@ -124,6 +192,9 @@ def test_the_longest_frame_for_as_many_as_wait_together_fits_a_message(
         def send_message(self, **message: Any) -> None:
             sent.append(message["MessageBody"])
             client.send_message(**message)
+
+        def send_message_batch(self, **messages: Any) -> None:
+            raise AssertionError(messages)
 
     text = letter * (MAX_FRAME_BYTES // len(letter.encode()))
     names = [f"{number:0>15}=" for number in range(CHUNK)]

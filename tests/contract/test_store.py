@@ -7,6 +7,7 @@ import pytest
 
 from presence.domain.connection import (
     Admission,
+    Closing,
     Connection,
     GateChange,
     Joining,
@@ -426,10 +427,24 @@ def test_whoever_leaves_the_only_chat_session_is_in_none(store: Store) -> None:
     assert gate_of(store) == before
 
 
+def test_a_gate_that_closes_with_its_user_lets_nobody_in_and_still_says_what_it_was(
+    store: Store,
+) -> None:
+    gate = full_gate(store)
+
+    assert change_gate(store, "ada", TimePassed(), Closing(TAB))
+
+    assert gate_of(store) == replace(gate, state=State.CLOSED)
+    assert not admit(store, "ada")
+    assert not change_gate(store, "ada", TimePassed(), Closing(TAB))
+    assert store.connections.close(TAB, NOW) == replace(gate, state=State.CLOSED)
+
+
 CHANGES: dict[str, tuple[Event, GateChange]] = {
     "admission": (Authenticated(TAB, lease()), ADMISSION),
     "joining": (Joined(TAB, ROOM), Joining(TAB, NOW, ROOM)),
     "leaving": (Left(TAB, "room.2"), Leaving(TAB, "room.2")),
+    "closing": (TimePassed(), Closing(TAB)),
 }
 REFUSING = ["unknown", "closed", "theirs, but closed", "another's", "open"]
 

@@ -388,12 +388,27 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Message]] = {
         {"action": "authenticate", "token": "t", "userId": "ada", "device": "phone"},
         Authenticate("t", "ada", "phone"),
     ),
+    "token-of-somebody-who-is-there": (
+        {"action": "authenticate", "token": "t", "active": True},
+        Authenticate("t", is_active=True),
+    ),
+    "token-of-a-hidden-tab": (
+        {"action": "authenticate", "token": "t", "active": False},
+        Authenticate("t", is_active=False),
+    ),
     "token-of-full-length": (
         {"action": "authenticate", "token": "x" * MAX_TOKEN_LENGTH},
         Authenticate("x" * MAX_TOKEN_LENGTH),
     ),
     "null-is-as-if-it-were-left-out": (
-        {"action": "authenticate", "token": "t", "userId": None, "device": None, "id": None},
+        {
+            "action": "authenticate",
+            "token": "t",
+            "userId": None,
+            "device": None,
+            "active": None,
+            "id": None,
+        },
         Authenticate("t"),
     ),
     "ping": ({"action": "ping"}, Ping()),
@@ -525,6 +540,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "token": [None, "", "x" * (MAX_TOKEN_LENGTH + 1), 1, True, [], ["x"], {}],
         "userId": ["", "a b", "x" * 129, 1, True, [], {}],
         "device": ["", "my laptop", "x" * 129, 1, False, [], {}],
+        "active": [0, 1, 1.0, "", "false", [], {}],
     },
     "ping": {"active": [0, 1, 1.0, "", "true", [], {}]},
     "status": {

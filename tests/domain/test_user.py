@@ -13,12 +13,15 @@ from presence.domain.events import (
     Change,
     Chosen,
     Disconnected,
+    Dismissed,
     Due,
     Erased,
     Event,
     Joined,
+    Lapsed,
     LeaseRanOut,
     Left,
+    NotLapsed,
     PresenceChanged,
     Renewed,
     Seen,
@@ -38,7 +41,9 @@ from presence.domain.user import (
 
 NOW = 1_800_000_000_000
 LEASE, GRACE = 75_000, 10_000
+TERNARY = (None, True, False)
 ADA = User("ada")
+ROOM = "room"
 
 
 def lease(at: int, *, is_active: bool = True) -> Lease:
@@ -47,6 +52,10 @@ def lease(at: int, *, is_active: bool = True) -> Lease:
 
 def arrive(user: User, connection_id: str, at: int = NOW) -> User:
     return reduce(user, Authenticated(connection_id, lease(at)), at)[0]
+
+
+def enter(user: User, connection_id: str, at: int) -> User:
+    return reduce(user, Joined(connection_id, ROOM), at)[0]
 
 
 def leave(user: User, connection_id: str, at: int) -> User:
@@ -117,6 +126,136 @@ def test_coming_back_within_grace_is_heard_by_nobody() -> None:
     assert back.grace_until is None
 
 
+def test_whoever_leaves_beside_a_dead_device_is_expected_back_all_the_same() -> None:
+    """Its lease may run out at that very moment; found by the simulation."""
+    dead = arrive(ADA, "phone")
+    both = arrive(dead, "tab", NOW + 60_000)
+    left = leave(both, "tab", NOW + LEASE - 1)
+
+    alone, changes = wait(left, NOW + LEASE)
+    back, more = reduce(alone, Authenticated("new", lease(NOW + LEASE)), NOW + LEASE + GRACE - 2)
+
+    assert news(changes) == []
+    assert [it for it in changes if isinstance(it, Due)] == [Due(NOW + LEASE - 1 + GRACE)]
+    assert (back.status, news(more)) == (Status.ONLINE, [])
+
+
+def test_whoever_leaves_beside_a_dead_device_is_expected_back_in_the_chat_session() -> None:
+    """Found by the nemesis: they left it when the lease ran out."""
+    phone = enter(arrive(ADA, "phone"), "phone", NOW)
+    both = enter(arrive(phone, "tab", NOW + 60_000), "tab", NOW + 60_000)
+    left = leave(both, "tab", NOW + LEASE - 1)
+
+    alone, changes = wait(left, NOW + LEASE)
+    gone, more = wait(alone, NOW + LEASE - 1 + GRACE)
+
+    assert alone.sessions == {ROOM}
+    assert [it for it in changes if isinstance(it, Due)] == [Due(NOW + LEASE - 1 + GRACE)]
+    assert (gone.sessions, news(more)) == (frozenset(), [Status.OFFLINE])
+
+
+def test_a_chat_session_that_another_device_is_in_is_left_when_it_leaves() -> None:
+    phone = enter(arrive(ADA, "phone"), "phone", NOW)
+    left = leave(enter(arrive(phone, "tab"), "tab", NOW), "tab", NOW)
+
+    later, changes = wait(left, NOW + GRACE)
+    gone, _ = reduce(left, Left("phone", ROOM), NOW + 1)
+
+    assert (later, changes) == (left, ())
+    assert gone.sessions == frozenset()
+
+
+@pytest.mark.parametrize("others", [[], ["third"]], ids=["the last one", "one of two"])
+def test_grace_that_was_over_beside_a_device_does_not_begin_when_it_is_thrown_out(
+    others: list[str],
+) -> None:
+    user = enter(arrive(ADA, "phone"), "phone", NOW)
+    for name in ("tab", *others):
+        user = arrive(user, name)
+    user = leave(enter(user, "tab", NOW), "tab", NOW)
+
+    gone, changes = reduce(user, Disconnected("phone", NOW + GRACE), NOW + GRACE)
+
+    assert gone.sessions == frozenset()
+    assert gone.is_here == bool(others)
+    assert [it for it in changes if isinstance(it, Due)] == []
+
+
+def test_grace_beside_a_device_that_goes_on_is_over_without_anybody_looking() -> None:
+    both = arrive(arrive(ADA, "phone"), "tab")
+    left, changes = reduce(both, Disconnected("tab", NOW + GRACE), NOW)
+
+    later, more = wait(left, NOW + GRACE)
+    gone, news_of = wait(left, NOW + LEASE)
+
+    assert [it for it in (*changes, *more) if isinstance(it, Due)] == []
+    assert later == left
+    assert (gone.status, news(news_of)) == (Status.OFFLINE, [Status.OFFLINE])
+
+
+@pytest.mark.parametrize("noticed_at", [LEASE, LEASE + GRACE, 2 * LEASE])
+def test_the_last_to_leave_was_seen_last_whatever_a_dead_device_was_heard(noticed_at: int) -> None:
+    both = arrive(arrive(ADA, "phone"), "tab", NOW + 60_000)
+    left = leave(both, "tab", NOW + LEASE - 1)
+
+    user, _ = wait(wait(left, NOW + noticed_at)[0], NOW + 2 * LEASE)
+
+    assert user.status is Status.OFFLINE
+    assert NOW + LEASE - 1 <= (user.last_seen or 0) <= NOW + LEASE - 1 + GRACE
+
+
+def test_a_hidden_tab_brings_its_user_as_away() -> None:
+    user, changes = reduce(ADA, Authenticated("tab", lease(NOW), is_active=False), NOW)
+
+    assert user.status is Status.AWAY
+    assert news(changes) == [Status.AWAY]
+
+
+def test_a_hidden_tab_that_comes_back_within_grace_is_heard_by_nobody() -> None:
+    away, _ = reduce(ADA, Authenticated("tab", lease(NOW), is_active=False), NOW)
+    left = leave(away, "tab", NOW)
+
+    back, changes = reduce(left, Authenticated("new", lease(NOW + 5), is_active=False), NOW + 5)
+
+    assert back.presence == away.presence
+    assert news(changes) == []
+
+
+def test_a_hidden_tab_beside_its_next_connection_is_heard_by_nobody() -> None:
+    away, _ = reduce(ADA, Authenticated("old", lease(NOW), is_active=False), NOW)
+
+    both, changes = reduce(away, Authenticated("new", lease(NOW + 5), is_active=False), NOW + 5)
+    left, more = reduce(both, Disconnected("old", NOW + GRACE), NOW + 6)
+
+    assert both.presence == left.presence == away.presence
+    assert news((*changes, *more)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "after"),
+    [(was, said, was if said is None else said) for was in (True, False) for said in TERNARY],
+)
+def test_authenticating_again_changes_what_is_said_of_the_person_and_nothing_else(
+    *, before: bool, said: bool | None, after: bool
+) -> None:
+    user, _ = reduce(ADA, Authenticated("tab", lease(NOW), is_active=before), NOW)
+    user, _ = reduce(user, Joined("tab", "room"), NOW)
+
+    again, _ = reduce(user, Authenticated("tab", lease(NOW + 5), said), NOW + 5)
+
+    assert again.leases["tab"] == replace(
+        lease(NOW + 5, is_active=after), sessions=frozenset({"room"})
+    )
+
+
+def test_a_lease_that_ran_out_says_nothing_of_the_person_who_comes_back() -> None:
+    user, _ = reduce(ADA, Authenticated("tab", lease(NOW), is_active=False), NOW)
+
+    back, _ = reduce(user, Authenticated("tab", lease(NOW + LEASE)), NOW + LEASE)
+
+    assert back.status is Status.ONLINE
+
+
 def test_a_lease_that_runs_out_has_waited_already() -> None:
     user = arrive(ADA, "tab")
 
@@ -159,6 +298,15 @@ def test_a_ping_never_shortens_a_lease() -> None:
     late, _ = reduce(user, Renewed("tab", lease(NOW)), NOW + 1_000)
 
     assert late.leases["tab"].expires_at == NOW + 1_000 + LEASE
+
+
+def test_a_late_return_never_shortens_a_lease() -> None:
+    """It was overtaken by the next frame of its connection, which was answered."""
+    user = arrive(ADA, "tab", NOW + 1_000)
+
+    late, _ = reduce(user, Authenticated("tab", lease(NOW)), NOW)
+
+    assert late.leases == user.leases
 
 
 def test_a_user_is_away_when_nobody_is_at_any_device() -> None:
@@ -265,6 +413,19 @@ def test_versions_outgrow_those_of_an_item_that_was_deleted() -> None:
     assert reborn.version > before.version
 
 
+@pytest.mark.parametrize("skew", [-5_000, -1, 0, 5_000])
+def test_a_clock_that_is_off_never_turns_a_version_or_a_lease_back(skew: int) -> None:
+    user = arrive(ADA, "tab")
+    late = NOW + 10_000 + skew
+
+    renewed, _ = reduce(user, Renewed("tab", lease(NOW + skew)), NOW + skew)
+    busy, _ = reduce(renewed, Chosen(Choice.BUSY), late)
+    back, _ = reduce(busy, Chosen(Choice.ONLINE), late - 5_000)
+
+    assert renewed.leases["tab"].expires_at >= user.leases["tab"].expires_at
+    assert user.version < busy.version < back.version
+
+
 def test_whoever_comes_back_late_with_too_many_sessions_is_refused() -> None:
     """More rows than one transaction holds would shut the user out of every later change."""
     user = arrive(ADA, "tab")
@@ -287,8 +448,8 @@ CONNECTIONS = st.sampled_from(["a", "b", "c"])
 SESSIONS = st.sampled_from(["room", "hall"])
 VIEWERS = st.sampled_from(["eve", "zoe"])
 EVENTS = st.one_of(
-    st.tuples(st.just("arrive"), CONNECTIONS),
-    st.tuples(st.just("ping"), CONNECTIONS, st.sampled_from([None, True, False])),
+    st.tuples(st.just("arrive"), CONNECTIONS, st.sampled_from(TERNARY)),
+    st.tuples(st.just("ping"), CONNECTIONS, st.sampled_from(TERNARY)),
     st.tuples(st.just("leave"), CONNECTIONS),
     st.tuples(st.just("choose"), st.sampled_from(Choice), st.sampled_from([None, 5_000, 90_000])),
     st.tuples(st.just("seen")),
@@ -296,6 +457,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("part"), CONNECTIONS, SESSIONS),
     st.tuples(st.just("block"), VIEWERS),
     st.tuples(st.just("unblock"), VIEWERS),
+    st.tuples(st.just("dismiss")),
     st.tuples(st.just("erase")),
     st.tuples(st.just("wait")),
 )
@@ -305,8 +467,8 @@ STORIES = st.lists(st.tuples(PAUSES, EVENTS), max_size=25)
 
 def event_of(step: tuple, now: int) -> Event:  # type: ignore[type-arg]  # noqa: C901, PLR0911
     match step:
-        case ("arrive", connection_id):
-            return Authenticated(connection_id, lease(now))
+        case ("arrive", connection_id, is_active):
+            return Authenticated(connection_id, lease(now), is_active)
         case ("ping", connection_id, is_active):
             return Renewed(connection_id, lease(now), is_active)
         case ("leave", connection_id):
@@ -325,6 +487,8 @@ def event_of(step: tuple, now: int) -> Event:  # type: ignore[type-arg]  # noqa:
             return Blocked(viewer_id)
         case ("unblock", viewer_id):
             return Unblocked(frozenset({viewer_id}))
+        case ("dismiss",):
+            return Dismissed()
         case ("erase",):
             return Erased()
     return TimePassed()
@@ -332,6 +496,23 @@ def event_of(step: tuple, now: int) -> Event:  # type: ignore[type-arg]  # noqa:
 
 def held(user: User) -> frozenset[str]:
     return frozenset[str]().union(*(lease.sessions for lease in user.leases.values()))
+
+
+def kept(user: User, event: Event, now: int) -> frozenset[str]:
+    """The chat sessions whose grace period goes on after this event."""
+    if isinstance(event, Dismissed | Erased):
+        return frozenset()
+    left = {event.session_id} if isinstance(event, Left) else set[str]()
+    return frozenset(name for name, at in user.lingering.items() if at > now) - left
+
+
+def test_whoever_is_blocked_when_a_lease_runs_out_hears_of_that_with_a_new_version() -> None:
+    user, _ = reduce(User("ada"), Authenticated("one", lease(NOW), None), NOW)
+    after, _ = reduce(user, Blocked("eve"), NOW + LEASE)
+
+    assert not after.seen_by("eve").is_online
+    assert after.seen_by("eve").version > user.seen_by("eve").version
+    assert after.seen_by("eve").version == after.seen_by("zoe").version
 
 
 @given(STORIES)
@@ -342,7 +523,8 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
 
     for pause, step in story:
         now += pause
-        before, (user, changes) = user, reduce(user, event_of(step, now), now)
+        event = event_of(step, now)
+        before, (user, changes) = user, reduce(user, event, now)
 
         is_hidden = user.choice is Choice.INVISIBLE
         assert not user.leases or is_hidden or user.status is not Status.OFFLINE, "I1"
@@ -353,7 +535,9 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
             assert shown.setdefault((viewer, seen.version), seen) == seen, "I3"
             assert bool(user.sessions_seen_by(viewer)) <= user.presence.is_online
         assert not user.lingering or user.is_here
-        assert not user.lingering.keys() & held(user), "nobody is expected where they are"
+        awaited = {name: at for name, at in user.lingering.items() if name not in held(user)}
+        assert all(at > now for at in awaited.values()), "nobody is expected any more"
+        assert not user.is_here or kept(before, event, now) <= user.sessions, "I7"
         for change in changes:
             if isinstance(change, PresenceChanged):
                 assert change.before.version < change.after.version, "I3"
@@ -410,3 +594,17 @@ def test_the_clock_alone_decides_the_same_in_one_step_or_in_many(
 
 def unclocked(user: User) -> User:
     return replace(user, version=0, own_version=0, last_seen=0)
+
+
+# ── a lease is said to have run out ────────────────────────────────────────────────────────
+
+
+def test_a_lease_that_has_run_out_is_gone_and_one_that_is_good_says_so() -> None:
+    user = arrive(ADA, "a1")
+
+    gone, _ = reduce(user, Lapsed("a1"), NOW + LEASE)
+    with pytest.raises(NotLapsed) as good:
+        reduce(user, Lapsed("a1"), NOW + LEASE - 1)
+
+    assert gone.leases == {}
+    assert good.value.lease == user.leases["a1"]

@@ -79,6 +79,23 @@ async def test_nobody_at_the_device_is_away(deployed: RunningStack) -> None:
 
 
 @story
+async def test_a_hidden_tab_that_reconnects_or_hands_over_stays_away(
+    deployed: RunningStack,
+) -> None:
+    ada_id, grace_id = people("ada", "grace")
+    async with join(deployed, ada_id) as ada:
+        async with join(deployed, grace_id, active=False) as grace:
+            assert grace.welcome["presence"]["status"] == "away"
+        async with (
+            join(deployed, grace_id, active=False),
+            join(deployed, grace_id, active=False) as next_one,
+        ):
+            await next_one.authenticate(deployed.token(grace_id))  # renewed, nobody came
+            await ada.expect_change(grace_id, status="away")
+            await ada.never(lambda frame: change(frame, grace_id), during=1)
+
+
+@story
 async def test_an_invisible_user_is_offline_for_everybody_else(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
     async with join(deployed, ada_id) as ada, join(deployed, grace_id) as grace:

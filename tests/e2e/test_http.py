@@ -50,8 +50,13 @@ def test_config_and_health_need_no_token(guarded: RunningStack) -> None:
         "leaseSeconds": 75,
         "maxConnectionSeconds": 7200,
         "protocol": 1,
+        "globalPresence": True,
     }
     assert guarded.call("GET /health").status == 200
+
+
+def test_config_says_when_nobody_hears_of_everybody(private: RunningStack) -> None:
+    assert private.call("GET /config").json["globalPresence"] is False
 
 
 def test_a_user_never_seen_is_offline_not_missing(guarded: RunningStack) -> None:

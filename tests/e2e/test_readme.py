@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 
 from local.client import PresenceClient
 from tests.docs.markdown import README, blocks, code, table
+from tests.lacking import program
 from tests.stack import RunningStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -24,19 +24,30 @@ TEXT = README.read_text("utf-8")
 (SETUP,) = blocks(TEXT, "sh")
 LINES = [code(row["Try it"])[0] for row in table(TEXT, "Route", "Try it")]
 SITE = "http://localhost:4000"
-NODE = shutil.which("node")
 SECONDS = 20.0
 
 
+@pytest.fixture(scope="module")
+def node() -> str:
+    return program("node", reason="There is no Node on this machine; it runs the README's client.")
+
+
+@pytest.fixture(scope="module")
+def curl() -> None:
+    program("curl", reason="There is no curl on this machine; it runs the README's lines.")
+
+
 @contextmanager
-def browser(stack: RunningStack, user_id: str, folder: Path) -> Iterator[Callable[[], list[str]]]:
+def browser(
+    node: str, stack: RunningStack, user_id: str, folder: Path
+) -> Iterator[Callable[[], list[str]]]:
     """The client of the README, as somebody; what it has printed so far."""
     script, printed = folder / "client.mjs", folder / "printed"
     text = CLIENT.replace(SITE, stack.demo_url).replace("eyJ…", stack.token(user_id))
     script.write_text(text, "utf-8")
     with printed.open("wb") as output:
         process = subprocess.Popen(
-            [str(NODE), "--experimental-websocket", "--no-warnings", str(script)],
+            [node, "--experimental-websocket", "--no-warnings", str(script)],
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -55,13 +66,12 @@ def await_line(printed: Callable[[], list[str]], fits: Callable[[set[str]], bool
         time.sleep(0.05)
 
 
-@pytest.mark.skipif(NODE is None, reason="there is no node")
 def test_the_browser_client_shows_who_comes_and_goes(
-    deployed: RunningStack, tmp_path: Path
+    node: str, deployed: RunningStack, tmp_path: Path
 ) -> None:
     me, other = "readme-ada", "readme-grace"
 
-    with browser(deployed, me, tmp_path) as printed:
+    with browser(node, deployed, me, tmp_path) as printed:
         await_line(printed, lambda online: me in online)
         asyncio.run(visit(deployed, other, lambda: await_line(printed, {me, other}.issubset)))
         await_line(printed, lambda online: other not in online)
@@ -72,15 +82,14 @@ async def visit(stack: RunningStack, user_id: str, meanwhile: Callable[[], None]
         await asyncio.to_thread(meanwhile)
 
 
-@pytest.mark.skipif(NODE is None, reason="there is no node")
 def test_the_browser_client_gives_up_on_a_token_that_is_refused(
-    deployed: RunningStack, tmp_path: Path
+    node: str, deployed: RunningStack, tmp_path: Path
 ) -> None:
     script = tmp_path / "client.mjs"
     script.write_text(CLIENT.replace(SITE, deployed.demo_url), "utf-8")
 
     ended = subprocess.run(
-        [str(NODE), "--experimental-websocket", "--no-warnings", str(script)],
+        [node, "--experimental-websocket", "--no-warnings", str(script)],
         capture_output=True,
         text=True,
         check=True,
@@ -90,7 +99,7 @@ def test_the_browser_client_gives_up_on_a_token_that_is_refused(
     assert ended.stderr.startswith("token-invalid")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+@pytest.mark.usefixtures("curl")
 @pytest.mark.parametrize("line", LINES)
 def test_a_curl_line_is_answered(deployed: RunningStack, line: str) -> None:
     script = f"{SETUP.replace(SITE, deployed.demo_url)}\n{line}"

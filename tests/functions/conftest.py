@@ -29,6 +29,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID, MockAWS
 from presence import bootstrap, entrypoint
 from presence.domain.connection import Connection
 from presence.domain.user import User
+from tests.docs.schema import answer_faults, message_faults
 from tests.dynamodb import TABLES, create_tables
 from tests.endpoint import Answer, Endpoint, serving
 from tests.fakes import FakeGateway
@@ -56,6 +57,8 @@ ENVIRONMENT = {
     "GRACE_SECONDS": "10",
     "AUTHENTICATION_SECONDS": "10",
     "MAX_CONNECTION_SECONDS": "7200",
+    "LARGE_AUDIENCE": "1000",
+    "TICK_SECONDS": "2",
     "GLOBAL_PRESENCE": "true",
     "PUBLIC_READS": "false",
     "ALLOWED_ORIGINS": f"{ORIGIN}, http://localhost:4000",
@@ -152,7 +155,7 @@ class Stack:
     monkeypatch: pytest.MonkeyPatch
     session: Session
     clock: Clock = field(default_factory=Clock)
-    gateway: FakeGateway = field(default_factory=FakeGateway)
+    gateway: FakeGateway = field(default_factory=lambda: FakeGateway(at=START))
     log: io.StringIO = field(default_factory=io.StringIO)
     #: How much of the stream and of each queue was handed on.
     handed_on: Counter[str] = field(default_factory=Counter)
@@ -235,7 +238,10 @@ class Stack:
             event["rawQueryString"] = "&".join(f"{name}={value}" for name, value in query.items())
         if body is not None:
             event["body"] = body if isinstance(body, str) else json.dumps(body)
-        return self.invoke("user_status", event | fields)
+        answer = self.invoke("user_status", event | fields)
+        told = json.loads(answer["body"]) if answer["body"] else None
+        assert answer_faults(method, path, answer["statusCode"], told) == []
+        return answer
 
     def _at(self, connection_id: str) -> Event:
         return {
@@ -317,6 +323,7 @@ class Stack:
 
     def wait(self, milliseconds: int) -> None:
         self.clock.now += milliseconds
+        self.gateway.at = self.clock.now
 
     # ── what can be seen of it ─────────────────────────────────────────────────────────
 
@@ -328,7 +335,9 @@ class Stack:
 
     def heard(self, connection_id: str) -> list[Event]:
         """Every frame that was posted to a connection, in order; the next time only what is new."""
-        return [json.loads(text) for text in self.gateway.heard.pop(connection_id, [])]
+        frames = [json.loads(text) for text in self.gateway.heard.pop(connection_id, [])]
+        assert [it for frame in frames for it in message_faults(frame["type"], frame)] == []
+        return frames
 
     def all_heard(self) -> dict[str, list[Event]]:
         """The same of everybody who heard anything."""
@@ -379,6 +388,7 @@ def frame_of(answer: Event) -> Event:
     assert answer.keys() == {"statusCode", "body"}
     assert answer["statusCode"] == 200
     frame: Event = json.loads(answer["body"])
+    assert message_faults(frame["type"], frame) == []
     return frame
 
 

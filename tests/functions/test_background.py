@@ -132,6 +132,7 @@ def test_a_whole_batch_is_one_frame_for_each_connection(stack: Stack) -> None:
 def test_an_erased_user_is_announced_as_offline_or_not_at_all(stack: Stack) -> None:
     stack.join("ada", TAB)
     record = change("ada", stack.image("ada"), None)
+    stack.aws("dynamodb").delete_item(TableName=TABLES["users"], Key={"user_id": {"S": "ada"}})
 
     answer = stack.invoke("announce", {"Records": [record]})
 
@@ -164,7 +165,7 @@ def test_whoever_is_gone_takes_the_path_of_a_disconnect(stack: Stack) -> None:
 
     gate = stack.gate(TAB)
     assert answer == {"batchItemFailures": []}
-    assert timers[-1] == ({"check": "gone", "connectionId": TAB}, 0)
+    assert timers[-1] == ({"check": "gone", "connectionId": TAB, "at": stack.gateway.at}, 0)
     assert gate is not None
     assert gate.state is State.CLOSED
     assert stack.listeners() == set()
@@ -255,7 +256,7 @@ def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack)
     stack.settle()
 
     gate = stack.gate(TAB)
-    assert timers[-1] == ({"check": "gone", "connectionId": TAB}, 0)
+    assert timers[-1] == ({"check": "gone", "connectionId": TAB, "at": stack.gateway.at}, 0)
     assert gate is not None
     assert gate.state is State.CLOSED
 
@@ -302,7 +303,7 @@ BAD_TIMERS: list[Any] = [
         id="lapsed-without-list",
     ),
     pytest.param({"check": "gone"}, id="gone-without-connection"),
-    pytest.param({"check": "gone", "connectionId": "#watching"}, id="gone-without-id"),
+    pytest.param({"check": "gone", "connectionId": "#watching", "at": 1}, id="gone-without-id"),
 ]
 
 
@@ -370,8 +371,8 @@ def lapsed(connection_id: str = TAB, user_id: str = "ada", *sessions: str) -> Ev
     return message("1", {**body, "chatSessionIds": list(sessions)})
 
 
-def gone(connection_id: str = TAB) -> Event:
-    return message("1", {"check": "gone", "connectionId": connection_id})
+def gone(at: int, connection_id: str = TAB) -> Event:
+    return message("1", {"check": "gone", "connectionId": connection_id, "at": at})
 
 
 def settle(stack: Stack, *timers: Event) -> None:
@@ -460,7 +461,7 @@ def test_a_socket_that_is_gone_is_a_disconnect(stack: Stack) -> None:
     stack.wait(20_000)
 
     for _ in range(2):
-        settle(stack, gone())
+        settle(stack, gone(stack.clock.now))
 
     user = stack.user("ada")
     assert (user.leases, user.grace_until) == ({}, START + 30_000)
@@ -472,8 +473,10 @@ def test_a_socket_that_is_gone_is_a_disconnect(stack: Stack) -> None:
 def test_a_socket_that_has_just_opened_may_seem_gone(stack: Stack, age: int) -> None:
     a_member(stack)
     stack.wait(age)
+    said_at = stack.clock.now
+    stack.wait(20_000)
 
-    settle(stack, gone())
+    settle(stack, gone(said_at))
 
     assert set(stack.user("ada").leases) == {TAB}
 
@@ -483,7 +486,7 @@ def test_a_socket_of_another_endpoint_seems_gone_from_here(stack: Stack) -> None
     stack.wait(20_000)
     stack.configure(CALLBACK_URL="https://z9y8x7w6v5.execute-api.eu-central-1.amazonaws.com/live")
 
-    settle(stack, gone())
+    settle(stack, gone(stack.clock.now))
 
     assert set(stack.user("ada").leases) == {TAB}
 
@@ -495,7 +498,7 @@ def test_a_socket_that_nobody_remembers_hears_nothing_more(stack: Stack) -> None
         TableName=TABLES["connections"], Key={"connection_id": {"S": TAB}}
     )
 
-    settle(stack, gone())
+    settle(stack, gone(stack.clock.now))
 
     assert all_that_is_heard(stack) == []
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
+from botocore.exceptions import ClientError
 
 from presence.domain.connection import State
 from presence.domain.requests import ALIASES, Alias
@@ -458,6 +459,15 @@ def test_any_origin_may_be_allowed(stack: Stack) -> None:
     assert answer == {"statusCode": 200}
 
 
+def test_a_handshake_that_fails_leaves_nobody_at_the_door(stack: Stack) -> None:
+    with stack.throttled(), pytest.raises(ClientError):
+        stack.connect(TAB)  # API Gateway refuses the handshake of a function that fails
+
+    assert stack.gate(TAB) is None
+    assert stack.settle() == {"batchItemFailures": []}
+    assert stack.gateway.closed == []
+
+
 def test_a_token_in_the_url_is_refused(stack: Stack) -> None:
     answer = stack.connect(TAB, query=f"token={stack.token('ada')}")
 
@@ -501,6 +511,19 @@ def test_authenticate_is_answered_with_everything_a_client_needs(stack: Stack) -
         },
     }
     assert stack.listeners() == {TAB}
+
+
+def test_authenticate_says_whether_a_person_is_there_and_goes_on_saying_it(stack: Stack) -> None:
+    stack.connect(TAB)
+    frame = {"action": "authenticate", "token": stack.token("ada")}
+
+    statuses = [
+        frame_of(stack.send(TAB, {**frame, **said}))["presence"]["status"]
+        for said in ({"active": False}, {}, {"active": True}, {"active": None})
+    ]
+
+    assert statuses == ["away", "away", "online", "online"]
+    assert stack.user("ada").leases[TAB].is_active
 
 
 @pytest.mark.parametrize(
@@ -839,6 +862,26 @@ def test_nobody_writes_log_lines_of_their_own(stack: Stack, text: str) -> None:
     assert len(lines) == 4
     assert {line["level"] for line in lines} == {"INFO"}
     assert "\x1b" not in stack.log.getvalue()
+
+
+def test_a_warm_environment_remembers_nothing_of_the_call_before(stack: Stack) -> None:
+    """One process serves one person after the other; a cold one serves each of them alone."""
+
+    def visit(connection_id: str, user_id: str) -> tuple[list[Event], list[set[str]]]:
+        lines = len(stack.log_lines())
+        stack.join(user_id, connection_id)
+        answers = [
+            stack.ask(connection_id, "typing", chatSessionId="elsewhere", typing=True),
+            stack.ask(connection_id, "status", status="busy", text=user_id),
+        ]
+        return answers, [set(line) for line in stack.log_lines()[lines:]]
+
+    warm = [visit(TAB, "ada"), visit(PHONE, "grace")]
+    stack.configure()
+    cold = visit(WATCH, "linus")
+
+    assert warm == [cold, cold]
+    assert [stack.user(name).text for name in ("ada", "grace")] == ["ada", "grace"]
 
 
 def test_every_invocation_leaves_one_line_that_says_where_and_how_long(stack: Stack) -> None:

@@ -10,15 +10,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from unittest.mock import patch
 
 import pytest
 from botocore.client import BaseClient
 
 from presence import bootstrap
+from presence.adapters.dynamodb import topics
+from presence.adapters.queue import job_to_json
 from presence.domain.events import Authenticated, Chosen
+from presence.domain.news import Changes, View
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, Lease, User
-from presence.ports import Delivery, Post
+from presence.ports import Delivery, Job, Post, Room, Topic
+from presence.use_cases import audiences
 from tests.dynamodb import TABLES
 from tests.endpoint import Answer, Endpoint
 from tests.fakes import FakeGateway
@@ -30,6 +35,8 @@ from tests.template.test_template import FUNCTIONS, statements
 Permission: TypeAlias = tuple[str, str]
 
 TRANSACTED = {"Update": "UpdateItem", "Put": "PutItem", "Delete": "DeleteItem"}
+#: A chat session that was large once.
+HALL = "hall"
 STAGE = "arn:AWS::Partition:execute-api:AWS::Region:AWS::AccountId:WebSocketApi/StageName"
 POSTS, CLOSES = (
     ("execute-api:ManageConnections", f"{STAGE}/{method}/@connections/*")
@@ -77,6 +84,8 @@ def _queue(arguments: Event) -> str:
 #: What is called of other services than DynamoDB.
 ELSEWHERE: dict[str, Callable[[Event], Permission]] = {
     "SendMessage": lambda arguments: ("sqs:SendMessage", _queue(arguments)),
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html
+    "SendMessageBatch": lambda arguments: ("sqs:SendMessage", _queue(arguments)),
     "GetParameter": lambda _: ("ssm:GetParameter", SECRET),
     "Invoke": lambda _: ("lambda:InvokeFunction", "DoorkeeperFunctionArn"),
 }
@@ -114,11 +123,11 @@ class SpiedGateway(FakeGateway):
         super().__init__()
         self._spy = spy
 
-    def post(self, posts: Iterable[Post]) -> Delivery:
+    def post(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
         made = list(posts)
         if any(it.connection_ids for it in made):
             self._spy.note(POSTS)
-        return super().post(made)
+        return super().post(made, until=until)
 
     def close(self, connection_id: str) -> None:
         self._spy.note(CLOSES)
@@ -128,6 +137,7 @@ class SpiedGateway(FakeGateway):
 @pytest.fixture
 def spy(stack: Stack, doorkeeper: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Spy:
     doorkeeper.otherwise = Answer(body=b'{"allowed":true}')
+    monkeypatch.setattr(topics, "ROWS_UNASKED", 1)  # as whoever writes to a large topic
     spy, call, invoke = Spy(), BaseClient._make_api_call, stack.invoke
     stack.gateway = SpiedGateway(spy)
 
@@ -162,6 +172,7 @@ class Story:
             self.stack.join(user_id, connection_id)
             self.stack.enter(connection_id)
             self.stack.ask(connection_id, "watch", userIds=[other])
+        bootstrap.app().members.keep(Room(HALL), Room(HALL))
         self.stack.calm()
         self.stack.configure()  # a new execution environment, which has read no secret yet
 
@@ -210,6 +221,10 @@ class Story:
         self.frame(action, route)
         self.late(lambda: self.frame(action, route))
 
+    def joins(self) -> None:
+        self.frame("join", chatSessionId=HALL)
+        self.acts("join")
+
     def pings(self, route: str | None = None) -> None:
         self.stack.wait(20_000)
         self.frame("ping", route)
@@ -251,6 +266,7 @@ class Story:
         return after.user_id
 
     def everything(self) -> None:
+        self.frame("join", "$default", chatSessionId=HALL)
         for action in ("authenticate", "status", "online", "join", "typing", "unwatch", "leave"):
             self.frame(action, "$default")
             self.stack.wait(2_000)
@@ -278,7 +294,8 @@ class Story:
     def requests(self) -> None:
         ada, root = self.stack.token("ada"), self.stack.token("root", scope=f"{ADMIN} {PUBLISH}")
         until = self.stack.clock.now + 60_000
-        for line in ("/health", "/config", "/online", "/online/count", "/ada", "/eve", MEMBERS):
+        lines = ("/health", "/config", "/online", "/online/count", "/ada", "/eve", MEMBERS)
+        for line in (*lines, MEMBERS.replace(ROOM, HALL)):
             self.stack.http(f"GET {line}", token=ada)
         self.stack.http("POST /batch", token=ada, body={"userIds": ["ada", "eve"]})
         self.stack.http("PUT /last-seen", token=ada)
@@ -300,9 +317,20 @@ class Story:
             with condition:
                 self.stack.stream()
             self.sweep_all()
+        with patch.multiple(audiences, ALONE=0, ROWS=0, MOST_SHARDS=16):
+            self.another()
+            self.stack.stream()
+        self.stack.configure(LARGE_AUDIENCE="0")
+        self.stack.join("eve", other := next(self.others))
+        self.stack.enter(other)
+        self.stack.stream()
 
     def delivers(self) -> None:
         body = {"text": "{}", "connectionIds": [PHONE], "attempt": 1}
+        news = Changes([View(User("ada", version=1).presence)])
+        job = job_to_json(Job(Topic("session", ROOM), 0, 1, news))
+        with patch.multiple(audiences, ROWS=0, MOST_SHARDS=16), patch.object(topics, "PAGE", 1):
+            self.stack.invoke("deliver", {"Records": [message("1", job)]})
         for condition in self._conditions(PHONE):
             with condition:
                 self.stack.invoke("deliver", {"Records": [message("1", body)]})
@@ -313,13 +341,18 @@ class Story:
         self.hides_for_a_while()
         self._settle({"check": "user", "userId": "ada"})
         self._settle({"check": "connection", "connectionId": early})
-        self._settle({"check": "gone", "connectionId": PHONE})
-        self._settle({"check": "gone", "connectionId": "forgotten"})
+        self._settle({"check": "gone", "connectionId": PHONE, "at": 1 << 52})
+        self._settle({"check": "gone", "connectionId": "forgotten", "at": 1 << 52})
         self.stack.wait(90_000)
         self._settle({"check": "user", "userId": "ada"})
         lapsed = {"check": "lapsed", "connectionId": TAB, "userId": "ada", "chatSessionIds": [ROOM]}
         self.forget()
         self._settle(lapsed)
+
+        app = bootstrap.app()
+        app.subscriptions.mark(ROOM, is_large=True)
+        app.members.keep(Room(ROOM), Room(ROOM, is_large=True, tick=5, recent=("grace",)))
+        self._settle({"check": "room", "chatSessionId": ROOM, "tick": 5})
 
     def _settle(self, body: Event) -> None:
         answer = self.stack.invoke("settle", {"Records": [message("1", body)]})
@@ -344,7 +377,7 @@ STORIES: dict[str, Callable[[Story], object]] = {
     "on_ping": Story.pings,
     "on_status": lambda story: story.acts("status"),
     "on_online": lambda story: story.acts("online"),
-    "on_join": lambda story: story.acts("join"),
+    "on_join": Story.joins,
     "on_leave": lambda story: story.acts("leave"),
     "on_typing": lambda story: story.relays("typing"),
     "on_message": lambda story: story.relays("message"),

@@ -159,7 +159,19 @@ def test_the_configuration_needs_no_token(stack: Stack) -> None:
         "leaseSeconds": 75,
         "maxConnectionSeconds": 7200,
         "protocol": 1,
+        "globalPresence": True,
     }
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_the_configuration_says_whether_everybody_hears_of_everybody(
+    stack: Stack, value: str
+) -> None:
+    stack.configure(GLOBAL_PRESENCE=value)
+
+    answer = stack.http("GET /config")
+
+    assert body_of(answer)["globalPresence"] is (value == "true")
 
 
 def test_health_needs_no_token_but_the_table(stack: Stack) -> None:

@@ -235,6 +235,19 @@ def test_heartbeats_count_from_what_was_sent_last() -> None:
     run(test())
 
 
+def test_whether_a_person_is_there_is_said_from_the_authentication_on() -> None:
+    async def test() -> None:
+        async with (
+            server(echo, heartbeat_seconds=0.05) as there,
+            PresenceClient.connect(there.url, token="t", active=False) as client,
+        ):
+            while there.heard[-1]["action"] != "ping":
+                await client.never(lambda _: False, during=0.02)
+            assert [frame["active"] for frame in there.heard] == [False] * len(there.heard)
+
+    run(test())
+
+
 def test_no_heartbeats_for_those_who_want_none() -> None:
     async def test() -> None:
         async with (
@@ -252,6 +265,20 @@ def test_a_server_that_does_not_answer_a_heartbeat_is_gone() -> None:
         async with (
             server(silent, heartbeat_seconds=0.05) as there,
             PresenceClient.connect(there.url, token="t", within=0.5) as client,
+        ):
+            assert (await client.closed(within=5)).code == 1006
+
+    run(test())
+
+
+def test_a_server_that_has_forgotten_the_connection_is_left() -> None:
+    async def forgetful(connection: ServerConnection, frame: Frame) -> None:
+        await tell(connection, type="error", id=frame["id"], code="not-authenticated")
+
+    async def test() -> None:
+        async with (
+            server(forgetful, heartbeat_seconds=0.05) as there,
+            PresenceClient.connect(there.url, token="t") as client,
         ):
             assert (await client.closed(within=5)).code == 1006
 

@@ -14,13 +14,24 @@ TEMPLATE: dict[str, Any] = {
         "PresenceLayer": {"Type": "AWS::Serverless::LayerVersion", "Properties": {}},
         "WebSocketApi": {"Type": "AWS::Serverless::WebSocketApi", "Properties": {}},
         "PingRouteResponse": {"Type": "AWS::ApiGatewayV2::RouteResponse", "Properties": {}},
+        "Deliver": {
+            "Type": "AWS::Serverless::Function",
+            "Properties": {
+                "Policies": [{"Statement": [{"Action": "sqs:SendMessage"}, {"Fn::If": ["C"]}]}],
+                "Events": {"Due": {"Properties": {"BatchSize": 1, "ScalingConfig": {"Ref": "C"}}}},
+            },
+        },
     },
 }
 
 
 def test_the_local_copy_leaves_out_what_the_local_aws_lacks() -> None:
     copy = for_local_aws(TEMPLATE, "/built/layer")
-    assert set(copy["Resources"]) == {"WebSocketApi"}
+    assert set(copy["Resources"]) == {"WebSocketApi", "Deliver"}
+    events = copy["Resources"]["Deliver"]["Properties"]["Events"]
+    assert events == {"Due": {"Properties": {"BatchSize": 1}}}
+    statement = copy["Resources"]["Deliver"]["Properties"]["Policies"][0]["Statement"][0]
+    assert statement == {"Action": ["sqs:SendMessage", "sqs:SendMessageBatch"]}
     assert copy["Resources"]["WebSocketApi"]["Properties"]["Tags"]["ms-custom-id"]
     function = copy["Globals"]["Function"]
     assert "Layers" not in function

@@ -10,13 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from local.server import DevelopmentServer, Refused, is_ours, page, serving, token_request
+from local.server import DevelopmentServer, Refused, page, serving, token_request
+from local.stack import StackError
 
 JSON = {"Content-Type": "application/json"}
+#: A page that a developer writes against this stack.
+NEIGHBOUR = "http://localhost:5173"
+CONFIG = "/api/user-status/config"
 
 
 class _Api(BaseHTTPRequestHandler):
-    """Stands in for the HTTP API: answers with what it was asked, /slow when it may."""
+    """Stands in for the HTTP API: answers with what it was asked, /slow when it may.
+
+    Its CORS is that of template.yaml's defaults, as the local AWS sends it.
+    """
 
     asked = threading.Event()
     may_answer = threading.Event()
@@ -28,9 +35,13 @@ class _Api(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
         asked = {"path": self.path, "method": self.command, "body": body}
         asked["authorization"] = self.headers.get("Authorization", "")
+        asked |= {"origin": self.headers["Origin"]} if "Origin" in self.headers else {}
         answer = json.dumps(asked).encode()
-        self.send_response(418)
+        self.send_response(200 if "/config" in self.path else 418)
         self.send_header("ETag", '"7"')
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Expose-Headers", "etag")
+        self.send_header("Vary", "Origin")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -55,7 +66,9 @@ def api() -> Iterator[str]:
 @pytest.fixture
 def server(api: str) -> DevelopmentServer:
     told = {"webSocketUrl": "ws://localhost:1/live", "httpUrl": api, "pid": 1}
-    return DevelopmentServer(0, told, lambda user, scope, ttl: f"{user}/{scope}/{ttl}")
+    return DevelopmentServer(
+        *(0, told, lambda user, scope, ttl: f"{user}/{scope}/{ttl}", lambda users: {"of": users})
+    )
 
 
 @pytest.fixture
@@ -64,19 +77,6 @@ def caller(server: DevelopmentServer) -> Iterator[http.client.HTTPConnection]:
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
         yield connection
         connection.close()
-
-
-@pytest.mark.parametrize("host", ["localhost", "localhost:4000", "127.0.0.1:4000", "LOCALHOST"])
-def test_it_answers_to_the_names_of_this_machine(host: str) -> None:
-    assert is_ours(host)
-
-
-@pytest.mark.parametrize(
-    "host",
-    [None, "", "evil.example", "localhost.evil.example:4000", "[::1", "127.0.0.1@evil.example"],
-)
-def test_it_answers_to_no_other_name(host: str | None) -> None:
-    assert not is_ours(host)
 
 
 def test_a_page_under_another_name_reaches_nothing(caller: http.client.HTTPConnection) -> None:
@@ -133,18 +133,136 @@ def test_the_api_is_passed_through_both_ways(caller: http.client.HTTPConnection)
     }
 
 
+def ask(
+    caller: http.client.HTTPConnection, route: str, **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """`ask(caller, "GET /path", Origin="…")`; POST sends the wish for a token of ada."""
+    method, path = route.split(" ")
+    body = '{"userId": "ada"}' if method == "POST" else None
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    caller.request(method, path, body, JSON | named)
+    answer = caller.getresponse()
+    return answer, answer.read()
+
+
+def test_the_config_says_where_a_token_is_to_be_had(caller: http.client.HTTPConnection) -> None:
+    answer, body = ask(caller, f"GET {CONFIG}?a=b", Host="127.0.0.1:4000")
+    told = json.loads(body)
+    assert told["developmentTokenUrl"] == "http://127.0.0.1:4000/dev/token"
+    assert told["path"] == f"/base{CONFIG}?a=b"
+    assert answer.headers["Content-Length"] == str(len(body))
+
+
+def test_no_other_answer_of_the_api_is_changed(caller: http.client.HTTPConnection) -> None:
+    for route in ("GET /api/user-status/ada", f"PUT {CONFIG}"):
+        assert b"developmentTokenUrl" not in ask(caller, route)[1]
+
+
+@pytest.mark.parametrize("route", ["GET /api/user-status/ada", "POST /dev/token", f"GET {CONFIG}"])
+@pytest.mark.parametrize("origin", [NEIGHBOUR, "http://[::1]:3000"])
+def test_a_page_of_this_machine_may_read_the_api_and_have_tokens(
+    caller: http.client.HTTPConnection, route: str, origin: str
+) -> None:
+    answer, body = ask(caller, route, Origin=origin)
+    # Each once: a browser takes two of the same for none.
+    assert answer.headers.get_all("Access-Control-Allow-Origin") == [origin]
+    assert answer.headers.get_all("Access-Control-Expose-Headers") == ["etag, retry-after"]
+    assert answer.headers.get_all("Vary") == ["Origin"]
+    assert b'"origin"' not in body
+
+
+@pytest.mark.parametrize("path", ["/api/user-status/ada", "/dev/token"])
+def test_a_preflight_is_answered_here(caller: http.client.HTTPConnection, path: str) -> None:
+    wish = {"Origin": NEIGHBOUR, "Access_Control_Request_Method": "PUT"}
+    answer, body = ask(caller, f"OPTIONS {path}", **wish)
+    assert (answer.status, body) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == NEIGHBOUR
+    assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, PUT, DELETE"
+    asked = "authorization, content-type, if-none-match"
+    assert answer.headers["Access-Control-Allow-Headers"] == asked
+    assert answer.headers["Vary"] == "Origin"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_a_page_of_this_machine_may_read_why_it_was_refused(
+    caller: http.client.HTTPConnection,
+) -> None:
+    caller.request("POST", "/dev/token", "{}", JSON | {"Origin": NEIGHBOUR})
+    answer = caller.getresponse()
+    assert answer.status == 400
+    assert answer.headers["Access-Control-Allow-Origin"] == NEIGHBOUR
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+@pytest.mark.parametrize(
+    "route",
+    ["GET /api/user-status/ada", "PUT /api/x", "POST /dev/token", "OPTIONS /dev/token"],
+)
+def test_a_page_from_elsewhere_gets_nothing(
+    caller: http.client.HTTPConnection, route: str, origin: str
+) -> None:
+    answer, body = ask(caller, route, Origin=origin)
+    assert answer.status == 403
+    assert json.loads(body)["error"]["code"] == "forbidden"
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/dev/stack", "/dev/tables", "/"])
+def test_the_rest_is_for_its_own_page_alone(caller: http.client.HTTPConnection, path: str) -> None:
+    for method in ("GET", "OPTIONS"):
+        answer, _ = ask(caller, f"{method} {path}", Origin=NEIGHBOUR)
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_its_own_page_may_see_what_is_stored(caller: http.client.HTTPConnection) -> None:
+    own = f"http://localhost:{caller.port}"
+    for headers in ({}, {"Origin": own}):
+        answer, body = ask(
+            caller,
+            "GET /dev/tables?user=ada&user=grace",
+            Host=own.removeprefix("http://"),
+            **headers,
+        )
+        assert answer.status == 200
+        assert json.loads(body) == {"of": ["ada", "grace"]}
+
+
+def test_another_page_may_not_even_ask_what_is_stored(caller: http.client.HTTPConnection) -> None:
+    answer, body = ask(caller, "GET /dev/tables", Origin=NEIGHBOUR)
+    assert answer.status == 403
+    assert json.loads(body)["error"]["code"] == "forbidden"
+
+
+def test_what_is_stored_is_not_known_while_the_local_aws_is_gone(
+    server: DevelopmentServer, caller: http.client.HTTPConnection
+) -> None:
+    def gone(_users: object) -> dict[str, object]:
+        raise StackError("It has gone.")
+
+    server.stored = gone
+    answer, body = ask(caller, "GET /dev/tables")
+    assert answer.status == 502
+    assert json.loads(body)["error"] == {"code": "unavailable", "message": "It has gone."}
+
+
+def test_it_can_be_reached_from_this_machine_only(server: DevelopmentServer) -> None:
+    with serving(server):
+        assert server.server_address[0] == "127.0.0.1"
+
+
 def test_pages_may_reach_this_stack_and_nothing_else(caller: http.client.HTTPConnection) -> None:
     caller.request("GET", "/dev/stack")
     answer = caller.getresponse()
     policy = answer.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
     assert "connect-src 'self' ws://localhost:1;" in policy
     assert "unsafe" not in policy
     assert json.loads(answer.read())["pid"] == 1
 
 
-def test_an_unknown_page_is_not_found(caller: http.client.HTTPConnection) -> None:
-    caller.request("GET", "/nothing")
+@pytest.mark.parametrize("target", ["/nothing", "http://[/", "http://localhost/api/x", "*"])
+def test_an_unknown_page_is_not_found(caller: http.client.HTTPConnection, target: str) -> None:
+    caller.request("GET", target, headers={"Host": "localhost"})
     assert caller.getresponse().status == 404
 
 

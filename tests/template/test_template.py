@@ -164,6 +164,13 @@ def test_a_message_is_not_handed_out_twice_while_it_is_worked_on(name: str, func
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
+def test_so_many_deliver_at_once_and_what_is_beyond_waits_in_the_queue() -> None:
+    """A reserved concurrency would refuse it instead, five times until it is given up."""
+    mapping = FUNCTIONS["Deliver"]["Events"]["Due"]["Properties"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "DeliveryConcurrency"}}
+    assert not any("ReservedConcurrentExecutions" in it for it in FUNCTIONS.values())
+
+
 @pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
 def test_what_waits_is_encrypted(queue: str) -> None:
     assert RESOURCES[queue]["Properties"]["SqsManagedSseEnabled"] is True
@@ -177,6 +184,16 @@ def test_somebody_is_told_of_what_ends_in_a_dead_letter_queue(queue: str) -> Non
         for dimension in alarm["Dimensions"]
     ]
     assert {"Fn::GetAtt": f"{queue}.QueueName"} in watched
+
+
+@pytest.mark.parametrize(("metric", "function"), [("IteratorAge", "Announce"), ("Errors", "Sweep")])
+def test_an_alarm_says_what_nobody_would_hear_of_otherwise(metric: str, function: str) -> None:
+    watched = [
+        (alarm["MetricName"], dimension["Value"])
+        for alarm in of_type("AWS::CloudWatch::Alarm").values()
+        for dimension in alarm["Dimensions"]
+    ]
+    assert (metric, {"Ref": function}) in watched
 
 
 @pytest.mark.parametrize("table", of_type("AWS::DynamoDB::Table"))
@@ -217,6 +234,21 @@ def test_nothing_local_is_deployed() -> None:
     uses_local = re.compile(r"^(from|import) local\b", re.MULTILINE)
     deployed = [path for folder in code for path in (ROOT / folder).rglob("*.py")]
     assert not [path for path in deployed if uses_local.search(path.read_text())]
+
+
+def test_nothing_goes_on_when_a_function_has_returned() -> None:
+    """Lambda freezes what still runs then, and may never thaw it."""
+    modules = "threading|concurrent|multiprocessing|asyncio"
+    goes_on = re.compile(rf"^\s*(from|import) ({modules})\b", re.MULTILINE)
+    folders = ROOT / "functions", ROOT / "layers" / "presence" / "presence"
+    deployed = [path for folder in folders for path in folder.rglob("*.py")]
+    assert deployed
+    assert not [path for path in deployed if goes_on.search(path.read_text())]
+
+
+def test_a_client_that_keeps_its_lease_is_never_idle_for_api_gateway() -> None:
+    """It cuts whoever is silent for ten minutes; one heartbeat may be lost before."""
+    assert TEMPLATE["Parameters"]["HeartbeatSeconds"]["MaxValue"] * 2 <= 600
 
 
 def test_every_parameter_says_what_it_is_for() -> None:

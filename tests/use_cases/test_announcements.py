@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence.domain.user import Choice
+from presence.domain.user import Choice, Status
 from presence.use_cases.announcements import Record
 from tests.world import GRACE, World
 
@@ -91,6 +91,20 @@ def test_a_change_and_its_opposite_are_told_as_what_is_true_now(world: World) ->
     assert world.heard_by("b1") == [("ada", "online")]
 
 
+def test_whoever_was_erased_and_is_back_at_once_is_told_as_they_are_now(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.stream()
+
+    world.wait(1_000)
+    world.privacy.erase("ada", world.now, lifts_blocks=False)
+    world.wait(1_000)
+    world.join("ada", "a2")
+    world.stream()
+
+    assert world.heard_by("b1")[-1] == ("ada", "online")
+
+
 def test_a_large_batch_is_split_into_frames_that_api_gateway_takes(world: World) -> None:
     world.join("bob", "b1")
     world.stream()
@@ -150,6 +164,76 @@ def test_a_post_that_is_refused_keeps_nobody_else_waiting(world: World) -> None:
 
     assert delivery.refused == ("e1",)
     assert len(world.heard_by("b1")) == 2
+
+
+def test_who_missed_a_change_is_right_with_a_list_and_with_the_next_change(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.stream()
+    world.gateway.refusing.add("b1")
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+    world.gateway.refusing.clear()
+
+    missed, listed = world.heard_by("b1")[-1], world.statuses.online(50, None, "bob", world.now)
+    world.choose("ada", Choice.DND)
+    world.stream()
+
+    assert missed == ("ada", "online")
+    assert [it.status for it in listed.users if it.user_id == "ada"] == [Status.BUSY]
+    assert world.heard_by("b1")[-1] == ("ada", "dnd")
+
+
+def test_what_comes_late_tells_whoever_has_come_since_how_it_is_now(world: World) -> None:
+    """Out of a dead-letter queue, or twice; found by the simulation."""
+    world.join("ada", "a1")
+    late = records(world)
+    world.leave("a1")
+    world.wait(GRACE)
+    world.fire_timers()
+    world.stream()
+    world.join("bob", "b1")
+    world.stream()
+
+    world.announcements.announce(late)
+
+    assert world.heard_by("b1")[-1] == ("ada", "offline")
+    assert ("ada", "online") not in world.heard_by("b1")
+
+
+def test_what_comes_late_of_somebody_erased_tells_nobody_that_they_are_there(world: World) -> None:
+    world.join("ada", "a1")
+    world.enter("a1", "room")
+    late = records(world)
+    world.stream()
+    world.privacy.erase("ada", world.now, lifts_blocks=False)
+    world.stream()
+    world.join("bob", "b1")
+    world.enter("b1", "room")
+    world.stream()
+    world.gateway.heard.clear()
+
+    world.announcements.announce(late)
+
+    assert world.heard_by("b1") == [("ada", "offline")]
+    assert not any('"online"' in text for text in world.gateway.heard["b1"])
+
+
+def test_whoever_is_blocked_meanwhile_hears_nothing_new_by_what_comes_late(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    late = records(world)
+    world.stream()
+    world.wait(1)
+    world.privacy.block("ada", "bob", world.now)
+    world.wait(1)
+    world.choose("ada", Choice.BUSY, "secret")
+    world.stream()
+
+    world.announcements.announce(late)
+
+    assert world.heard_by("b1")[-1] == ("ada", "offline")
+    assert "secret" not in "".join(world.gateway.heard["b1"])
 
 
 def test_the_count_follows_the_stream(world: World) -> None:

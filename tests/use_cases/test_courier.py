@@ -54,3 +54,15 @@ def test_what_is_too_much_at_once_is_shared_out(world: World) -> None:
     assert rounds(world) == 3
     assert sorted(world.gateway.heard) == sorted(everybody)
     assert all(texts == ["hello"] for texts in world.gateway.heard.values())
+
+
+def test_what_is_busy_waits_in_messages_that_the_queue_takes(world: World) -> None:
+    everybody = [f"c{number}" for number in range(2 * CHUNK + 7)]
+    world.gateway.busy |= set(everybody)
+
+    world.courier.send([Post("hello", everybody)])
+
+    parts = [post.connection_ids for post, _, _ in world.deliveries.waiting]
+    assert [len(part) for part in parts] == [CHUNK, CHUNK, 7]
+    assert [name for part in parts for name in part] == everybody
+    assert {(attempt, delay) for _, attempt, delay in world.deliveries.waiting} == {(1, 1)}

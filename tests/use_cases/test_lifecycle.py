@@ -1,6 +1,9 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from presence.domain.connection import BURST, Admission, State
+from presence.domain.connection import BURST, Admission, Connection, State
 from presence.domain.errors import (
     Forbidden,
     NotAuthenticated,
@@ -11,10 +14,24 @@ from presence.domain.errors import (
 )
 from presence.domain.events import Disconnected
 from presence.domain.user import Choice, Status, User
-from presence.ports import Lost
+from presence.ports import Lost, Renewal
 from presence.use_cases.connections import identify
 from tests.fakes import FakeTokens
-from tests.world import AUTHENTICATION, GRACE, LEASE, SECOND, TOKEN_LIFE, World
+from tests.world import AUTHENTICATION, GRACE, HEARTBEAT, LEASE, SECOND, TOKEN_LIFE, World
+
+
+def overtake_the_first_read(world: World, act: Callable[[], object]) -> None:
+    """Whoever reads a user first decides on what *act* has changed meanwhile."""
+    read, overtaken = world.users.read, list[bool]()
+
+    def read_then_lose(user_id: str, *, consistent: bool = False) -> User:
+        user = read(user_id, consistent=consistent)
+        if not overtaken:
+            overtaken.append(True)
+            act()
+        return user
+
+    world.users.read = read_then_lose  # type: ignore[method-assign]
 
 
 def test_a_connection_is_looked_at_again_when_it_should_have_authenticated(world: World) -> None:
@@ -76,6 +93,19 @@ def test_nothing_is_accepted_before_authentication(world: World) -> None:
         world.ping("a1")
 
 
+def test_a_read_that_lags_behind_authenticate_refuses_nothing(world: World) -> None:
+    world.open("a1")
+    read, opened = world.connections.read, world.connections.read("a1")
+    world.authenticate("ada", "a1")
+
+    def lag(connection_id: str, *, consistent: bool = False) -> Connection | None:
+        return read(connection_id) if consistent else opened
+
+    world.connections.read = lag  # type: ignore[method-assign]
+
+    assert world.act("a1") == "ada"
+
+
 def test_nothing_is_accepted_on_a_connection_that_nobody_knows(world: World) -> None:
     with pytest.raises(NotAuthenticated):
         world.ping("unknown")
@@ -122,6 +152,30 @@ def test_any_action_keeps_a_user_online_as_a_ping_does(world: World) -> None:
 
     assert world.read("ada").status is Status.ONLINE
     assert len(world.tables.stream) == 1
+
+
+def test_a_ping_renews_no_lease_but_its_own(world: World) -> None:
+    world.join("ada", "dead")
+    world.join("ada", "live")
+    world.wait(LEASE - SECOND)
+    world.ping("live")
+    world.wait(SECOND)
+
+    world.sweep()
+
+    assert set(world.user("ada").leases) == {"live"}
+
+
+def test_a_ping_repairs_nothing(world: World) -> None:
+    world.join("ada", "a1")
+    world.choose("ada", Choice.INVISIBLE)
+    revision = world.user("ada").revision
+    world.wait(30_000)
+
+    world.ping("a1")
+
+    assert world.read("ada").status is Status.OFFLINE
+    assert world.user("ada").revision == revision
 
 
 def test_an_action_that_comes_late_brings_the_lease_back(world: World) -> None:
@@ -180,6 +234,24 @@ def test_a_late_ping_after_somebody_noticed_comes_back_with_a_newer_version(worl
     assert back.version > gone.version
 
 
+def test_a_late_ping_that_races_a_disconnect_leaves_no_ghost(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE)
+    world.sweep()
+    renew = world.users.renew
+
+    def renew_late(*names: Any, **rest: Any) -> Renewal:
+        world.leave("a1")
+        return renew(*names, **rest)
+
+    world.users.renew = renew_late  # type: ignore[method-assign]
+    with pytest.raises(NotAuthenticated):
+        world.ping("a1")
+
+    assert world.user("ada").leases == {}
+    assert world.tables.everyone == {}
+
+
 def test_a_ping_after_the_disconnect_creates_nothing(world: World) -> None:
     world.join("ada", "a1")
     world.leave("a1")
@@ -190,12 +262,76 @@ def test_a_ping_after_the_disconnect_creates_nothing(world: World) -> None:
     assert world.user("ada").leases == {}
 
 
+def test_a_ping_that_is_lost_costs_nobody_their_lease(world: World) -> None:
+    world.join("ada", "a1")
+
+    for _ in range(10):
+        world.wait(HEARTBEAT)  # this one never arrives
+        assert world.read("ada").status is Status.ONLINE
+        world.wait(HEARTBEAT)
+        world.ping("a1")
+
+    assert world.read("ada").status is Status.ONLINE
+    assert len(world.tables.stream) == 1
+
+
+def test_of_two_choices_the_one_that_is_handled_last_stays(world: World) -> None:
+    """API Gateway gives no order to the frames of a connection, and nobody makes one up."""
+    world.join("ada", "a1")
+    read, overtaken = world.users.read, list[bool]()
+
+    def read_and_be_overtaken(user_id: str, *, consistent: bool = False) -> User:
+        user = read(user_id, consistent=consistent)
+        if not overtaken:
+            overtaken.append(True)
+            world.choose("ada", Choice.DND)
+        return user
+
+    world.users.read = read_and_be_overtaken  # type: ignore[method-assign]
+    after = world.choose("ada", Choice.BUSY)
+
+    assert world.read("ada") == after.presence
+    assert [it.status for _, it in world.tables.stream] == [
+        *(Status.ONLINE, Status.DND, Status.BUSY)
+    ]
+
+
 def test_a_device_without_a_person_makes_its_user_away(world: World) -> None:
     world.join("ada", "a1")
 
     world.ping("a1", is_active=False)
 
     assert world.read("ada").status is Status.AWAY
+
+
+def test_a_hidden_tab_that_reconnects_never_shows_its_user_online(world: World) -> None:
+    world.join("ada", "a1", is_active=False)
+    world.leave("a1")
+
+    welcome = world.join("ada", "a2", is_active=False)
+
+    assert welcome.user.status is Status.AWAY
+    assert [after.status for _, after in world.tables.stream] == [Status.AWAY]
+
+
+def test_a_hidden_tab_that_hands_over_never_shows_its_user_online(world: World) -> None:
+    world.join("ada", "a1", is_active=False)
+
+    world.join("ada", "a2", is_active=False)
+    world.leave("a1")
+
+    assert world.read("ada").status is Status.AWAY
+    assert [after.status for _, after in world.tables.stream] == [Status.AWAY]
+
+
+def test_a_fresh_token_brings_nobody_back_to_the_device(world: World) -> None:
+    world.join("ada", "a1")
+    world.ping("a1", is_active=False)
+
+    renewed = world.authenticate("ada", "a1")
+    back = world.authenticate("ada", "a1", is_active=True)
+
+    assert (renewed.user.status, back.user.status) == (Status.AWAY, Status.ONLINE)
 
 
 def test_an_idle_ping_that_changes_nothing_is_as_cheap_as_any(world: World) -> None:
@@ -263,6 +399,75 @@ def test_a_disconnect_that_comes_twice_is_heard_once(world: World) -> None:
     assert len(world.tables.stream) == revision
 
 
+def test_a_disconnect_that_comes_after_the_sweep_is_heard_by_nobody(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE)
+    world.sweep()
+    world.fire_timers()
+    told, gone = len(world.tables.stream), world.read("ada")
+
+    world.leave("a1")
+    world.wait(GRACE)
+    world.fire_timers()
+
+    assert len(world.tables.stream) == told
+    assert world.read("ada") == gone
+    assert world.tables.is_spotless()
+
+
+@pytest.mark.parametrize("away", [GRACE - 1, GRACE, GRACE + 1])
+def test_back_around_the_end_of_grace_is_no_news_or_two_versions(world: World, away: int) -> None:
+    before = world.join("ada", "a1").user
+    told = len(world.tables.stream)
+    world.leave("a1")
+    world.wait(away)
+
+    world.join("ada", "a2")
+    world.fire_timers()
+
+    news = world.tables.stream[told:]
+    assert world.read("ada").status is Status.ONLINE
+    assert [after.status for _, after in news] in ([], [Status.ONLINE])
+    assert all(after.version > before.version for _, after in news)
+
+
+def test_whoever_leaves_while_another_device_arrives_was_never_offline(world: World) -> None:
+    world.join("ada", "a1")
+    world.open("a2")
+    told = len(world.tables.stream)
+    overtake_the_first_read(world, lambda: world.authenticate("ada", "a2"))
+    world.leave("a1")
+    world.wait(GRACE)
+    world.fire_timers()
+
+    assert set(world.user("ada").leases) == {"a2"}
+    assert len(world.tables.stream) == told
+
+
+def test_a_write_whose_answer_was_lost_counts_once(world: World) -> None:
+    world.open("a1")
+    save, lost = world.users.save, list[User]()
+
+    def save_and_lose_the_answer(before: User, after: User, now: int, **others: Any) -> bool:
+        done = save(before, after, now, **others)
+        if not lost:
+            lost.append(before)
+            raise Lost(world.user("ada"))  # what a second try of the same write would find
+        return done
+
+    world.users.save = save_and_lose_the_answer  # type: ignore[method-assign]
+    world.authenticate("ada", "a1")
+    once = len(world.tables.stream)
+    lost.clear()
+    world.leave("a1")
+    lost.clear()
+    world.choose("ada", Choice.BUSY)
+
+    assert (once, len(world.tables.stream)) == (1, 2)
+    assert world.user("ada").leases == {}
+    assert world.user("ada").status is Status.BUSY
+
+
 def test_a_disconnect_always_writes_even_if_it_sees_nothing_to_remove(world: World) -> None:
     world.join("ada", "a1")
     world.lifecycle.changes.apply("ada", Disconnected("a1", world.now), world.now)
@@ -284,19 +489,30 @@ def test_an_authenticate_that_races_a_disconnect_leaves_no_ghost(world: World) -
     assert not world.users.save(before, after, world.now, announce=True, gate=admission)
 
 
+def test_whatever_authenticates_beside_a_disconnect_finds_the_gate_closed(world: World) -> None:
+    world.join("ada", "a1")
+    save, refusals = world.users.save, list[str]()
+
+    def save_then_meet(*images: Any, **rest: Any) -> bool:
+        is_saved = save(*images, **rest)
+        if not refusals:
+            refusals.append("none")
+            with pytest.raises(Forbidden) as refusal:
+                world.authenticate("ada", "a1")
+            refusals.append(refusal.value.code)
+        return is_saved
+
+    world.users.save = save_then_meet  # type: ignore[method-assign]
+    world.leave("a1")
+
+    assert refusals == ["none", "forbidden"]
+    assert world.user("ada").leases == {}
+
+
 def test_two_devices_at_once_both_get_in(world: World) -> None:
     world.open("a1")
     world.open("a2")
-    read, interrupted = world.users.read, list[bool]()
-
-    def read_then_lose(user_id: str, *, consistent: bool = False) -> User:
-        user = read(user_id, consistent=consistent)
-        if not interrupted:
-            interrupted.append(True)
-            world.authenticate("ada", "a2")
-        return user
-
-    world.users.read = read_then_lose  # type: ignore[method-assign]
+    overtake_the_first_read(world, lambda: world.authenticate("ada", "a2"))
     world.authenticate("ada", "a1")
 
     assert set(world.user("ada").leases) == {"a1", "a2"}
@@ -318,7 +534,7 @@ def test_a_lost_socket_of_this_endpoint_is_a_disconnect(world: World) -> None:
     world.join("ada", "a1")
     world.wait(60_000)
 
-    world.lifecycle.lost("a1", world.now)
+    world.lifecycle.lost("a1", world.now, world.now)
 
     assert world.user("ada").leases == {}
 
@@ -327,7 +543,19 @@ def test_a_young_socket_is_not_believed_to_be_lost(world: World) -> None:
     world.join("ada", "a1")
     world.wait(5_000)
 
-    world.lifecycle.lost("a1", world.now)
+    world.lifecycle.lost("a1", world.now, world.now)
+
+    assert set(world.user("ada").leases) == {"a1"}
+
+
+def test_what_was_said_of_a_young_socket_is_not_believed_when_it_is_old(world: World) -> None:
+    """The queue may be late, or repeat itself; found by the simulation."""
+    world.join("ada", "a1")
+    said_at = world.now
+    world.wait(60_000)
+    world.ping("a1")
+
+    world.lifecycle.lost("a1", said_at, world.now)
 
     assert set(world.user("ada").leases) == {"a1"}
 
@@ -338,7 +566,7 @@ def test_a_socket_of_another_endpoint_is_not_ours_to_forget(world: World) -> Non
     other.join("ada", "a1")
     world.wait(60_000)
 
-    world.lifecycle.lost("a1", world.now)
+    world.lifecycle.lost("a1", world.now, world.now)
 
     assert set(world.user("ada").leases) == {"a1"}
 
@@ -346,6 +574,32 @@ def test_a_socket_of_another_endpoint_is_not_ours_to_forget(world: World) -> Non
 def test_what_nobody_knows_any_more_hears_nothing_any_more(world: World) -> None:
     world.tables.everyone["forgotten"] = "somebody"
 
-    world.lifecycle.lost("forgotten", world.now)
+    world.lifecycle.lost("forgotten", world.now, world.now)
 
     assert world.tables.everyone == {}
+
+
+def test_when_all_tables_are_lost_whoever_comes_back_is_there_with_a_newer_version() -> None:
+    lost, names = World(), [f"user-{number}" for number in range(50)]
+    before = {name: lost.join(name, f"old-{name}").user for name in names}
+    rebuilt = World(now=lost.now + SECOND)
+
+    refusals = {rebuilt.try_ping(f"old-{name}") for name in names}
+    after = {name: rebuilt.join(name, f"new-{name}").user for name in names}
+
+    assert refusals == {"not-authenticated"}
+    assert all(after[name].version > before[name].version for name in names)
+    assert len(list(rebuilt.roster.after(None))) == len(names)
+
+
+def test_a_fresh_token_after_a_long_sleep_brings_its_user_back_to_the_chat_sessions(
+    world: World,
+) -> None:
+    world.join("ada", "tab")
+    world.enter("tab", "lobby")
+    world.wait(LEASE)
+    world.read("ada")
+
+    world.authenticate("ada", "tab")
+
+    assert world.user("ada").sessions == {"lobby"}

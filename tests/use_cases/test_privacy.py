@@ -151,6 +151,18 @@ def test_kicking_ends_every_connection_at_once(world: World) -> None:
     assert world.frames_of("ada-2")[-1] == {"type": "closing", "reason": "kicked"}
 
 
+def test_whoever_has_just_left_and_is_kicked_is_not_expected_back(world: World) -> None:
+    meet(world, "ada", "bob")
+    world.enter("ada-1", "lobby")
+    world.leave("ada-1")
+
+    world.privacy.kick("ada", world.now)
+    world.stream()
+
+    assert world.heard_by("bob-1")[-1] == ("ada", "offline")
+    assert world.user("ada").sessions == frozenset()
+
+
 def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
     meet(world, "ada", "bob")
     world.privacy.block("bob", "ada", world.now)

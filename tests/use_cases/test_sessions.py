@@ -1,8 +1,10 @@
+from collections.abc import Collection, Mapping
+
 import pytest
 
 from presence.domain.connection import TYPING_MILLISECONDS, Connection, Identity
 from presence.domain.errors import Conflict, Forbidden, InvalidMessage, RateLimited
-from presence.domain.user import MAX_SESSIONS, Choice, Status
+from presence.domain.user import MAX_SESSIONS, Choice, Status, User
 from tests.world import GRACE, LEASE, SECOND, World
 
 
@@ -210,6 +212,74 @@ def test_only_shared_rooms_and_watchers_hear_of_a_change(world: World) -> None:
     for name in ("ada-1", "bob-1", "zoe-1"):
         assert world.heard_by(name).count(("ada", "busy")) == 1
     assert len(world.frames_of("eve-1")) == before["eve-1"]
+
+
+def test_whoever_was_in_a_room_hears_that_its_member_went_offline(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.stream()
+    world.wait(LEASE - SECOND)
+    world.ping("a1")
+    world.wait(SECOND)
+
+    world.sweep()
+    world.stream()
+
+    assert world.heard_by("a1")[-1] == ("bob", "offline")
+
+
+def test_out_and_in_again_within_a_batch_is_told_to_whoever_came_in_between(world: World) -> None:
+    for user_id in ("ada", "bob"):
+        world.join(user_id, f"{user_id}-1")
+    world.enter("bob-1", "room")
+    world.stream()
+
+    world.exit("bob-1", "room")
+    page = world.enter("ada-1", "room")
+    world.enter("bob-1", "room")
+    world.stream()
+
+    assert [member.user_id for member in page.members] == ["ada"]
+    assert moves(world, "ada-1") == [(["bob"], [], 2)]
+
+
+def test_what_happens_while_somebody_begins_to_watch_is_in_the_answer(world: World) -> None:
+    for user_id in ("ada", "bob"):
+        world.join(user_id, f"{user_id}-1")
+    watch = world.subscriptions.watch
+
+    def watch_late(connection: Connection, user_ids: Collection[str]) -> bool:
+        world.choose("ada", Choice.BUSY)
+        world.stream()
+        return watch(connection, user_ids)
+
+    world.subscriptions.watch = watch_late  # type: ignore[method-assign]
+    (ada,) = world.watching.watch("bob-1", ["ada"], world.now)
+
+    assert ada.status is Status.BUSY
+
+
+def test_whoever_begins_to_listen_is_told_what_others_were_told_a_moment_ago(world: World) -> None:
+    for user_id in ("ada", "bob"):
+        world.join(user_id, f"{user_id}-1")
+    world.enter("ada-1", "room")
+    replica = world.user("ada")
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+    read_many = world.users.read_many
+
+    def lag(user_ids: Collection[str], *, consistent: bool = False) -> Mapping[str, User]:
+        users = read_many(user_ids, consistent=consistent)
+        return users if consistent else {**users, "ada": replica}
+
+    world.users.read_many = lag  # type: ignore[method-assign]
+    (watched,) = world.watching.watch("bob-1", ["ada"], world.now)
+    page = world.enter("bob-1", "room")
+
+    assert watched.status is Status.BUSY
+    assert page.members[0].status is Status.BUSY
 
 
 def test_several_reasons_are_one_frame(world: World) -> None:

@@ -43,7 +43,7 @@ def test_a_reader_who_ends_a_lease_has_its_connection_looked_after(world: World)
 
     world.read("ada")
 
-    assert world.timers.lapsed == [("a1", "ada", frozenset())]
+    assert world.timers.lapsed == [("a1", "ada", frozenset(), 0)]
 
 
 def test_reading_somebody_unchanged_writes_nothing(world: World) -> None:
@@ -83,6 +83,21 @@ def test_pages_hold_everybody_once_and_end(world: World) -> None:
 
     assert sorted(seen) == names
     assert pages == 5
+
+
+def test_an_index_that_lags_behind_proposes_and_the_items_decide(world: World) -> None:
+    for name in ("ada", "bob"):
+        world.join(name, f"c-{name}")
+    before = list(world.roster.after(None))
+    world.leave("c-bob")
+    world.wait(GRACE)
+    world.fire_timers()
+    world.roster.after = lambda *_: iter([*before, "nobody"])  # type: ignore[method-assign]
+
+    assert online(world) == ["ada"]
+    assert world.statuses.count(None, world.now) == Count(1, world.now)
+    world.sweep()
+    assert world.roster.count() == Count(1, world.now)
 
 
 @given(hidden=st.sets(st.integers(0, 11)), limit=st.integers(1, 12))

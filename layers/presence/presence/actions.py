@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from presence.bootstrap import App
 from presence.domain.connection import is_allowed
-from presence.domain.frames import Frame, presence
+from presence.domain.frames import Frame, counted, presence
 from presence.domain.requests import (
     Authenticate,
     Join,
@@ -37,7 +37,12 @@ def authenticate(app: App, call: Call) -> Frame:
     wish: Authenticate = call.message
     identity = identify(app.tokens, wish.token, wish.user_id, call.now)
     welcome = app.lifecycle.authenticate(
-        call.connection_id, identity, wish.device, call.connected_at, call.now
+        call.connection_id,
+        identity,
+        wish.device,
+        call.connected_at,
+        call.now,
+        is_active=wish.is_active,
     )
     joined = welcome.user.leases[call.connection_id].sessions
     if not all(is_allowed(name, identity.allowed_sessions) for name in joined):
@@ -96,6 +101,7 @@ def join(app: App, call: Call) -> Frame:
         "members": [presence(member) for member in page.members],
         "cursor": page.cursor,
         "memberCount": page.member_count,
+        **counted(page.as_of, is_sampled=page.is_sampled),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence.adapters.dynamodb.users import user_in_image
+from presence.adapters.queue import job_from_json
 from presence.bootstrap import app
 from presence.domain.requests import is_id
 from presence.domain.strict_json import Object, parse_object
@@ -18,12 +19,12 @@ Item: TypeAlias = Mapping[str, Any]
 #: SQS takes no more for one message.
 MAX_QUEUED_BYTES = 256 * 1024
 
-#: What a sweep leaves of its time, so that it ends by itself.
+#: What a function leaves of its time, so that it ends by itself, and can say what is left to do.
 SPARE_MILLISECONDS = 5_000
 
 
 @logged
-def announce(event: Event, _context: LambdaContext) -> Response:
+def announce(event: Event, context: LambdaContext) -> Response:
     """Announce a batch of stream records.
 
     A record that cannot be read is named, so that Lambda repeats the batch from it on, in ever
@@ -39,7 +40,7 @@ def announce(event: Event, _context: LambdaContext) -> Response:
         except Exception:  # noqa: BLE001  a poison record may be anything
             logger.exception("unreadable record")
             poison.append(item["dynamodb"]["SequenceNumber"])
-    delivery = app().announcements.announce(records)
+    delivery = app().announcements.announce(records, until=_until(context))
     logger.append_keys(
         records=len(records), gone=len(delivery.gone), refused_posts=len(delivery.refused)
     )
@@ -49,7 +50,7 @@ def announce(event: Event, _context: LambdaContext) -> Response:
 def _record(data: Item, *, comes_again: bool) -> Record:
     user_id = data["Keys"]["user_id"]["S"]
     before, after = (user_in_image(data.get(name), user_id) for name in ("OldImage", "NewImage"))
-    return Record(before, after, comes_again)
+    return Record(before, after, comes_again, now())
 
 
 @logged
@@ -59,9 +60,10 @@ def settle(event: Event, _context: LambdaContext) -> Response:
 
 
 @logged
-def deliver(event: Event, _context: LambdaContext) -> Response:
-    """Make posts that had to wait."""
-    return _each(event, _deliver)
+def deliver(event: Event, context: LambdaContext) -> Response:
+    """Make posts that had to wait, and tell large audiences."""
+    until = _until(context)
+    return _each(event, lambda body: _deliver(body, until))
 
 
 def _each(event: Event, handle: Callable[[Object], None]) -> Response:
@@ -88,13 +90,19 @@ def _settle(body: Object) -> None:
             sessions = frozenset(body.get("chatSessionIds", ()))
             settling.lapsed(_id(body, "connectionId"), _id(body, "userId"), sessions, moment)
         case "gone":
-            settling.gone(_id(body, "connectionId"), moment)
+            settling.gone(_id(body, "connectionId"), body["at"], moment)
+        case "room":
+            app().rooms.tick(_id(body, "chatSessionId"), body["tick"], moment)
         case unknown:
             raise ValueError(f"there is no check {unknown!r}")
 
 
-def _deliver(body: Object) -> None:
-    app().courier.deliver(Post(body["text"], body["connectionIds"]), body["attempt"])
+def _deliver(body: Object, until: int) -> None:
+    if "topic" in body:
+        app().audiences.work(job_from_json(body), until=until)
+        return
+    post = Post(body["text"], body["connectionIds"])
+    app().courier.deliver(post, body["attempt"], until=until)
 
 
 def _id(body: Object, name: str) -> str:
@@ -110,6 +118,11 @@ def sweep(_event: Event, context: LambdaContext) -> Response:
     )
     logger.append_keys(online=None if count is None else count.online)
     return {}
+
+
+def _until(context: LambdaContext) -> int:
+    """When the work has to be done."""
+    return now() + context.get_remaining_time_in_millis() - SPARE_MILLISECONDS
 
 
 def _failures(identifiers: Iterable[str]) -> Response:

@@ -16,6 +16,7 @@ from presence.adapters.dynamodb.connections import DynamoDBConnections
 from presence.adapters.dynamodb.roster import DynamoDBRoster
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
+from presence.adapters.dynamodb.topics import Shards
 from presence.adapters.dynamodb.users import DynamoDBUsers
 from presence.adapters.queue import SQSDeliveries, SQSTimers
 from presence.ports import Doorkeeper, Gateway, Tokens
@@ -24,8 +25,10 @@ from presence.use_cases.connections import Durations, Lifecycle
 
 if TYPE_CHECKING:
     from presence.use_cases.announcements import Announcements
+    from presence.use_cases.audiences import Audiences
     from presence.use_cases.courier import Courier
     from presence.use_cases.privacy import Privacy
+    from presence.use_cases.rooms import Rooms
     from presence.use_cases.sessions import Sessions
     from presence.use_cases.statuses import Statuses
     from presence.use_cases.upkeep import Settling, Sweep
@@ -44,10 +47,11 @@ class App:
         )
         is_global = settings.global_presence
         self.connections = DynamoDBConnections(client)
-        self.users = DynamoDBUsers(client, is_global=is_global)
+        shards = Shards()
+        self.users = DynamoDBUsers(client, is_global=is_global, shards=shards)
         self.roster = DynamoDBRoster(client)
-        self.members = DynamoDBMembers()
-        self.subscriptions = DynamoDBSubscriptions(client, is_global=is_global)
+        self.members = DynamoDBMembers(client)
+        self.subscriptions = DynamoDBSubscriptions(client, is_global=is_global, shards=shards)
         # PynamoDB's session for all: a second one would read botocore's data again, for 100 ms.
         self._session = client.session
         sqs = self._client("sqs")
@@ -86,7 +90,7 @@ class App:
         return Sessions(
             self.lifecycle,
             self.statuses,
-            self.subscriptions,
+            self.audiences,
             self.members,
             self.courier,
             self.doorkeeper,
@@ -110,11 +114,27 @@ class App:
         from presence.use_cases.announcements import Announcements
 
         return Announcements(
-            self.subscriptions,
+            self.audiences,
+            self.users,
             self.members,
             self.roster,
             self.courier,
+            self.rooms,
             is_global=self.settings.global_presence,
+        )
+
+    @cached_property
+    def rooms(self) -> "Rooms":
+        from presence.use_cases.rooms import Rooms
+
+        return Rooms(
+            self.members,
+            self.users,
+            self.subscriptions,
+            self.audiences,
+            self.timers,
+            self.settings.large_audience,
+            self.settings.tick_seconds,
         )
 
     @cached_property
@@ -130,6 +150,12 @@ class App:
         return Sweep(self.users, self.roster, self.lifecycle)
 
     @cached_property
+    def audiences(self) -> "Audiences":
+        from presence.use_cases.audiences import Audiences
+
+        return Audiences(self.subscriptions, self.users, self.deliveries, self.courier)
+
+    @cached_property
     def courier(self) -> "Courier":
         from presence.use_cases.courier import Courier
 
@@ -137,19 +163,16 @@ class App:
 
     @cached_property
     def gateway(self) -> Gateway:
-        from presence.adapters.gateway import ManagementGateway
+        from presence.adapters.gateway import ManagementGateway, engine_of
 
-        return ManagementGateway(
-            self._client(
-                "apigatewaymanagementapi",
-                endpoint_url=self.settings.callback_url,
-                # Two tries: a third would keep the others waiting for a client that is slow.
-                connect_timeout=1,
-                read_timeout=2,
-                max_pool_connections=32,
-                retries={"total_max_attempts": 2, "mode": "standard"},
-            )
+        url = self.settings.callback_url
+        client = self._client(
+            "apigatewaymanagementapi",
+            endpoint_url=url,
+            read_timeout=2,
+            retries={"total_max_attempts": 2, "mode": "standard"},
         )
+        return ManagementGateway(engine_of(self._session, url), client)
 
     @cached_property
     def doorkeeper(self) -> Doorkeeper:

@@ -21,7 +21,8 @@ Event: TypeAlias = Mapping[str, Any]
 Response: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[Event, LambdaContext], Response]
 
-logger = Logger()
+#: By this name, it is the parent of what other modules log.
+logger = Logger("presence")
 
 #: Where DynamoDB or SQS cannot serve us, the caller can only come back.
 AWS_ERRORS = (PynamoDBException, ClientError, BotoCoreError)

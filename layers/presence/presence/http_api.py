@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from presence.bootstrap import app
 from presence.domain import errors, requests
 from presence.domain.connection import Identity, is_allowed
-from presence.domain.frames import Frame, presence
+from presence.domain.frames import Frame, counted, presence
 from presence.domain.strict_json import Object, encode, parse_object
 from presence.entrypoint import AWS_ERRORS, Event, logged, logger, now
 
@@ -85,6 +85,7 @@ def config() -> Answer:
         "leaseSeconds": settings.lease_seconds,
         "maxConnectionSeconds": settings.max_connection_seconds,
         "protocol": 1,
+        "globalPresence": settings.global_presence,
     }
     return _json(body, headers={"Cache-Control": "public, max-age=60"})
 
@@ -184,7 +185,8 @@ def list_members(session_id: str) -> Answer:
     viewer_id = None if caller is None else caller.user_id
     page = app().sessions.page(name, viewer_id, wish.limit, wish.cursor, now())
     members = [presence(member) for member in page.members]
-    return _json({"members": members, "cursor": page.cursor, "memberCount": page.member_count})
+    body = {"members": members, "cursor": page.cursor, "memberCount": page.member_count}
+    return _json(body | counted(page.as_of, is_sampled=page.is_sampled))
 
 
 @resolver.post(f"{BASE}/chat-sessions/<session_id>/messages")

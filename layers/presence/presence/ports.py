@@ -4,10 +4,11 @@ Instants are epoch milliseconds. "Already gone" is success everywhere.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from presence.domain.connection import Connection, GateChange, Identity
+from presence.domain.news import News
 from presence.domain.user import Lease, User
 
 
@@ -68,7 +69,9 @@ class Users(Protocol):
         """The user; somebody never seen is an empty one."""
         ...
 
-    def read_many(self, user_ids: Collection[str]) -> Mapping[str, User]:
+    def read_many(
+        self, user_ids: Collection[str], *, consistent: bool = False
+    ) -> Mapping[str, User]:
         """All of them, however many; each is in the answer, known or not."""
         ...
 
@@ -163,11 +166,59 @@ class Member:
     hidden_from: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A chat session that is large, or was once: how many are in it, as last counted, and when.
+
+    `tick` is the next one, by the instant at which it was asked for; `ticking` the one before, that
+    counts, or has counted. `recent` are those who came or went since then, the newest last;
+    `told` are those of whom the one before speaks.
+    """
+
+    session_id: str
+    revision: int = 0
+    is_large: bool = False
+    member_count: int = 0
+    as_of: int = 0
+    tick: int | None = None
+    ticking: int | None = None
+    recent: Sequence[str] = ()
+    told: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MembersPart:
+    """Some members; `after` is where the next are, None if these were the last.
+
+    Only the first part knows the room, if there is something to know.
+    """
+
+    members: Sequence[Member]
+    after: str | None = None
+    room: Room | None = None
+
+
 class Members(Protocol):
     """Who is seen in a chat session; exact, because it is written with the users."""
 
-    def of(self, session_id: str) -> Iterator[Member]:
-        """Everybody, in the order of their ids, read lazily."""
+    def of(self, session_id: str, after: str = "") -> Iterator[Member]:
+        """Everybody behind an id, in the order of their ids, read lazily."""
+        ...
+
+    def part(self, session_id: str) -> MembersPart:
+        """The first of them; a session that is not large costs what `of` costs."""
+        ...
+
+    def count(self, session_id: str) -> int:
+        """How many there are; it costs as much as to read them."""
+        ...
+
+    def room(self, session_id: str) -> Room:
+        """What is known of a large room; of any other, nothing."""
+        ...
+
+    def keep(self, before: Room, after: Room) -> bool:
+        """Remember *after*; False if the room is not as in *before* any more."""
         ...
 
 
@@ -179,8 +230,51 @@ class Listener:
     user_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What connections hear of: everybody, one user whom they watch, or one chat session."""
+
+    kind: Literal["everyone", "user", "session"]
+    name: str = ""
+
+
+EVERYONE = Topic("everyone")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of those who hear of a topic: a page of one of its shards.
+
+    `after` is where the next page begins; None if this is the last one of its shard. `shards` is
+    how many the topic has, `is_large` whether it is a large room; only the first page of the first
+    shard knows that.
+    """
+
+    listeners: Sequence[Listener]
+    after: str | None = None
+    shards: int = 1
+    is_large: bool = False
+
+
 class Subscriptions(Protocol):
-    """Who hears what, besides a user's own connections."""
+    """Who hears what, besides a user's own connections.
+
+    Large topics lie in shards, so that many functions can read them at the same time, and no key
+    is written by all. Their number only grows, and always to a multiple of what it was. Whoever
+    writes may know it late: a row is in a shard that some number so far would give it.
+    """
+
+    def part(self, topic: Topic, shard: int = 0, after: str | None = None) -> Part:
+        """A page of a shard. All pages of all shards have every listener, nearly always once."""
+        ...
+
+    def grow(self, topic: Topic, before: int, shards: int) -> None:
+        """Let a topic have so many shards, if it has as many as *before*."""
+        ...
+
+    def mark(self, session_id: str, *, is_large: bool) -> None:
+        """Say to whoever tells a chat session something whether it is a large room."""
+        ...
 
     def everyone(self) -> Iterator[Sequence[Listener]]:
         """Pages of the connections that hear of every user."""
@@ -214,6 +308,10 @@ class Subscriptions(Protocol):
         """Forget everything that a connection, as it was when its gate closed, has heard."""
         ...
 
+    def remove_trace(self, connection: Connection) -> None:
+        """The same of a connection whose gate does not say any more where its rows lie."""
+        ...
+
     def forget(self, user_id: str) -> None:
         """Forget that anybody watches this user."""
         ...
@@ -233,12 +331,22 @@ class Timers(Protocol):
         """Look whether time has changed the user."""
         ...
 
-    def check_lapsed(self, connection_id: str, user_id: str, sessions: Collection[str]) -> None:
+    def check_lapsed(
+        self,
+        connection_id: str,
+        user_id: str,
+        sessions: Collection[str],
+        delay_seconds: int = 0,
+    ) -> None:
         """Clean up behind a lease that has run out."""
         ...
 
-    def check_gone(self, connection_id: str) -> None:
-        """Clean up behind a socket that API Gateway says is gone."""
+    def check_gone(self, connection_id: str, at: int) -> None:
+        """Clean up behind a socket that API Gateway said is gone, at this instant or later."""
+        ...
+
+    def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
+        """Count a large room, and tell it."""
         ...
 
 
@@ -255,19 +363,23 @@ class Delivery:
     """What became of some posts; every connection that is in no list has its text.
 
     `gone` are sockets that do not exist, `again` those that may take it later, `refused` those that
-    never will.
+    never will. `at` is when it began: no answer is older.
     """
 
     gone: Sequence[str] = ()
     again: Sequence[str] = ()
     refused: Sequence[str] = ()
+    at: int = field(default=0, compare=False)
 
 
 class Gateway(Protocol):
     """The way to the clients."""
 
-    def post(self, posts: Iterable[Post]) -> Delivery:
-        """Send every text to its connections; all is done when this returns."""
+    def post(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
+        """Send every text to its connections, perhaps twice; all is done when this returns.
+
+        Whoever is busy is asked again until then, or for a few seconds if nobody says until when.
+        """
         ...
 
     def close(self, connection_id: str) -> None:
@@ -279,6 +391,29 @@ class Deliveries(Protocol):
     """Posts that have to wait. At least once, in any order."""
 
     def put(self, post: Post, *, attempt: int = 0, delay_seconds: int = 0) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Tell news to a shard of a topic, from the page behind `after` on.
+
+    `shards` is how many the topic had, `rows` how many of this one were read before, and `without`
+    a connection that knows it already.
+    """
+
+    topic: Topic
+    shard: int
+    shards: int
+    news: News
+    after: str | None = None
+    rows: int = 0
+    without: str | None = None
+
+
+class Jobs(Protocol):
+    """News that many functions tell at the same time. At least once, in any order."""
+
+    def put_jobs(self, jobs: Iterable[Job]) -> None: ...
 
 
 class Tokens(Protocol):

@@ -33,6 +33,8 @@ class Settings:
     grace_seconds: int
     authentication_seconds: int
     max_connection_seconds: int
+    large_audience: int
+    tick_seconds: int
     global_presence: bool
     public_reads: bool
 
@@ -78,6 +80,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         grace_seconds=_seconds(environment, "GRACE_SECONDS"),
         authentication_seconds=_seconds(environment, "AUTHENTICATION_SECONDS"),
         max_connection_seconds=_seconds(environment, "MAX_CONNECTION_SECONDS"),
+        large_audience=_number(environment, "LARGE_AUDIENCE"),
+        tick_seconds=_seconds(environment, "TICK_SECONDS"),
         global_presence=_flag(environment, "GLOBAL_PRESENCE"),
         public_reads=_flag(environment, "PUBLIC_READS"),
     )
@@ -90,9 +94,13 @@ def _text(environment: Mapping[str, str], name: str) -> str:
 
 
 def _seconds(environment: Mapping[str, str], name: str) -> int:
+    return _number(environment, name, " of whole seconds")
+
+
+def _number(environment: Mapping[str, str], name: str, of_what: str = "") -> int:
     value = _text(environment, name)
     if not (value.isascii() and value.isdigit()):
-        raise SettingsError(f"{name} has to be a number of whole seconds.")
+        raise SettingsError(f"{name} has to be a number{of_what}.")
     return int(value)
 
 

@@ -1,16 +1,24 @@
 """Timers and deliveries: messages on SQS (at least once, unordered, delayed 15 minutes at most)."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from presence.ports import Post
+from presence.domain.errors import Unavailable
+from presence.domain.news import from_json, to_json
+from presence.domain.strict_json import Object
+from presence.ports import Job, Post, Topic
+
+#: Of SendMessageBatch.
+MAX_BATCH, MAX_BYTES = 10, 256 * 1024
 
 
 class SQS(Protocol):
     """What is used of botocore's SQS client."""
 
     def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> object: ...  # noqa: N803
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[object]) -> Any: ...  # noqa: N803, ANN401
 
 
 class _Queue:
@@ -33,20 +41,31 @@ class SQSTimers(_Queue):
     def check_user(self, user_id: str, delay_seconds: int) -> None:
         self._send({"check": "user", "userId": user_id}, delay_seconds)
 
-    def check_lapsed(self, connection_id: str, user_id: str, sessions: Collection[str]) -> None:
+    def check_lapsed(
+        self,
+        connection_id: str,
+        user_id: str,
+        sessions: Collection[str],
+        delay_seconds: int = 0,
+    ) -> None:
         body = {
             "check": "lapsed",
             "connectionId": connection_id,
             "userId": user_id,
             "chatSessionIds": sorted(sessions),
         }
-        self._send(body, 0)
+        self._send(body, delay_seconds)
 
-    def check_gone(self, connection_id: str) -> None:
-        self._send({"check": "gone", "connectionId": connection_id}, 0)
+    def check_gone(self, connection_id: str, at: int) -> None:
+        self._send({"check": "gone", "connectionId": connection_id, "at": at}, 0)
+
+    def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
+        self._send({"check": "room", "chatSessionId": session_id, "tick": tick}, delay_seconds)
 
 
 class SQSDeliveries(_Queue):
+    """Posts, and jobs that find out themselves whom to post to."""
+
     def put(self, post: Post, *, attempt: int = 0, delay_seconds: int = 0) -> None:
         body = {
             "text": post.text,
@@ -54,3 +73,48 @@ class SQSDeliveries(_Queue):
             "attempt": attempt,
         }
         self._send(body, delay_seconds)
+
+    def put_jobs(self, jobs: Iterable[Job]) -> None:
+        bodies = (json.dumps(job_to_json(job)) for job in jobs)
+        for batch in _batches(bodies):
+            entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(batch)]
+            answer = self._client().send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+            if answer.get("Failed"):
+                raise Unavailable("The queue did not take everything.", retry_after_seconds=1)
+
+
+def _batches(bodies: Iterable[str]) -> Iterator[Sequence[str]]:
+    """As many as SendMessageBatch takes: ten, and not more bytes together than in one."""
+    batch, size = list[str](), 0
+    for body in bodies:
+        if len(batch) == MAX_BATCH or (batch and size + len(body) > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(body)
+        size += len(body)
+    if batch:
+        yield batch
+
+
+def job_to_json(job: Job) -> Object:
+    return {
+        "topic": [job.topic.kind, job.topic.name],
+        "shard": job.shard,
+        "shards": job.shards,
+        "after": job.after,
+        "rows": job.rows,
+        "without": job.without,
+        "news": to_json(job.news),
+    }
+
+
+def job_from_json(body: Object) -> Job:
+    return Job(
+        Topic(*body["topic"]),
+        body["shard"],
+        body["shards"],
+        from_json(body["news"]),
+        body["after"],
+        body["rows"],
+        body["without"],
+    )

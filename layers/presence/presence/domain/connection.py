@@ -45,6 +45,9 @@ class Connection:
 
     `sessions` are the chat sessions it has joined, `typed` when it last said in which of them that
     somebody types (if that was a moment ago), `is_watching` whether it watches anybody.
+
+    `shards` says where it is among the listeners of a large session it has joined, and
+    `everyone_shards` where among those who hear of everybody; the first shard is not named.
     """
 
     connection_id: str
@@ -58,6 +61,13 @@ class Connection:
     sessions: frozenset[str] = frozenset()
     typed: Mapping[str, int] = field(default_factory=dict)
     is_watching: bool = False
+    shards: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    everyone_shards: frozenset[int] = frozenset()
+
+    def shards_of(self, session_id: str) -> frozenset[int]:
+        """In which shards of a chat session's listeners it is; in none if it has not joined."""
+        first = frozenset({0}) if session_id in self.sessions else frozenset[int]()
+        return self.shards.get(session_id, first)
 
     def user_at(self, now: int) -> str:
         """Whose connection it is.
@@ -106,22 +116,31 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """A connection begins to hear a chat session."""
+    """A connection begins to hear a chat session; `shards` is where it is heard already."""
 
     connection_id: str
     opened_at: int
     session_id: str
+    shards: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A connection stops hearing a chat session."""
+    """A connection stops hearing a chat session; `shards` is where it was heard."""
 
     connection_id: str
     session_id: str
+    shards: frozenset[int] = frozenset({0})
 
 
-GateChange: TypeAlias = Admission | Joining | Leaving
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A connection is over; what it was is still there for whoever clears up behind it."""
+
+    connection_id: str
+
+
+GateChange: TypeAlias = Admission | Joining | Leaving | Closing
 
 
 def lease_limit(token_expires_at: int) -> int:

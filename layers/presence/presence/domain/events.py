@@ -10,10 +10,14 @@ from presence.domain.user import Choice, Lease, Presence
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """A connection of this user proved who it is, for the first time or again."""
+    """A connection of this user proved who it is, for the first time or again.
+
+    `is_active` says whether a person is there, if known.
+    """
 
     connection_id: str
     lease: Lease
+    is_active: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,26 @@ class Disconnected:
 
     connection_id: str
     grace_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """The lease of a connection is said to have run out."""
+
+    connection_id: str
+
+
+class NotLapsed(Exception):
+    """It has not, or not any more."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(f"good until {lease.expires_at}")
+        self.lease = lease
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """Whoever has left is not expected back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +115,8 @@ Event: TypeAlias = (
     Authenticated
     | Renewed
     | Disconnected
+    | Lapsed
+    | Dismissed
     | Joined
     | Left
     | Chosen

@@ -33,9 +33,16 @@ def status_change_frames(changes: Iterable[Presence]) -> Iterator[str]:
 
 
 def members_change_frames(
-    session_id: str, joined: Sequence[Presence], left: Sequence[str], member_count: int
+    session_id: str,
+    joined: Sequence[Presence],
+    left: Sequence[str],
+    member_count: int,
+    counted: Frame | None = None,
 ) -> Iterator[str]:
-    """As few frames as carry everybody who came; those who left are in the first."""
+    """As few frames as carry everybody who came; those who left are in the first.
+
+    *counted* is what a frame says besides if it speaks for a large room.
+    """
     room = ROOM - len(encode(list(left)).encode())
     for number, some in enumerate(list(_framed(joined, room)) or [()]):
         frame = {
@@ -44,8 +51,15 @@ def members_change_frames(
             "joined": [presence(it) for it in some],
             "left": [] if number else list(left),
             "memberCount": member_count,
+            **(counted or {}),
         }
         yield encode(frame)
+
+
+def counted(as_of: int | None, *, is_sampled: bool) -> Frame:
+    """What is said of a room that is large or was once; `asOf` tells which count is newer."""
+    sampled: Frame = {"sampled": True} if is_sampled else {}
+    return sampled if as_of is None else {"asOf": as_of, **sampled}
 
 
 def _framed(presences: Sequence[Presence], room: int = ROOM) -> Iterator[Sequence[Presence]]:

@@ -13,7 +13,7 @@ A chat session is left in the same way: at once if its last connection leaves it
 after the grace period if that connection is closed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from presence.domain.errors import Conflict, TooManyConnections
@@ -23,12 +23,15 @@ from presence.domain.events import (
     Change,
     Chosen,
     Disconnected,
+    Dismissed,
     Due,
     Erased,
     Event,
     Joined,
+    Lapsed,
     LeaseRanOut,
     Left,
+    NotLapsed,
     PresenceChanged,
     Renewed,
     Seen,
@@ -60,8 +63,12 @@ def reduce(user: User, event: Event, now: int) -> tuple[User, tuple[Change, ...]
         TooManyConnections: an `Authenticated` beyond MAX_CONNECTIONS; the user is unchanged.
         Conflict: a `Joined`, or a late connection's return, beyond MAX_SESSIONS, or a `Blocked`
             beyond MAX_BLOCKED; likewise.
+        NotLapsed: a `Lapsed` of a lease that is good; likewise.
     """
     settled = _settle(user, now)
+    if isinstance(event, Blocked):
+        # What the clock has changed is what the viewer sees from now on, so it has its version.
+        settled = _count_versions(user, settled, now)
     after = _apply(settled, event, now)
     after = _decide_status(after)
     after = _hide_or_show(user, after, now)
@@ -75,20 +82,28 @@ def reduce(user: User, event: Event, now: int) -> tuple[User, tuple[Change, ...]
 def _settle(user: User, now: int) -> User:
     if user.until is not None and user.until <= now:
         user = replace(user, choice=Choice.ONLINE, text=None, until=None)
-    live = {name: lease for name, lease in user.leases.items() if not lease.is_over(now)}
-    if len(live) < len(user.leases):
-        user = _without_lapsed(user, live)
-    if user.grace_until is not None and user.grace_until <= now:
-        user = replace(user, grace_until=None)
-    lingering = {name: until for name, until in user.lingering.items() if until > now}
+    user = _without_lapsed(user, now)
+    held = user.held_sessions
+    lingering = {
+        name: until for name, until in user.lingering.items() if until > now or name in held
+    }
     return _decide_status(replace(user, lingering=lingering))
 
 
-def _without_lapsed(user: User, live: Mapping[str, Lease]) -> User:
-    """Whoever falls silent was last seen when last heard, not when that was noticed."""
-    heard = max(lease.seen_at for name, lease in user.leases.items() if name not in live)
-    user = replace(user, leases=live)
-    return user if user.is_here else _seen(user, heard)
+def _without_lapsed(user: User, now: int) -> User:
+    """Without the leases and the grace that are over.
+
+    Grace counts when nothing else does: beside a lease nobody looks whether it is over. Whoever
+    falls silent was last seen when last heard, not when that was noticed; or when another device
+    left, which is known by its grace period.
+    """
+    live = {name: lease for name, lease in user.leases.items() if not lease.is_over(now)}
+    heard = [lease.seen_at for name, lease in user.leases.items() if name not in live]
+    if heard and not live:
+        user = _seen(user, max(*heard, min(now, user.grace_until or 0)))
+    if not live and user.grace_until is not None and user.grace_until <= now:
+        user = replace(user, grace_until=None)
+    return replace(user, leases=live)
 
 
 def _decide_status(user: User) -> User:
@@ -112,7 +127,7 @@ def _status(user: User) -> Status:
 # ── what the event does ────────────────────────────────────────────────────────────────────
 
 
-def _apply(user: User, event: Event, now: int) -> User:  # noqa: C901, PLR0911  one case per event
+def _apply(user: User, event: Event, now: int) -> User:  # noqa: C901, PLR0911, PLR0912  one case per event
     match event:
         case Authenticated():
             return _add(user, event, now)
@@ -120,6 +135,10 @@ def _apply(user: User, event: Event, now: int) -> User:  # noqa: C901, PLR0911  
             return _renew(user, event)
         case Disconnected():
             return _remove(user, event, now)
+        case Lapsed():
+            return _lapse(user, event)
+        case Dismissed():
+            return replace(user, grace_until=None, lingering={})
         case Joined():
             return _join(user, event)
         case Left():
@@ -133,7 +152,7 @@ def _apply(user: User, event: Event, now: int) -> User:  # noqa: C901, PLR0911  
         case Unblocked():
             return _unblock(user, event.viewer_ids, now)
         case Erased():
-            return _erase(user)
+            return user.erased()
         case TimePassed():
             return user
 
@@ -142,12 +161,19 @@ def _add(user: User, event: Authenticated, now: int) -> User:
     known = user.leases.get(event.connection_id)
     if known is None and len(user.leases) >= MAX_CONNECTIONS:
         raise TooManyConnections(f"Close one of the {MAX_CONNECTIONS} connections of this user.")
-    sessions = event.lease.sessions if known is None else event.lease.sessions | known.sessions
+    sessions = (known or event.lease).sessions
     if len(user.sessions | sessions) > MAX_SESSIONS:
         raise Conflict(f"This user is in {MAX_SESSIONS} chat sessions; open a new connection.")
+    is_active = (known or event.lease).is_active if event.is_active is None else event.is_active
+    lease = replace(_heard_last(known, event.lease), is_active=is_active, sessions=sessions)
     arriving = user if user.is_here else _seen(user, now)
-    leases = {**arriving.leases, event.connection_id: replace(event.lease, sessions=sessions)}
+    leases = {**arriving.leases, event.connection_id: lease}
     return replace(arriving, leases=leases, grace_until=None)
+
+
+def _heard_last(known: Lease | None, new: Lease) -> Lease:
+    """What was answered meanwhile holds: a later frame may have overtaken this one (I2)."""
+    return new if known is None or known.seen_at <= new.seen_at else known
 
 
 def _renew(user: User, event: Renewed) -> User:
@@ -169,21 +195,22 @@ def _remove(user: User, event: Disconnected, now: int) -> User:
     if lease is None:
         return user
     leases = {name: it for name, it in user.leases.items() if name != event.connection_id}
-    if event.grace_until > now:
-        expected = dict.fromkeys(lease.sessions, event.grace_until)
-        user = _without_held(replace(user, leases=leases, lingering={**user.lingering, **expected}))
-    user = replace(user, leases=leases)
-    if leases:
-        return user
-    left = _seen(user, now)
-    return replace(left, grace_until=event.grace_until) if event.grace_until > now else left
+    left = replace(user, leases=leases)
+    if not leases:
+        left = _seen(left, now)
+    if event.grace_until <= now:
+        return _settle(left, now)  # what was over beside this lease counts now
+    # Also beside other leases: they may be those of devices that are dead.
+    expected = dict.fromkeys(lease.sessions, event.grace_until)
+    lingering = {**user.lingering, **expected}
+    return replace(left, grace_until=event.grace_until, lingering=lingering)
 
 
-def _without_held(user: User) -> User:
-    """What another connection is in does not depend on the one that left."""
-    held = frozenset[str]().union(*(lease.sessions for lease in user.leases.values()))
-    lingering = {name: until for name, until in user.lingering.items() if name not in held}
-    return replace(user, lingering=lingering)
+def _lapse(user: User, event: Lapsed) -> User:
+    """What has run out is gone already."""
+    if (lease := user.leases.get(event.connection_id)) is not None:
+        raise NotLapsed(lease)
+    return user
 
 
 def _join(user: User, event: Joined) -> User:
@@ -192,13 +219,18 @@ def _join(user: User, event: Joined) -> User:
         return user
     if event.session_id not in user.sessions and len(user.sessions) >= MAX_SESSIONS:
         raise Conflict(f"Leave one of the {MAX_SESSIONS} chat sessions of this user first.")
+    user = _without_expected(user, event.session_id)
     joined = replace(lease, sessions=lease.sessions | {event.session_id})
-    return _without_held(replace(user, leases={**user.leases, event.connection_id: joined}))
+    return replace(user, leases={**user.leases, event.connection_id: joined})
+
+
+def _without_expected(user: User, session_id: str) -> User:
+    lingering = {name: it for name, it in user.lingering.items() if name != session_id}
+    return replace(user, lingering=lingering)
 
 
 def _leave(user: User, event: Left) -> User:
-    lingering = {name: it for name, it in user.lingering.items() if name != event.session_id}
-    user = replace(user, lingering=lingering)
+    user = _without_expected(user, event.session_id)
     lease = user.leases.get(event.connection_id)
     if lease is None:
         return user
@@ -235,16 +267,6 @@ def _unblock(user: User, viewer_ids: frozenset[str], now: int) -> User:
     is_newer = user.version > held or set(seen) == {user.presence}
     version = user.version if is_newer else max(held + 1, now)
     return replace(user, blocked=blocked, version=version)
-
-
-def _erase(user: User) -> User:
-    return User(
-        user.user_id,
-        revision=user.revision,
-        version=user.version,
-        own_version=user.own_version,
-        blocked=user.blocked,
-    )
 
 
 # ── what others see of it ──────────────────────────────────────────────────────────────────

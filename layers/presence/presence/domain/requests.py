@@ -119,6 +119,7 @@ class Authenticate:
     token: str
     user_id: str | None = None
     device: str | None = None
+    is_active: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ def _authenticate(body: Object, _now: int) -> Authenticate:
         token=_token("token", body.get("token")),
         user_id=_optional(body, "userId", _id),
         device=_optional(body, "device", _id),
+        is_active=_boolean(body, "active"),
     )
 
 

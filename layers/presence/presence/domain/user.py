@@ -90,8 +90,10 @@ class User:
     that it cannot give away the comings and goings of somebody invisible. `own_version` is the
     same for the user's own devices.
 
-    `lingering` are chat sessions whose last connection was closed: until the instant given, it is
-    expected back. `blocked` are those who see the user offline, whatever the truth.
+    `lingering` are chat sessions of a connection that was closed: until the instant given, it is
+    expected back. That counts when no lease is in them, as grace does when there is none: beside a
+    lease nobody looks whether it is over. `blocked` are those who see the user offline, whatever
+    the truth.
     """
 
     user_id: str
@@ -108,6 +110,16 @@ class User:
     last_seen: int | None = None
     blocked: Mapping[str, Mask] = field(default_factory=dict)
 
+    def erased(self) -> "User":
+        """What has to be kept for the others to hear of it: they drop versions that they hold."""
+        return User(
+            self.user_id,
+            revision=self.revision,
+            version=self.version,
+            own_version=self.own_version,
+            blocked=self.blocked,
+        )
+
     @property
     def is_here(self) -> bool:
         """Connected, or expected back within the grace period; whatever others may see."""
@@ -116,7 +128,12 @@ class User:
     @property
     def sessions(self) -> frozenset[str]:
         """The chat sessions that the user is in, whoever may see that."""
-        return frozenset(self.lingering).union(*(it.sessions for it in self.leases.values()))
+        return self.held_sessions.union(self.lingering)
+
+    @property
+    def held_sessions(self) -> frozenset[str]:
+        """Those that a connection is in."""
+        return frozenset[str]().union(*(it.sessions for it in self.leases.values()))
 
     @property
     def presence(self) -> Presence:
@@ -151,7 +168,10 @@ class User:
     @property
     def wakes_at(self) -> int | None:
         """When something about this user changes by itself next; leases are left to the sweep."""
-        times: Iterable[int | None] = (self.grace_until, self.until, *self.lingering.values())
+        grace = None if self.leases else self.grace_until
+        held = self.held_sessions
+        expected = (until for name, until in self.lingering.items() if name not in held)
+        times: Iterable[int | None] = (grace, self.until, *expected)
         return min((at for at in times if at is not None), default=None)
 
 

@@ -6,31 +6,59 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from presence.domain.frames import members_change_frames, status_change_frames
+from presence.domain.news import Saying, View, shared_out
 from presence.domain.reducer import special_viewers
 from presence.domain.user import Presence, User
-from presence.ports import Delivery, Listener, Member, Members, Post, Roster, Subscriptions
+from presence.ports import (
+    EVERYONE,
+    Delivery,
+    Listener,
+    Member,
+    Members,
+    Post,
+    Room,
+    Roster,
+    Topic,
+    Users,
+)
+from presence.use_cases.audiences import Audiences, Crowd, fits
 from presence.use_cases.courier import Courier
+from presence.use_cases.rooms import Rooms
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One change of one user, as the stream tells it; some are known to come again."""
+    """One change of one user, as the stream tells it at `at`; some are known to come again."""
 
     before: User
     after: User
     comes_again: bool = False
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All records of one user in a batch, oldest first."""
+    """All records of one user in a batch, oldest first, and the user as stored.
+
+    A record may be old: it was repeated, or lay in a dead-letter queue. It says that there is
+    something to tell, and the user as stored says what. Whoever has come since does not know a
+    newer version, and would believe the old one for good (F54, I8).
+    """
 
     records: Sequence[Record]
+    stored: User
 
     @property
     def user(self) -> User:
-        """As of the last record."""
-        return max((record.after for record in self.records), key=lambda user: user.revision)
+        """The newest known.
+
+        Whoever was erased and is back counts revisions anew, but no version is older than those
+        of before.
+        """
+        newest = max((it.after for it in self.records), key=_age)
+        if not self.stored.revision:  # erased since: this record may be all that anybody hears
+            return newest.erased()
+        return max(newest, self.stored, key=_age)
 
     @property
     def sessions(self) -> frozenset[str]:
@@ -40,7 +68,7 @@ class Story:
 
     def special_viewers(self) -> frozenset[str | None]:
         users = [user for it in self.records for user in (it.before, it.after)]
-        return frozenset(special_viewers(*users))
+        return frozenset(special_viewers(*users, self.stored))
 
     def is_news_for(self, viewer_id: str | None) -> bool:
         """Whether any record says more than the one before.
@@ -62,16 +90,8 @@ class Story:
         return frozenset[str]().union(*differences)
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
-    """What there is to tell of one user; nearly all viewers see the same."""
-
-    story: Story
-    usual: Presence | None
-    special: Mapping[str, Presence | None]
-
-    def of(self, listener: Listener) -> Presence | None:
-        return self.special.get(listener.user_id, self.usual)
+def _age(user: User) -> tuple[int, int]:
+    return max(user.version, user.own_version), user.revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +109,29 @@ Audience: TypeAlias = dict[str, dict[str, Presence]]
 
 @dataclass(frozen=True, slots=True)
 class Announcements:
-    subscriptions: Subscriptions
+    audiences: Audiences
+    users: Users
     members: Members
     roster: Roster
     courier: Courier
+    rooms: Rooms
     is_global: bool
 
-    def announce(self, records: Sequence[Record]) -> Delivery:
+    def announce(self, records: Sequence[Record], *, until: int | None = None) -> Delivery:
         """Tell everybody who should know. May be repeated: clients drop versions they hold."""
-        stories = _stories(records)
-        listeners = _Listeners(self.subscriptions, self.is_global)
+        stories = self._stories(records)
+        listeners = _Listeners(self.audiences)
         posts = [*self._presences(stories, listeners), *self._movements(stories, listeners)]
-        delivery = self.courier.send(posts) if posts else Delivery()
+        delivery = self.courier.send(posts, until=until) if posts else Delivery()
         self._count(records)
         return delivery
+
+    def _stories(self, records: Iterable[Record]) -> Sequence[Story]:
+        by_user: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            by_user[record.after.user_id].append(record)
+        stored = self.users.read_many(by_user, consistent=True)
+        return [Story(of_one, stored[user_id]) for user_id, of_one in by_user.items()]
 
     def _count(self, records: Iterable[Record]) -> None:
         """Counts drift with records that come twice; the sweep counts anew every minute."""
@@ -116,77 +145,115 @@ class Announcements:
 
     def _presences(self, stories: Sequence[Story], listeners: "_Listeners") -> Iterable[Post]:
         audience: Audience = defaultdict(dict)
-        for views in filter(_is_told, map(_views, stories)):
-            for listener in listeners.of_user(views.story):
-                if (presence := views.of(listener)) is not None:
-                    audience[listener.connection_id][presence.user_id] = presence
+        large: defaultdict[Topic, list[View]] = defaultdict(list)
+        for story, view in _told(stories):
+            user = story.user
+            _tell(audience, view, (Listener(name, user.user_id) for name in user.leases))
+            for topic in self._topics(story):
+                crowd = listeners.of(topic)
+                some = () if crowd.is_large else crowd.listeners
+                if some is None:
+                    # The user's own connections have it already.
+                    large[topic].append(View(view.usual, {**view.special, user.user_id: None}))
+                else:
+                    _tell(audience, view, some)
+        self._share_out(large, listeners, audience)
         for alike, connection_ids in _alike(audience).items():
             for text in status_change_frames(alike):
                 yield Post(text, connection_ids)
 
+    def _topics(self, story: Story) -> Iterator[Topic]:
+        """Watchers and members of shared sessions, or everybody, who includes them all."""
+        if self.is_global:
+            yield EVERYONE
+            return
+        yield Topic("user", story.user.user_id)
+        for session_id in story.sessions:
+            yield Topic("session", session_id)
+
+    def _share_out(
+        self, large: Mapping[Topic, Sequence[View]], listeners: "_Listeners", audience: Audience
+    ) -> None:
+        """Let jobs tell it; whoever hides from so many that no job can say it is told of here."""
+        for topic, views in large.items():
+            news = [it for it in views if it.is_news]
+            for view in self.audiences.share_out(topic, listeners.of(topic).shards, news):
+                _tell(audience, view, self.audiences.all_of(topic))
+
     def _movements(self, stories: Sequence[Story], listeners: "_Listeners") -> Iterable[Post]:
         for session_id, movers in _movers(stories).items():
-            movements = _Movements(session_id, movers, list(self.members.of(session_id)))
-            alike: defaultdict[Movement, list[str]] = defaultdict(list)
-            for listener in listeners.of_session(session_id):
-                alike[movements.seen_by(listener.user_id)].append(listener.connection_id)
-            for it, connection_ids in alike.items():
-                if not (it.joined or it.left):
-                    continue
-                for text in members_change_frames(session_id, it.joined, it.left, it.member_count):
-                    yield Post(text, connection_ids)
+            first = self.members.part(session_id)
+            if first.room and first.room.is_large and self._ticks(first.room, movers):
+                continue
+            behind = () if first.after is None else self.members.of(session_id, first.after)
+            members = [*first.members, *behind]
+            if len(members) > self.rooms.large:
+                self.rooms.opens(session_id, _nameable(movers), len(members), _now(movers))
+                continue
+            yield from self._told_to_all(_Movements(session_id, movers, members), listeners)
+
+    def _ticks(self, room: Room, movers: Sequence[Story]) -> bool:
+        """Leave it to a tick, if most people see a difference; False if the room is small again."""
+        if not any(room.session_id in it.sessions_changed_for(None) for it in movers):
+            return True  # one hides from another, and shows up in no sample
+        return self.rooms.moved(room, _nameable(movers), _now(movers))
+
+    def _told_to_all(self, movements: "_Movements", listeners: "_Listeners") -> Iterable[Post]:
+        topic = Topic("session", movements.session_id)
+        crowd = listeners.of(topic)
+        some = crowd.listeners
+        if crowd.is_large:  # what made it so has stopped halfway, or is over
+            self.audiences.subscriptions.mark(movements.session_id, is_large=False)
+        if some is None:
+            saying = movements.saying()
+            if fits(saying):
+                self.audiences.hand_on(topic, crowd.shards, [saying])
+                return
+            some = list(self.audiences.all_of(topic))
+        told = shared_out(movements, ((it.connection_id, it.user_id) for it in some))
+        yield from (Post(text, names) for text, names in told.items())
 
 
 @dataclass(slots=True)
 class _Listeners:
     """Every topic is read once for a batch, however many changes are about it."""
 
-    subscriptions: Subscriptions
-    is_global: bool
-    sessions: dict[str, list[Listener]] = field(default_factory=dict)
-    everybody: list[Listener] | None = None
+    audiences: Audiences
+    found: dict[Topic, Crowd] = field(default_factory=dict)
 
-    def of_session(self, session_id: str) -> list[Listener]:
-        if session_id not in self.sessions:
-            self.sessions[session_id] = _all(self.subscriptions.listeners(session_id))
-        return self.sessions[session_id]
-
-    def of_user(self, story: Story) -> Iterator[Listener]:
-        """The user's own connections, watchers, members of shared sessions, everybody."""
-        user = story.user
-        yield from (Listener(connection_id, user.user_id) for connection_id in user.leases)
-        if self.is_global:
-            # Everybody includes them all.
-            yield from self._everybody()
-            return
-        yield from _all(self.subscriptions.watchers(user.user_id))
-        for session_id in story.sessions:
-            yield from self.of_session(session_id)
-
-    def _everybody(self) -> list[Listener]:
-        if self.everybody is None:
-            self.everybody = _all(self.subscriptions.everyone())
-        return self.everybody
+    def of(self, topic: Topic) -> Crowd:
+        if topic not in self.found:
+            self.found[topic] = self.audiences.gather(topic, grows=True)
+        return self.found[topic]
 
 
 class _Movements:
     """What there is to hear of a chat session; nearly all of its members hear the same."""
 
     def __init__(self, session_id: str, movers: Sequence[Story], members: Sequence[Member]) -> None:
-        self._session_id = session_id
+        self.session_id = session_id
         self._movers = movers
         self._members = members
         self._special = frozenset[str | None]().union(
             *(story.special_viewers() for story in movers),
             *(member.hidden_from for member in members),
         )
-        self._found: dict[str | None, Movement] = {}
 
-    def seen_by(self, viewer_id: str) -> Movement:
-        viewer = viewer_id if viewer_id in self._special else None
-        if viewer not in self._found:
-            self._found[viewer] = self._movement(viewer)
-        return self._found[viewer]
+    @property
+    def special_viewers(self) -> frozenset[str]:
+        return frozenset(name for name in self._special if name is not None)
+
+    def texts(self, viewer_id: str | None) -> Sequence[str]:
+        it = self._movement(viewer_id)
+        if not (it.joined or it.left):
+            return ()
+        frames = members_change_frames(self.session_id, it.joined, it.left, it.member_count)
+        return tuple(frames)
+
+    def saying(self) -> Saying:
+        """The same as a value: of all viewers, also those who may not hear the session at all."""
+        special = {name: self.texts(name) for name in self.special_viewers}
+        return Saying(self.texts(None), special)
 
     def _movement(self, viewer_id: str | None) -> Movement:
         """One's own coming was the answer to `join`, so it is no news."""
@@ -194,9 +261,9 @@ class _Movements:
             story.user
             for story in self._movers
             if story.user.user_id != viewer_id
-            and self._session_id in story.sessions_changed_for(viewer_id)
+            and self.session_id in story.sessions_changed_for(viewer_id)
         ]
-        joined = [user for user in moved if self._session_id in user.sessions_seen_by(viewer_id)]
+        joined = [user for user in moved if self.session_id in user.sessions_seen_by(viewer_id)]
         left = [user for user in moved if user not in joined]
         return Movement(
             joined=tuple(user.seen_by(viewer_id) for user in joined),
@@ -205,27 +272,26 @@ class _Movements:
         )
 
 
-def _all(pages: Iterable[Sequence[Listener]]) -> list[Listener]:
-    return [listener for page in pages for listener in page]
-
-
-def _stories(records: Iterable[Record]) -> list[Story]:
-    by_user: defaultdict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        by_user[record.after.user_id].append(record)
-    return [Story(of_one) for of_one in by_user.values()]
-
-
-def _views(story: Story) -> Views:
+def _view(story: Story) -> View:
     def told(viewer_id: str | None) -> Presence | None:
         return story.user.seen_by(viewer_id) if story.is_news_for(viewer_id) else None
 
     special = {name: told(name) for name in story.special_viewers() if name is not None}
-    return Views(story, told(None), special)
+    return View(told(None), special)
 
 
-def _is_told(views: Views) -> bool:
-    return views.usual is not None or any(views.special.values())
+def _told(stories: Iterable[Story]) -> Iterator[tuple[Story, View]]:
+    """The stories that are news to anybody."""
+    for story in stories:
+        view = _view(story)
+        if view.is_news:
+            yield story, view
+
+
+def _tell(audience: Audience, view: View, listeners: Iterable[Listener]) -> None:
+    for listener in listeners:
+        if (presence := view.seen_by(listener.user_id)) is not None:
+            audience[listener.connection_id][presence.user_id] = presence
 
 
 def _alike(audience: Audience) -> Mapping[tuple[Presence, ...], list[str]]:
@@ -234,6 +300,19 @@ def _alike(audience: Audience) -> Mapping[tuple[Presence, ...], list[str]]:
     for connection_id, presences in audience.items():
         alike[tuple(presences.values())].append(connection_id)
     return alike
+
+
+def _nameable(movers: Iterable[Story]) -> Sequence[str]:
+    """Those of whom everybody may know that they came or went: they hid from nobody meanwhile."""
+    return [
+        story.user.user_id
+        for story in movers
+        if not any(it.before.blocked or it.after.blocked for it in story.records)
+    ]
+
+
+def _now(stories: Iterable[Story]) -> int:
+    return max(it.at for story in stories for it in story.records)
 
 
 def _movers(stories: Iterable[Story]) -> Mapping[str, list[Story]]:

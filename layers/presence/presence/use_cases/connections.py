@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from presence.domain.connection import (
     Admission,
+    Closing,
     Connection,
     Identity,
     Joining,
@@ -14,7 +15,16 @@ from presence.domain.connection import (
     lease_limit,
 )
 from presence.domain.errors import Forbidden, NotAuthenticated, RateLimited, Unavailable
-from presence.domain.events import Authenticated, Disconnected, Joined, Left, Renewed
+from presence.domain.events import (
+    Authenticated,
+    Disconnected,
+    Joined,
+    Lapsed,
+    Left,
+    NotLapsed,
+    Renewed,
+    TimePassed,
+)
 from presence.domain.user import Lease, User
 from presence.ports import Connections, Renewal, Roster, Subscriptions, Timers, Tokens, Users
 from presence.use_cases.changes import Changes
@@ -24,6 +34,12 @@ from presence.use_cases.changes import Changes
 MIN_PING_MILLISECONDS = 10_000
 #: API Gateway may answer 410 for a socket this young although it lives.
 YOUNG_MILLISECONDS = 10_000
+
+#: How far the clocks of two functions are apart at most.
+CLOCKS_APART_MILLISECONDS = 10_000
+
+#: Where whoever has not joined is looked for all the same.
+_FIRST = frozenset({0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +101,30 @@ class Lifecycle:
         self.connections.open(Connection(connection_id, self.endpoint, opened_at=now))
 
     def authenticate(
-        self, connection_id: str, identity: Identity, device: str | None, opened_at: int, now: int
+        self,
+        connection_id: str,
+        identity: Identity,
+        device: str | None,
+        opened_at: int,
+        now: int,
+        *,
+        is_active: bool | None = None,
     ) -> Welcome:
         """Let *identity* in through this connection, or renew its token.
+
+        Whether a person is there is said along with it: said a moment later, somebody away would
+        be online in between.
 
         Raises:
             Forbidden: the connection is closed, or another user's.
             TooManyConnections: see `reduce`.
         """
         lease = self._lease(identity.expires_at, device, now)
+        lease = replace(lease, sessions=self._still_heard(connection_id, opened_at, now))
         admission = Admission(
             connection_id, opened_at, identity.expires_at, identity.allowed_sessions
         )
-        event = Authenticated(connection_id, lease)
+        event = Authenticated(connection_id, lease, is_active)
         before, after = self.changes.apply(identity.user_id, event, now, admission)
         # The count holds whoever others saw online before; one's own devices count one anyway.
         others_count = self.roster.count().online - before.presence.is_online
@@ -107,6 +134,16 @@ class Lifecycle:
             token_expires_at=identity.expires_at,
             connection_expires_at=opened_at + self.durations.connection,
         )
+
+    def _still_heard(self, connection_id: str, opened_at: int, now: int) -> frozenset[str]:
+        """What the connection has joined: its lease may have run out since, and its user left.
+
+        Nearly everybody authenticates at once, and need not be asked.
+        """
+        if now - opened_at <= YOUNG_MILLISECONDS:
+            return frozenset()
+        connection = self.connections.read(connection_id, consistent=True)
+        return frozenset() if connection is None else connection.sessions
 
     def _lease_of(self, connection: Connection, now: int) -> Lease:
         return self._lease(connection.token_expires_at or 0, None, now)
@@ -212,12 +249,8 @@ class Lifecycle:
             connection.token_expires_at or 0,
             connection.allowed_sessions,
         )
-        lease = replace(
-            self._lease_of(connection, now),
-            is_active=is_active is not False,
-            sessions=connection.sessions,
-        )
-        event = Authenticated(connection.connection_id, lease)
+        lease = replace(self._lease_of(connection, now), sessions=connection.sessions)
+        event = Authenticated(connection.connection_id, lease, is_active)
         with _while_open():
             _, user = self.changes.apply(known.user_id, event, now, admission, known)
         return user
@@ -230,7 +263,8 @@ class Lifecycle:
             NotAuthenticated, Unavailable: the connection ended meanwhile.
         """
         connection_id = actor.connection.connection_id
-        gate = Joining(connection_id, actor.connection.opened_at, session_id)
+        shards = actor.connection.shards_of(session_id)
+        gate = Joining(connection_id, actor.connection.opened_at, session_id, shards)
         with _while_open():
             _, user = self.changes.apply(
                 actor.user.user_id, Joined(connection_id, session_id), now, gate, actor.user
@@ -242,7 +276,11 @@ class Lifecycle:
     def leave(self, actor: Actor, session_id: str, now: int) -> None:
         """Undo `join`; it may be undone already."""
         connection_id = actor.connection.connection_id
-        gate = Leaving(connection_id, session_id)
+        connection = actor.connection
+        if session_id not in connection.sessions:
+            # An eventually consistent read may lag behind the client's own `join`.
+            connection = self.connections.read(connection_id, consistent=True) or connection
+        gate = Leaving(connection_id, session_id, connection.shards_of(session_id) or _FIRST)
         with _while_open():
             self.changes.apply(
                 actor.user.user_id, Left(connection_id, session_id), now, gate, actor.user
@@ -273,13 +311,43 @@ class Lifecycle:
 
         The lease knows its chat sessions, so it does not matter how far a `disconnect` came.
         """
-        lease = self.users.read(user_id, consistent=True).leases.get(connection_id)
-        if lease is not None and not lease.is_over(now):
-            return None  # it was only late, and is back
+        try:
+            self._shut(connection_id, user_id, now)
+        except NotLapsed as late:
+            self._look_again(connection_id, user_id, late.lease, now)
+            return None
         connection = self.disconnect(connection_id, now)
         if connection is None or connection.user_id is None:
             self._remove_trace(connection_id, sessions, now)
         return connection
+
+    def _shut(self, connection_id: str, user_id: str, now: int) -> None:
+        """Close the gate at an instant at which the lease is over: a late ping loses, or this does.
+
+        Looked at before, a lease may be good again when the gate closes, and its client be told so
+        (I2). What remains is as if a `disconnect` had stopped halfway.
+
+        Raises:
+            NotLapsed: the client was only late, and is back.
+        """
+        user = self.users.read(user_id, consistent=True)
+        if user.revision == 0:
+            return  # nobody, so there is no lease, and none must be made
+        try:
+            self.changes.apply(
+                user_id, Lapsed(connection_id), now, Closing(connection_id), known=user
+            )
+        except Forbidden:  # closed already, or nobody's: what it left behind goes all the same
+            self.changes.apply(user_id, TimePassed(), now)
+
+    def _look_again(self, connection_id: str, user_id: str, lease: Lease, now: int) -> None:
+        """A lease that is not over was renewed, or is over by the clock of whoever told us.
+
+        They may be about to remove it, and nobody else would tell of it once more (F67).
+        """
+        left = lease.expires_at - now
+        if left <= CLOCKS_APART_MILLISECONDS:
+            self.timers.check_lapsed(connection_id, user_id, lease.sessions, -(-left // 1000))
 
     def evict(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
         """End a lease and its connection at once, however far a `disconnect` came."""
@@ -291,19 +359,19 @@ class Lifecycle:
     def _remove_trace(self, connection_id: str, sessions: frozenset[str], now: int) -> None:
         """Remove what a connection has heard whose gate does not say that any more."""
         trace = Connection(connection_id, self.endpoint, now, sessions=sessions, is_watching=True)
-        self.subscriptions.remove(trace)
+        self.subscriptions.remove_trace(trace)
 
-    def lost(self, connection_id: str, now: int) -> None:
-        """API Gateway says that the socket is gone.
+    def lost(self, connection_id: str, at: int, now: int) -> None:
+        """API Gateway said that the socket is gone, at this instant or later.
 
         It also says so of a socket that has not finished opening, and of every socket of another
-        endpoint; neither is a reason to forget anybody (F56).
+        endpoint; neither is a reason to forget anybody (F56), however late we look.
         """
         connection = self.connections.read(connection_id)
         if connection is None:
             self._remove_trace(connection_id, frozenset(), now)
         elif (
-            connection.endpoint == self.endpoint and now - connection.opened_at > YOUNG_MILLISECONDS
+            connection.endpoint == self.endpoint and at - connection.opened_at > YOUNG_MILLISECONDS
         ):
             self.disconnect(connection_id, now)
 

@@ -8,8 +8,9 @@ from presence.domain.frames import closing
 from presence.domain.strict_json import encode
 from presence.ports import Deliveries, Delivery, Gateway, Post, Timers
 
-#: So many posts are made at once; the rest is shared out among parallel deliveries.
-DIRECT = 500
+#: So many posts are made at once, in about a second; the rest is shared out among parallel
+#: deliveries. It is also what API Gateway allows an account in a second.
+DIRECT = 10_000
 #: How many connections one message on the queue is for.
 CHUNK = 500
 ATTEMPTS = 5
@@ -21,12 +22,12 @@ class Courier:
     deliveries: Deliveries
     timers: Timers
 
-    def send(self, posts: Iterable[Post]) -> Delivery:
-        """Have every post accepted or queued when this returns."""
+    def send(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
+        """Have every post accepted or queued when this returns, soon after *until*."""
         at_once, later = _split(posts, DIRECT)
         for post in later:
             self.deliveries.put(post)
-        return self._post(at_once, attempt=1)
+        return self._post(at_once, attempt=1, until=until)
 
     def send_or_drop(self, posts: Iterable[Post]) -> Delivery:
         """As `send`, for what nobody misses later, such as typing."""
@@ -34,13 +35,13 @@ class Courier:
         self._clean_up(delivery)
         return delivery
 
-    def deliver(self, post: Post, attempt: int) -> Delivery:
+    def deliver(self, post: Post, attempt: int, *, until: int | None = None) -> Delivery:
         """Send what had to wait, *attempt* times so far.
 
         Raises:
             Unavailable: it has waited often enough; the queue has to say what becomes of it.
         """
-        return self._post([post], attempt + 1)
+        return self._post([post], attempt + 1, until=until)
 
     def hang_up(self, connection_id: str, reason: str | None) -> None:
         """API Gateway sends no close code of ours, so the reason goes ahead in a frame."""
@@ -48,8 +49,8 @@ class Courier:
             self.gateway.post([Post(encode(closing(reason)), [connection_id])])
         self.gateway.close(connection_id)
 
-    def _post(self, posts: Sequence[Post], attempt: int) -> Delivery:
-        delivery = self.gateway.post(posts)
+    def _post(self, posts: Sequence[Post], attempt: int, *, until: int | None) -> Delivery:
+        delivery = self.gateway.post(posts, until=until)
         self._clean_up(delivery)
         again = frozenset(delivery.again)
         for post in posts:
@@ -59,12 +60,13 @@ class Courier:
                     raise Unavailable(f"{len(rest)} connections are busy after {attempt} attempts.")
                 # 1, 2, 4 … seconds: API Gateway's quota is shared by the account.
                 delay = 2 ** (attempt - 1)
-                self.deliveries.put(Post(post.text, rest), attempt=attempt, delay_seconds=delay)
+                for part in _parts(Post(post.text, rest)):
+                    self.deliveries.put(part, attempt=attempt, delay_seconds=delay)
         return delivery
 
     def _clean_up(self, delivery: Delivery) -> None:
         for connection_id in delivery.gone:
-            self.timers.check_gone(connection_id)
+            self.timers.check_gone(connection_id, delivery.at)
 
 
 def _split(posts: Iterable[Post], room: int) -> tuple[Sequence[Post], Sequence[Post]]:
@@ -74,7 +76,11 @@ def _split(posts: Iterable[Post], room: int) -> tuple[Sequence[Post], Sequence[P
         room -= len(first)
         if first:
             at_once.append(Post(post.text, first))
-        later += [
-            Post(post.text, rest[start : start + CHUNK]) for start in range(0, len(rest), CHUNK)
-        ]
+        later += _parts(Post(post.text, rest))
     return at_once, later
+
+
+def _parts(post: Post) -> Sequence[Post]:
+    """Posts that fit a message of the queue."""
+    names = post.connection_ids
+    return [Post(post.text, names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]

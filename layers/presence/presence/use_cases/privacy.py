@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from presence.domain.errors import Conflict, Unavailable
-from presence.domain.events import Blocked, Erased, Unblocked
+from presence.domain.events import Blocked, Dismissed, Erased, Unblocked
 from presence.domain.frames import status_change_frames
 from presence.domain.user import User, may_see
 from presence.ports import Lost, Post, Subscriptions, Users
@@ -53,6 +53,7 @@ class Privacy:
         for connection_id, lease in self.users.read(user_id, consistent=True).leases.items():
             self.lifecycle.evict(connection_id, user_id, lease.sessions, now)
             self.courier.hang_up(connection_id, "kicked")
+        self.changes.apply(user_id, Dismissed(), now)
 
     def erase(self, user_id: str, now: int, *, lifts_blocks: bool) -> None:
         """Forget a user: in every table, nothing says any more that there was one.

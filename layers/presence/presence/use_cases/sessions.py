@@ -1,8 +1,8 @@
 """Chat sessions: who is in them, who types, what is said."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from presence.domain.connection import AllowedSessions, Connection, is_allowed
 from presence.domain.cursors import decode_cursor, encode_cursor, not_ours
@@ -11,7 +11,8 @@ from presence.domain.frames import Frame, fitting, user_typing
 from presence.domain.requests import DEFAULT_PAGE, is_id
 from presence.domain.strict_json import Json, encode
 from presence.domain.user import Presence
-from presence.ports import Doorkeeper, Listener, Members, Post, Subscriptions
+from presence.ports import Doorkeeper, Members, MembersPart, Post, Room, Topic
+from presence.use_cases.audiences import Audiences
 from presence.use_cases.connections import Lifecycle
 from presence.use_cases.courier import Courier
 from presence.use_cases.statuses import Statuses
@@ -22,11 +23,17 @@ TYPING_SHOWN_MILLISECONDS = 6_000
 
 @dataclass(frozen=True, slots=True)
 class MemberPage:
-    """`cursor` is None on the last page."""
+    """`cursor` is None on the last page.
+
+    `as_of` is when the members were counted, if the room is large or was once; `is_sampled` says
+    that it is, and that not every change is told.
+    """
 
     members: Sequence[Presence]
     cursor: str | None
     member_count: int
+    as_of: int | None = None
+    is_sampled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Sessions:
 
     lifecycle: Lifecycle
     statuses: Statuses
-    subscriptions: Subscriptions
+    audiences: Audiences
     members: Members
     courier: Courier
     doorkeeper: Doorkeeper
@@ -89,17 +96,44 @@ class Sessions:
             InvalidMessage: a cursor that no page has given.
         """
         after = "" if cursor is None else _position_in(cursor)
+        first = self.members.part(session_id)
+        if first.room and first.room.is_large:
+            return self._page_of_large(first, first.room, after, viewer_id, limit=limit, now=now)
+        behind = self.members.of(session_id, first.after) if first.after else iter(())
         seen = [
             member.user_id
-            for member in self.members.of(session_id)
+            for member in chain(first.members, behind)
             if viewer_id not in member.hidden_from
         ]
-        behind = [user_id for user_id in seen if user_id > after]
-        found = self._present(behind, limit + 1, viewer_id, now)
+        as_of = first.room.as_of if first.room else None
+        ahead = [user_id for user_id in seen if user_id > after]
+        found = self._present(ahead, limit + 1, viewer_id, now)
         page = found[: fitting(found[:limit])]
         if len(page) < len(found):
-            return MemberPage(page, encode_cursor(page[-1].user_id), len(seen))
-        return MemberPage(page, None, len(page) if cursor is None else len(seen))
+            return MemberPage(page, encode_cursor(page[-1].user_id), len(seen), as_of)
+        return MemberPage(page, None, len(page) if cursor is None else len(seen), as_of)
+
+    def _page_of_large(
+        self,
+        first: MembersPart,
+        room: Room,
+        after: str,
+        viewer_id: str | None,
+        *,
+        limit: int,
+        now: int,
+    ) -> MemberPage:
+        """The same without reading the whole room: how many there are, the last tick has counted.
+
+        It counts for all alike, also those whom *viewer_id* does not see.
+        """
+        ahead = [it for it in first.members if it.user_id > after]
+        rest = self.members.of(room.session_id, max(after, first.after)) if first.after else ()
+        seen = (it.user_id for it in chain(ahead, rest) if viewer_id not in it.hidden_from)
+        found = self._present(seen, limit + 1, viewer_id, now)
+        page = found[: fitting(found[:limit])]
+        cursor = encode_cursor(page[-1].user_id) if len(page) < len(found) else None
+        return MemberPage(page, cursor, room.member_count, room.as_of, is_sampled=True)
 
     def _present(
         self, user_ids: Iterable[str], least: int, viewer_id: str | None, now: int
@@ -108,7 +142,7 @@ class Sessions:
         found: list[Presence] = []
         rest = iter(user_ids)
         while len(found) < least and (chunk := list(islice(rest, least))):
-            presences = self.statuses.read_many(chunk, viewer_id, now)
+            presences = self.statuses.read_for_listener(chunk, viewer_id, now)
             found += [presence for presence in presences if presence.is_online]
         return found[:least]
 
@@ -129,10 +163,12 @@ class Sessions:
         user = self.lifecycle.heard(connection, now).user
         expires_at = now + TYPING_SHOWN_MILLISECONDS if is_typing else now
         frame = user_typing(session_id, user.user_id, is_typing=is_typing, expires_at=expires_at)
+        crowd = self.audiences.gather(Topic("session", session_id))
+        # Where one function cannot tell all, nobody would know whom it is about.
         listeners = [
             listener.connection_id
-            for listener in self._others(session_id, connection_id)
-            if user.seen_by(listener.user_id).is_online
+            for listener in crowd.listeners or ()
+            if listener.connection_id != connection_id and user.seen_by(listener.user_id).is_online
         ]
         self.courier.send_or_drop([Post(encode(frame), listeners)])
 
@@ -150,15 +186,13 @@ class Sessions:
         frame = self._frame(actor.user.user_id, session_id, content, now)
         if client_id is not None:
             frame["clientId"] = client_id
-        others = self._others(session_id, connection_id)
-        self.courier.send([Post(encode(frame), [it.connection_id for it in others])])
+        self.audiences.relay(Topic("session", session_id), encode(frame), connection_id)
         return frame
 
     def publish(self, sender_id: str, session_id: str, content: Json, now: int) -> Frame:
         """As `say`, for a back end, which has no connection."""
         frame = self._frame(sender_id, session_id, content, now)
-        everybody = self._others(session_id, None)
-        self.courier.send([Post(encode(frame), [it.connection_id for it in everybody])])
+        self.audiences.relay(Topic("session", session_id), encode(frame), None)
         return frame
 
     def _frame(self, sender_id: str, session_id: str, content: Json, now: int) -> Frame:
@@ -181,10 +215,6 @@ class Sessions:
         if current is None or session_id not in current.sessions:
             raise Forbidden("Join the chat session first.")
         return current
-
-    def _others(self, session_id: str, connection_id: str | None) -> Iterator[Listener]:
-        for page in self.subscriptions.listeners(session_id):
-            yield from (it for it in page if it.connection_id != connection_id)
 
 
 def _position_in(cursor: str) -> str:

@@ -1,6 +1,6 @@
 """What users choose and what others may read, exact at the moment of reading."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -46,8 +46,22 @@ class Statuses:
     def read_many(
         self, user_ids: Sequence[str], viewer_id: str | None, now: int
     ) -> Sequence[Presence]:
-        """In the order asked."""
-        known = self.users.read_many(set(user_ids))
+        """In the order asked; perhaps as it was a moment ago."""
+        return self._seen(self.users.read_many(set(user_ids)), user_ids, viewer_id, now)
+
+    def read_for_listener(
+        self, user_ids: Sequence[str], viewer_id: str | None, now: int
+    ) -> Sequence[Presence]:
+        """The same for somebody who hears from now on what changes.
+
+        What has changed a moment ago was told before, so it must not be missing here (I8).
+        """
+        known = self.users.read_many(set(user_ids), consistent=True)
+        return self._seen(known, user_ids, viewer_id, now)
+
+    def _seen(
+        self, known: Mapping[str, User], user_ids: Sequence[str], viewer_id: str | None, now: int
+    ) -> Sequence[Presence]:
         current = {user_id: self._as_of_now(user, now) for user_id, user in known.items()}
         return [current[user_id].seen_by(viewer_id) for user_id in user_ids]
 
@@ -74,7 +88,7 @@ class Statuses:
         """
         found: list[Presence] = []
         for user_ids in _chunks(self.roster.after(cursor, limit + 1), limit + 1):
-            presences = self.read_many(user_ids, viewer_id, now)
+            presences = self.read_for_listener(user_ids, viewer_id, now)
             found += [presence for presence in presences if presence.is_online]
             if len(found) > limit:
                 break

@@ -47,13 +47,13 @@ class Settling:
     def lapsed(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
         """Its lease may have run out."""
         before = self.lifecycle.lapsed(connection_id, user_id, sessions, now)
-        if before is not None and before.state is State.AUTHENTICATED:
+        if before is not None and before.user_id is not None:
             reason = "token-expired" if before.is_token_over(now) else None
             self.courier.hang_up(connection_id, reason)
 
-    def gone(self, connection_id: str, now: int) -> None:
-        """Its socket may be gone."""
-        self.lifecycle.lost(connection_id, now)
+    def gone(self, connection_id: str, at: int, now: int) -> None:
+        """Its socket seemed to be gone."""
+        self.lifecycle.lost(connection_id, at, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Watching:
         if not self.subscriptions.watch(actor.connection, frozenset(user_ids)):
             raise NotAuthenticated("This connection is over; open a new one.")
         # Read behind the subscription: what changes in between is told as well.
-        presences = self.statuses.read_many(user_ids, actor.user.user_id, now)
+        presences = self.statuses.read_for_listener(user_ids, actor.user.user_id, now)
         count = fitting(presences)
         if rest := presences[count:]:
             self.courier.send([Post(text, [connection_id]) for text in status_change_frames(rest)])

@@ -17,7 +17,16 @@ from presence.adapters.dynamodb.tables import (
     update_of,
     write,
 )
-from presence.domain.connection import Admission, Connection, GateChange, Joining, Leaving, State
+from presence.adapters.dynamodb.topics import EVERYONE_SHARDS, entry, parsed, shard_of
+from presence.domain.connection import (
+    Admission,
+    Closing,
+    Connection,
+    GateChange,
+    Joining,
+    Leaving,
+    State,
+)
 
 #: API Gateway ends a connection after two hours; no event of it comes much later than that.
 OPEN_TTL_SECONDS = 2 * 60 * 60 + 15 * 60
@@ -30,6 +39,7 @@ _PERSONAL: Sequence[Attribute[Any]] = (
     ConnectionItem.token_expires_at,
     ConnectionItem.allowed_sessions,
     ConnectionItem.chat_sessions,
+    ConnectionItem.everyone_shards,
     ConnectionItem.typed,
     ConnectionItem.is_watching,
 )
@@ -82,19 +92,26 @@ class DynamoDBConnections:
         return True
 
 
-def gate_update(change: GateChange, user_id: str) -> Operation:
-    """The gate's part of a transaction with its user."""
+def gate_update(change: GateChange, user_id: str, shard: int) -> Operation:
+    """The gate's part of a transaction with its user; *shard* is where its listener is put."""
     item, is_theirs = ConnectionItem(change.connection_id), still_of(user_id)
     match change:
         case Admission():
             is_open = ConnectionItem.state == State.OPEN.value
-            return update_of(item, _admitting(change, user_id), is_open | is_theirs)
+            actions = _admitting(change, user_id)
+            if shard != shard_of(change.connection_id, EVERYONE_SHARDS):
+                actions = [*actions, ConnectionItem.everyone_shards.add({shard})]
+            return update_of(item, actions, is_open | is_theirs)
         case Joining():
-            joined = [ConnectionItem.chat_sessions.add({change.session_id})]
+            joined = [ConnectionItem.chat_sessions.add({entry(change.session_id, shard)})]
             return update_of(item, joined, is_theirs)
         case Leaving():
-            left = [ConnectionItem.chat_sessions.delete({change.session_id})]
+            entries = {entry(change.session_id, it) for it in change.shards}
+            left = [ConnectionItem.chat_sessions.delete(entries)]
             return update_of(item, left, is_theirs)
+        case Closing():
+            closed = [ConnectionItem.state.set(State.CLOSED.value)]
+            return update_of(item, closed, is_theirs)
 
 
 def still_of(user_id: str) -> Condition:
@@ -140,7 +157,7 @@ def _item(connection: Connection) -> ConnectionItem:
 
 
 def _connection(item: ConnectionItem) -> Connection:
-    allowed = item.allowed_sessions
+    allowed, joined = item.allowed_sessions, parsed(item.chat_sessions or ())
     return Connection(
         connection_id=item.connection_id,
         endpoint=item.endpoint,
@@ -150,7 +167,9 @@ def _connection(item: ConnectionItem) -> Connection:
         token_expires_at=instant(item.token_expires_at),
         allowed_sessions=frozenset(allowed) - {_NONE} if allowed else None,
         spent_until=int(item.spent_until),
-        sessions=frozenset(item.chat_sessions or ()),
+        sessions=frozenset(joined),
         typed={name: int(at) for name, at in plain(item.typed).items()},
         is_watching=bool(item.is_watching),
+        shards={name: shards for name, shards in joined.items() if shards != {0}},
+        everyone_shards=frozenset(int(it) for it in item.everyone_shards or ()),
     )

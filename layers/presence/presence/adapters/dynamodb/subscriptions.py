@@ -1,54 +1,48 @@
 """Who hears what, in the Subscriptions table: a topic and those who have to do with it."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
-from zlib import crc32
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 from pynamodb.connection import Connection as Client
 from pynamodb.expressions.condition import size
 
+from presence.adapters.dynamodb import topics
 from presence.adapters.dynamodb.connections import OPEN_TTL_SECONDS, still_of
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     ConnectionItem,
     Operation,
+    RoomItem,
     SubscriptionItem,
     TransactionRefused,
     WatchItem,
     delete_all,
+    instant,
     refused,
     update_of,
     write,
 )
-from presence.domain.connection import Admission, Connection, GateChange, Joining, Leaving
+from presence.adapters.dynamodb.topics import Shards, entry, key_of, parsed
+from presence.domain.connection import (
+    Admission,
+    Closing,
+    Connection,
+    GateChange,
+    Joining,
+    Leaving,
+)
 from presence.domain.errors import Conflict
 from presence.domain.user import User
-from presence.ports import Listener, Member
+from presence.ports import EVERYONE, Listener, Member, MembersPart, Part, Room, Topic
 
-SHARDS = 8
-PAGE = 500
 MAX_WATCHED = 1_000
+#: So many members are read at first: a large room says so before the others are.
+MEMBERS_PAGE = 100
 #: TransactWriteItems takes 100 operations; two are for the connection.
 WATCH_CHUNK = 98
 
 
-# ── topics ─────────────────────────────────────────────────────────────────────────────────
-
-
-def everyone(shard: int) -> str:
-    return f"everyone#{shard}"
-
-
-def everyone_of(connection_id: str) -> str:
-    return everyone(crc32(connection_id.encode()) % SHARDS)
-
-
-def watchers(user_id: str) -> str:
-    return f"user:{user_id}"
-
-
-def listeners(session_id: str) -> str:
-    return f"session:{session_id}"
+# ── topics of users ────────────────────────────────────────────────────────────────────────
 
 
 def members(session_id: str) -> str:
@@ -63,19 +57,28 @@ def blockers(user_id: str) -> str:
 
 
 class DynamoDBSubscriptions:
-    def __init__(self, client: Client, *, is_global: bool) -> None:
+    def __init__(self, client: Client, *, is_global: bool, shards: Shards | None = None) -> None:
         self._client = client
         self._is_global = is_global
+        self._shards = shards or Shards()
+
+    def part(self, topic: Topic, shard: int = 0, after: str | None = None) -> Part:
+        return topics.part(topic, shard, after)
+
+    def grow(self, topic: Topic, before: int, shards: int) -> None:
+        topics.grow(self._client, topic, before, shards)
+
+    def mark(self, session_id: str, *, is_large: bool) -> None:
+        topics.mark(self._client, Topic("session", session_id), is_large=is_large)
 
     def everyone(self) -> Iterator[Sequence[Listener]]:
-        for shard in range(SHARDS):
-            yield from _pages(everyone(shard))
+        return _pages(EVERYONE)
 
     def watchers(self, user_id: str) -> Iterator[Sequence[Listener]]:
-        yield from _pages(watchers(user_id))
+        return _pages(Topic("user", user_id))
 
     def listeners(self, session_id: str) -> Iterator[Sequence[Listener]]:
-        yield from _pages(listeners(session_id))
+        return _pages(Topic("session", session_id))
 
     def blockers(self, user_id: str) -> Iterator[str]:
         for item in SubscriptionItem.query(blockers(user_id), consistent_read=True):
@@ -84,7 +87,7 @@ class DynamoDBSubscriptions:
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
         if len(user_ids) > WATCH_CHUNK:
             # All or none, in more than one transaction: so look first.
-            listed = _read_list(connection.connection_id)
+            listed = parsed(_read_list(connection.connection_id))
             _require_room(len({*listed, *user_ids}))
         rest = iter(sorted(user_ids))
         while chunk := list(islice(rest, WATCH_CHUNK)):
@@ -99,17 +102,20 @@ class DynamoDBSubscriptions:
             still_of(str(connection.user_id)),
         )
         viewer_id, opened_at = str(connection.user_id), connection.opened_at
+        watched = [Topic("user", user_id) for user_id in user_ids]
+        shards = [self._shards.pick(topic, connection.connection_id) for topic in watched]
         rows = [
-            _listener(watchers(user_id), connection.connection_id, viewer_id, opened_at)
-            for user_id in user_ids
+            _listener(key_of(topic, shard), connection.connection_id, viewer_id, opened_at)
+            for topic, shard in zip(watched, shards, strict=True)
         ]
-        operations = [{"Update": gate}, {"Update": _watched(connection, user_ids)}, *rows]
+        entries = [entry(user_id, shard) for user_id, shard in zip(user_ids, shards, strict=True)]
+        operations = [{"Update": gate}, {"Update": _watched(connection, entries)}, *rows]
         try:
             write(self._client, "TransactWriteItems", {"TransactItems": operations})
         except TransactionRefused as error:
             if 0 in refused(error):
                 return False
-            known = WatchItem.from_raw_data(error.items[1] or {}).user_ids or ()
+            known = parsed(WatchItem.from_raw_data(error.items[1] or {}).user_ids or ())
             new = [user_id for user_id in user_ids if user_id not in known]
             _require_room(len(known) + len(new))
             return not new or self._watch(connection, new)
@@ -117,46 +123,136 @@ class DynamoDBSubscriptions:
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
         # The rows first: what is left on the list of a connection is deleted with it.
-        delete_all(self._client, ((watchers(name), connection_id) for name in user_ids))
-        self._unlist(connection_id, user_ids)
+        delete_all(self._client, _rows_of_list(connection_id, user_ids))
+        listed = self._unlist(connection_id, user_ids)
+        # Of large topics the list alone knows the shard.
+        elsewhere = [it for it in listed if "#" in it and it.partition("#")[0] in user_ids]
+        if elsewhere:
+            delete_all(self._client, _rows_of_list(connection_id, elsewhere))
+            self._unlist(connection_id, elsewhere)
 
     def remove(self, connection: Connection) -> None:
-        delete_all(self._client, self._rows_of(connection))
+        name = connection.connection_id
+        everyone = {topics.shard_of(name, topics.EVERYONE_SHARDS), *connection.everyone_shards}
+        joined = {it: connection.shards_of(it) for it in connection.sessions}
+        self._remove(connection, everyone, joined)
+
+    def remove_trace(self, connection: Connection) -> None:
+        name = connection.connection_id
+        joined = {it: _anywhere(Topic("session", it), name) for it in connection.sessions}
+        everyone = _anywhere(EVERYONE, name) if self._is_global else ()
+        self._remove(connection, everyone, joined)
+
+    def _remove(
+        self,
+        connection: Connection,
+        everyone: Collection[int],
+        joined: Mapping[str, Collection[int]],
+    ) -> None:
+        name = connection.connection_id
+        heard = {Topic("session", session_id): shards for session_id, shards in joined.items()}
+        if self._is_global:
+            heard[EVERYONE] = everyone
+        listed = _read_list(name) if connection.is_watching else ()
+        rows = (row for topic, shards in heard.items() for row in topics.rows(topic, name, shards))
+        delete_all(self._client, chain(rows, _rows_of_list(name, listed)))
         if connection.is_watching:
-            item = WatchItem(_list_of(connection.connection_id))
+            item = WatchItem(_list_of(name))
             write(self._client, "DeleteItem", item.get_delete_kwargs_from_instance())
 
-    def _rows_of(self, connection: Connection) -> Iterator[tuple[str, str]]:
-        connection_id = connection.connection_id
-        if self._is_global:
-            yield everyone_of(connection_id), connection_id
-        for session_id in connection.sessions:
-            yield listeners(session_id), connection_id
-        if connection.is_watching:
-            for user_id in _read_list(connection_id):
-                yield watchers(user_id), connection_id
-
     def forget(self, user_id: str) -> None:
-        for page in self.watchers(user_id):
-            for listener in page:
+        topic = Topic("user", user_id)
+        shards = 1
+        for part in topics.pages(topic):
+            shards = max(shards, part.shards)
+            for listener in part.listeners:
                 self.unwatch(listener.connection_id, [user_id])
+        if shards > 1:
+            delete_all(self._client, [(key_of(topic, 0), topics.COUNT)])
 
-    def _unlist(self, connection_id: str, user_ids: Collection[str]) -> None:
+    def _unlist(self, connection_id: str, user_ids: Collection[str]) -> Collection[str]:
+        """Take these off the list; what was on it."""
         item = WatchItem(_list_of(connection_id))
         removal = WatchItem.user_ids.delete(set(user_ids))
         # Without the condition, DynamoDB would make an empty list for who has none.
+        update = update_of(item, [removal], WatchItem.user_ids.exists())
         try:
-            write(
-                self._client, "UpdateItem", update_of(item, [removal], WatchItem.user_ids.exists())
-            )
+            before = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_OLD"})
         except ConditionFailed:
-            return
+            return ()
+        return WatchItem.from_raw_data(before).user_ids or ()
 
 
 class DynamoDBMembers:
-    def of(self, session_id: str) -> Iterator[Member]:
-        for item in SubscriptionItem.query(members(session_id), consistent_read=True):
-            yield Member(item.subscriber, frozenset(item.hidden_from or ()))
+    """What is known of a large room stands before its members, so whoever reads them sees it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def of(self, session_id: str, after: str = "") -> Iterator[Member]:
+        behind = SubscriptionItem.subscriber > (after or RoomItem.KEY)
+        # Read on only as far as somebody looks; all of a room of 1,000 is four pages.
+        size = MEMBERS_PAGE if after else None
+        found = SubscriptionItem.query(
+            members(session_id), behind, consistent_read=True, page_size=size
+        )
+        return map(_member, found)
+
+    def part(self, session_id: str) -> MembersPart:
+        found = SubscriptionItem.query(
+            members(session_id), consistent_read=True, limit=MEMBERS_PAGE
+        )
+        items = list(found)
+        last = items[-1].subscriber if items and found.last_evaluated_key else None
+        is_known = bool(items) and items[0].subscriber == RoomItem.KEY
+        room = self.room(session_id) if is_known else None
+        return MembersPart([_member(it) for it in items[is_known:]], last, room)
+
+    def count(self, session_id: str) -> int:
+        behind = SubscriptionItem.subscriber > RoomItem.KEY
+        return SubscriptionItem.count(members(session_id), behind, consistent_read=True)
+
+    def room(self, session_id: str) -> Room:
+        try:
+            item = RoomItem.get(members(session_id), RoomItem.KEY, consistent_read=True)
+        except RoomItem.DoesNotExist:
+            return Room(session_id)
+        return Room(
+            session_id,
+            int(item.revision),
+            bool(item.large),
+            int(item.member_count),
+            int(item.as_of),
+            instant(item.tick),
+            instant(item.ticking),
+            tuple(item.recent),
+            tuple(item.told),
+        )
+
+    def keep(self, before: Room, after: Room) -> bool:
+        item = RoomItem(
+            members(after.session_id),
+            RoomItem.KEY,
+            revision=before.revision + 1,
+            large=after.is_large,
+            member_count=after.member_count,
+            as_of=after.as_of,
+            tick=after.tick,
+            ticking=after.ticking,
+            recent=list(after.recent),
+            told=list(after.told),
+        )
+        is_new = before.revision == 0
+        same = RoomItem.topic.does_not_exist() if is_new else RoomItem.revision == before.revision
+        try:
+            write(self._client, "PutItem", item.get_save_kwargs_from_instance(same))
+        except ConditionFailed:
+            return False
+        return True
+
+
+def _member(item: SubscriptionItem) -> Member:
+    return Member(item.subscriber, frozenset(item.hidden_from or ()))
 
 
 def _listener(topic: str, connection_id: str, user_id: str, opened_at: int) -> Operation:
@@ -166,17 +262,31 @@ def _listener(topic: str, connection_id: str, user_id: str, opened_at: int) -> O
     return {"Put": item.get_save_kwargs_from_instance()}
 
 
-def listener_changes(change: GateChange, user_id: str, *, is_global: bool) -> Iterator[Operation]:
+def shard_for(change: GateChange, shards: Shards, *, is_global: bool) -> int:
+    """Where the change puts the connection: whoever joins again stays where they are."""
+    match change:
+        case Admission(connection_id):
+            base = topics.shard_of(connection_id, topics.EVERYONE_SHARDS)
+            return shards.pick(EVERYONE, connection_id) if is_global else base
+        case Joining(connection_id, _, session_id, known):
+            return min(known) if known else shards.pick(Topic("session", session_id), connection_id)
+        case Leaving() | Closing():
+            return 0
+
+
+def listener_changes(
+    change: GateChange, user_id: str, shard: int, *, is_global: bool
+) -> Iterator[Operation]:
     """What a change of a gate does to the rows of what its connection hears."""
     match change:
         case Admission(connection_id, opened_at) if is_global:
-            topic = everyone_of(connection_id)
-            yield _listener(topic, connection_id, user_id, opened_at)
+            yield _listener(key_of(EVERYONE, shard), connection_id, user_id, opened_at)
         case Joining(connection_id, opened_at, session_id):
-            yield _listener(listeners(session_id), connection_id, user_id, opened_at)
-        case Leaving(connection_id, session_id):
-            item = SubscriptionItem(listeners(session_id), connection_id)
-            yield {"Delete": item.get_delete_kwargs_from_instance()}
+            topic = Topic("session", session_id)
+            yield _listener(key_of(topic, shard), connection_id, user_id, opened_at)
+        case Leaving(connection_id, session_id, shards):
+            for key in topics.rows(Topic("session", session_id), connection_id, shards):
+                yield {"Delete": SubscriptionItem(*key).get_delete_kwargs_from_instance()}
 
 
 def row_changes(before: User, after: User) -> Iterator[Operation]:
@@ -200,10 +310,17 @@ def _rows(user: User) -> dict[tuple[str, str], frozenset[str]]:
     return {**seen_in, **blocks}
 
 
-def _pages(topic: str) -> Iterator[Sequence[Listener]]:
-    items = SubscriptionItem.query(topic)
-    while page := [Listener(it.subscriber, str(it.user_id)) for it in islice(items, PAGE)]:
-        yield page
+def _pages(topic: Topic) -> Iterator[Sequence[Listener]]:
+    return (part.listeners for part in topics.pages(topic) if part.listeners)
+
+
+def _rows_of_list(connection_id: str, entries: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The keys of what a watch list names."""
+    return ((f"user:{it}", connection_id) for it in entries)
+
+
+def _anywhere(topic: Topic, connection_id: str) -> Collection[int]:
+    return list(topics.shards_so_far(topic, connection_id, topics.count_of(topic)))
 
 
 def _require_room(count: int) -> None:
@@ -224,10 +341,10 @@ def _read_list(connection_id: str) -> Iterable[str]:
     return item.user_ids or ()
 
 
-def _watched(connection: Connection, user_ids: Sequence[str]) -> Operation:
-    room = MAX_WATCHED - len(user_ids)
+def _watched(connection: Connection, entries: Sequence[str]) -> Operation:
+    room = MAX_WATCHED - len(entries)
     actions = [
-        WatchItem.user_ids.add(set(user_ids)),
+        WatchItem.user_ids.add(set(entries)),
         WatchItem.ttl.set(connection.opened_at // 1000 + OPEN_TTL_SECONDS),
     ]
     count = size(WatchItem.user_ids)  # type: ignore[no-untyped-call]

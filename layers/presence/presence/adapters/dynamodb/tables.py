@@ -11,8 +11,10 @@ from typing import Any, TypeAlias
 
 from pynamodb.attributes import (
     BooleanAttribute,
+    ListAttribute,
     MapAttribute,
     NumberAttribute,
+    NumberSetAttribute,
     UnicodeAttribute,
     UnicodeSetAttribute,
 )
@@ -55,6 +57,7 @@ class ConnectionItem(Model):
     allowed_sessions = UnicodeSetAttribute(null=True)
     spent_until = NumberAttribute(default=0)
     chat_sessions = UnicodeSetAttribute(null=True)
+    everyone_shards = NumberSetAttribute(null=True)
     typed: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
     is_watching = BooleanAttribute(null=True)
     ttl = NumberAttribute()
@@ -123,7 +126,8 @@ class CountItem(Model):
 class SubscriptionItem(Model):
     """A topic, and who has to do with it.
 
-    everyone#SHARD, user:USER, session:SESSION   the connections that hear of it, and their users
+    everyone#SHARD, user:USER, session:SESSION   the connections that hear of it, and their users;
+                                                 user:USER#SHARD, session:SESSION#SHARD, if many
     members:SESSION                              the users seen in it, except by `hidden_from`
     blocked:USER                                 the users who have blocked this one
     """
@@ -135,7 +139,29 @@ class SubscriptionItem(Model):
     subscriber = UnicodeAttribute(range_key=True)
     user_id = UnicodeAttribute(null=True)
     hidden_from = UnicodeSetAttribute(null=True)
+    shards = NumberAttribute(null=True)
+    large = BooleanAttribute(null=True)
     ttl = NumberAttribute(null=True)
+
+
+class RoomItem(Model):
+    """A large room: one item of the Subscriptions table, before its members."""
+
+    class Meta(Meta):
+        pass
+
+    KEY = "#"
+
+    topic = UnicodeAttribute(hash_key=True)
+    subscriber = UnicodeAttribute(range_key=True)
+    revision = NumberAttribute(default=0)
+    large = BooleanAttribute(null=True)
+    member_count = NumberAttribute(default=0)
+    as_of = NumberAttribute(default=0)
+    tick = NumberAttribute(null=True)
+    ticking = NumberAttribute(null=True)
+    recent: ListAttribute[Any] = ListAttribute(default=list)
+    told: ListAttribute[Any] = ListAttribute(default=list)
 
 
 def bind(*, connections: str, users: str, subscriptions: str) -> Client:
@@ -149,6 +175,7 @@ def bind(*, connections: str, users: str, subscriptions: str) -> Client:
         UserItem: users,
         CountItem: users,
         SubscriptionItem: subscriptions,
+        RoomItem: subscriptions,
     }
     client: Client | None = None
     for model, name in names.items():

@@ -13,7 +13,7 @@ from pynamodb.expressions.update import Action
 
 from presence.adapters.dynamodb.connections import gate_update
 from presence.adapters.dynamodb.roster import shard_of
-from presence.adapters.dynamodb.subscriptions import listener_changes, row_changes
+from presence.adapters.dynamodb.subscriptions import listener_changes, row_changes, shard_for
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     Item,
@@ -25,6 +25,7 @@ from presence.adapters.dynamodb.tables import (
     update_of,
     write,
 )
+from presence.adapters.dynamodb.topics import Shards
 from presence.domain.connection import GateChange
 from presence.domain.user import Choice, Lease, Mask, Status, User
 from presence.ports import Lost, Renewal
@@ -38,9 +39,10 @@ BATCH = 100  # BatchGetItem takes no more keys
 class DynamoDBUsers:
     """`is_global`: whoever is admitted hears of everyone (the stack's `GlobalPresence`)."""
 
-    def __init__(self, client: Client, *, is_global: bool) -> None:
+    def __init__(self, client: Client, *, is_global: bool, shards: Shards | None = None) -> None:
         self._client = client
         self._is_global = is_global
+        self._shards = shards or Shards()
 
     def read(self, user_id: str, *, consistent: bool = False) -> User:
         try:
@@ -48,11 +50,14 @@ class DynamoDBUsers:
         except UserItem.DoesNotExist:
             return User(user_id)
 
-    def read_many(self, user_ids: Collection[str]) -> Mapping[str, User]:
+    def read_many(
+        self, user_ids: Collection[str], *, consistent: bool = False
+    ) -> Mapping[str, User]:
         users = {user_id: User(user_id) for user_id in user_ids}
         for batch in _batches(iter(users)):
             # PynamoDB asks again for whatever DynamoDB left unprocessed (F43).
-            users |= {item.user_id: _user(item) for item in UserItem.batch_get(batch)}
+            found = UserItem.batch_get(batch, consistent_read=consistent)
+            users |= {item.user_id: _user(item) for item in found}
         return users
 
     def save(
@@ -67,9 +72,10 @@ class DynamoDBUsers:
         swap = _swap(before, after, now, announce=announce)
         others = [*row_changes(before, after)]
         if gate is not None:
+            shard = shard_for(gate, self._shards, is_global=self._is_global)
             others += [
-                {"Update": gate_update(gate, after.user_id)},
-                *listener_changes(gate, after.user_id, is_global=self._is_global),
+                {"Update": gate_update(gate, after.user_id, shard)},
+                *listener_changes(gate, after.user_id, shard, is_global=self._is_global),
             ]
         if not others:
             self._save_alone(swap)

@@ -1,0 +1,319 @@
+"""What DynamoDB does on a bad day, said to the real client of the adapters.
+
+moto is never busy and never short of a page, so a listener at botocore's events says it instead.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import boto3
+import pytest
+
+from presence.adapters.dynamodb.tables import CONFLICTS, UserItem
+from presence.domain.connection import Connection
+from presence.domain.errors import Unavailable
+from presence.domain.events import Authenticated, Blocked, Chosen, Disconnected, Event, Joined
+from presence.domain.reducer import reduce
+from presence.domain.user import Choice, User
+from presence.ports import Lost
+from tests.contract.conftest import Store, items
+from tests.contract.test_store import (
+    ADMISSION,
+    GATE,
+    NOW,
+    PHONE,
+    ROOM,
+    TAB,
+    admit,
+    enter,
+    gate_of,
+    lease,
+    renew,
+    save,
+)
+
+pytestmark = pytest.mark.contract
+
+Said: TypeAlias = tuple[SimpleNamespace, dict[str, Any]]
+NAMES = [f"user-{number:02}" for number in range(12)]
+
+
+@contextmanager
+def listening(event: str, listener: Any) -> Iterator[None]:
+    """Lets *listener* hear, and answer, what the adapters' client asks of DynamoDB."""
+    events = UserItem._get_connection().connection.client.meta.events
+    events.register(event, listener)
+    try:
+        yield
+    finally:
+        events.unregister(event, listener)
+
+
+def said(status: int, body: Mapping[str, Any]) -> Said:
+    return SimpleNamespace(status_code=status), {"ResponseMetadata": {}, **body}
+
+
+# ── pages and batches ──────────────────────────────────────────────────────────────────────
+
+
+def crowd(store: Store) -> Connection:
+    """Twelve who are in one chat session, block and are watched; returns the watcher's gate."""
+    for number, name in enumerate(NAMES):
+        connection_id = f"connection-{number:04}="
+        store.connections.open(Connection(connection_id, GATE.endpoint, NOW))
+        admission = type(ADMISSION)(connection_id, NOW, ADMISSION.token_expires_at)
+        change = Authenticated(connection_id, lease())
+        before = store.users.read(name, consistent=True)
+        after, _ = reduce(before, change, NOW)
+        store.users.save(before, after, NOW, announce=True, gate=admission)
+        enter(store, name, ROOM, connection_id)
+        save(store, name, Blocked("eve"))
+    store.connections.open(GATE)
+    admit(store, "bob")
+    store.subscriptions.watch(gate_of(store), set(NAMES))
+    return gate_of(store)
+
+
+def everything_listed(store: Store) -> list[Any]:
+    listeners = [
+        *store.subscriptions.everyone(),
+        *store.subscriptions.listeners(ROOM),
+        *store.subscriptions.watchers(NAMES[0]),
+    ]
+    return [
+        *store.roster.after(None),
+        *store.members.of(ROOM),
+        *store.subscriptions.blockers("eve"),
+        *(it for page in listeners for it in page),
+    ]
+
+
+def one_at_a_time(params: dict[str, Any], **_: object) -> None:
+    params["Limit"] = 1
+
+
+def test_every_list_is_read_to_its_end_however_small_its_pages(dynamodb: Store) -> None:
+    crowd(dynamodb)
+    whole, asked = everything_listed(dynamodb), list[str]()
+
+    def count(**_: object) -> None:
+        asked.append("Query")
+
+    event = "before-parameter-build.dynamodb.Query"
+    with listening(event, one_at_a_time), listening("before-call.dynamodb.Query", count):
+        by_ones = everything_listed(dynamodb)
+
+    assert by_ones == whole
+    assert len(whole) == 5 * 12 + 3
+    assert len(asked) >= len(whole)
+
+
+def test_an_empty_page_is_not_the_end_of_a_list(dynamodb: Store) -> None:
+    crowd(dynamodb)
+    whole = everything_listed(dynamodb)
+
+    def every_other_page_is_empty(params: dict[str, Any], **_: object) -> Said | None:
+        asked = json.loads(params["body"])
+        if asked.get("ExclusiveStartKey", {}) in seen:
+            return None
+        seen.append(asked.get("ExclusiveStartKey", {}))
+        start = asked.get("ExclusiveStartKey") or first_key(asked)
+        seen.append(start)
+        page: dict[str, Any] = {
+            "Items": [],
+            "Count": 0,
+            "ScannedCount": 1,
+            "LastEvaluatedKey": start,
+        }
+        return said(200, page)
+
+    seen: list[Any] = []
+    with listening("before-call.dynamodb.Query", every_other_page_is_empty):
+        assert everything_listed(dynamodb) == whole
+
+
+def first_key(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A key before all others of the partition that is asked for."""
+    (partition, *_) = asked["ExpressionAttributeValues"].values()
+    if asked.get("IndexName"):
+        return {"online_shard": partition, "user_id": {"S": "!"}}
+    return {"topic": partition, "subscriber": {"S": "!"}}
+
+
+def test_keys_that_a_batch_left_unprocessed_are_asked_for_again(dynamodb: Store) -> None:
+    for name in NAMES:
+        save(dynamodb, name, Authenticated(f"c-{name}", lease()))
+    answers = list[int]()
+
+    def serve_half(parsed: dict[str, Any], **_: object) -> None:
+        found = parsed["Responses"]["Users"]
+        served, left = found[: -(-len(found) // 2)], found[-(-len(found) // 2) :]
+        keys = [{"user_id": item["user_id"]} for item in left]
+        parsed["Responses"]["Users"] = served
+        parsed["UnprocessedKeys"] = {"Users": {"Keys": keys}} if keys else {}
+        answers.append(len(served))
+
+    with listening("after-call.dynamodb.BatchGetItem", serve_half):
+        users = dynamodb.users.read_many(NAMES)
+
+    assert [users[name].is_here for name in NAMES] == [True] * len(NAMES)
+    assert answers == [6, 3, 2, 1]
+
+
+@pytest.mark.parametrize("refusals", [1, CONFLICTS - 1])
+def test_rows_that_a_batch_left_unprocessed_are_deleted_all_the_same(
+    dynamodb: Store, refusals: int
+) -> None:
+    gate = crowd(dynamodb)
+    left = busy(refusals)
+
+    with listening("before-call.dynamodb.BatchWriteItem", left):
+        dynamodb.subscriptions.remove(gate)
+
+    assert not [key for key in items("Subscriptions") if TAB in key]
+
+
+def test_a_table_that_stays_too_busy_is_said_to_be(dynamodb: Store) -> None:
+    gate = crowd(dynamodb)
+
+    with (
+        listening("before-call.dynamodb.BatchWriteItem", busy(CONFLICTS)),
+        pytest.raises(Unavailable),
+    ):
+        dynamodb.subscriptions.remove(gate)
+
+
+def busy(refusals: int) -> Any:
+    """The first *refusals* batches of writes are taken, and nothing of them is done."""
+    left = [*range(refusals)]
+
+    def leave_all(params: dict[str, Any], **_: object) -> Said | None:
+        if not left:
+            return None
+        left.pop()
+        return said(200, {"UnprocessedItems": json.loads(params["body"])["RequestItems"]})
+
+    return leave_all
+
+
+# ── conflicts ──────────────────────────────────────────────────────────────────────────────
+
+
+def cancelled(*codes: str) -> Said:
+    """A transaction that was refused, with a reason for each of its operations."""
+    reasons = [{"Code": code, "Message": code} for code in codes]
+    error = {"Code": "TransactionCanceledException", "Message": f"reasons [{', '.join(codes)}]"}
+    return said(400, {"Error": error, "CancellationReasons": reasons})
+
+
+def conflicting() -> Said:
+    error = {"Code": "TransactionConflictException", "Message": "Transaction is ongoing"}
+    return said(400, {"Error": error})
+
+
+def saying(answers: list[Said]) -> Any:
+    def say(**_: object) -> Said | None:
+        return answers.pop(0) if answers else None
+
+    return say
+
+
+def test_a_transaction_that_meets_another_is_tried_again(dynamodb: Store) -> None:
+    dynamodb.connections.open(GATE)
+    answers = [cancelled("TransactionConflict", "None"), cancelled("None", "TransactionConflict")]
+
+    with listening("before-call.dynamodb.TransactWriteItems", saying(answers)):
+        assert admit(dynamodb, "ada")
+
+    assert answers == []
+    assert set(dynamodb.users.read("ada", consistent=True).leases) == {TAB}
+
+
+def test_a_plain_write_that_meets_a_transaction_is_tried_again(dynamodb: Store) -> None:
+    save(dynamodb, "ada", Authenticated(TAB, lease()))
+    answers = [conflicting(), conflicting()]
+
+    with listening("before-call.dynamodb.UpdateItem", saying(answers)):
+        assert renew(dynamodb, at=NOW + 30_000).is_done
+
+    assert answers == []
+
+
+def test_a_conflict_that_does_not_end_is_said_to_be_one(dynamodb: Store) -> None:
+    dynamodb.connections.open(GATE)
+    before = dynamodb.everything()
+    answers = [cancelled("TransactionConflict", "None")] * CONFLICTS
+
+    with (
+        listening("before-call.dynamodb.TransactWriteItems", saying(answers)),
+        pytest.raises(Unavailable),
+    ):
+        admit(dynamodb, "ada")
+
+    assert dynamodb.everything() == before
+
+
+def test_a_condition_that_does_not_hold_is_no_conflict(dynamodb: Store) -> None:
+    dynamodb.connections.open(GATE)
+    answers = [
+        cancelled("None", "ConditionalCheckFailed", "TransactionConflict"),
+        cancelled("ConditionalCheckFailed", "TransactionConflict", "None"),
+    ]
+
+    with listening("before-call.dynamodb.TransactWriteItems", saying(answers)):
+        assert not admit(dynamodb, "ada"), "the gate refused"
+        with pytest.raises(Lost):
+            admit(dynamodb, "ada")
+
+
+# ── two versions of the code ───────────────────────────────────────────────────────────────
+
+
+FROM_THE_FUTURE = {"mood": "sunny", "badges": ["early", "bird"], "schema": 2}
+
+OLD_CODE: dict[str, Event] = {
+    "authenticate": Authenticated(PHONE, lease(NOW + 5)),
+    "join": Joined(TAB, ROOM),
+    "choose": Chosen(Choice.BUSY, "deep work"),
+    "block": Blocked("eve"),
+    "disconnect": Disconnected(TAB, NOW + 10_000),
+}
+
+
+@pytest.mark.parametrize("event", OLD_CODE.values(), ids=OLD_CODE)
+def test_what_newer_code_stored_of_a_user_survives_a_write_of_older_code(
+    dynamodb: Store, event: Event
+) -> None:
+    save(dynamodb, "ada", Authenticated(TAB, lease()))
+    table = boto3.resource("dynamodb").Table("Users")
+    table.put_item(Item={**items("Users")["ada",], **FROM_THE_FUTURE})
+
+    after = save(dynamodb, "ada", event)
+
+    stored = items("Users")["ada",]
+    assert {name: stored[name] for name in FROM_THE_FUTURE} == FROM_THE_FUTURE
+    assert after.revision == 2
+
+
+def test_what_newer_code_stored_of_a_lease_survives_a_ping_of_older_code(dynamodb: Store) -> None:
+    save(dynamodb, "ada", Authenticated(TAB, lease()))
+    table = boto3.resource("dynamodb").Table("Users")
+    item: Any = items("Users")["ada",]
+    item["leases"][TAB]["network"] = "wifi"
+    table.put_item(Item=item)
+
+    assert renew(dynamodb, at=NOW + 30_000).is_done
+
+    stored: Any = items("Users")["ada",]
+    assert stored["leases"][TAB]["network"] == "wifi"
+
+
+def test_an_item_of_older_code_is_read_with_what_it_lacks_as_unsaid(dynamodb: Store) -> None:
+    table = boto3.resource("dynamodb").Table("Users")
+    table.put_item(Item={"user_id": "ada", "revision": 3, "version": 7, "leases": {}})
+
+    assert dynamodb.users.read("ada") == User("ada", revision=3, version=7)
+    assert save(dynamodb, "ada", Authenticated(TAB, lease())).is_here

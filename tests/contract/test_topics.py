@@ -1,0 +1,266 @@
+"""Topics in shards: the fakes and DynamoDB say the same, and only DynamoDB knows where rows lie."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from presence.adapters.dynamodb import topics
+from presence.adapters.dynamodb.topics import EVERYONE_SHARDS, key_of, shards_so_far
+from presence.domain.connection import Connection, Joining, Leaving
+from presence.domain.events import Joined, Left
+from presence.ports import EVERYONE, Listener, Topic
+from tests.contract.conftest import Store, items
+from tests.contract.test_audiences import all_of, arrive
+from tests.contract.test_store import (
+    GATE,
+    NOW,
+    PHONE,
+    ROOM,
+    TAB,
+    change_gate,
+    enter,
+    gate_of,
+)
+from tests.stateful.tables import Tables
+
+pytestmark = pytest.mark.contract
+
+SESSION, WATCHED = Topic("session", ROOM), Topic("user", "ada")
+NAMES = [f"connection-{number}=" for number in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def asks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row goes where it belongs: nobody writes blindly, as who writes rarely would."""
+    monkeypatch.setattr(topics, "ROWS_UNASKED", 1)
+
+
+def heard(store: Store, topic: Topic) -> list[Listener]:
+    """Everybody who hears of a topic, read as many functions would: shard by shard."""
+    found: list[Listener] = []
+    for shard in range(store.subscriptions.part(topic).shards):
+        after = None
+        while True:
+            part = store.subscriptions.part(topic, shard, after)
+            found += part.listeners
+            after = part.after
+            if after is None:
+                break
+    return found
+
+
+def shards_of(topic: Topic) -> Counter[str]:
+    """How many rows lie under which key of a topic."""
+    keys = {key_of(topic, shard) for shard in range(64)}
+    return Counter(key for key, name in items("Subscriptions") if key in keys and name != "#")
+
+
+def everybody(store: Store, names: list[str]) -> Iterator[Connection]:
+    for name in names:
+        gate = arrive(store, f"user-{name}", name)
+        enter(store, f"user-{name}", ROOM, name)
+        assert store.subscriptions.watch(gate, {"ada"})
+        yield gate
+
+
+@pytest.mark.parametrize("topic", [EVERYONE, SESSION, WATCHED])
+def test_a_topic_is_read_part_by_part(store: Store, topic: Topic) -> None:
+    assert heard(store, topic) == []
+    list(everybody(store, NAMES))
+
+    found = heard(store, topic)
+
+    assert sorted(it.connection_id for it in found) == sorted(NAMES)
+    assert all(it.user_id == f"user-{it.connection_id}" for it in found)
+
+
+def test_listeners_are_read_as_they_are_and_not_as_they_were(
+    monkeypatch: pytest.MonkeyPatch, dictionaries: Store
+) -> None:
+    asked: list[bool] = []
+    call = Tables._make_api_call
+
+    def overheard(self: Tables, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request.get("ConsistentRead", False))
+        return call(self, operation, request)
+
+    monkeypatch.setattr(Tables, "_make_api_call", overheard)
+    for topic in (EVERYONE, SESSION, WATCHED):
+        dictionaries.subscriptions.part(topic)
+
+    assert asked == [True] * 3
+
+
+@pytest.mark.parametrize("topic", [EVERYONE, SESSION, WATCHED])
+def test_whoever_came_before_a_topic_grew_is_found_as_well(store: Store, topic: Topic) -> None:
+    first = store.subscriptions.part(topic).shards
+    list(everybody(store, NAMES[:6]))
+
+    store.subscriptions.grow(topic, first, 4 * first)
+    list(everybody(store, NAMES[6:]))
+
+    found = [it.connection_id for it in heard(store, topic)]
+    assert sorted(found) == sorted(NAMES)
+    assert store.subscriptions.part(topic).shards == 4 * first
+
+
+def test_a_topic_grows_once_for_all_who_want_it_to(store: Store) -> None:
+    store.subscriptions.grow(SESSION, 1, 2)
+    store.subscriptions.grow(SESSION, 1, 8)
+    grown = [store.subscriptions.part(SESSION).shards]
+    store.subscriptions.grow(SESSION, 2, 4)
+    store.subscriptions.grow(SESSION, 8, 16)
+
+    assert [*grown, store.subscriptions.part(SESSION).shards] == [2, 4]
+
+
+def test_a_page_says_where_the_next_one_begins(
+    dynamodb: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topics, "FIRST_PAGE", 2)
+    monkeypatch.setattr(topics, "PAGE", 3)
+    for name in NAMES:
+        arrive(dynamodb, "ada", name)
+        enter(dynamodb, "ada", ROOM, name)
+
+    pages = [dynamodb.subscriptions.part(SESSION)]
+    while pages[-1].after is not None:
+        pages.append(dynamodb.subscriptions.part(SESSION, 0, pages[-1].after))
+
+    assert [len(page.listeners) for page in pages] == [2, 3, 3, 3, 1]
+    assert [it.connection_id for page in pages for it in page.listeners] == sorted(NAMES)
+    assert all_of(dynamodb.subscriptions.listeners(ROOM)) == [
+        it for page in pages for it in page.listeners
+    ]
+
+
+def test_rows_of_a_topic_that_grew_are_spread(dynamodb: Store) -> None:
+    for topic in (SESSION, WATCHED):
+        dynamodb.subscriptions.grow(topic, 1, 4)
+    dynamodb.subscriptions.grow(EVERYONE, EVERYONE_SHARDS, 32)
+
+    list(everybody(dynamodb, NAMES))
+
+    for topic in (SESSION, WATCHED, EVERYONE):
+        spread = shards_of(topic)
+        assert sum(spread.values()) == len(NAMES)
+        assert len(spread) > 2, topic
+
+
+def test_whoever_joins_again_stays_where_they_are(dynamodb: Store) -> None:
+    gates = list(everybody(dynamodb, NAMES))
+    dynamodb.subscriptions.grow(SESSION, 1, 4)
+
+    for gate in gates:
+        again = Joining(gate.connection_id, NOW, ROOM, gate_now(dynamodb, gate).shards_of(ROOM))
+        event = Joined(gate.connection_id, ROOM)
+        assert change_gate(dynamodb, str(gate.user_id), event, again)
+
+    assert shards_of(SESSION) == {key_of(SESSION, 0): len(NAMES)}
+    assert all(gate_now(dynamodb, gate).shards == {} for gate in gates)
+
+
+@pytest.mark.parametrize("way", ["leave", "close", "trace"])
+def test_whoever_goes_is_nowhere_any_more_whenever_they_came(dynamodb: Store, way: str) -> None:
+    gates = list[Connection]()
+    for number, name in enumerate(NAMES):
+        gates += everybody(dynamodb, [name])
+        if number in (3, 6):
+            double_all(dynamodb)
+
+    for gate in gates:
+        name = gate.connection_id
+        if way == "leave":
+            leaving = Leaving(name, ROOM, gate_now(dynamodb, gate).shards_of(ROOM))
+            assert change_gate(dynamodb, f"user-{name}", Left(name, ROOM), leaving)
+            dynamodb.subscriptions.unwatch(name, {"ada"})
+        closed = dynamodb.connections.close(name, NOW)
+        assert closed is not None
+        trace = Connection(name, "", NOW, sessions=frozenset({ROOM}), is_watching=True)
+        if way == "trace":
+            dynamodb.subscriptions.remove_trace(trace)
+        else:
+            dynamodb.subscriptions.remove(closed)
+
+    left = {(key, name) for key, name in items("Subscriptions") if key[:8] != "members:"}
+    assert {name for _, name in left} == {"#"}
+    assert {name for (name,) in items("Connections")} == set(NAMES)
+
+
+def gate_now(store: Store, gate: Connection) -> Connection:
+    return gate_of(store, gate.connection_id)
+
+
+def double_all(store: Store) -> None:
+    for topic in (SESSION, WATCHED, EVERYONE):
+        before = store.subscriptions.part(topic).shards
+        store.subscriptions.grow(topic, before, 2 * before)
+
+
+def test_whoever_is_forgotten_leaves_no_count_behind(dynamodb: Store) -> None:
+    dynamodb.subscriptions.grow(WATCHED, 1, 8)
+    list(everybody(dynamodb, NAMES))
+
+    dynamodb.subscriptions.forget("ada")
+
+    assert "ada" not in str(dynamodb.everything())
+
+
+def test_a_gate_names_shards_only_where_there_are_any(dynamodb: Store) -> None:
+    arrive(dynamodb, "ada", TAB)
+    enter(dynamodb, "ada", ROOM)
+    small = dynamodb.connections.read(TAB, consistent=True)
+    dynamodb.subscriptions.grow(SESSION, 1, 64)
+    arrive(dynamodb, "eve", PHONE)
+    enter(dynamodb, "eve", ROOM, PHONE)
+    large = dynamodb.connections.read(PHONE, consistent=True)
+
+    assert small is not None
+    assert (small.sessions, small.shards) == (frozenset({ROOM}), {})
+    assert large is not None
+    assert large.sessions == frozenset({ROOM})
+    assert large.shards_of(ROOM) == {topics.shard_of(PHONE, 64)} != {0}
+    assert GATE.shards_of(ROOM) == frozenset()
+
+
+def test_whoever_writes_rarely_writes_where_everybody_reads(
+    dynamodb: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topics, "ROWS_UNASKED", 6)
+    dynamodb.subscriptions.grow(SESSION, 1, 4)
+
+    list(everybody(dynamodb, NAMES))
+
+    spread = shards_of(SESSION)
+    assert spread[key_of(SESSION, 0)] >= 5
+    assert sum(spread.values()) == len(NAMES)
+    assert len(heard(dynamodb, SESSION)) == len(NAMES)
+
+
+def test_what_is_known_of_topics_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "ROWS_UNASKED", 1_000)
+    monkeypatch.setattr(topics, "MAX_KNOWN", 3)
+    shards = topics.Shards()
+
+    for number in range(10):
+        assert shards.pick(Topic("user", f"user-{number}"), TAB) == 0
+
+    assert len(shards._known) == 3
+
+
+@given(st.text(min_size=1, max_size=20), st.integers(0, 8), st.integers(0, 8))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_row_is_where_it_is_looked_for_whenever_it_was_written(
+    name: str, then: int, later: int
+) -> None:
+    for topic in (SESSION, EVERYONE):
+        written, now = (topics.at_first(topic) << it for it in sorted((then, later)))
+
+        found = list(shards_so_far(topic, name, now))
+
+        assert topics.shard_of(name, written) in found
+        assert len(found) <= now.bit_length()

@@ -1,0 +1,100 @@
+"""Large audiences and large rooms, through the functions: the stream, the timer, the jobs."""
+
+from unittest.mock import patch
+
+import pytest
+
+from presence.use_cases import audiences
+from tests.functions.conftest import Event, Stack
+from tests.functions.test_user_status import MEMBERS
+
+NAMES = [f"user-{number}" for number in range(6)]
+
+
+def connection(name: str) -> str:
+    return f"{name:x<15}="
+
+
+@pytest.fixture
+def crowded(private: Stack) -> Stack:
+    """Six in a room of which three make a crowd; all is told, and nobody remembers."""
+    private.configure(LARGE_AUDIENCE="3")
+    for name in NAMES:
+        private.join(name, connection(name))
+        private.enter(connection(name))
+    told(private)
+    return private
+
+
+def told(stack: Stack) -> dict[str, list[Event]]:
+    """What everybody hears when all that waits has come."""
+    stack.stream()
+    stack.wait(2_000)
+    for _ in range(2):
+        assert stack.settle() == stack.deliver() == {"batchItemFailures": []}
+    return stack.all_heard()
+
+
+def test_a_tick_reaches_every_listener(crowded: Stack) -> None:
+    crowded.join("late", connection("late"))
+    answer = crowded.enter(connection("late"))
+
+    heard = told(crowded)
+
+    assert (answer["sampled"], answer["memberCount"]) == (True, 6)
+    assert answer["asOf"] < crowded.clock.now
+    frames = {name: it[-1] for name, it in heard.items()}
+    assert frames.keys() == {connection(name) for name in [*NAMES, "late"]}
+    assert {it["memberCount"] for it in frames.values()} == {7}
+    assert all([who["userId"] for who in it["joined"]] == ["late"] for it in frames.values())
+    assert all(it["sampled"] for it in frames.values())
+
+
+def test_the_members_over_http_are_a_page_and_as_counted(crowded: Stack) -> None:
+    crowded.join("late", connection("late"))
+    crowded.enter(connection("late"))
+
+    answer = crowded.http(f"GET {MEMBERS}", token=crowded.token("ada"), query={"limit": "2"})
+
+    assert answer["statusCode"] == 200
+    assert '"memberCount":6' in answer["body"]
+    assert '"sampled":true' in answer["body"]
+
+
+def test_a_message_to_a_crowd_goes_by_jobs(crowded: Stack) -> None:
+    crowded.ask(connection(NAMES[0]), "message", content="hi")
+    at_once = crowded.all_heard()
+
+    heard = told(crowded)
+
+    assert at_once == {}
+    assert {name: [it["content"] for it in frames] for name, frames in heard.items()} == {
+        connection(name): ["hi"] for name in NAMES[1:]
+    }
+
+
+def test_a_large_audience_that_is_no_room_is_told_by_jobs_of_all_its_shards(stack: Stack) -> None:
+    for name in NAMES:
+        stack.join(name, connection(name))
+    stack.calm()
+    stack.ask(connection(NAMES[0]), "status", status="busy")
+    with patch.object(audiences, "ALONE", 3):
+        stack.stream()
+    own = stack.all_heard()
+
+    stack.deliver()
+
+    assert own.keys() == {connection(NAMES[0])}
+    assert stack.all_heard().keys() == {connection(name) for name in NAMES[1:]}
+
+
+def test_a_crowd_that_has_gone_home_is_told_every_change_again(crowded: Stack) -> None:
+    for name in NAMES[2:]:
+        crowded.ask(connection(name), "leave")
+    ended = told(crowded)[connection(NAMES[0])][-1]
+    crowded.ask(connection(NAMES[1]), "leave")
+    crowded.stream()
+
+    (frame,) = crowded.heard(connection(NAMES[0]))
+    assert (ended["memberCount"], "sampled" in ended) == (2, False)
+    assert (frame["memberCount"], frame["left"], "asOf" in frame) == (1, [NAMES[1]], False)
