@@ -1,11 +1,14 @@
 # Thin on purpose: what the targets do is in local/ (bootstrap.py, __main__.py).
 .DEFAULT_GOAL := help
-.PHONY: help run up down setup test check bench deploy clean
+.PHONY: help run up down setup web demo test mutants check bench nemesis deploy clean
 
 # The first interpreter that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
+# Most tests of whole stacks wait: two at a time halve that. A file stays with one worker.
+WORKERS ?= -n 2 --dist loadfile
+NEEDS_PYTHON = $(if $(PYTHON),,$(error Presence needs Python 3.11 or newer: install it, or name one with `make PYTHON=/path/to/python3`))
 # The interpreter of the functions on AWS: PythonRuntime in template.yaml.
 RUNTIME ?= python3.13
 
@@ -19,28 +22,43 @@ up: setup  ## the same in the background
 	@$(BIN)/python -m local up $(ARGS)
 
 down:  ## stop what `make up` started
-	@$(BIN)/python -m local down
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; else echo "No stack is running."; fi
 
 setup:  ## the tools, in virtual environments inside this folder
-	@$(if $(PYTHON),,$(error Presence needs Python 3.11 or newer: install it, or name one with `make PYTHON=/path/to/python3`))
-	@$(PYTHON) local/bootstrap.py
+	@$(NEEDS_PYTHON)$(PYTHON) local/bootstrap.py
 
-test: setup  ## all tests
-	@$(BIN)/python -m pytest $(ARGS)
+web:  ## the tools of the client in web/, if there is a Node for them
+	@$(NEEDS_PYTHON)$(PYTHON) local/bootstrap.py web
 
-check: setup  ## style, types, architecture, template, documentation
+demo: web  ## web/demo, built into local/demo: commit both
+	@cd web && npm run --silent demo
+
+test: setup web  ## all tests
+	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
+
+mutants: setup web  ## mistakes on purpose: each has to fail a test; ARGS="NAME..." for some
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
+check: setup web  ## style, types, architecture, template, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/docs tests/template
+	$(BIN)/python -m pytest -q tests/docs tests/template tests/web/test_style.py
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint
 
-bench: setup  ## what routes cost, how soon others hear, cold starts
+bench: setup  ## what routes cost, how soon others hear, crowds, cold starts, posts a second
 	@$(BIN)/python -m bench.capacity
+	@$(BIN)/python -m bench.handlers
 	@$(BIN)/python -m bench.latency
+	@$(BIN)/python -m bench.storm
+	@$(BIN)/python -m bench.crowd
 	@$(BIN)/python -m bench.cold_start
+	@$(BIN)/python -m bench.posting
+
+nemesis: setup  ## attacks a stack for three minutes and says what anybody was told wrong
+	@$(BIN)/python -m tests.nemesis $(ARGS)
 
 deploy: setup  ## to AWS; STAGE=dev or prod (see samconfig.toml)
 	.venv-sam/bin/sam build
@@ -50,4 +68,5 @@ deploy: setup  ## to AWS; STAGE=dev or prod (see samconfig.toml)
 
 clean:  ## everything that can be made again
 	rm -rf .venv .venv-aws .venv-sam .aws-sam .presence/build .presence/tmp
+	rm -rf web/node_modules web/react-18/node_modules web/dist
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -3,18 +3,31 @@
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from presence.domain.connection import Identity
 from presence.domain.errors import PresenceError
 from presence.domain.requests import SetStatus
 from presence.domain.user import Choice, Presence, User
+from presence.ports import (
+    Connections,
+    Deliveries,
+    Doorkeeper,
+    Gateway,
+    Jobs,
+    Members,
+    Roster,
+    Subscriptions,
+    Timers,
+    Users,
+)
 from presence.use_cases.announcements import Announcements, Record
+from presence.use_cases.audiences import Audiences
 from presence.use_cases.connections import Durations, Lifecycle, Welcome
 from presence.use_cases.courier import Courier
 from presence.use_cases.privacy import Privacy
+from presence.use_cases.rooms import Rooms
 from presence.use_cases.sessions import MemberPage, Sessions
 from presence.use_cases.statuses import Statuses
 from presence.use_cases.upkeep import Settling, Sweep
@@ -35,23 +48,93 @@ from tests.fakes import (
 START = 1_800_000_000_000
 SECOND = 1_000
 HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION = 30_000, 75_000, 10_000, 10_000, 7_200_000
+TICK = 2_000
 ENDPOINT = "https://api.example/live"
 TOKEN_LIFE = 3_600_000
 
 
+class Queue(Deliveries, Jobs, Protocol):
+    """Both have one queue."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the use cases stand on."""
+
+    connections: Connections
+    users: Users
+    subscriptions: Subscriptions
+    members: Members
+    roster: Roster
+    timers: Timers
+    gateway: Gateway
+    deliveries: Queue
+    doorkeeper: Doorkeeper
+
+
+class UseCases:
+    """The real ones; what they stand on is the caller's."""
+
+    def __init__(self, ports: Ports, *, is_global: bool, large: int) -> None:
+        self.ids = itertools.count()
+        self.lifecycle = Lifecycle(
+            ports.connections,
+            ports.users,
+            ports.subscriptions,
+            ports.roster,
+            ports.timers,
+            Durations(HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION),
+            ENDPOINT,
+        )
+        self.statuses = Statuses(ports.users, ports.roster, ports.timers)
+        self.courier = Courier(ports.gateway, ports.deliveries, ports.timers)
+        self.audiences = Audiences(ports.subscriptions, ports.users, ports.deliveries, self.courier)
+        self.sessions = Sessions(
+            self.lifecycle,
+            self.statuses,
+            self.audiences,
+            ports.members,
+            self.courier,
+            ports.doorkeeper,
+            new_id=lambda: f"{next(self.ids):04x}",
+        )
+        self.watching = Watching(self.lifecycle, self.statuses, ports.subscriptions, self.courier)
+        self.privacy = Privacy(ports.users, ports.subscriptions, self.lifecycle, self.courier)
+        self.rooms = Rooms(
+            ports.members,
+            ports.users,
+            ports.subscriptions,
+            self.audiences,
+            ports.timers,
+            large,
+            TICK // SECOND,
+        )
+        self.announcements = Announcements(
+            self.audiences,
+            ports.users,
+            ports.members,
+            ports.roster,
+            self.courier,
+            self.rooms,
+            is_global=is_global,
+        )
+        self.settling = Settling(ports.connections, self.courier, self.lifecycle)
+        self.sweeping = Sweep(ports.users, ports.roster, self.lifecycle)
+
+
 @dataclass
-class World:
+class World(UseCases):
     """Nothing happens by itself: tests connect, wait, deliver the stream and run the sweep."""
 
     now: int = START
     is_global: bool = True
+    large: int = 1_000
     tables: FakeTables = field(default_factory=FakeTables)
     timers: FakeTimers = field(default_factory=FakeTimers)
     gateway: FakeGateway = field(default_factory=FakeGateway)
     deliveries: FakeDeliveries = field(default_factory=FakeDeliveries)
     doorkeeper: FakeDoorkeeper = field(default_factory=FakeDoorkeeper)
     announced: int = 0
-    ids: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.connections = FakeConnections(self.tables)
@@ -59,37 +142,18 @@ class World:
         self.subscriptions = FakeSubscriptions(self.tables)
         self.members = FakeMembers(self.tables)
         self.roster = FakeRoster(self.tables)
-        self.lifecycle = Lifecycle(
+        ports = Ports(
             self.connections,
             self.users,
             self.subscriptions,
+            self.members,
             self.roster,
             self.timers,
-            Durations(HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION),
-            ENDPOINT,
-        )
-        self.statuses = Statuses(self.users, self.roster, self.timers)
-        self.courier = Courier(self.gateway, self.deliveries, self.timers)
-        self.sessions = Sessions(
-            self.lifecycle,
-            self.statuses,
-            self.subscriptions,
-            self.members,
-            self.courier,
+            self.gateway,
+            self.deliveries,
             self.doorkeeper,
-            new_id=lambda: f"{next(self.ids):04x}",
         )
-        self.watching = Watching(self.lifecycle, self.statuses, self.subscriptions, self.courier)
-        self.privacy = Privacy(self.users, self.subscriptions, self.lifecycle, self.courier)
-        self.announcements = Announcements(
-            self.subscriptions,
-            self.members,
-            self.roster,
-            self.courier,
-            is_global=self.is_global,
-        )
-        self.settling = Settling(self.connections, self.courier, self.lifecycle)
-        self.sweeping = Sweep(self.users, self.roster, self.lifecycle)
+        super().__init__(ports, is_global=self.is_global, large=self.large)
 
     # ── what people do ─────────────────────────────────────────────────────────────────
 
@@ -100,16 +164,23 @@ class World:
         self.lifecycle.connect(connection_id, self.now)
 
     def authenticate(
-        self, user_id: str, connection_id: str, *, token_life: int = TOKEN_LIFE
+        self,
+        user_id: str,
+        connection_id: str,
+        *,
+        token_life: int = TOKEN_LIFE,
+        is_active: bool | None = None,
     ) -> Welcome:
         identity = Identity(user_id, self.now + token_life)
         gate = self.connections.read(connection_id)
         opened_at = self.now if gate is None else gate.opened_at
-        return self.lifecycle.authenticate(connection_id, identity, None, opened_at, self.now)
+        return self.lifecycle.authenticate(
+            connection_id, identity, None, opened_at, self.now, is_active=is_active
+        )
 
-    def join(self, user_id: str, connection_id: str) -> Welcome:
+    def join(self, user_id: str, connection_id: str, *, is_active: bool | None = None) -> Welcome:
         self.open(connection_id)
-        return self.authenticate(user_id, connection_id)
+        return self.authenticate(user_id, connection_id, is_active=is_active)
 
     def ping(self, connection_id: str, *, is_active: bool | None = None) -> None:
         self.lifecycle.ping(connection_id, is_active, self.now)
@@ -145,7 +216,15 @@ class World:
         """Deliver what was written since the last time."""
         records = self.tables.stream[self.announced :]
         self.announced = len(self.tables.stream)
-        self.announcements.announce([Record(*images) for images in records])
+        self.announcements.announce([Record(*images, at=self.now) for images in records])
+
+    def work(self) -> int:
+        """Do every job, and those that follow from it; how many there were."""
+        count = 0
+        while self.deliveries.jobs:
+            self.audiences.work(self.deliveries.jobs.pop(0))
+            count += 1
+        return count
 
     def fire_timers(self) -> None:
         """Deliver every timer that was asked for so far, due or not."""
@@ -154,11 +233,14 @@ class World:
             check = self.settling.user if what == "user" else self.settling.connection
             check(which, self.now)
         lapsed, self.timers.lapsed = self.timers.lapsed, []
-        for connection_id, user_id, sessions in lapsed:
+        for connection_id, user_id, sessions, _ in lapsed:
             self.settling.lapsed(connection_id, user_id, sessions, self.now)
+        rooms, self.timers.rooms = self.timers.rooms, []
+        for session_id, tick, _ in rooms:
+            self.rooms.tick(session_id, tick, self.now)
         gone, self.timers.gone = self.timers.gone, []
-        for connection_id in gone:
-            self.settling.gone(connection_id, self.now)
+        for connection_id, at in gone:
+            self.settling.gone(connection_id, at, self.now)
 
     def sweep(self) -> None:
         self.sweeping.run(self.now, lambda: True)

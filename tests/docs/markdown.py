@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+CLIENT = ROOT / "web" / "README.md"
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -15,7 +16,8 @@ _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
 def pages() -> list[Path]:
     """Every page that a reader is sent to."""
-    return [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    return [README, CLIENT, ROOT / "CHANGELOG.md", *pages]
 
 
 def name(page: Path) -> str:

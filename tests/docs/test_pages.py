@@ -10,7 +10,7 @@ import pytest
 from tests.docs.markdown import README, ROOT, anchors, code, links, name, pages
 
 #: What `make` makes; it need not be there.
-MADE = (".presence", ".venv", ".aws-sam")
+MADE = (".presence", ".venv", ".aws-sam", "web/node_modules", "web/dist")
 OTHERS = {".git", "__pycache__", "node_modules"}
 SUFFIXES = "cfg|css|html|in|js|json|md|mjs|py|toml|ts|tsx|txt|yaml"
 #: `functions/on_*.py`, `template.yaml`, `docs/decisions/`; not `/online`, not `presence.domain`.

@@ -1,0 +1,401 @@
+"""docs/asyncapi.yaml and docs/openapi.yaml say what the code does, and what protocol.md says."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator, Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from local import typescript
+from presence import http_api
+from presence.domain import requests, user
+from presence.domain.errors import InvalidMessage, PresenceError
+from presence.domain.requests import ACTIONS, ALIASES, parse
+from presence.domain.strict_json import MAX_INTEGER, encode, parse_object
+from presence.entrypoint import error_frame
+from tests.docs.markdown import ROOT, code, table
+from tests.docs.schema import (
+    ASYNCAPI,
+    MESSAGES,
+    OPENAPI,
+    SCHEMAS,
+    Node,
+    answer_faults,
+    at,
+    faults,
+    message_faults,
+    nodes,
+    resolved,
+)
+from tests.docs.test_protocol import FRAMES, NOW, ROWS, TEXT, TYPES, codes, made, paragraph
+from tests.docs.test_readme import only_code, routes, subclasses
+
+CHANNEL = ASYNCAPI["channels"]["connection"]["messages"]
+OPERATIONS: dict[str, Node] = ASYNCAPI["operations"]
+RECEIVED = {name: it for name, it in OPERATIONS.items() if it["action"] == "receive"}
+DOCUMENTS = pytest.mark.parametrize("document", [ASYNCAPI, OPENAPI], ids=["asyncapi", "openapi"])
+#: A frame of every action and alias, as protocol.md has them.
+EXAMPLES: dict[str, Node] = FRAMES | {
+    name: {**FRAMES[alias.action], "action": name} for name, alias in ALIASES.items()
+}
+#: The local stack adds it by itself; no deployed one has it.
+LOCAL = {"developmentTokenUrl?"}
+
+
+def references(document: Node) -> list[str]:
+    return [it["$ref"] for it in nodes(document) if "$ref" in it]
+
+
+def fields(schema: Node) -> set[str]:
+    """Their names, with a `?` behind those that may be missing, as the pages write them."""
+    required = schema.get("required", [])
+    return {name if name in required else f"{name}?" for name in schema["properties"]}
+
+
+def names(messages: Iterable[Node]) -> list[str]:
+    """The names of messages that an operation refers to, by way of its channel."""
+    return [resolved(it)["name"] for it in messages]
+
+
+def payload(name: str) -> Node:
+    return resolved(MESSAGES[name]["payload"])
+
+
+# ── the documents themselves ───────────────────────────────────────────────────────────────
+
+
+@DOCUMENTS
+def test_every_reference_leads_somewhere(document: Node) -> None:
+    assert all(at(it, document) for it in references(document))
+
+
+@DOCUMENTS
+def test_nothing_stands_beside_a_reference_because_it_would_be_ignored(document: Node) -> None:
+    assert [it for it in nodes(document) if "$ref" in it and len(it) > 1] == []
+
+
+def test_every_message_has_its_own_name_and_is_in_the_channel() -> None:
+    assert {name: it["name"] for name, it in MESSAGES.items()} == {it: it for it in MESSAGES}
+    assert {it: {"$ref": f"#/components/messages/{it}"} for it in MESSAGES} == CHANNEL
+
+
+def test_every_message_is_used_by_an_operation() -> None:
+    used = {
+        name
+        for it in OPERATIONS.values()
+        for name in names([*it["messages"], *it.get("reply", {}).get("messages", [])])
+    }
+
+    assert used == MESSAGES.keys()
+
+
+def test_every_schema_is_used() -> None:
+    used = {
+        re.sub(r".*#/components/schemas/(\w+).*", r"\1", it)
+        for it in references(ASYNCAPI) + references(OPENAPI)
+    }
+
+    assert SCHEMAS.keys() - used == {"ClientFrame", "ServerFrame"}
+
+
+@pytest.mark.parametrize("validator", [Draft7Validator, Draft202012Validator])
+def test_every_schema_is_one_in_either_dialect(validator: Any) -> None:
+    for schema in (*SCHEMAS.values(), *(it["payload"] for it in MESSAGES.values())):
+        validator.check_schema(schema)
+
+
+def test_the_openapi_document_is_one() -> None:
+    uri = (ROOT / "docs" / "openapi.yaml").as_uri()
+
+    OpenAPIV31SpecValidator(OPENAPI, base_uri=uri).validate()
+
+
+def test_unknown_fields_are_tolerated_everywhere() -> None:
+    strict = {"additionalProperties", "unevaluatedProperties", "maxProperties"}
+
+    assert [it for it in nodes(ASYNCAPI) if strict & it.keys()] == []
+
+
+def test_the_types_of_the_client_are_made_from_it() -> None:
+    made_now = typescript.typescript(ASYNCAPI)
+
+    assert typescript.TYPES.read_text("utf-8") == made_now, "run `python -m local types`"
+
+
+# ── actions ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_action_is_an_operation_and_its_aliases_are_messages_of_it() -> None:
+    said = {name: names(it["messages"]) for name, it in RECEIVED.items()}
+
+    assert said == {
+        action: [action, *(it for it, alias in ALIASES.items() if alias.action == action)]
+        for action in ACTIONS
+    }
+
+
+@pytest.mark.parametrize("action", RECEIVED)
+def test_an_operation_is_answered_as_the_protocol_says(action: str) -> None:
+    replies = names(RECEIVED[action]["reply"]["messages"])
+
+    said = [it for it in code(ROWS[action]["Answer to the sender"]) if it != "id"]
+    assert replies == (said if action == "authenticate" else [*said, "error"])
+
+
+def test_what_others_hear_is_sent() -> None:
+    heard = {it for row in ROWS.values() for it in code(row["Others hear"])} - {"active"}
+    sent = [it for it in OPERATIONS.values() if it["action"] == "send"]
+
+    assert {name for it in sent for name in names(it["messages"])} == heard | {"error", "closing"}
+
+
+@pytest.mark.parametrize("action", ROWS)
+def test_an_action_has_the_fields_that_are_named(action: str) -> None:
+    assert fields(payload(action)) == {"action", "id?", *code(ROWS[action]["Fields"])}
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_an_alias_has_the_fields_that_it_does_not_stand_for(name: str) -> None:
+    alias = ALIASES[name]
+
+    assert fields(payload(name)) == fields(payload(alias.action)) - alias.fields.keys()
+
+
+def test_the_frames_of_a_client_are_those_of_the_actions() -> None:
+    said = [resolved(it) for it in SCHEMAS["ClientFrame"]["oneOf"]]
+
+    assert said == [payload(action) for action in ACTIONS]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_as_the_schema_says(name: str) -> None:
+    assert message_faults(name, EXAMPLES[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [(name, it) for name in EXAMPLES for it in payload(name)["required"] if it != "action"],
+)
+def test_what_is_missing_is_missed_by_the_schema_and_by_the_parser(name: str, field: str) -> None:
+    frame = {key: it for key, it in EXAMPLES[name].items() if key != field}
+
+    assert message_faults(name, frame) == [f"$: '{field}' is a required property"]
+    with pytest.raises(InvalidMessage):
+        parse(frame, NOW)
+
+
+#: At, beside and beyond every limit, and of every kind.
+EDGES: list[Any] = [
+    *(None, True, False, 0, 1, 50, 100, 101, -1, 0.5, NOW + 1, MAX_INTEGER, {}, {"a": [None]}),
+    *("", "a", "ada", "a\n", "a b", "ä", "Az_-9", "a=", "x" * 128, "x" * 129, "x" * 256, "x" * 257),
+    *("😀" * 140, "x" * 140, "x" * 141, "x" * 6144, "x" * 6145, "\u2028", "\u2029", "\u2065"),
+    *("\x01", "\x1f", " ", "~", "\x7f", "\x9f", "\xa0", "\u200d", "\u200e", "\u200f", "\u202a"),
+    *("\u202e", "\u202f", "\u2066", "\u2069", "online", "busy", "offline", "Busy", "true", "50"),
+    *([], ["ada"], ["ada", "ada"], ["x"] * 100, ["x"] * 101, ["ada", None], ["a b"], [["ada"]]),
+]
+NAMES = st.text(st.characters(codec="ascii", exclude_characters="\x00"), max_size=4)
+#: JSON that the strict reader takes, but for numbers like 1.0: to JSON Schema they are integers.
+STRICT = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-MAX_INTEGER, MAX_INTEGER)
+    | st.floats(allow_nan=False, allow_infinity=False).filter(lambda it: not it.is_integer())
+    | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+MISSING = object()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_schema_draws_every_limit_where_the_parser_does(name: str) -> None:
+    for field in EXAMPLES[name].keys() - {"action"} | {"id"}:
+        for value in EDGES:
+            frame = EXAMPLES[name] | {field: value}
+            if is_decidable(frame):
+                assert (message_faults(name, frame) == []) == is_understood(frame), frame
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@given(data=st.data())
+def test_the_schema_accepts_what_the_parser_accepts_and_nothing_else(
+    name: str, data: st.DataObject
+) -> None:
+    known = st.sampled_from([*EXAMPLES[name], "id"]).filter(lambda it: it != "action")
+    values = st.sampled_from(EDGES) | STRICT | st.just(MISSING)
+    changes = data.draw(st.dictionaries(known | NAMES, values, max_size=3))
+    changed = EXAMPLES[name] | changes | {"action": name}
+    frame = {key: it for key, it in changed.items() if it is not MISSING}
+    assume(is_decidable(frame))
+
+    assert (message_faults(name, frame) == []) == is_understood(frame)
+
+
+def is_decidable(frame: Node) -> bool:
+    """No schema knows what time it is, nor how many bytes a value takes."""
+    until, content = frame.get("until"), frame.get("content")
+    is_past = isinstance(until, int) and 0 <= until <= NOW
+    return not is_past and len(encode(content).encode()) <= requests.MAX_CONTENT_BYTES
+
+
+def is_understood(frame: Node) -> bool:
+    try:
+        parse(parse_object(json.dumps(frame), limit=1_000_000), NOW)
+    except InvalidMessage:
+        return False
+    return True
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    limits = [
+        SCHEMAS["Text"]["maxLength"],
+        SCHEMAS["UserIds"]["maxItems"],
+        SCHEMAS["Online"]["properties"]["limit"]["maximum"],
+        SCHEMAS["Authenticate"]["properties"]["token"]["maxLength"],
+        SCHEMAS["Instant"]["maximum"],
+    ]
+
+    assert limits == [
+        requests.MAX_TEXT_LENGTH,
+        requests.MAX_PAGE,
+        requests.MAX_PAGE,
+        requests.MAX_TOKEN_LENGTH,
+        MAX_INTEGER,
+    ]
+
+
+# ── what a client is told ──────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_frame_has_the_fields_that_are_named(kind: str) -> None:
+    named = {it for it in code(TYPES[kind]) if re.fullmatch(r"[a-zA-Z]+\??", it)}
+
+    assert fields(payload(kind)) == {"type", *named}
+
+
+def test_the_frames_of_the_server_are_those_that_are_named() -> None:
+    told = [resolved(it) for it in SCHEMAS["ServerFrame"]["oneOf"]]
+
+    assert told == [payload(kind) for kind in TYPES]
+    assert [it["properties"]["type"]["const"] for it in told] == list(TYPES)
+    assert MESSAGES.keys() == {*ACTIONS, *ALIASES, *TYPES}
+
+
+def test_a_presence_has_the_fields_that_are_named() -> None:
+    named = code(paragraph("`{userId, status"))[0].strip("{}").split(", ")
+
+    assert fields(SCHEMAS["Presence"]) == set(named)
+
+
+@pytest.mark.parametrize("kind", made())
+def test_a_frame_that_the_code_makes_is_as_the_schema_says(kind: str) -> None:
+    assert message_faults(kind, made()[kind]) == []
+    assert faults("#/components/schemas/ServerFrame", made()[kind]) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"id": "1"}, {"action": "ping", "id": "1"}], ids=str)
+@pytest.mark.parametrize("seconds", [None, 1])
+def test_a_refusal_is_as_the_schema_says(body: Node, seconds: int | None) -> None:
+    for error in subclasses(PresenceError):
+        refusal = error("Try again.", retry_after_seconds=seconds)
+        later = error_frame({**body, "action": "authenticate"}, refusal)
+
+        assert message_faults("error", error_frame(body, refusal)) == []
+        assert message_faults("authentication-error", later) == []
+
+
+@pytest.mark.parametrize("value", [{"isOnline": False}, {"status": "offline"}, {"status": "here"}])
+def test_a_presence_does_not_contradict_itself(value: Node) -> None:
+    (presence,) = made()["user-status-change"]["changes"]
+
+    assert faults("#/components/schemas/Presence", presence) == []
+    assert faults("#/components/schemas/Presence", presence | value) != []
+
+
+def test_the_words_are_those_of_the_code() -> None:
+    line = paragraph("Reasons of `closing`")
+    words = {name: it["enum"] for name, it in SCHEMAS.items() if "enum" in it}
+
+    assert words.keys() == {"Status", "Choice", "ErrorCode", "ClosingReason"}
+    assert set(words["Status"]) == {it.value for it in user.Status}
+    assert words["Choice"] == [it.value for it in user.Choice]
+    assert words["ErrorCode"] == list(codes())
+    assert set(words["ErrorCode"]) == {error.code for error in subclasses(PresenceError)}
+    assert set(words["ClosingReason"]) == set(code(line)) - {"closing"}
+
+
+# ── HTTP ───────────────────────────────────────────────────────────────────────────────────
+
+ROUTES = {only_code(row["Route"]): row for row in table(TEXT, "Route", "Who")}
+ROUTED: dict[str, Node] = {
+    f"{method.upper()} {path}": operation
+    for path, item in OPENAPI["paths"].items()
+    for method, operation in item.items()
+    if method != "parameters"
+}
+BEARER: Node = {"bearer": []}
+
+
+def in_braces(cell: str) -> list[set[str]]:
+    """The fields of the objects that a cell writes down."""
+    return [set(it.strip("{}").split(", ")) for it in code(cell) if it.startswith("{")]
+
+
+def body_of(content: Node) -> Node:
+    return resolved(content["content"]["application/json"]["schema"], OPENAPI)
+
+
+def test_every_route_is_described() -> None:
+    assert sorted(ROUTED) == routes()
+
+
+@pytest.mark.parametrize("route", [it for it, row in ROUTES.items() if row["Answer"][:2] == "`{"])
+def test_an_answer_has_the_fields_that_are_named(route: str) -> None:
+    answer = body_of(ROUTED[route]["responses"]["200"])
+
+    said = in_braces(ROUTES[route]["Answer"])[0]
+    assert {it.split(":")[0] for it in said} == fields(answer) - LOCAL
+
+
+@pytest.mark.parametrize("route", [it for it in ROUTED if "requestBody" in ROUTED[it]])
+def test_a_body_has_the_fields_that_are_named(route: str) -> None:
+    body = body_of(ROUTED[route]["requestBody"])
+
+    assert fields(body) == in_braces(ROUTES[route]["Answer"])[-1]
+
+
+@pytest.mark.parametrize("route", ROUTED)
+def test_what_is_answered_without_a_body_is_204(route: str) -> None:
+    is_empty = ROUTES[route]["Answer"].startswith("204")
+
+    assert (
+        ("204" in ROUTED[route]["responses"]) == is_empty != ("200" in ROUTED[route]["responses"])
+    )
+
+
+@pytest.mark.parametrize("route", ROUTED)
+def test_a_route_wants_a_token_where_the_protocol_says_so(route: str) -> None:
+    security = ROUTED[route].get("security", OPENAPI["security"])
+
+    who = ROUTES[route]["Who"]
+    is_public, is_open = "public" in who, who == "anybody"
+    assert security == ([] if is_open else [BEARER, {}] if is_public else [BEARER])
+
+
+def test_a_published_message_is_a_new_message_without_what_is_of_sockets() -> None:
+    frame, answer = SCHEMAS["NewMessage"], SCHEMAS["PublishedMessage"]
+
+    assert fields(answer) == fields(frame) - {"type", "id?", "clientId?"}
+
+
+def test_a_problem_has_a_code_of_its_status() -> None:
+    body = {"error": {"code": "not-found", "message": "There is no such route."}}
+
+    assert answer_faults("GET", "/ada", http_api.STATUS_CODES[PresenceError], body) == []
+    assert answer_faults("GET", "/ada", 200, body) != []

@@ -1,0 +1,642 @@
+/* The life of ONE user with two connections: which leases are stored, what is published of it.
+ *
+ * README.md maps this to the code and says what it leaves out. SCENE chooses who takes part,
+ * ONLY=I6 checks one property alone, and any name of the table in variants.py breaks one rule.
+ *
+ * The clock is real but coarse: a handler takes `now` once, at its start, and may dawdle after
+ * that for as long as it likes, as every handler does.
+ */
+#define MEETING 1   /* two connections come and go                                          */
+#define DYING   2   /* handlers die halfway, and timers are lost                            */
+#define LATE    3   /* pings come late                                                      */
+#define WATCHED 4   /* somebody reads, and somebody listens                                 */
+#define TIMED   (SCENE == MEETING || SCENE == WATCHED)
+#define CLEARED (SCENE == DYING)
+
+#define LEASE   (SCENE == LATE -> 1 : 2)
+#define GRACE   1
+#define HORIZON 3
+
+/* ── what can be checked ──────────────────────────────────────────────────────────────────── */
+
+#define I1    1   /* a stored lease means not offline                                       */
+#define I2    2   /* whoever was answered is there for a whole lease, unless they go         */
+#define I3    3   /* a version names one stored state                                       */
+#define I4    4   /* two announcements, one after the other, differ                         */
+#define I6    6   /* once its disconnect is handled, nothing brings a connection back       */
+#define I7    7   /* nobody is announced as gone before their grace period is over          */
+#define I8    8   /* an observer ends with the stored state                                 */
+#define TIMER 9   /* whoever is in grace has a timer that will say when it is over           */
+#define CALM  10  /* once nothing happens any more, what is stored is the truth              */
+
+#ifdef ONLY
+#define check(property, fact) assert(property != ONLY || (fact))
+#else
+#define check(property, fact) assert(fact)
+#endif
+
+/* ── what is stored ───────────────────────────────────────────────────────────────────────── */
+
+#define NONE          0
+#define OPEN          1
+#define AUTHENTICATED 2
+#define CLOSED        3
+
+typedef User {
+    byte revision;
+    byte version;
+    byte ends[2];    /* leases[c].expires_at, 0 for no lease                               */
+    byte grace;      /* grace_until, 0 for none                                             */
+    bit online       /* status                                                              */
+};
+
+User stored;
+hidden User after;   /* what `reduce` makes; it lives no longer than one d_step              */
+byte gate[2];        /* Connections: the state                                              */
+bit knows[2];        /* Connections: whose it was, for whoever clears up behind it           */
+bit hears[2];        /* Subscriptions: whether the connection has a row                      */
+
+#define is_here(it)   (it.ends[0] || it.ends[1] || it.grace)
+#define is_in(c)      (gate[c] == OPEN || gate[c] == AUTHENTICATED)
+#define max(a, b)     (a > b -> a : b)
+
+/* ── what is under way ────────────────────────────────────────────────────────────────────── */
+
+byte clock = 1;
+byte timers;         /* a bit for each instant for which check_user was asked                */
+bit lapsing[2];      /* check_lapsed was asked for                                          */
+byte stream;         /* a bit for each version that was announced                           */
+byte busy;           /* handlers that have not finished                                     */
+
+/* ── what the properties need to remember ─────────────────────────────────────────────────── */
+
+bit live[2];         /* the client is there, and has not been cut off                       */
+bit handled[2];      /* $disconnect of it has been handled to its end                       */
+byte promised[2];    /* until when the last answer says that it is in                       */
+byte parted;         /* until when whoever left last is expected back                       */
+byte named = 1;      /* a bit for each version that was stored                              */
+byte up;             /* a bit for each of them that means "online"                          */
+bit published;       /* what was announced last                                             */
+
+#define says_online(v) ((up >> v) & 1)
+#define is_named(v)    ((named >> v) & 1)
+#define kept(c)        (!live[c] || promised[c] <= clock || (stored.ends[c] && stored.online))
+#define is_ghost(c)    (handled[c] && (stored.ends[c] || hears[c]))
+
+/* The server ends a connection: not of somebody who was told to be in. */
+inline cut_off(c) {
+    check(I2, !live[c] || promised[c] <= clock);
+    live[c] = 0
+}
+
+/* What must be true of the store after each write. */
+inline audit() {
+    check(I1, stored.online || !(stored.ends[0] || stored.ends[1]));
+    check(I2, kept(0) && kept(1));
+    check(I6, !is_ghost(0) && !is_ghost(1));
+    check(I3, !is_named(stored.version) || says_online(stored.version) == stored.online);
+    named = named | (1 << stored.version);
+    up = up | (stored.online << stored.version)
+}
+
+inline announce() {
+    check(I4, stored.online != published);
+    check(I7, stored.online || parted <= clock);
+    published = stored.online;
+    stream = stream | (1 << stored.version)
+}
+
+/* ── domain/reducer.py ────────────────────────────────────────────────────────────────────── */
+
+#define AUTHENTICATE 1
+#define RENEW        2
+#define DISCONNECT   3
+#define TIME_PASSED  4
+#define LAPSE        5
+
+#ifdef SWEEP_BY_EXPIRY
+#define grace_is_over(it) 0
+#else
+#define grace_is_over(it) (it.grace && it.grace <= now)
+#endif
+#define is_connected(it)  (it.ends[0] || it.ends[1])
+#define wakes_at(it)      (is_connected(it) -> 0 : it.grace)
+
+inline settle(c) {
+    after.ends[c] = before.ends[c];
+    if
+    :: before.ends[c] && before.ends[c] <= now -> after.ends[c] = 0
+    :: else
+    fi
+}
+
+inline reduce(event, c) {
+    settle(0);
+    settle(1);
+    after.grace = (!is_connected(after) && grace_is_over(before) -> 0 : before.grace);
+    if
+    :: event == AUTHENTICATE ->
+#ifndef RETURN_SHORTENS
+        after.ends[c] = max(after.ends[c], now + LEASE);
+#else
+        after.ends[c] = now + LEASE;
+#endif
+        after.grace = 0
+    :: event == RENEW && after.ends[c] -> after.ends[c] = max(after.ends[c], now + LEASE)
+    :: event == DISCONNECT && after.ends[c] ->
+        after.ends[c] = 0;
+#ifndef NO_GRACE
+        after.grace = now + GRACE    /* also beside another: that one may be dead */
+#endif
+    :: else
+    fi;
+    after.online = is_here(after);
+#ifdef VERSION_STAYS
+    after.version = before.version + (after.online && !before.online);
+#else
+    after.version = before.version + (after.online != before.online);
+#endif
+#ifdef LAPSED_STAYS
+    /* What ran out does not count, but stays where it is. */
+    after.ends[0] = (after.ends[0] || event == DISCONNECT -> after.ends[0] : before.ends[0]);
+    after.ends[1] = (after.ends[1] || event == DISCONNECT -> after.ends[1] : before.ends[1])
+#endif
+}
+
+#define differs() (after.version != before.version || after.grace != before.grace || \
+                   after.ends[0] != before.ends[0] || after.ends[1] != before.ends[1])
+
+/* ── adapters/dynamodb/users.py ───────────────────────────────────────────────────────────── */
+
+inline copy(from, to) {
+    to.revision = from.revision;
+    to.version = from.version;
+    to.ends[0] = from.ends[0];
+    to.ends[1] = from.ends[1];
+    to.grace = from.grace;
+    to.online = from.online
+}
+
+#define touches(c)   (before.ends[c] != after.ends[c])
+#ifdef NO_LEASE_CONDITION
+#define as_seen(c)   1
+#else
+#define as_seen(c)   (!touches(c) || stored.ends[c] == before.ends[c])
+#endif
+#ifdef NO_CAS
+#define unchanged()  1
+#else
+#define unchanged()  (stored.revision == before.revision && as_seen(0) && as_seen(1))
+#endif
+
+inline save() {
+    stored.revision++;
+    stored.version = after.version;
+    stored.ends[0] = (touches(0) -> after.ends[0] : stored.ends[0]);
+    stored.ends[1] = (touches(1) -> after.ends[1] : stored.ends[1]);
+    stored.grace = after.grace;
+    stored.online = after.online
+}
+
+/* ── use_cases/changes.py ─────────────────────────────────────────────────────────────────── */
+
+#define DONE    1
+#define LOST    2
+#define REFUSED 3
+#define OVER    4    /* there is no lease any more that could be renewed                    */
+#define GOOD    5    /* the lease that is said to have lapsed is good                       */
+
+/* What happens to the gate in the same transaction. */
+#define NOTHING   0
+#define ADMISSION 1
+#define CLOSING   2
+
+#ifdef NO_GATE
+#define lets(c, change) true
+#else
+#define lets(c, change) (change == NOTHING || gate[c] == AUTHENTICATED || \
+                         (change == ADMISSION && gate[c] == OPEN))
+#endif
+
+inline remind_lapsed(c) {
+    if
+    :: before.ends[c] && before.ends[c] <= now -> lapsing[c] = 1
+    :: else
+    fi
+}
+
+inline remind() {
+    timers = timers |
+        (wakes_at(after) != wakes_at(before) && wakes_at(after) -> 1 << wakes_at(after) : 0);
+    remind_lapsed(0);
+    remind_lapsed(1)
+}
+
+inline conclude(event, c) {
+    outcome = (event == RENEW && !after.ends[c] -> OVER : DONE);
+    if
+    :: event == AUTHENTICATE || (event == RENEW && after.ends[c]) ->
+        promised[c] = max(promised[c], now + LEASE)
+    :: else
+    fi
+}
+
+/* One round: reduce what was read, ask for timers, write if the user is still as read. */
+inline attempt(event, c, change) {
+    reduce(event, c);
+#ifndef TIMER_AFTER
+    remind();
+#endif
+    if
+    :: event == LAPSE && after.ends[c] -> outcome = GOOD
+    :: !(event == LAPSE && after.ends[c]) && !lets(c, change) -> outcome = REFUSED
+    :: change == NOTHING && event != DISCONNECT && !differs() -> conclude(event, c)
+    :: else ->
+        if
+        :: unchanged() ->
+            if
+            :: event == DISCONNECT && before.ends[c] > now -> parted = now + GRACE
+            :: event == AUTHENTICATE -> parted = 0
+            :: else
+            fi;
+            save();
+            if
+            :: change == ADMISSION ->
+                gate[c] = AUTHENTICATED;
+                knows[c] = 1;
+#ifndef ROW_APART
+                hears[c] = 1
+#endif
+            :: change == CLOSING -> gate[c] = CLOSED; cut_off(c)
+            :: else
+            fi;
+            conclude(event, c);
+            audit();
+            if
+            :: after.online != before.online -> announce()
+            :: else
+            fi
+        :: else ->
+            copy(stored, before);    /* the refusal says what is there */
+            outcome = LOST
+        fi
+    fi
+}
+
+/* Whoever loses tries again at once: to lose again later is the same as to lose later. */
+inline apply(event, c, change) {
+    atomic {
+        do
+        :: true -> d_step { attempt(event, c, change) };
+            if
+            :: outcome == LOST
+            :: else -> break
+            fi
+        od;
+        skip
+    }
+#ifdef TIMER_AFTER
+    ;
+    if
+    :: d_step { reduce(event, c); remind() }
+    :: skip                          /* the function dies before it comes to that */
+    fi
+#endif
+}
+
+/* Nothing is won by reading later: what changes in between, the write finds out. */
+inline begin() {
+    d_step { now = clock; copy(stored, before) }
+}
+
+#define locals User before; byte now; byte outcome; byte was
+
+inline finish() {
+    d_step {
+        now = 0; outcome = 0; was = 0;
+        before.revision = 0; before.version = 0; before.grace = 0; before.online = 0;
+        before.ends[0] = 0; before.ends[1] = 0;
+        busy--
+    }
+}
+
+/* ── use_cases/connections.py ─────────────────────────────────────────────────────────────── */
+
+proctype Authenticate(bit c) {
+    locals;
+    /* The first is the first to open, or each story would be told twice. */
+    d_step { (c == 0 || gate[0] != NONE) -> gate[c] = OPEN; live[c] = 1 };
+    begin();
+#ifdef ROW_APART
+    apply(AUTHENTICATE, c, ADMISSION);
+    if
+    :: outcome == DONE -> hears[c] = 1
+    :: else
+    fi;
+    finish()
+#else
+    atomic { apply(AUTHENTICATE, c, ADMISSION); finish() }
+#endif
+}
+
+inline answer_ping(c) {
+    d_step {
+        if
+#ifdef PING_UPSERTS
+        :: stored.ends[c] < now + LEASE ->
+#else
+        :: stored.ends[c] && stored.ends[c] < now + LEASE ->
+#endif
+            stored.ends[c] = now + LEASE;
+            promised[c] = now + LEASE;
+            outcome = DONE;
+            audit()
+        :: else ->
+            copy(stored, before);
+            outcome = LOST
+        fi
+    };
+#ifdef REASSERT
+    if
+    :: outcome == DONE ->
+        d_step {
+            if
+            :: !stored.online -> stored.online = 1; stored.version++; stored.revision++; announce()
+            :: else
+            fi
+        }
+    :: else
+    fi;
+#endif
+    if
+    :: outcome == LOST && before.ends[c] -> apply(RENEW, c, NOTHING)
+    :: else
+    fi;
+    if
+    :: outcome == LOST || outcome == OVER -> apply(AUTHENTICATE, c, ADMISSION)
+    :: else
+    fi
+}
+
+/* May be handled long after it was sent, and after the disconnect. */
+proctype Ping(bit c) {
+    locals;
+    gate[c] != NONE;
+    now = clock;
+    if
+    :: gate[c] == AUTHENTICATED -> answer_ping(c)
+    :: gate[c] != AUTHENTICATED
+    fi;
+    finish()
+}
+
+inline close_gate(c) {
+    d_step {
+        was = (gate[c] == OPEN -> OPEN : (knows[c] -> AUTHENTICATED : CLOSED));
+        gate[c] = CLOSED;
+        knows[c] = 0;
+        cut_off(c)
+    }
+}
+
+inline done_with(c) {
+    d_step { handled[c] = 1; check(I6, !is_ghost(c)) }
+}
+
+inline disconnect(c) {
+    begin();
+#ifdef ROWS_FIRST
+    hears[c] = 0;
+#endif
+#ifdef USER_FIRST
+    apply(DISCONNECT, c, NOTHING);
+    close_gate(c);
+#else
+    close_gate(c);
+#endif
+    if
+    :: was == OPEN -> done_with(c)
+    :: was == CLOSED                 /* whoever closed it finishes the work */
+    :: was == AUTHENTICATED && SCENE == DYING    /* the function dies here */
+    :: was == AUTHENTICATED ->
+#ifndef ROWS_FIRST
+        hears[c] = 0;
+#endif
+#ifndef USER_FIRST
+        if
+        :: d_step { copy(stored, before) }
+        :: skip                      /* a plain read that sees nothing of that               */
+        fi;
+#ifdef SKIP_NOOP
+        if
+        :: !before.ends[c]
+        :: before.ends[c] -> apply(DISCONNECT, c, NOTHING)
+        fi;
+#else
+        apply(DISCONNECT, c, NOTHING);
+#endif
+#endif
+        done_with(c)
+    fi
+}
+
+/* What becomes of a connection: it stays, it ends without a word, or $disconnect comes. */
+proctype Fate(bit c) {
+    locals;
+    gate[c] != NONE;
+    if
+    :: skip
+    :: live[c] = 0
+    :: live[c] = 0;
+        disconnect(c)
+    fi;
+    finish()
+}
+
+/* ── use_cases/upkeep.py ──────────────────────────────────────────────────────────────────── */
+
+inline look() {
+    apply(TIME_PASSED, 0, NOTHING)
+}
+
+/* Settling.lapsed: the gate is closed at an instant at which the lease is over. */
+proctype Lapsed(bit c) {
+    locals;
+end:
+    do
+    :: atomic { lapsing[c] -> lapsing[c] = 0; busy++ };
+        begin();
+#ifdef LOOKS_FIRST
+        outcome = (stored.ends[c] > now -> GOOD : DONE);
+#else
+        apply(LAPSE, c, CLOSING);
+#endif
+        if
+        :: outcome == GOOD           /* it was only late, and is back */
+        :: outcome != GOOD ->
+            if
+            :: outcome == REFUSED -> apply(TIME_PASSED, c, NOTHING)
+            :: else
+            fi;
+#ifndef NOBODY_CLEARS_UP
+            disconnect(c);
+            hears[c] = 0
+#endif
+        fi;
+        finish()
+    od
+}
+
+/* Settling.user: a timer says where to look, and is never early. */
+proctype Timer() {
+    locals;
+    byte at;
+end:
+    do
+    :: atomic { timers & ((2 << clock) - 1) -> busy++ };
+        d_step {
+            at = 0;
+            do
+            :: !((timers >> at) & 1) -> at++
+            :: else -> break
+            od;
+            timers = timers & ~(1 << at);
+            at = 0
+        };
+        begin();
+#ifdef BLIND_TIMER
+        d_step { before.ends[0] = 0; before.ends[1] = 0; before.grace = 0 };
+#endif
+        atomic { look(); finish() }
+    od
+}
+
+inline look_at_whoever_is_here() {
+    if
+    :: is_here(before) -> look()
+    :: else
+    fi
+}
+
+/* Sweep: the index proposes whoever is here. */
+proctype Sweep() {
+    locals;
+    begin();
+    atomic { look_at_whoever_is_here(); finish() }
+}
+
+/* ── use_cases/statuses.py, and who reads it ──────────────────────────────────────────────── */
+
+#if SCENE == WATCHED
+byte seen;           /* the newest version that the observer has taken                       */
+bit shows;           /* the status that it shows                                            */
+byte told;           /* the versions that were announced to it                              */
+
+inline hear(what, how) {
+    if
+#ifdef EVERYTHING_IS_NEWS
+    :: true -> seen = what; shows = how
+#else
+    :: what > seen -> seen = what; shows = how
+#endif
+    :: else
+    fi
+}
+
+/* A reader answers what is stored: what the clock has decided is stored first. */
+proctype Read() {
+    locals;
+    begin();
+#ifndef GET_UNSTORED
+    look();
+#endif
+    d_step {
+        reduce(TIME_PASSED, 0);
+        check(I3, is_named(after.version) && says_online(after.version) == after.online);
+        hear(after.version, after.online)
+    };
+    finish()
+}
+
+#define record(v) \
+    atomic { (stream >> v) & 1 -> told = told | (1 << v); hear(v, says_online(v)) }
+
+/* The stream: every record at least once, in any order, and perhaps again. */
+proctype Announce() {
+end:
+    do
+    :: record(1)
+    :: record(2)
+    :: record(3)
+    :: record(4)
+    :: record(5)
+    od
+}
+#endif
+
+/* ── the scenes ───────────────────────────────────────────────────────────────────────────── */
+
+proctype Clock() {
+    do
+    :: clock < HORIZON -> clock++
+    :: else -> break
+    od
+}
+
+#if SCENE == MEETING
+#define cast() busy = 4; run Authenticate(0); run Authenticate(1); run Fate(0); run Fate(1); \
+    run Timer()
+#elif SCENE == DYING
+#define cast() busy = 4; run Authenticate(0); run Fate(0); run Ping(0); run Sweep(); \
+    run Lapsed(0)
+#elif SCENE == LATE
+#define cast() busy = 5; run Authenticate(0); run Ping(0); run Ping(0); run Sweep(); \
+    run Sweep()
+#elif SCENE == WATCHED
+#define cast() busy = 4; run Authenticate(0); run Fate(0); run Ping(0); run Read(); \
+    run Timer(); run Announce()
+#endif
+
+#define due()     (timers & ((2 << clock) - 1))
+#if SCENE == WATCHED
+#define all_told() (told == stream)
+#else
+#define all_told() true
+#endif
+#define is_cleared() (!CLEARED || (!lapsing[0] && !lapsing[1]))
+#define is_calm() (busy == 0 && clock >= HORIZON && is_cleared() && all_told())
+#define in(c)     (live[c] && gate[c] == AUTHENTICATED)
+#define is_true_of(c) (in(c) == (stored.ends[c] != 0) && in(c) == hears[c])
+
+init {
+    locals;
+    atomic { cast(); run Clock() };
+    atomic {
+        is_calm() && (!TIMED || !due());
+        check(TIMER, wakes_at(stored) <= clock || (timers >> wakes_at(stored)) & 1);
+        /* Whoever is there says so once more, and much time passes for those who are not. */
+        clock = HORIZON + LEASE;
+        now = clock;
+        if
+        :: in(0) -> answer_ping(0)
+        :: else
+        fi;
+        if
+        :: in(1) -> answer_ping(1)
+        :: else
+        fi;
+        d_step { copy(stored, before) };
+        look_at_whoever_is_here();
+        timers = 0
+    };
+    atomic {
+        is_calm();
+        check(CALM, stored.online == (in(0) || in(1)));
+#if CLEARED
+        check(CALM, is_true_of(0) && is_true_of(1));
+#endif
+#if SCENE == WATCHED
+        check(I8, shows == stored.online)
+#endif
+    }
+}

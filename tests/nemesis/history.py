@@ -1,0 +1,276 @@
+"""What happened in a run, as those who took part wrote it down, and as the checker reads it.
+
+Every process appends to a file of its own, one JSON object a line, each line written before what
+it announces is done: a process that is killed leaves a history that is true as far as it goes.
+All times are those of the monotonic clock, which is one for all processes of a machine.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Line: TypeAlias = Mapping[str, Any]
+
+OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Appends lines that are in the file when `write` returns, whatever happens to us next."""
+
+    file: Path
+
+    def write(self, kind: str, *, at: float | None = None, **fields: Any) -> float:
+        """Write a line and return its time, which is now unless given."""
+        at = time.monotonic() if at is None else at
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"at": at, "kind": kind, **fields}) + "\n")
+        return at
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    start: float
+    stop: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What the nemesis did, from when it began until it was undone."""
+
+    name: str
+    start: float
+    stop: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A frame from its sending to the answer; None if there was none, or no friendly one."""
+
+    action: str
+    sent: float
+    acked: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a connection ended: its client closed or reset it, was killed, or saw it closed."""
+
+    at: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """`paused` says when its process was stopped without a word."""
+
+    name: str
+    user_id: str
+    calls: Sequence[Call]
+    ending: Ending | None = None
+    paused: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a user is, as somebody was told it; a status of None is a user who left the session."""
+
+    at: float
+    user_id: str
+    status: str | None
+    version: int = 0
+    text: str | None = None
+    is_applied: bool = True
+
+    @property
+    def is_online(self) -> bool:
+        return self.status not in (None, OFFLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One connection of an observer, and all that it heard, in order."""
+
+    observer: str
+    start: float
+    stop: float
+    told: Sequence[Told]
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it hears of others only because they are in the same chat session."""
+        return self.observer == "member"
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """An HTTP answer about several users."""
+
+    asked: float
+    at: float
+    told: Sequence[Told]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was stored at an instant at which nothing moved; `told` as HTTP says it."""
+
+    at: float
+    told: Sequence[Told]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The durations of a run, in seconds; `offset` makes an instant of an epoch time."""
+
+    heartbeat: float
+    lease: float
+    grace: float
+    sweep: float
+    offset: float = 0.0
+
+    def instant(self, version: int) -> float:
+        """When a version was made: it is a hybrid clock, in epoch milliseconds."""
+        return version / 1000 + self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    rules: Rules
+    connections: Sequence[Connection] = ()
+    epochs: Sequence[Epoch] = ()
+    polls: Sequence[Poll] = ()
+    faults: Sequence[Fault] = ()
+    stalls: Sequence[Interval] = ()
+    crashes: Sequence[Interval] = ()
+    snapshots: Sequence[Snapshot] = ()
+    leftovers: Sequence[str] = ()
+    complaints: Sequence[str] = ()
+    start: float = 0.0
+    stop: float = 0.0
+
+    @property
+    def read_users(self) -> frozenset[str]:
+        """Those of whom somebody asked over HTTP."""
+        return frozenset(it.user_id for poll in self.polls for it in poll.told)
+
+    @property
+    def users(self) -> Sequence[str]:
+        """Those who are observed; nobody is told how an observer is."""
+        observers = {it.observer for it in self.epochs}
+        return sorted({it.user_id for it in self.connections} - observers)
+
+
+def read(folder: Path) -> History:
+    """Read the history that the processes of a run have left in *folder*."""
+    lines = sorted(_lines(folder), key=lambda line: float(line["at"]))
+    of = _by_kind(lines)
+    (rules,) = of["rules"]
+    ends = {line["process"]: Ending(line["at"], "kill") for line in of["kill"]}
+    return History(
+        rules=Rules(**{name: rules[name] for name in Rules.__slots__}),
+        connections=_connections(lines, ends),
+        epochs=_epochs(lines),
+        polls=[Poll(it["asked"], it["at"], _told(it["at"], it["users"])) for it in of["polled"]],
+        faults=[Fault(it["fault"], it["start"], it["at"]) for it in of["fault"]],
+        stalls=[Interval(it["start"], it["at"]) for it in of["stall"]],
+        crashes=[Interval(it["start"], it["at"]) for it in of["crash"]],
+        snapshots=[Snapshot(it["at"], _told(it["at"], it["users"])) for it in of["stored"]],
+        leftovers=[text for line in of["leftovers"] for text in line["items"]],
+        complaints=[line["text"] for line in of["complaint"]],
+        start=lines[0]["at"],
+        stop=lines[-1]["at"],
+    )
+
+
+def _lines(folder: Path) -> Iterator[Line]:
+    """All whole lines; a process may have been killed in the middle of its last."""
+    for file in folder.glob("*.jsonl"):
+        for text in file.read_text("utf-8").splitlines(keepends=True):
+            if text.endswith("\n"):
+                yield json.loads(text)
+
+
+def _by_kind(lines: Iterable[Line]) -> Mapping[str, Sequence[Line]]:
+    found: defaultdict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        found[line["kind"]].append(line)
+    return found
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A connection while its lines are read."""
+
+    name: str
+    process: str
+    user_id: str
+    calls: dict[int, Call] = field(default_factory=dict)
+    ending: Ending | None = None
+
+    def take(self, line: Line) -> None:
+        match line["kind"]:
+            case "invoke":
+                self.calls[line["call"]] = Call(line["action"], line["at"])
+            case "ok":
+                call = self.calls[line["call"]]
+                self.calls[line["call"]] = Call(call.action, call.sent, line["at"])
+            case "end" if self.ending is None:
+                self.ending = Ending(line["at"], line["how"])
+
+
+def _connections(lines: Sequence[Line], kills: Mapping[str, Ending]) -> Sequence[Connection]:
+    drafts: dict[str, _Draft] = {}
+    for line in lines:
+        if line["kind"] == "open":
+            drafts[line["connection"]] = _Draft(line["connection"], line["process"], line["user"])
+        elif line.get("connection") in drafts:
+            drafts[line["connection"]].take(line)
+    paused = [(line["process"], line["at"]) for line in lines if line["kind"] == "pause"]
+    return [
+        Connection(
+            name=it.name,
+            user_id=it.user_id,
+            calls=[it.calls[number] for number in sorted(it.calls)],
+            ending=it.ending or kills.get(it.process),
+            paused=[at for process, at in paused if process == it.process],
+        )
+        for it in drafts.values()
+    ]
+
+
+def _epochs(lines: Sequence[Line]) -> Sequence[Epoch]:
+    """An observer's connection counts from when it knew about everybody."""
+    found: list[Epoch] = []
+    for start in (line for line in lines if line["kind"] == "listening"):
+        name = start["connection"]
+        own = [line for line in lines if line.get("connection") == name]
+        ends = [line["at"] for line in own if line["kind"] == "end"]
+        told = [it for line in own if line["kind"] == "heard" for it in _heard(line)]
+        stop = min([*ends, lines[-1]["at"]])
+        found.append(Epoch(start["observer"], start["at"], stop, told))
+    return found
+
+
+def _heard(line: Line) -> Iterator[Told]:
+    yield from _told(line["at"], line["users"])
+    for user_id in line.get("left", ()):
+        yield Told(line["at"], user_id, None)
+
+
+def _told(at: float, presences: Iterable[Line]) -> list[Told]:
+    return [
+        Told(
+            at=at,
+            user_id=it["userId"],
+            status=it["status"],
+            version=it["version"],
+            text=it.get("text"),
+            is_applied=it.get("applied", True),
+        )
+        for it in presences
+    ]

@@ -1,0 +1,33 @@
+"""Many examples, each batch from a seed of its own: `python -m tests.stateful --examples 10000`.
+
+What failed comes again with `--seed` and the seed that was printed. It needs the root of the
+repository and `layers/presence` in PYTHONPATH.
+"""
+
+import argparse
+import random
+import sys
+
+from hypothesis import seed
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.stateful.machine import Presence
+from tests.stateful.test_presence import SETTINGS
+
+BATCH = 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--examples", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    chosen = parser.parse_args()
+    for number in range(chosen.seed, chosen.seed + max(1, chosen.examples // BATCH)):
+        sys.stdout.write(f"seed {number}\n")
+        sys.stdout.flush()
+        machine = seed(number)(type("Seeded", (Presence,), {}))
+        run_state_machine_as_test(machine, settings=SETTINGS(max_examples=BATCH, derandomize=False))
+
+
+if __name__ == "__main__":
+    main()
