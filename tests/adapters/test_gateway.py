@@ -48,7 +48,7 @@ OUTCOMES: dict[str, tuple[Answer, Delivery]] = {
 def gateway_at(url: str) -> Iterator[ManagementGateway]:
     """As the composition root makes it, with less patience."""
     api = client("apigatewaymanagementapi", url)
-    with closing(engine_of(session(), url, Patience(timeout=0.5, tries=1))) as engine:
+    with closing(engine_of(session(), url, Patience(timeout=2, tries=1))) as engine:
         yield ManagementGateway(engine, lambda: api)
 
 

@@ -47,7 +47,7 @@ def real() -> Iterator[Clients]:
         raise AssertionError("posts need no client")
 
     with serving(Endpoint()) as endpoint:
-        patience = Patience(timeout=1, tries=2, first_pause=0.01)
+        patience = Patience(timeout=10, tries=1)
         with closing(engine_of(session, f"{endpoint.url}/live", patience)) as engine:
             gateway = ManagementGateway(engine, no_client)
             yield Clients(gateway, lambda *who: _answer(endpoint, *who), lambda: _heard(endpoint))
