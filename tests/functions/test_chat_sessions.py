@@ -179,6 +179,7 @@ def test_a_fresh_token_that_allows_less_is_the_end_of_what_it_does_not(room: Sta
 
     gate = room.gate(ADA)
     assert frame["type"] == "authentication-success"
+    assert frame["chatSessions"] == ["team.1"]
     assert gate is not None
     assert gate.sessions == {"team.1"}
     assert room.all_heard() == {GRACE: [members_change([], ["ada"], 1)]}

@@ -509,6 +509,7 @@ def test_authenticate_is_answered_with_everything_a_client_needs(stack: Stack) -
             "lastSeen": START + 500,
             "version": START + 500,
         },
+        "chatSessions": [],
     }
     assert stack.listeners() == {TAB}
 

@@ -51,7 +51,8 @@ export function watchActivity(
       stop();
       happened();
       unsubscribe = lifecycle.subscribe((event) => {
-        if (["activity", "visible", "hidden"].includes(event)) happened(event);
+        // Whoever is away does not come back by a screen that turns itself off.
+        if (["activity", "visible", isActive && "hidden"].includes(event)) happened(event);
       });
     },
     stop,

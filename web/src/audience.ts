@@ -3,7 +3,7 @@ import { type PresenceError, retryMs } from "./errors.js";
 import type { Http } from "./http.js";
 import type { Link } from "./link.js";
 import type { People } from "./people.js";
-import type { Online, OnlineUsersList, Watching } from "./protocol.js";
+import type { Config, Online, OnlineUsersList, Watching } from "./protocol.js";
 import type { Sessions } from "./sessions.js";
 import { type View, view } from "./store.js";
 import { createTimer } from "./timer.js";
@@ -28,8 +28,7 @@ export interface AudienceContext {
   readonly people: People;
   link(): Link | undefined;
   userId(): string | undefined;
-  /** Whether the server tells us of everybody. */
-  isGlobal(): boolean | undefined;
+  config(): Config | undefined;
   readonly lifecycle: Lifecycle;
   settle(afterMs?: number): void;
 }
@@ -38,13 +37,14 @@ export function createAudience(on: AudienceContext, sessions: Sessions): Audienc
   const { clock, http, people } = on;
   /** Whether no more can be watched, at least on this link. */
   let isFull = false;
-  /** Whether the list is wanted anew, and whether it is kept up to date at all. */
-  let isDue = true;
+  /** Whether there is a list that is kept up to date. */
   let isListed = false;
   let isLoading = false;
   let cursor: string | null = null;
   let count: number | null = null;
   const refresh = createTimer(clock);
+  /** Whether the server tells us of everybody. */
+  const isGlobal = () => on.config()?.globalPresence;
 
   const onlineUsers = view<OnlineUsers>(
     () => {
@@ -66,42 +66,48 @@ export function createAudience(on: AudienceContext, sessions: Sessions): Audienc
     isLoading = true;
     onlineUsers.changed();
     try {
-      const wish = { action: "online", limit: PAGE, cursor: from } as Online;
-      const page = await link.ask<OnlineUsersList>(wish);
+      const page = await link.ask<OnlineUsersList>({
+        action: "online",
+        limit: PAGE,
+        cursor: from,
+      } as Online);
       people.apply(page.users);
       cursor = page.cursor;
       count = page.onlineCount;
-      isDue = link.isDown();
-      isListed = !isDue;
-      refreshLater();
+      isListed = !link.isDown();
       on.settle();
     } finally {
+      refreshLater();
       isLoading = false;
       onlineUsers.changed();
     }
   }
 
+  function turn(from: string | null): void {
+    const link = on.link();
+    if (link && !isLoading) list(link, from).catch(() => {});
+  }
+
+  /** Nobody keeps the list up to date. */
+  function unlist(): void {
+    isListed = false;
+    onlineUsers.changed();
+  }
+
   function refreshLater(): void {
-    if (on.isGlobal()) return;
+    if (isGlobal()) return;
     refresh.start(REFRESH_MS, () => {
-      isDue = on.lifecycle.isVisible();
-      if (isDue) on.settle();
+      if (!isListed) return;
+      if (on.lifecycle.isVisible()) turn(null);
       else refreshLater();
     });
   }
 
   // Those whom somebody looks at.
 
-  function interest(): Set<string> {
-    // Whoever was online before a gap and is not in the list has gone, or is further on.
-    const listed = onlineUsers.isWatched() ? people.online() : [];
-    const wanted = new Set([...people.watched(), ...listed]);
-    wanted.delete(on.userId() ?? ""); // of oneself one hears always
-    return wanted;
-  }
-
   function isHeardOf(userId: string, link: Link): boolean | undefined {
-    const isTold = on.isGlobal() || sessions.all().some((it) => it.covers(userId, link));
+    const isTold =
+      isGlobal() || userId === on.userId() || sessions.all().some((it) => it.covers(userId, link));
     return link.watched.has(userId) || (isTold && people.store(userId).get()?.fresh);
   }
 
@@ -115,6 +121,12 @@ export function createAudience(on: AudienceContext, sessions: Sessions): Audienc
     }
   }
 
+  async function unwatch(link: Link, userIds: string[]): Promise<void> {
+    await link.ask({ action: "unwatch", userIds });
+    for (const id of userIds) link.watched.delete(id);
+    isFull = false;
+  }
+
   async function query(link: Link, userIds: string[]): Promise<void> {
     const found = await http.request("POST /batch", { userIds });
     // Asked before a gap, it confirms nothing after it.
@@ -122,45 +134,42 @@ export function createAudience(on: AudienceContext, sessions: Sessions): Audienc
   }
 
   async function follow(link: Link): Promise<void> {
-    const wanted = interest();
+    // Whoever was online before a gap and is not in the list has gone, or is further on.
+    const listed = onlineUsers.isWatched() ? people.online() : [];
+    const wanted = new Set([...people.watched(), ...listed]);
     const spare = [...link.watched].filter((id) => !wanted.has(id));
-    for (const id of spare) {
-      link.watched.delete(id);
-      isFull = false;
-    }
-    inPages(spare, (userIds) => link.send({ action: "unwatch", userIds }));
+    await inPages(spare, (userIds) => unwatch(link, userIds));
     const missing = [...wanted].filter((id) => !isHeardOf(id, link));
     // Only watching can be full.
-    const ask = on.isGlobal() ? query : watch;
-    if (!isFull) await Promise.all(inPages(missing, (userIds) => ask(link, userIds)));
+    const ask = isGlobal() ? query : watch;
+    if (!isFull) await inPages(missing, (userIds) => ask(link, userIds));
+    people.doubt((id) => !isHeardOf(id, link));
   }
 
   return {
     onlineUsers,
     loadMore() {
-      const link = on.link();
-      if (link && cursor && !isLoading) list(link, cursor).catch(() => {});
+      if (cursor) turn(cursor);
     },
     async sync(link) {
       try {
-        if (onlineUsers.isWatched() && isDue) await list(link, null);
+        if (!onlineUsers.isWatched()) isGlobal() || unlist();
+        else if (!isListed) await list(link, null);
         await follow(link);
       } catch (cause) {
         on.settle(retryMs(cause as PresenceError));
       }
     },
     lost(isOver) {
-      isDue = true;
-      isListed = isFull = false;
+      isFull = false;
       if (isOver) cursor = count = null;
-      refresh.stop();
-      onlineUsers.changed();
+      unlist();
     },
   };
 }
 
-function inPages<T>(userIds: string[], run: (some: string[]) => T): T[] {
-  const pages: T[] = [];
+function inPages(userIds: string[], run: (some: string[]) => Promise<void>): Promise<unknown> {
+  const pages: Promise<void>[] = [];
   for (let at = 0; at < userIds.length; at += PAGE) pages.push(run(userIds.slice(at, at + PAGE)));
-  return pages;
+  return Promise.all(pages);
 }

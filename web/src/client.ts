@@ -18,7 +18,7 @@ import type { Link } from "./link.js";
 import { createPeople } from "./people.js";
 import type { AuthenticationSuccess, Choice, ClientFrame, ServerFrame } from "./protocol.js";
 import { createSessions } from "./sessions.js";
-import { guarded, keyed, view } from "./store.js";
+import { keyed, tell, view } from "./store.js";
 import { browserLifecycle, fullJitter, systemClock } from "./surroundings.js";
 import { pause } from "./timer.js";
 
@@ -47,11 +47,12 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
   let clockSkewMs = 0;
   let lostAt = 0;
   let pending: PendingChoice | undefined;
+  let isChoosing = false;
   let isSettling = false;
   let syncing = Promise.resolve();
 
   function emit<K extends keyof PresenceEvents>(type: K, event: PresenceEvents[K]): void {
-    for (const listener of [...listeners.get(type)]) guarded(() => listener(event as never));
+    tell(listeners.get(type), event as never);
   }
 
   const http = createHttp(options.apiUrl, around.fetch, clock, async (isRejected) => {
@@ -64,23 +65,9 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     watched: (isWatched) => settle(isWatched ? 0 : 5_000),
     membership: () => audience.onlineUsers.changed(),
     changed: (userId) => {
-      if (userId === connection.tokens()?.userId) me.changed();
+      if (userId === connection.userId()) me.changed();
     },
   });
-
-  const context = {
-    clock,
-    http,
-    people,
-    link: () => connection.link(),
-    userId: () => connection.tokens()?.userId,
-    settle,
-    isGlobal: () => connection.config()?.globalPresence,
-    lifecycle,
-    skewMs: () => clockSkewMs,
-  };
-  const sessions = createSessions(context);
-  const audience = createAudience(context, sessions);
 
   const activity = watchActivity(clock, lifecycle, options.autoAway, () => {
     connection.link()?.beat();
@@ -88,7 +75,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
   });
 
   const me = view<MyStatus>(() => {
-    const presence = people.store(connection.tokens()?.userId ?? "").get();
+    const presence = people.store(connection.userId() ?? "").get();
     const isPending = (pending?.before ?? presence) === presence;
     return {
       presence,
@@ -101,8 +88,8 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     isActive: activity.isActive,
     frame: hear,
     wire(direction, frame) {
-      const shown = "token" in frame ? { ...frame, token: `${frame.token.slice(0, 12)}…` } : frame;
-      emit("wire", { direction, at: clock.now(), frame: shown });
+      if ("token" in frame) frame = { ...frame, token: "…" };
+      emit("wire", { direction, at: clock.now(), frame });
     },
     ready,
     sync,
@@ -112,25 +99,38 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     },
   });
 
+  const context = {
+    ...connection,
+    clock,
+    lifecycle,
+    http,
+    people,
+    settle,
+    skewMs: () => clockSkewMs,
+  };
+  const sessions = createSessions(context);
+  const audience = createAudience(context, sessions);
+
   function lost(isOver?: boolean): void {
-    people.lost(isOver);
+    people.doubt(() => true);
+    if (isOver) people.forget();
     for (const it of sessions.all()) it.lost(isOver);
     audience.lost(isOver);
     me.changed();
   }
 
   function ready(link: Link, terms: AuthenticationSuccess, isHandover: boolean): void {
-    clockSkewMs = terms.serverTime - clock.now() + (link.stats().roundTripMs ?? 0) / 2;
     people.apply([terms.presence]);
     me.changed();
     if (isHandover) {
       settle();
       return;
     }
-    choose(link);
+    choose();
     const since = lostAt;
     lostAt = 0;
-    synchronise(link).then(() => {
+    syncing = sync(link); // what hangs for the last link keeps nobody waiting
+    syncing.then(() => {
       if (since && !link.isDown()) emit("resync", { since });
     });
   }
@@ -148,13 +148,8 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
   function settleNow(): void {
     isSettling = false;
     const link = connection.link();
-    if (link) synchronise(link);
-  }
-
-  /** One after the other, so that nothing is asked twice. */
-  function synchronise(link: Link): Promise<void> {
-    syncing = syncing.then(() => (link.isDown() ? undefined : sync(link)));
-    return syncing;
+    // One after the other, so that nothing is asked twice.
+    if (link) syncing = syncing.then(() => (link.isDown() ? undefined : sync(link)));
   }
 
   async function sync(link: Link): Promise<void> {
@@ -163,27 +158,35 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
   }
 
   function hear(frame: ServerFrame): void {
+    if (frame.type === "authentication-success") clockSkewMs = frame.serverTime - clock.now();
     if (frame.type === "user-status-change") people.apply(frame.changes);
     if ("chatSessionId" in frame) sessions.get(frame.chatSessionId).hear(frame);
     if (frame.type === "error" && !frame.id) emit("problem", fromFrame(frame));
     emit(frame.type, frame as never);
   }
 
-  async function choose(link: Link): Promise<void> {
+  /** One after the other: two choices could overtake each other. */
+  async function choose(): Promise<void> {
     const chosen = pending;
-    if (!chosen) return;
+    const link = connection.link();
+    if (!link || !chosen || isChoosing) return;
+    isChoosing = true;
     const { status, text, until } = chosen;
     chosen.before = me.get().presence;
-    const end = until && Math.round(until + clockSkewMs);
-    const wish = { action: "status", status, text: text || undefined, until: end };
+    const end = until && until + clockSkewMs;
     try {
-      await link.ask(wish as ClientFrame);
+      await link
+        .ask({ action: "status", status, text: text || undefined, until: end } as ClientFrame)
+        .finally(() => {
+          isChoosing = false;
+          if (pending !== chosen || link.isDown()) choose();
+        });
       chosen.resolve();
       // Until the change has come, what was chosen is what is so.
       await pause(clock, CHANGE_MS);
     } catch (error) {
       // A link that went down says nothing about the choice: the next one is asked again.
-      if ((error as PresenceError).code === "not-connected") return;
+      if (link.isDown()) return;
       chosen.reject(error);
     }
     if (pending === chosen) pending = undefined;
@@ -192,7 +195,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
 
   const developmentToken: TokenProvider = async ({ userId }) => {
     const url = connection.config()?.developmentTokenUrl;
-    if (url) return http.developmentToken(url, userId);
+    if (url) return (await http.call<{ token: string }>("POST", url, { userId })).token;
     throw new PresenceError("not-authenticated", "Give a token or getToken.");
   };
 
@@ -211,7 +214,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     me,
     onlineUsers: audience.onlineUsers,
     authenticate(userId, token) {
-      const before = connection.tokens()?.userId;
+      const before = connection.userId();
       if (before !== userId) {
         if (before) disconnect();
         activity.start();
@@ -225,8 +228,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
       pending = { ...deferred<void>(), ...options, status };
       superseded?.resolve(pending.promise);
       me.changed();
-      const link = connection.link();
-      if (link) choose(link);
+      choose();
       return pending.promise;
     },
     user: people.store,

@@ -59,6 +59,7 @@ export interface Connection {
   config(): Config | undefined;
   /** Of whoever is to be connected, or undefined. */
   tokens(): Tokens | undefined;
+  userId(): string | undefined;
   authenticate(userId: string, source: string | TokenProvider): Promise<AuthenticationSuccess>;
   retryNow(): void;
   disconnect(): void;
@@ -78,6 +79,8 @@ export function createConnection(
   let config: Config | undefined;
   let current: Link | undefined;
   let opening: Link | undefined;
+  /** The last one: what was asked through it may still be answered. */
+  let former: Link | undefined;
   let welcome: Deferred<AuthenticationSuccess> = deferred();
   /** Raised when what is under way is not wanted any more. */
   let turn = 0;
@@ -100,7 +103,8 @@ export function createConnection(
     renewal.stop();
     succession.stop();
     opening?.close();
-    opening = undefined;
+    former?.close();
+    opening = former = undefined;
     const lost = current;
     current = undefined;
     turn += 1;
@@ -117,6 +121,12 @@ export function createConnection(
     return tokens;
   }
 
+  async function tokenFor(mine: number, why: TokenReason): Promise<string> {
+    const token = await wanted(mine).get(why);
+    wanted(mine);
+    return token;
+  }
+
   async function connect(): Promise<void> {
     const mine = begin();
     if (!lifecycle.isOnline()) {
@@ -125,7 +135,9 @@ export function createConnection(
     }
     become({ name: "connecting" });
     try {
-      adopt(...(await open(mine)));
+      const opened = await open(mine);
+      wanted(mine);
+      adopt(...opened);
     } catch (error) {
       if (mine === turn) stumble(asPresenceError(error, "not-connected", "No link."));
     }
@@ -133,8 +145,7 @@ export function createConnection(
 
   async function open(mine: number): Promise<[Link, AuthenticationSuccess]> {
     config ??= await http.config();
-    const token = await wanted(mine).get(reason);
-    wanted(mine);
+    const token = await tokenFor(mine, reason);
     const link = openLink(config.webSocketUrl, WebSocket, clock, {
       ...on,
       frame: hear,
@@ -180,7 +191,8 @@ export function createConnection(
       wanted(mine);
       if (link.isDown()) throw link;
       adopt(link, terms);
-      await pause(clock, SYNC_MS); // what was asked through the old one may still be answered
+      former = old;
+      await pause(clock, SYNC_MS);
       old?.close();
     } catch {
       if (mine !== turn) return;
@@ -197,10 +209,15 @@ export function createConnection(
   }
 
   async function renewNow(mine: number): Promise<AuthenticationSuccess> {
-    const token = await wanted(mine).get("expiring");
-    wanted(mine);
-    const terms = await authenticate(current as Link, token);
-    if (mine === turn) accepted(terms);
+    const token = await tokenFor(mine, "expiring");
+    const link = current as Link;
+    const terms = await authenticate(link, token);
+    if (mine === turn) {
+      accepted(terms);
+      const { joined } = link;
+      for (const id of joined) if (!terms.chatSessions.includes(id)) joined.delete(id);
+      on.ready(link, terms, true);
+    }
     return terms;
   }
 
@@ -218,21 +235,19 @@ export function createConnection(
   }
 
   function dismissed({ reason, retryAfterSeconds }: Closing): void {
-    const isFinal = reason === "kicked" || reason === "replaced";
-    const code = isFinal ? "kicked" : reason === "token-expired" ? reason : "unavailable";
+    const code = ["kicked", "replaced"].includes(reason) ? "kicked" : "unavailable";
     stumble(new PresenceError(code, `Closed: ${reason}`, retryAfterSeconds));
   }
 
   function stumble(error: PresenceError): void {
     const { code } = error;
     config = undefined; // the address may be another one by now
-    const isOfToken = ["token-invalid", "token-expired", "not-authenticated"].includes(code);
-    if (isOfToken && tokens?.canRenew && reason !== "rejected") {
+    if (error.isRetryable) {
+      recover(code === "not-connected" || code === "timeout" ? "network" : "server", error);
+    } else if (/token|authenticated/.test(code) && tokens?.canRenew && reason !== "rejected") {
       reason = "rejected";
       tokens.isGoodUntil(0);
       connect();
-    } else if (error.isRetryable) {
-      recover(code === "not-connected" || code === "timeout" ? "network" : "server", error);
     } else {
       end(error, { name: "failed", error });
     }
@@ -241,6 +256,7 @@ export function createConnection(
   function recover(cause: DropReason, error?: PresenceError): void {
     if (clock.now() - readyAt > STABLE_MS) attempt = 0;
     readyAt = Number.POSITIVE_INFINITY;
+    if (reason === "rejected") reason = "reconnect"; // what came instead may be over by now
     begin();
     if (cause === "sleep" || !lifecycle.isOnline()) {
       connect();
@@ -255,21 +271,23 @@ export function createConnection(
 
   function end(error: PresenceError, last: ConnectionState): void {
     begin();
+    unsubscribe();
     become(last);
     welcome.reject(error);
   }
 
-  const isWaiting = () => ["recovering", "offline"].includes(now.name);
-
   function happened(event: LifecycleEvent): void {
     if (event === "offline" || event === "leaving") {
-      if (!current && !opening && !isWaiting()) return;
       begin();
       become({ name: "offline" });
     } else if (event !== "hidden" && event !== "activity") {
-      if (isWaiting()) connect();
-      else current?.beat(0);
+      retryNow();
     }
+  }
+
+  function retryNow(): void {
+    if (["recovering", "offline"].includes(now.name)) connect();
+    else current?.beat(0);
   }
 
   return {
@@ -277,6 +295,7 @@ export function createConnection(
     link: () => current,
     config: () => config,
     tokens: () => tokens,
+    userId: () => tokens?.userId,
     authenticate(userId, source) {
       const isSame = tokens?.userId === userId && now.name !== "failed";
       if (isSame && tokens?.source === source) return welcome.promise;
@@ -286,7 +305,10 @@ export function createConnection(
       welcome = deferred();
       before.resolve(welcome.promise);
       if (isSame && current) {
-        renewNow(turn).then(welcome.resolve, welcome.reject);
+        const mine = turn;
+        const { resolve, reject } = welcome;
+        // If the link went down meanwhile, the next one says how it went.
+        renewNow(mine).then(resolve, (error) => mine === turn && reject(error));
         return welcome.promise;
       }
       attempt = 0;
@@ -296,11 +318,8 @@ export function createConnection(
       connect();
       return welcome.promise;
     },
-    retryNow() {
-      if (isWaiting()) connect();
-    },
+    retryNow,
     disconnect() {
-      unsubscribe();
       tokens?.cancel();
       tokens = undefined;
       end(disconnected(), { name: "closed" });

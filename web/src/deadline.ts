@@ -1,5 +1,8 @@
 import type { Clock } from "./api.js";
-import { PresenceError } from "./errors.js";
+import { noAnswer } from "./errors.js";
+
+/** How long a socket may take to open, and an answer to come. */
+export const ANSWER_MS = 10_000;
 
 /** What is promised, or `timeout` when time is over. */
 export function within<T>(
@@ -9,8 +12,7 @@ export function within<T>(
 ): Promise<T> {
   let cancel = () => {};
   const late = new Promise<never>((_, reject) => {
-    const over = new PresenceError("timeout", "No answer.");
-    cancel = clock.after(milliseconds, () => reject(over));
+    cancel = clock.after(milliseconds, () => reject(noAnswer()));
   });
   return Promise.race([promised, late]).finally(cancel);
 }

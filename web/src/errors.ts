@@ -1,4 +1,4 @@
-import type { ErrorFrame, Problem, ErrorCode as ServerErrorCode } from "./protocol.js";
+import type { Problem, ErrorCode as ServerErrorCode } from "./protocol.js";
 
 /** The server's codes, and what can go wrong before a server is reached. */
 export type ErrorCode =
@@ -43,19 +43,22 @@ export class PresenceError extends Error {
 }
 
 export const noLink = () => new PresenceError("not-connected", "No link.");
+/** Whether it was done, nobody knows. */
+export const noAnswer = () => new PresenceError("timeout", "No answer.");
 export const disconnected = () => new PresenceError("closed", "Closed.");
 
-export function fromFrame(told: Pick<ErrorFrame, "code" | "message" | "retryAfterSeconds">) {
-  return new PresenceError(told.code, told.message, told.retryAfterSeconds);
-}
+type Told = Pick<PresenceError, "code" | "message"> & { retryAfterSeconds?: number | undefined };
+
+export const fromFrame = ({ code, message, retryAfterSeconds }: Told): PresenceError =>
+  new PresenceError(code, message, retryAfterSeconds);
 
 /** What an answer over HTTP says, also if it is API Gateway's own and has no code of ours. */
 export async function fromResponse(response: Response): Promise<PresenceError> {
   const told = ((await response.json().catch(() => undefined)) as Problem | undefined)?.error;
   const { status, url } = response;
   const code = status === 429 ? "rate-limited" : status < 500 ? "invalid-message" : "unavailable";
-  const after = Number(response.headers.get("Retry-After")) || undefined;
-  return new PresenceError(told?.code ?? code, told?.message ?? `HTTP ${status}: ${url}`, after);
+  const retryAfterSeconds = Number(response.headers.get("Retry-After")) || undefined;
+  return fromFrame({ code, message: `HTTP ${status}: ${url}`, retryAfterSeconds, ...told });
 }
 
 /** The error, as one of ours. */

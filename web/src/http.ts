@@ -1,16 +1,15 @@
 import type { Abortable, Answer, Clock } from "./api.js";
-import { within } from "./deadline.js";
+import { ANSWER_MS, within } from "./deadline.js";
 import { asPresenceError, fromResponse, PresenceError } from "./errors.js";
 import type { Config } from "./protocol.js";
-
-const ANSWER_MS = 10_000;
 
 /** The HTTP API. */
 export interface Http {
   config(): Promise<Config>;
-  developmentToken(url: string, userId: string): Promise<string>;
+  /** Any address. The answer's JSON; undefined if it has no body. */
+  call<T>(method: string, url: string, body?: object): Promise<T>;
   /** `GET /online/count`: a method and a path below /api/user-status. */
-  request<R extends string>(route: R, body?: unknown, options?: Abortable): Promise<Answer<R>>;
+  request<R extends string>(route: R, body?: object, options?: Abortable): Promise<Answer<R>>;
 }
 
 /**
@@ -25,30 +24,32 @@ export function createHttp(
 ): Http {
   const base = `${apiUrl.replace(/\/+$/, "")}/api/user-status`;
 
-  /** The answer's JSON; undefined if it has no body. */
   async function call<T>(
     method: string,
     url: string,
-    body?: unknown,
+    body?: object,
     signal?: AbortSignal,
     credential?: string,
   ): Promise<T> {
     const headers = {
-      ...(body ? { "content-type": "application/json" } : {}),
-      ...(credential ? { authorization: `Bearer ${credential}` } : {}),
+      ...(body && { "content-type": "application/json" }),
+      ...(credential && { authorization: `Bearer ${credential}` }),
     };
     const init = { method, headers, body: JSON.stringify(body), signal } as RequestInit;
-    const response = await within(clock, ANSWER_MS, fetch(url, init)).catch((error: unknown) => {
+    const answer = async () => {
+      const response = await fetch(url, init);
+      if (!response.ok) throw await fromResponse(response);
+      return response.status === 204 ? undefined : response.json();
+    };
+    return within(clock, ANSWER_MS, answer()).catch((error: unknown) => {
       if (signal?.aborted) throw error;
       throw asPresenceError(error, "not-connected", `No answer from ${url}.`);
     });
-    if (!response.ok) throw await fromResponse(response);
-    return response.status === 204 ? (undefined as T) : response.json();
   }
 
   async function request<R extends string>(
     route: R,
-    body?: unknown,
+    body?: object,
     options: Abortable = {},
     isAgain = false,
   ): Promise<Answer<R>> {
@@ -63,13 +64,12 @@ export function createHttp(
   }
 
   return {
+    call,
     request,
     async config() {
       const config = await call<Config>("GET", `${base}/config`);
       if (config.protocol === 1) return config;
-      throw new PresenceError("protocol-mismatch", `Protocol ${config.protocol}, not 1.`);
+      throw new PresenceError("protocol-mismatch", "Update the client.");
     },
-    developmentToken: async (url, userId) =>
-      (await call<{ token: string }>("POST", url, { userId })).token,
   };
 }

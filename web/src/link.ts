@@ -1,7 +1,7 @@
 import type { Clock, DropReason, SocketLike, Stats } from "./api.js";
-import { within } from "./deadline.js";
+import { ANSWER_MS, within } from "./deadline.js";
 import { type Deferred, deferred } from "./deferred.js";
-import { fromFrame, noLink, type PresenceError } from "./errors.js";
+import { fromFrame, noAnswer, noLink, type PresenceError } from "./errors.js";
 import type {
   Ack,
   AuthenticationSuccess,
@@ -11,8 +11,6 @@ import type {
 } from "./protocol.js";
 import { createTimer } from "./timer.js";
 
-/** How long a socket may take to open, and an answer to come. */
-const PATIENCE_MS = 10_000;
 const PONG_MS = 5_000;
 
 /** One socket, from opening it until it is down. A link that is down never comes back. */
@@ -20,11 +18,11 @@ export interface Link {
   /** What the server has been told through this link: both end with it. */
   readonly joined: Set<string>;
   readonly watched: Set<string>;
-  /** Resolves when the socket is open; rejects with `not-connected`. */
+  /** Resolves when the socket is open; rejects with `not-connected` or `timeout`. */
   readonly opened: Promise<void>;
   isDown(): boolean;
   send(frame: ClientFrame): void;
-  /** Rejects with the refusal, `timeout`, or `not-connected` if the link goes down meanwhile. */
+  /** Rejects with the refusal; `timeout` also if the link goes down meanwhile. */
   ask<T extends ServerFrame>(frame: ClientFrame, answerMs?: number): Promise<T>;
   /** Begins to keep the lease, as the server wants it. */
   keepAlive(terms: AuthenticationSuccess): void;
@@ -67,9 +65,10 @@ export function openLink(
   function close(): void {
     isDown = true;
     timer.stop();
-    socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
+    socket.onmessage = null; // not `onerror`: in Node, an error that nobody hears ends the process
     socket.close(1000);
-    for (const it of [opened, ...questions.values()]) it.reject(noLink());
+    opened.reject(noLink());
+    for (const it of questions.values()) it.reject(noAnswer());
   }
 
   function drop(reason: DropReason): void {
@@ -78,7 +77,7 @@ export function openLink(
     on.down(reason, link);
   }
 
-  async function ask(frame: ClientFrame, answerMs = PATIENCE_MS): Promise<ServerFrame> {
+  async function ask(frame: ClientFrame, answerMs = ANSWER_MS): Promise<ServerFrame> {
     if (isDown) throw noLink();
     const askedAt = clock.now();
     count += 1;
@@ -125,11 +124,7 @@ export function openLink(
     if (!isDown) timer.start(leaseFrom + heartbeatMs - clock.now(), heartbeat);
   }
 
-  timer.start(PATIENCE_MS, () => drop("network"));
-  socket.onopen = () => {
-    timer.stop();
-    opened.resolve();
-  };
+  socket.onopen = () => opened.resolve();
   socket.onclose = socket.onerror = () => drop("network");
   socket.onmessage = ({ data }) => {
     heardAt = clock.now();
@@ -145,7 +140,7 @@ export function openLink(
   const link: Link = {
     joined: new Set(),
     watched: new Set(),
-    opened: opened.promise,
+    opened: within(clock, ANSWER_MS, opened.promise),
     isDown: () => isDown,
     send,
     ask: ask as Link["ask"],

@@ -4,8 +4,8 @@ import { keyed, type View, view } from "./store.js";
 
 interface Person {
   held?: Presence | undefined;
-  /** The period in which `held` was last confirmed; it is fresh in that one only. */
-  confirmedIn: number;
+  /** Whether we were told, and hear of every change. */
+  fresh: boolean;
   readonly view: View<UserPresence | undefined>;
 }
 
@@ -18,11 +18,10 @@ export interface People {
   watched(): string[];
   /** Who is online, as far as is known, in alphabetical order. */
   online(): readonly string[];
-  /**
-   * Nothing is confirmed any more: the link is down. If it is over, nothing is known any more:
-   * somebody else may look from now on, for whom other versions count.
-   */
-  lost(isOver?: boolean): void;
+  /** Nobody tells us of these any more. */
+  doubt(which: (userId: string) => boolean): void;
+  /** Nothing is known any more: somebody else may look, for whom other versions count. */
+  forget(): void;
 }
 
 export function createPeople(on: {
@@ -33,12 +32,11 @@ export function createPeople(on: {
   /** Something about this user changed. */
   changed(userId: string): void;
 }): People {
-  let period = 0;
   let online: readonly string[] | undefined;
   const people = keyed((): Person => {
     const it: Person = {
-      confirmedIn: -1,
-      view: view(() => it.held && { ...it.held, fresh: it.confirmedIn === period }, on.watched),
+      fresh: false,
+      view: view(() => it.held && { ...it.held, fresh: it.fresh }, on.watched),
     };
     return it;
   });
@@ -46,16 +44,14 @@ export function createPeople(on: {
   /** Returns whether somebody came or went. */
   function take(told: Presence): boolean {
     const it = people.get(told.userId);
-    const { held, confirmedIn } = it;
+    const { held, fresh } = it;
+    const { version } = told;
     // Before it is confirmed after a gap, the same version does that, and version 0 is somebody
     // who has been erased in it.
-    const isOld =
-      confirmedIn === period
-        ? told.version <= (held?.version ?? -1)
-        : told.version > 0 && told.version < (held?.version ?? 0);
-    if (isOld) return false;
+    const known = held?.version ?? -1;
+    if (fresh ? version <= known : version && version < known) return false;
     it.held = told;
-    it.confirmedIn = period;
+    it.fresh = true;
     it.view.changed();
     on.changed(told.userId);
     return held?.isOnline !== told.isOnline;
@@ -83,12 +79,20 @@ export function createPeople(on: {
       online ??= ids((it) => it.held?.isOnline).sort();
       return online;
     },
-    lost(isOver) {
-      period += 1;
+    doubt(which) {
       for (const [userId, it] of people.all) {
-        if (isOver) it.held = undefined;
-        if (it.view.isWatched() || it.held?.isOnline) it.view.changed();
-        else people.all.delete(userId); // nobody looks, and there is nothing to doubt
+        if (!which(userId)) continue;
+        const { fresh, held, view } = it;
+        it.fresh = false;
+        // Nobody looks, and there is nothing to doubt.
+        if (!view.isWatched() && !held?.isOnline) people.all.delete(userId);
+        else if (fresh) view.changed();
+      }
+    },
+    forget() {
+      for (const it of people.all.values()) {
+        it.held = undefined;
+        it.view.changed();
       }
       membership();
     },

@@ -153,6 +153,8 @@ export interface AuthenticationSuccess {
   readonly connectionExpiresAt: number;
   readonly serverTime: number;
   readonly presence: Presence;
+  /** Those that this connection is in; none on a new one. */
+  readonly chatSessions: readonly string[];
 }
 
 export interface AuthenticationError {

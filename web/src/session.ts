@@ -11,7 +11,7 @@ import type {
   Presence,
   ServerFrame,
 } from "./protocol.js";
-import { guarded, view } from "./store.js";
+import { tell as tellAll, view } from "./store.js";
 import { createTimer, pause } from "./timer.js";
 
 /** The others stop showing it after 6 s, so it is said again before. */
@@ -65,8 +65,8 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
   const listeners = new Set<(message: NewMessage) => void>();
   const outbox = new Set<Unsent>();
   const typists = new Map<string, () => void>();
-  /** Who left while the members are being loaded. */
-  const left = new Set<string>();
+  /** Who came (true) or left while the members are being loaded. */
+  const moved = new Map<string, boolean>();
   const stopping = createTimer(clock);
   const telling = createTimer(clock);
   /** How often it was joined and not left. */
@@ -78,6 +78,7 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
   let sampled: boolean | undefined;
   let asOf = 0;
   let error: PresenceError | undefined;
+  let isSending = false;
   let typedAt = 0;
   /** When the server was last told anything about typing. */
   let toldAt = 0;
@@ -96,7 +97,7 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
   // Taking part.
 
   async function enter(link: Link): Promise<void> {
-    left.clear();
+    moved.clear();
     try {
       welcome(await link.ask({ action: "join", chatSessionId }), link);
     } catch (cause) {
@@ -117,12 +118,12 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
 
   function welcome(joined: ChatSessionJoined, link: Link): void {
     link.joined.add(chatSessionId);
-    present = new Set();
+    present = new Set([...moved.keys()].filter((id) => moved.get(id)));
     counted(joined);
     error = undefined;
     fresh = true;
     add(joined.members);
-    flush(link);
+    flush();
     load(joined.cursor, link);
   }
 
@@ -141,7 +142,7 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
 
   function add(these: readonly Presence[]): void {
     people.apply(these);
-    for (const { userId } of these) if (!left.has(userId)) present.add(userId);
+    for (const { userId } of these) if (moved.get(userId) !== false) present.add(userId);
     // Who leaves a large room unnamed would stay for ever.
     for (const id of present) if (sampled && present.size > MEMBERS_SHOWN) present.delete(id);
     members.changed();
@@ -157,11 +158,11 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
   function hearMembers(frame: ChatSessionMembers): void {
     if (frame.asOf && frame.asOf < asOf) return; // it comes late, or twice
     for (const id of frame.left) {
-      left.add(id);
+      moved.set(id, false);
       present.delete(id);
       typed(id, 0);
     }
-    for (const { userId } of frame.joined) left.delete(userId);
+    for (const { userId } of frame.joined) moved.set(userId, true);
     // To hear of everybody again is not to know everybody: that takes another `join`.
     if (sampled && !frame.sampled) on.link()?.joined.delete(chatSessionId);
     counted(frame);
@@ -186,14 +187,15 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
   /** Shows somebody as typing for so long; not at all for 0. */
   function typed(userId: string, forMs: number): void {
     const before = typists.get(userId);
+    const isTyping = forMs > 0;
     before?.();
-    if (forMs > 0)
+    if (isTyping)
       typists.set(
         userId,
         clock.after(forMs, () => typed(userId, 0)),
       );
     else typists.delete(userId);
-    if (!before !== !(forMs > 0)) typing.changed();
+    if (!before === isTyping) typing.changed();
   }
 
   /** Without a link it is forgotten: it will be old when there is one. */
@@ -206,7 +208,7 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
 
   /** As soon as the server listens, instead of what was to be told then. */
   function say(isTyping: boolean): void {
-    telling.start(Math.max(0, toldAt + TYPING_APART_MS - clock.now()), () => tell(isTyping));
+    telling.start(toldAt + TYPING_APART_MS - clock.now(), () => tell(isTyping));
   }
 
   function keystroke(): void {
@@ -238,23 +240,24 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
     telling.stop(); // to the others a message ends the typing
     typedAt = 0;
     outbox.add(unsent);
-    const link = on.link();
-    if (fresh && isIn(link)) flush(link);
-    else clock.after(OUTBOX_MS, () => outbox.delete(unsent) && unsent.reject(noLink()));
+    clock.after(OUTBOX_MS, () => outbox.delete(unsent) && unsent.reject(noLink()));
+    flush();
   }
 
-  function flush(link: Link): void {
+  /** One after the other: two messages could overtake each other. */
+  async function flush(): Promise<void> {
+    if (isSending) return;
+    isSending = true;
     for (const unsent of outbox) {
-      const { content, clientId, resolve, reject } = unsent;
+      const link = on.link();
+      if (!isIn(link)) break;
+      const { content, clientId } = unsent;
       outbox.delete(unsent);
-      link
+      await link
         .ask<NewMessage>({ action: "message", chatSessionId, content, clientId })
-        .then(resolve, (cause: PresenceError) => {
-          // It was sent: whether it arrived before the link went down, nobody knows.
-          const isOpen = cause.code === "not-connected";
-          reject(isOpen ? new PresenceError("timeout", "It may have arrived.") : cause);
-        });
+        .then(unsent.resolve, unsent.reject);
     }
+    isSending = false;
   }
 
   function reject(cause: PresenceError): void {
@@ -289,9 +292,9 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
       if (uses) return isIn(link) || error ? undefined : enter(link);
       if (!isIn(link)) return undefined;
       link.joined.delete(chatSessionId);
-      link.send({ action: "leave", chatSessionId });
       lost(true);
-      return undefined;
+      // Frames may overtake each other: to join again has to wait for the answer.
+      return link.ask({ action: "leave", chatSessionId }).catch(() => {});
     },
     hear(frame) {
       if (frame.type === "chat-session-members") hearMembers(frame);
@@ -301,7 +304,7 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
       }
       if (frame.type === "new-message" && on.isNew(frame)) {
         typed(frame.senderId, 0);
-        for (const listener of [...listeners]) guarded(() => listener(frame));
+        tellAll(listeners, frame);
       }
     },
     covers: (userId, link) => fresh && !sampled && isIn(link) && present.has(userId),

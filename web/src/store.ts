@@ -13,7 +13,7 @@ export interface View<T> extends Store<T> {
  * @param watched is told when the first subscriber comes (true) and when the last one leaves
  */
 export function view<T>(compute: () => T, watched?: (isWatched: boolean) => void): View<T> {
-  const listeners = new Set<() => void>();
+  const listeners = new Set<(event: undefined) => void>();
   let isDirty = true;
   let value: T;
   return {
@@ -27,7 +27,7 @@ export function view<T>(compute: () => T, watched?: (isWatched: boolean) => void
     isWatched: () => listeners.size > 0,
     changed() {
       isDirty = true;
-      for (const listener of [...listeners]) guarded(listener);
+      tell(listeners, undefined);
     },
     subscribe(listener) {
       const entry = () => listener(); // the same function may subscribe twice
@@ -40,12 +40,14 @@ export function view<T>(compute: () => T, watched?: (isWatched: boolean) => void
   };
 }
 
-/** Somebody else's mistake in a listener must not stop us. */
-export function guarded(run: () => void): void {
-  try {
-    run();
-  } catch (error) {
-    console.error(error);
+/** Tells all who listen at this moment; the mistake of one of them stops nobody. */
+export function tell<E>(listeners: ReadonlySet<(event: E) => void>, event: E): void {
+  for (const listener of [...listeners]) {
+    try {
+      listener(event);
+    } catch (error) {
+      console.error(error);
+    }
   }
 }
 

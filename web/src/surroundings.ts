@@ -1,9 +1,12 @@
 import type { Backoff, Clock, Lifecycle, LifecycleEvent } from "./api.js";
 
+/** A timer for longer fires at once (HTML, "timer initialization steps"). */
+const LONGEST_MS = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(milliseconds, run) {
-    const timer = setTimeout(run, milliseconds);
+    const timer = setTimeout(run, Math.min(milliseconds, LONGEST_MS));
     return () => clearTimeout(timer);
   },
 };
@@ -15,13 +18,13 @@ export const systemClock: Clock = {
 export const fullJitter: Backoff = (attempt, random) =>
   random() * Math.min(30_000, 250 * 2 ** attempt);
 
-/** What the events of a window mean; `visibilitychange` and `pageshow` have to be looked into. */
+/** What the events of a window mean; for `visibilitychange`, look. */
 const MEANING: Readonly<Record<string, LifecycleEvent | undefined>> = {
   online: "online",
   offline: "offline",
   visibilitychange: undefined,
   pagehide: "leaving",
-  pageshow: undefined,
+  pageshow: "resume",
   resume: "resume",
   pointerdown: "activity",
   pointermove: "activity",
@@ -32,24 +35,18 @@ const MEANING: Readonly<Record<string, LifecycleEvent | undefined>> = {
 /** What a browser says about the page; elsewhere always online and visible, and nothing happens. */
 export function browserLifecycle(): Lifecycle {
   const isPage = typeof document !== "undefined";
-  const isVisible = () => !isPage || document.visibilityState === "visible";
-  const meaning = (event: Event): LifecycleEvent | false | undefined => {
-    if (event.type === "visibilitychange") return isVisible() ? "visible" : "hidden";
-    if (event.type !== "pageshow") return MEANING[event.type];
-    return (event as PageTransitionEvent).persisted && "resume";
-  };
+  const isVisible = () => !isPage || !document.hidden;
   return {
     isOnline: () => !isPage || navigator.onLine,
     isVisible,
     subscribe(listener) {
       const all = new AbortController();
-      const heard = (event: Event) => {
-        const told = meaning(event);
-        if (told) listener(told);
-      };
+      const heard = ({ type }: Event) =>
+        listener(MEANING[type] ?? (isVisible() ? "visible" : "hidden"));
       // Capturing, the window hears what is told to the document, too.
-      const how = { signal: all.signal, capture: true };
-      if (isPage) for (const type in MEANING) window.addEventListener(type, heard, how);
+      if (isPage)
+        for (const type in MEANING)
+          addEventListener(type, heard, { signal: all.signal, capture: true });
       return () => all.abort();
     },
   };

@@ -28,7 +28,9 @@ export function createTokens(userId: string, source: string | TokenProvider, clo
     try {
       const { signal } = cancelled;
       const given = typeof source === "string" ? source : source({ userId, reason, signal });
-      token = await within(clock, SPARE_MS, given);
+      const provided = await within(clock, SPARE_MS, given);
+      if (!provided) throw provided;
+      token = provided;
       goodUntil = Number.POSITIVE_INFINITY;
       return token;
     } catch (error) {

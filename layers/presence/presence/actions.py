@@ -45,7 +45,8 @@ def authenticate(app: App, call: Call) -> Frame:
         is_active=wish.is_active,
     )
     joined = welcome.user.leases[call.connection_id].sessions
-    if not all(is_allowed(name, identity.allowed_sessions) for name in joined):
+    allowed = [name for name in sorted(joined) if is_allowed(name, identity.allowed_sessions)]
+    if len(allowed) < len(joined):
         app.sessions.leave_forbidden(call.connection_id, call.now, identity.allowed_sessions)
     return {
         "type": "authentication-success",
@@ -58,6 +59,7 @@ def authenticate(app: App, call: Call) -> Frame:
         "connectionExpiresAt": welcome.connection_expires_at,
         "serverTime": call.now,
         "presence": presence(welcome.user.own_presence),
+        "chatSessions": allowed,
     }
 
 

@@ -320,7 +320,16 @@ function messagesOf(client: PresenceClient, chatSessionId: string, now: () => nu
     get: () => messages,
     subscribe(changed) {
       listener = changed;
-      return session.onMessage(arrive);
+      const deaf = session.onMessage(arrive);
+      const stop = client.connection.subscribe(() => {
+        // What one user has read is not the next one's.
+        if (client.connection.get().name === "closed") messages = none;
+        changed();
+      });
+      return () => {
+        deaf();
+        stop();
+      };
     },
   });
   return {

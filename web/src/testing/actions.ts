@@ -152,6 +152,7 @@ function authenticate(stack: Stack, gate: Gate, wish: Authentication): ServerFra
     connectionExpiresAt: gate.openedAt + maxConnectionSeconds * 1000,
     serverTime: stack.now,
     presence: ownPresence(stack.user(userId)),
+    chatSessions: [...gate.sessions].sort(),
   };
 }
 

@@ -30,6 +30,16 @@ describe("whether somebody is there", () => {
     expect(server.presence("ada").status).toBe("online");
   });
 
+  it("does not come back by a screen that turns itself off", async () => {
+    const { client, server, clock, lifecycle } = await connected({}, attentive);
+    await clock.advance(6 * MINUTE);
+    expect(server.presence("ada").status).toBe("away");
+    lifecycle.setVisible(false);
+    await clock.settle();
+    expect(server.presence("ada").status).toBe("away");
+    expect(client.me.get().isActive).toBe(false);
+  });
+
   it("does not blink when a hidden tab connects again", async () => {
     const { server, clock, lifecycle, another } = await connected({}, attentive);
     const grace = another();

@@ -61,6 +61,18 @@ describe("the handover before the server's cut", () => {
     expect(late).toBe(119 * MINUTE);
   });
 
+  it("leaves nothing behind for whoever comes next", async () => {
+    const { client, server, clock } = await connected();
+    let connections = 1;
+    while (connections === 1) {
+      await clock.advance(SECOND);
+      connections = server.connections.length;
+    }
+    client.authenticate("linus");
+    await clock.settle();
+    expect(server.connections.map((it) => it.userId)).toEqual(["linus"]);
+  });
+
   it("is tried again when it fails, and the old link is good meanwhile", async () => {
     const { server, clock, state, gaps } = await connected();
     server.refuse("connect", { code: "unavailable" }, 3);

@@ -206,6 +206,24 @@ describe("who is online", () => {
     expect(got("online").length).toBeGreaterThan(before);
   });
 
+  it("is not up to date when nobody has looked at it for a while", async () => {
+    const { client, server, clock } = await connected({
+      globalPresence: false,
+      users: [{ userId: "grace" }],
+    });
+    const stop = client.onlineUsers.subscribe(() => {});
+    await clock.settle();
+    expect(client.onlineUsers.get()).toMatchObject({ userIds: ["ada", "grace"], fresh: true });
+    stop();
+    await clock.advance(MINUTE);
+    expect(client.onlineUsers.get().fresh).toBe(false);
+    server.user("grace", { status: "offline" });
+    server.user("linus");
+    client.onlineUsers.subscribe(() => {});
+    await clock.settle();
+    expect(client.onlineUsers.get()).toMatchObject({ userIds: ["ada", "linus"], fresh: true });
+  });
+
   it("is asked for again after an error", async () => {
     const { client, server, clock } = await connected({ users: [{ userId: "grace" }] });
     server.refuse("online", { code: "rate-limited", retryAfterSeconds: 3 });
@@ -242,6 +260,41 @@ describe("watching, where the server does not tell of everybody", () => {
     expect(got("unwatch")).toEqual([]);
     await clock.advance(SECOND);
     expect(got("unwatch").map((it) => it.userIds)).toEqual([["grace"]]);
+  });
+
+  it("leaves nobody green of whom nobody tells us any more", async () => {
+    const { client, server, clock } = await connected({
+      globalPresence: false,
+      users: [{ userId: "grace" }],
+    });
+    const first = look(client, "grace");
+    await clock.settle();
+    first.stop();
+    await clock.advance(6 * SECOND);
+    server.user("grace", { status: "offline" });
+    await clock.advance(MINUTE);
+    expect(client.user("grace").get()).toMatchObject({ status: "online", fresh: false });
+    const { seen } = look(client, "grace");
+    await clock.settle();
+    expect(seen).toEqual(["offline"]);
+  });
+
+  it("begins again when the server has said that it has ended, and not before", async () => {
+    const { client, server, clock, actions } = await connected({
+      globalPresence: false,
+      users: [{ userId: "grace" }],
+    });
+    look(client, "grace").stop();
+    const { stop } = look(client, "grace");
+    await clock.settle();
+    server.answer("unwatch", { delayMs: SECOND });
+    stop();
+    await clock.advance(5 * SECOND);
+    look(client, "grace");
+    await clock.settle();
+    expect(actions()).toEqual(["authenticate", "watch", "unwatch"]);
+    await clock.advance(SECOND);
+    expect(actions()).toEqual(["authenticate", "watch", "unwatch", "watch"]);
   });
 
   it("is not asked for of those whom a chat session tells of, until they have left it", async () => {
@@ -320,6 +373,17 @@ describe("where the server tells of everybody", () => {
     expect(client.user("user-149").get()).toMatchObject({ status: "offline", fresh: true });
   });
 
+  it("what hangs since before a gap holds up nothing after it", async () => {
+    const { client, server, clock } = await connected({ users: [{ userId: "grace" }] });
+    server.answer("POST /batch", "swallow");
+    look(client, "grace");
+    await clock.settle();
+    server.dropAll();
+    const lobby = client.joinChatSession("lobby");
+    await clock.advance(2 * SECOND);
+    expect(lobby.members.get().state).toBe("joined");
+  });
+
   it("what was asked before a gap confirms nothing after it", async () => {
     const { server, clock, another, device } = await connected();
     server.user("grace");
@@ -394,6 +458,23 @@ describe("one's own status", () => {
     await Promise.all(choices);
     expect(got("status").map((it) => it.status)).toEqual(["dnd"]);
     expect(server.presence("ada").status).toBe("dnd");
+  });
+
+  it("is told one after the other, and of those chosen meanwhile only the last", async () => {
+    const { client, server, clock, got } = await connected();
+    server.answer("status", { delayMs: SECOND });
+    const all = (["away", "busy", "dnd", "invisible"] as const).map((it) => client.setStatus(it));
+    await clock.settle();
+    expect(got("status").map((it) => it.status)).toEqual(["away"]);
+    await clock.advance(SECOND);
+    await Promise.all(all);
+    expect(got("status").map((it) => it.status)).toEqual(["away", "invisible"]);
+    await clock.advance(MINUTE);
+    expect(got("status")).toHaveLength(2);
+    expect(client.me.get()).toMatchObject({
+      presence: { status: "invisible" },
+      pending: undefined,
+    });
   });
 
   it("is asked for again when the link went down before the answer", async () => {

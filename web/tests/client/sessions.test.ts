@@ -47,6 +47,48 @@ describe("taking part", () => {
     expect(client.chatSession("lobby").members.get()).toMatchObject({ userIds: [], count: null });
   });
 
+  it("is joined again when the server has said that it was left, and not before", async () => {
+    const { client, server, clock, actions } = await connected();
+    client.joinChatSession("lobby");
+    await clock.settle();
+    server.answer("leave", { delayMs: SECOND });
+    client.leaveChatSession("lobby");
+    await clock.settle();
+    client.joinChatSession("lobby");
+    await clock.settle();
+    expect(actions()).toEqual(["authenticate", "join", "leave"]);
+    await clock.advance(SECOND);
+    expect(actions()).toEqual(["authenticate", "join", "leave", "join"]);
+  });
+
+  it("knows whoever came while the members were on their way", async () => {
+    const { client, server, clock } = await connected();
+    server.answer("join", { delayMs: SECOND });
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    server.join("grace", "lobby");
+    server.join("linus", "lobby");
+    server.leave("linus", "lobby");
+    await clock.advance(2 * SECOND);
+    expect(lobby.members.get()).toMatchObject({ userIds: ["ada", "grace"], state: "joined" });
+  });
+
+  it("ends when a fresh token does not allow it any more", async () => {
+    const tokens = [{ ttlSeconds: 600 }, { ttlSeconds: 600, chatSessions: ["hall"] }];
+    const { client, server, clock } = await connected(
+      { globalPresence: false },
+      { getToken: ({ userId }) => server.tokenFor(userId, tokens.shift()) },
+    );
+    server.join("grace", "lobby");
+    const [lobby, hall] = ["lobby", "hall"].map((id) => client.joinChatSession(id));
+    await clock.advance(MINUTE);
+    expect(lobby?.members.get().state).toBe("joined");
+    await clock.advance(10 * MINUTE);
+    expect(lobby?.members.get()).toMatchObject({ state: "refused", fresh: false });
+    expect(client.user("grace").get()?.fresh).not.toBe(true);
+    expect(hall?.members.get().state).toBe("joined");
+  });
+
   it("says nothing when it is left and joined again at the same moment", async () => {
     const { client, clock, actions } = await connected();
     client.joinChatSession("lobby");
@@ -307,6 +349,34 @@ describe("messages", () => {
     await Promise.all(sent);
     expect(all).toEqual([1, 2, 3]);
     expect(server.presence("ada").isOnline).toBe(true);
+  });
+
+  it("do not overtake each other", async () => {
+    const { client, server, clock, got } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    server.answer("message", { delayMs: SECOND });
+    lobby.send(1);
+    lobby.send(2);
+    await clock.settle();
+    expect(got("message").map((it) => it.content)).toEqual([1]);
+    await clock.advance(SECOND);
+    expect(got("message").map((it) => it.content)).toEqual([1, 2]);
+  });
+
+  it("that wait for the one before are told by the next link", async () => {
+    const { client, server, clock } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    const all = heard(lobby);
+    await clock.settle();
+    server.answer("message", "swallow");
+    const first = expect(lobby.send(1)).rejects.toMatchObject({ code: "timeout" });
+    const second = lobby.send(2);
+    await clock.settle();
+    server.dropAll();
+    await clock.advance(SECOND);
+    await Promise.all([first, second]);
+    expect(all).toEqual([2]);
   });
 
   it("do not wait for longer than 30 s, nor more than 50 of them", async () => {

@@ -68,6 +68,59 @@ describe("tokens", () => {
     expect(fake.client.connection.get()).toMatchObject({ name: "failed" });
   });
 
+  it("asks again where there was none", async () => {
+    const tokens = [undefined, ""] as unknown[] as string[];
+    const { client, server, clock } = scene(
+      {},
+      {
+        getToken: ({ userId }) => (tokens.length ? (tokens.pop() ?? "") : server.tokenFor(userId)),
+      },
+    );
+    client.authenticate("ada");
+    await clock.settle();
+    expect(client.connection.get()).toMatchObject({
+      name: "recovering",
+      error: { code: "token-unavailable" },
+    });
+    await clock.advance(MINUTE);
+    expect(client.connection.get().name).toBe("ready");
+  });
+
+  it("asks once more when the one instead of a refused one has ended before it was used", async () => {
+    let cuts = 0;
+    const set = scene(
+      {},
+      {
+        getToken: ({ userId, reason }) => {
+          if (reason === "rejected" && !cuts++) set.network.cut();
+          return set.server.tokenFor(userId, { ttlSeconds: 60 });
+        },
+      },
+    );
+    set.client.authenticate("ada");
+    await set.clock.settle();
+    set.server.revoke("ada", "token-expired");
+    set.server.dropAll();
+    await set.clock.advance(3 * MINUTE);
+    expect(set.state()).toBe("recovering");
+    set.network.restore();
+    await set.clock.advance(MINUTE);
+    expect(set.state()).toBe("ready");
+  });
+
+  it("uses one that is given while the link goes down on the next link", async () => {
+    const { client, server, network, clock } = scene();
+    client.authenticate("ada", server.tokenFor("ada"));
+    await clock.settle();
+    network.blackHole();
+    const welcome = client.authenticate("ada", server.tokenFor("ada"));
+    await clock.advance(11 * SECOND);
+    network.restore();
+    await clock.advance(MINUTE);
+    expect((await welcome).userId).toBe("ada");
+    expect(client.connection.get().name).toBe("ready");
+  });
+
   it("takes a token that is given once, and says so when it has ended", async () => {
     const { client, server, clock } = scene();
     client.authenticate("ada", server.tokenFor("ada", { ttlSeconds: 60 }));

@@ -318,6 +318,21 @@ describe("ChatRoom", () => {
     expect(await faults(container)).toEqual([]);
   });
 
+  test("keeps apart what two people sent under the same id of theirs", () => {
+    const log = vi.spyOn(console, "error").mockImplementation(() => {});
+    const messages = ["ada", "grace"].map((senderId) => ({
+      id: senderId,
+      clientId: "a",
+      senderId,
+      content: { text: senderId },
+      createdAt: 0,
+    }));
+    const { container } = show(room({ messages }));
+    expect(container.querySelectorAll("li")).toHaveLength(2);
+    expect(log).not.toHaveBeenCalled();
+    log.mockRestore();
+  });
+
   test("sends with Enter, not with Shift+Enter, and never nothing", async () => {
     const sent: string[] = [];
     show(room({ onSendMessage: (text) => sent.push(text) }));

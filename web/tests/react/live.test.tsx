@@ -1,6 +1,6 @@
 // The whole of it: components, hooks and core on the fake server.
 
-import { act, cleanup, render, screen } from "@testing-library/react";
+import { act, cleanup, render, renderHook, screen } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { StrictMode } from "react";
 import { renderToString } from "react-dom/server";
@@ -13,6 +13,7 @@ import {
   OnlineUsersList,
   SocketProvider,
   UserStatusIndicator,
+  useMessages,
 } from "../../src/react/index.js";
 import { createFakePresence, type FakePresence } from "../../src/testing/index.js";
 
@@ -114,6 +115,55 @@ test("two people talk, choose a status, and see each other type", async () => {
   const texts = [...container.querySelectorAll("li p")].map(({ textContent }) => textContent);
   expect(texts).toEqual(["Hello, Ada", "Hello, Grace"]);
   grace.disconnect();
+});
+
+test("what one user has read is not shown to the next", async () => {
+  const fake = createFakePresence({ globalPresence: true });
+  const app = (userId: string) => <ChatApp {...fake.options} userId={userId} />;
+  const { container, rerender } = render(app("ada"));
+  const texts = () => [...container.querySelectorAll("li p")].map((it) => it.textContent);
+  await pass(fake);
+  fake.server.say("grace", "lobby", { text: "For Ada" });
+  await pass(fake);
+  await userEvent.type(screen.getByRole("textbox", { name: "Message" }), "From Ada{Enter}Half");
+  await pass(fake);
+  expect(texts()).toEqual(["For Ada", "From Ada"]);
+  rerender(app("linus"));
+  await pass(fake);
+  expect(texts()).toEqual([]);
+  expect(screen.getByRole("textbox", { name: "Message" })).toHaveProperty("value", "");
+  fake.server.say("grace", "lobby", { text: "For Linus" });
+  await pass(fake);
+  expect(texts()).toEqual(["For Linus"]);
+});
+
+test("messages are forgotten when the connection is closed", async () => {
+  const fake = createFakePresence();
+  const client = createPresenceClient(fake.options);
+  client.authenticate("ada");
+  const { result } = renderHook(() => useMessages("lobby"), {
+    wrapper: ({ children }) => <SocketProvider client={client}>{children}</SocketProvider>,
+  });
+  await pass(fake);
+  fake.server.say("grace", "lobby", "For Ada");
+  await pass(fake);
+  expect(result.current.messages).toMatchObject([{ content: "For Ada" }]);
+  act(() => client.disconnect());
+  expect(result.current.messages).toEqual([]);
+});
+
+test("before it is known who is online, nobody says that nobody is", async () => {
+  const fake = createFakePresence({ users: [{ userId: "grace" }], latencyMs: 100 });
+  const { container } = render(
+    <SocketProvider {...fake.options} userId="ada">
+      <OnlineUsersList />
+    </SocketProvider>,
+  );
+  for (let turn = 0; turn < 20; turn += 1) {
+    expect(container.textContent).not.toContain("Nobody");
+    await pass(fake, 50);
+  }
+  expect(container.querySelectorAll("li")).toHaveLength(2);
 });
 
 test("while the link is down, nothing is shown as if it were now", async () => {

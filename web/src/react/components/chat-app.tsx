@@ -82,7 +82,8 @@ export function ChatApp({
   }
   return (
     <SocketProvider {...rest} apiUrl={apiUrl} userId={userId}>
-      <Room chatSessionId={chatSessionId} userId={userId} />
+      {/* What one user has read is not the next one's. */}
+      <Room key={userId} chatSessionId={chatSessionId} userId={userId} />
     </SocketProvider>
   );
 }

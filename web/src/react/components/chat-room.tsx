@@ -163,7 +163,7 @@ export function ChatRoom<M extends ChatMessage>({
         <ol>
           {messages.map((message, at) => (
             <li
-              key={message.clientId ?? message.id ?? ~at}
+              key={`${message.senderId} ${message.clientId ?? message.id ?? ~at}`}
               data-own={message.senderId === currentUserId ? "" : undefined}
               data-state={message.state}
             >

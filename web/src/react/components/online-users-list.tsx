@@ -100,7 +100,7 @@ export function OnlineUsersList({
           ))}
         </ul>
       ) : (
-        <p>{isLoading ? labels.loading : (empty ?? labels.nobody)}</p>
+        <p>{isLoading ? labels.loading : count === null ? "" : (empty ?? labels.nobody)}</p>
       )}
       {loadMore && shown.length === userIds.length && (
         <button type="button" onClick={loadMore}>
