@@ -28,6 +28,7 @@ describe("a connection", () => {
       connectionExpiresAt: now + 7_200_000,
       serverTime: now,
       presence: { userId: "ada", status: "online", isOnline: true, lastSeen: now, version: now },
+      chatSessions: [],
     });
     expect(await device.ask({ action: "ping" })).toEqual({
       type: "pong",
