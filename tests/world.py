@@ -200,7 +200,7 @@ class World(UseCases):
         self.lifecycle.disconnect(connection_id, self.now)
 
     def enter(self, connection_id: str, session_id: str) -> MemberPage:
-        return self.sessions.join(connection_id, session_id, self.now)
+        return self.sessions.join(connection_id, session_id, self.now, lambda: self.now)
 
     def exit(self, connection_id: str, session_id: str) -> None:
         self.sessions.leave(connection_id, session_id, self.now)

@@ -102,8 +102,8 @@ def test_every_answer_and_every_announcement_is_a_type() -> None:
 def made() -> dict[str, dict[str, Any]]:
     """Frames of those types that one function makes."""
     told = json.loads(next(frames.status_change_frames([PRESENCE])))
-    more = frames.counted(NOW, is_sampled=True)
-    moved = json.loads(next(frames.members_change_frames("lobby", [PRESENCE], ["eve"], 1, more)))
+    members = frames.members_change_frames("lobby", [PRESENCE], ["eve"], 1, NOW, is_sampled=True)
+    moved = json.loads(next(members))
     typing = frames.user_typing("lobby", "ada", is_typing=True, expires_at=NOW)
     over = frames.closing("kicked", 5)
     return {frame["type"]: frame for frame in (told, moved, typing, over)}

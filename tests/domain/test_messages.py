@@ -778,7 +778,7 @@ def test_whoever_came_and_left_is_told_once_in_frames_that_api_gateway_takes(
     ]
     left = [f"{number:l>128}" for number in range(leaving)]
 
-    texts = list(members_change_frames("s" * 128, joined, left, 2**53 - 1))
+    texts = list(members_change_frames("s" * 128, joined, left, 2**53 - 1, 2**53 - 1))
 
     frames = [json.loads(text) for text in texts]
     assert [it for frame in frames for it in frame["joined"]] == [presence(it) for it in joined]
@@ -790,7 +790,7 @@ def test_whoever_came_and_left_is_told_once_in_frames_that_api_gateway_takes(
 def test_a_change_of_members_says_where_and_how_many_there_are_now() -> None:
     ada = Presence("ada", Status.AWAY, NOW, 7)
 
-    (text,) = members_change_frames("room", [ada], ["bob"], 3)
+    (text,) = members_change_frames("room", [ada], ["bob"], 3, NOW)
 
     assert json.loads(text) == {
         "type": "chat-session-members",
@@ -798,19 +798,21 @@ def test_a_change_of_members_says_where_and_how_many_there_are_now() -> None:
         "joined": [presence(ada)],
         "left": ["bob"],
         "memberCount": 3,
+        "asOf": NOW,
     }
 
 
 @given(st.lists(presences, max_size=30), st.lists(ids, max_size=30))
 def test_every_frame_about_members_is_of_one_shape(joined: list[Presence], left: list[str]) -> None:
-    texts = list(members_change_frames("room", joined, left, 7))
+    texts = list(members_change_frames("room", joined, left, 7, NOW))
 
     frames = [json.loads(text) for text in texts]
     assert [it for frame in frames for it in frame["joined"]] == [presence(it) for it in joined]
     assert [it for frame in frames for it in frame["left"]] == left
     assert all(len(text.encode()) < MAX_FRAME_BYTES for text in texts)
-    assert {(it["type"], it["chatSessionId"], it["memberCount"]) for it in frames} == {
-        ("chat-session-members", "room", 7)
+    fields = ("type", "chatSessionId", "memberCount", "asOf")
+    assert {tuple(it[name] for name in fields) for it in frames} == {
+        ("chat-session-members", "room", 7, NOW)
     }
 
 

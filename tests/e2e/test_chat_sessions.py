@@ -53,10 +53,14 @@ async def test_joining_and_leaving(private: RunningStack, join_name: str, leave_
         ack = await grace.request(leave_name, chatSessionId=room)
         went = await ada.expect(moved(room, joined=[], left=[grace_id], memberCount=1))
 
-        assert alone.keys() == {"type", "id", "chatSessionId", "members", "cursor", "memberCount"}
+        fields = {"type", "chatSessionId", "members", "cursor", "memberCount", "asOf"}
+        assert alone.keys() == {*fields, "id"}
         assert (alone["type"], alone["memberCount"]) == ("chat-session-joined", 1)
         assert [member["userId"] for member in both["members"]] == [ada_id, grace_id]
-        assert listed == {"members": both["members"], "cursor": None, "memberCount": 2}
+        assert came["asOf"] < went["asOf"]
+        assert listed.keys() == fields - {"type", "chatSessionId"}
+        assert (listed["members"], listed["cursor"]) == (both["members"], None)
+        assert listed["memberCount"] == 2
         assert came.keys() == went.keys()
         assert ack.keys() == {"type", "id"}
         await grace.never(moved(room, joined=[grace_id]), during=0.2)

@@ -61,7 +61,7 @@ def counted(room: str, count: int, **fields: Any) -> Any:
 def over(room: str, count: int) -> Any:
     """A predicate: the last tick of a session that is no crowd any more."""
     is_told = counted(room, count)
-    return lambda frame: is_told(frame) and "asOf" in frame and "sampled" not in frame
+    return lambda frame: is_told(frame) and "sampled" not in frame
 
 
 def of_type(kind: str) -> Any:
@@ -129,5 +129,4 @@ async def test_a_crowd_that_goes_home_is_a_small_room_again(arena: RunningStack)
 
         assert again["memberCount"] == 3
         assert "sampled" not in again
-        assert again["asOf"] == ended["asOf"]
-        assert "asOf" not in told
+        assert ended["asOf"] <= again["asOf"] <= told["asOf"]

@@ -24,13 +24,16 @@ def room(private: Stack) -> Stack:
     return private
 
 
-def members_change(joined: list[Event], left: list[str], count: int) -> Event:
+def members_change(
+    joined: list[Event], left: list[str], count: int, *, as_of: int = START
+) -> Event:
     return {
         "type": "chat-session-members",
         "chatSessionId": ROOM,
         "joined": joined,
         "left": left,
         "memberCount": count,
+        "asOf": as_of,
     }
 
 
@@ -125,7 +128,8 @@ def test_a_closed_connection_is_gone_when_it_is_not_back_in_time(room: Stack) ->
     change = {"type": "user-status-change", "changes": [ada]}
     assert at_first == {}
     assert (ada["status"], ada["lastSeen"]) == ("offline", START)
-    assert room.all_heard() == {GRACE: [change, members_change([], ["ada"], 1)]}
+    gone = members_change([], ["ada"], 1, as_of=room.clock.now)
+    assert room.all_heard() == {GRACE: [change, gone]}
 
 
 def test_whoever_is_back_in_time_was_never_away(room: Stack) -> None:

@@ -191,6 +191,7 @@ def test_on_join_is_answered_with_who_is_there(stack: Stack) -> None:
         "members": [presence],
         "cursor": None,
         "memberCount": 1,
+        "asOf": START,
     }
     assert gate is not None
     assert gate.sessions == {ROOM}
@@ -312,6 +313,7 @@ def test_announce_tells_everybody_the_last_of_the_recorded_changes(stack: Stack)
         "joined": [presence],
         "left": [],
         "memberCount": 1,  # ada is there in the recorded event only
+        "asOf": stack.clock.now,
     }
     assert answer == {"batchItemFailures": []}
     assert stack.gateway.heard.keys() == {TAB, PHONE}

@@ -36,14 +36,15 @@ def test_members_are_listed_as_they_are_now(room: Stack) -> None:
 
     asked = {"userIds": ["ada", "grace"]}
     read = body_of(room.http("POST /batch", token=token, body=asked))
-    assert page == {"members": read["users"], "cursor": None, "memberCount": 2}
+    as_of = room.clock.now
+    assert page == {"members": read["users"], "cursor": None, "memberCount": 2, "asOf": as_of}
     assert page["members"][1]["text"] == "in a review"
 
 
 def test_a_chat_session_that_nobody_has_joined_is_empty(room: Stack) -> None:
     page = body_of(room.http("GET /chat-sessions/nowhere/members", token=room.token("alan")))
 
-    assert page == {"members": [], "cursor": None, "memberCount": 0}
+    assert page == {"members": [], "cursor": None, "memberCount": 0, "asOf": room.clock.now}
 
 
 def test_everybody_is_listed_page_by_page_and_once(private: Stack) -> None:

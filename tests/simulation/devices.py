@@ -1,6 +1,7 @@
 """People's devices: they keep to docs/protocol.md, and believe what they hear, by version."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from presence.domain.errors import PresenceError
 from presence.domain.frames import presence as frame_of
 from presence.domain.requests import SetStatus
 from presence.domain.user import Choice, Presence
+from tests.listening import Hearsay
 from tests.simulation.checks import Said
 from tests.simulation.cloud import SECOND
 from tests.world import GRACE, HEARTBEAT
@@ -42,6 +44,9 @@ class Device:
     rooms: set[str] = field(default_factory=set)
     token_until: dict[str, int] = field(default_factory=dict)
     beliefs: dict[str, Said] = field(default_factory=dict)
+    members: defaultdict[str, Hearsay] = field(default_factory=lambda: defaultdict(Hearsay))
+    #: Sessions that this link has left: a `leave` that is late may come after the next `join`.
+    left: set[str] = field(default_factory=set)
 
     # ── the link ───────────────────────────────────────────────────────────────────────
 
@@ -51,7 +56,7 @@ class Device:
         self.number += 1
         link = self.link = f"{self.name}.{self.number}"
         self.is_here, self.silent, self.missed, self.beliefs = False, 0, False, {}
-        self.rooms = set()
+        self.rooms, self.left, self.members = set(), set(), defaultdict(Hearsay)
 
         def ended(result: Any) -> None:
             if isinstance(result, BaseException):
@@ -165,15 +170,21 @@ class Device:
     def join(self, session_id: str) -> None:
         link, sessions = self.link, self.simulation.cases.sessions
 
+        def work(now: int) -> Any:
+            ahead = now - self.simulation.clock.now
+            return sessions.join(link, session_id, now, lambda: self.simulation.clock.now + ahead)
+
         def took(page: Any) -> None:
             self.rooms.add(session_id)
+            self.members[session_id].joined(page)
             self._take_all(page.members)
 
-        self._ask("join", lambda now: sessions.join(link, session_id, now), took)
+        self._ask("join", work, took)
 
     def leave(self, session_id: str) -> None:
         link, sessions = self.link, self.simulation.cases.sessions
         self.rooms.discard(session_id)
+        self.left.add(session_id)
 
         def work(now: int) -> Any:
             self.simulation.checks.leaves(self.user_id, session_id)
@@ -258,6 +269,8 @@ class Device:
         if self.link != link:
             return
         frame = json.loads(text)
+        if frame["type"] == "chat-session-members":
+            self.members[frame["chatSessionId"]].hears(frame)
         for said in (*frame.get("changes", ()), *frame.get("joined", ())):
             self._take(said)
 

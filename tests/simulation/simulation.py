@@ -86,9 +86,8 @@ class Simulation:
             ENDPOINT, rng, self.clock, self.injector, self._sending, self._closing
         )
         self.sockets = self.gateway.sockets
-        self.cases = UseCases(
-            self._ports(), is_global=self.is_global, large=rng.choice((1, 1_000, 1_000))
-        )
+        self.large = rng.choice((1, 1_000, 1_000))
+        self.cases = UseCases(self._ports(), is_global=self.is_global, large=self.large)
         self.stream = Stream(
             rng, self.clock, self.functions, self.injector, self.cases.announcements.announce
         )
@@ -102,6 +101,8 @@ class Simulation:
         self.unexpected: list[str] = []
         #: Connections whose last token is over.
         self.expired: set[str] = set()
+        #: Users who were invisible: nobody tells them that they do not count themselves any more.
+        self.hidden: set[str] = set()
         self.began: dict[str, int] = {}
 
     def _ports(self) -> Ports:
@@ -238,6 +239,8 @@ class Simulation:
     def _choose(self, device: Device) -> None:
         until = self.rng.choice((None, None, self.clock.now + 20 * SECOND))
         choice = self.rng.choice(list(Choice))
+        if choice is Choice.INVISIBLE:
+            self.hidden.add(device.user_id)
         device.choose(choice, self.rng.choice((None, "out")), until)
 
     def _read(self, device: Device) -> None:
@@ -438,6 +441,7 @@ class Simulation:
         for device in self.devices:
             if device.is_here and not device.missed:
                 self._check_beliefs(device)
+                self._check_members(device)
 
     def _check_beliefs(self, device: Device) -> None:
         for user_id in PEOPLE:
@@ -446,6 +450,22 @@ class Simulation:
             belief = device.beliefs.get(user_id, {"status": "offline"})
             if any(truth.get(name) != belief.get(name) for name in ("status", "text")):
                 raise Violation(f"I8: {device.link} believes {belief}, and it is {truth}")
+
+    def _check_members(self, device: Device) -> None:
+        """Who is there is ordered by the clocks of functions, so these have to agree."""
+        if self.faults.skew or self.large < len(PEOPLE):
+            return
+        for session_id in device.rooms - device.left:
+            if device.link not in self.memory.tables.sessions.get(session_id, {}):
+                continue
+            users = [self.memory.tables.users.get(it, User(it)) for it in PEOPLE]
+            seen = [it for it in users if session_id in it.sessions_seen_by(device.user_id)]
+            truth = {it.user_id for it in seen} | {device.user_id}
+            belief = device.members[session_id]
+            if belief.present | {device.user_id} != truth:
+                raise Violation(f"I8: {device.link} believes {belief}, and there are {truth}")
+            if device.user_id not in self.hidden and belief.count != len(truth):
+                raise Violation(f"I8: {device.link} believes {belief}, and there are {truth}")
 
     # ── what is remembered of it ───────────────────────────────────────────────────────
 

@@ -66,11 +66,11 @@ def test_a_room_that_is_not_large_is_told_every_change_and_leaves_no_trace() -> 
 
     page = arrive(world, LARGE)
 
-    assert (page.as_of, page.is_sampled) == (None, False)
+    assert (page.as_of, page.is_sampled) == (world.now, False)
     assert not world.tables.rooms
     assert not world.tables.marked
     (told,) = members_told(world, "c0")
-    assert told.keys() == {"type", "chatSessionId", "joined", "left", "memberCount"}
+    assert told.keys() == {"type", "chatSessionId", "joined", "left", "memberCount", "asOf"}
     assert (joined([told]), told["memberCount"]) == (["user-5"], 5)
 
 
@@ -361,7 +361,7 @@ def test_a_room_that_is_small_again_is_told_every_change() -> None:
     world.stream()
 
     (told,) = members_told(world, "c0")
-    assert (joined([told]), told["memberCount"], "asOf" in told) == (["user-9"], 4, False)
+    assert (joined([told]), told["memberCount"], told["asOf"]) == (["user-9"], 4, world.now)
     assert ("user-9", "busy") in world.heard_by("c0")
     assert (page.is_sampled, page.as_of) == (False, room_of(world).as_of)
 
@@ -426,8 +426,9 @@ class Client:
     named: set[str] = field(default_factory=set)
 
     def joined(self, page: MemberPage) -> None:
-        self.count, self.is_sampled = page.member_count, page.is_sampled
-        self.as_of = max(self.as_of, page.as_of or 0)
+        if page.as_of >= self.as_of:
+            self.count, self.is_sampled = page.member_count, page.is_sampled
+            self.as_of = page.as_of
 
     def hears(self, frames: Sequence[dict[str, Any]]) -> bool:
         """Whether it has to join again, to know them all."""
@@ -436,11 +437,10 @@ class Client:
             if frame["type"] != "chat-session-members":
                 continue
             self.named |= {it["userId"] for it in frame["joined"]} | set(frame["left"])
-            as_of = frame.get("asOf")
-            if as_of is not None and as_of <= self.as_of - self.is_sampled:
+            if frame["asOf"] < self.as_of:
                 continue
             was_sampled |= self.is_sampled and not frame.get("sampled", False)
-            self.as_of = as_of or self.as_of
+            self.as_of = frame["asOf"]
             self.count, self.is_sampled = frame["memberCount"], frame.get("sampled", False)
         self.read = len(frames)
         return was_sampled

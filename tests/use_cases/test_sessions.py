@@ -1,10 +1,13 @@
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import pytest
 
 from presence.domain.connection import TYPING_MILLISECONDS, Connection, Identity
 from presence.domain.errors import Conflict, Forbidden, InvalidMessage, RateLimited
 from presence.domain.user import MAX_SESSIONS, Choice, Status, User
+from presence.ports import Delivery, MembersPart, Post
+from tests.listening import Hearsay
 from tests.world import GRACE, LEASE, SECOND, World
 
 
@@ -73,6 +76,93 @@ def test_leaving_is_told_at_once(world: World) -> None:
     assert moves(world, "a1")[-1] == ([], ["bob"], 1)
     assert members(world) == ["ada"]
     assert world.tables.sessions == {"room": {"a1": "ada"}}
+
+
+# ── in whatever order it comes ─────────────────────────────────────────────────────────────
+
+
+def party(world: World, *names: str) -> Hearsay:
+    """All of them are online, and ada is in the room alone; what she knows of it."""
+    for name in ("ada", *names):
+        world.join(name, name)
+    known = Hearsay()
+    known.joined(world.enter("ada", "room"))
+    world.stream()
+    world.wait(SECOND)
+    world.gateway.heard.clear()
+    return known
+
+
+def told_of_the_room(world: World, connection_id: str) -> list[dict[str, Any]]:
+    frames = world.frames_of(connection_id)
+    return [frame for frame in frames if frame["type"] == "chat-session-members"]
+
+
+def test_of_two_announcements_that_overtake_each_other_the_newer_count_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = party(world, "bob", "cyd")
+    post = world.gateway.post
+
+    def overtaken(posts: Iterable[Post], *, until: int | None = None) -> Delivery:
+        """Bob is announced, and cyd comes and is announced before bob's frame leaves."""
+        monkeypatch.setattr(world.gateway, "post", post)
+        world.wait(1)
+        world.enter("cyd", "room")
+        world.stream()
+        return post(posts, until=until)
+
+    monkeypatch.setattr(world.gateway, "post", overtaken)
+    world.enter("bob", "room")
+    world.stream()
+    told = told_of_the_room(world, "ada")
+    for frame in told:
+        known.hears(frame)
+
+    assert [frame["memberCount"] for frame in told] == [3, 2]
+    assert (known.count, known.present) == (3, {"ada", "bob", "cyd"})
+
+
+def test_who_has_left_is_not_brought_back_by_a_coming_that_was_late(world: World) -> None:
+    known = party(world, "bob")
+    world.enter("bob", "room")
+    world.stream()
+    world.wait(1)
+    world.exit("bob", "room")
+    world.stream()
+
+    came, went = told_of_the_room(world, "ada")
+    for frame in (went, came, came):
+        known.hears(frame)
+
+    assert came["joined"][0]["version"] == world.user("bob").version
+    assert (known.count, known.present) == (1, {"ada"})
+
+
+def test_a_frame_that_did_not_count_the_listener_yet_is_older_than_their_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    party(world, "bob", "cyd")
+    known, began = Hearsay(), world.now
+    world.wait(1)
+    part = world.members.part
+
+    def read_before(session_id: str) -> MembersPart:
+        """Cyd has asked to join before bob is announced, and joins when the room was read."""
+        monkeypatch.setattr(world.members, "part", part)
+        found = part(session_id)
+        world.wait(1)
+        known.joined(world.sessions.join("cyd", "room", began, lambda: world.now))
+        return found
+
+    world.enter("bob", "room")
+    monkeypatch.setattr(world.members, "part", read_before)
+    world.stream()
+    (told,) = told_of_the_room(world, "cyd")
+    known.hears(told)
+
+    assert told["memberCount"] == 2
+    assert (known.count, known.present) == (3, {"ada", "bob", "cyd"})
 
 
 def test_a_disconnect_is_a_departure_when_grace_is_over(world: World) -> None:

@@ -65,8 +65,8 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
   const listeners = new Set<(message: NewMessage) => void>();
   const outbox = new Set<Unsent>();
   const typists = new Map<string, () => void>();
-  /** Who came (true) or left while the members are being loaded. */
-  const moved = new Map<string, boolean>();
+  /** As of when it is known of somebody that they are here, or not, since this was joined. */
+  const moved = new Map<string, number>();
   const stopping = createTimer(clock);
   const telling = createTimer(clock);
   /** How often it was joined and not left. */
@@ -74,9 +74,11 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
   let present = new Set<string>();
   let count: number | null = null;
   let fresh = false;
-  /** Whether we hear only of some who come and go, and when they were counted last. */
+  /** Whether we hear only of some who come and go. */
   let sampled: boolean | undefined;
+  /** As of when is the count; and as of when everybody is known at least. */
   let asOf = 0;
+  let since = 0;
   let error: PresenceError | undefined;
   let isSending = false;
   let typedAt = 0;
@@ -117,12 +119,12 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
   }
 
   function welcome(joined: ChatSessionJoined, link: Link): void {
+    since = counted(joined);
     link.joined.add(chatSessionId);
-    present = new Set([...moved.keys()].filter((id) => moved.get(id)));
-    counted(joined);
+    for (const id of present) if (moves(id, since)) present.delete(id);
     error = undefined;
     fresh = true;
-    add(joined.members);
+    add(joined.members, since);
     flush();
     load(joined.cursor, link);
   }
@@ -135,38 +137,44 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
         .catch((cause) => pause(clock, retryMs(cause)));
       if (link.isDown() || mine !== present) return;
       if (!page) continue;
-      add(page.members);
+      add(page.members, since);
       cursor = page.cursor;
     }
   }
 
-  function add(these: readonly Presence[]): void {
+  /** Whether this is news of somebody: frames come in any order, and some of them twice. */
+  const moves = (userId: string, at: number) =>
+    at >= Math.max(since, moved.get(userId) ?? 0) && moved.set(userId, at);
+
+  function add(these: readonly Presence[], at: number): void {
     people.apply(these);
-    for (const { userId } of these) if (moved.get(userId) !== false) present.add(userId);
+    for (const { userId } of these) if (moves(userId, at)) present.add(userId);
     // Who leaves a large room unnamed would stay for ever.
     for (const id of present) if (sampled && present.size > MEMBERS_SHOWN) present.delete(id);
     members.changed();
   }
 
-  function counted(told: ChatSessionJoined | ChatSessionMembers): void {
-    count = told.memberCount;
-    sampled = told.sampled;
-    // Of a room that is large, several frames may be of one count; of another one, they come again.
-    if (told.asOf) asOf = sampled ? told.asOf : told.asOf + 1;
+  /** Keeps the newest count; as of when this one is. */
+  function counted(told: ChatSessionJoined | ChatSessionMembers): number {
+    const at = told.asOf ?? asOf;
+    if (at >= asOf) {
+      // To hear of everybody again is not to know everybody: that takes another `join`.
+      if (sampled && !told.sampled) on.link()?.joined.delete(chatSessionId);
+      asOf = at;
+      count = told.memberCount;
+      sampled = told.sampled;
+    }
+    return at;
   }
 
   function hearMembers(frame: ChatSessionMembers): void {
-    if (frame.asOf && frame.asOf < asOf) return; // it comes late, or twice
-    for (const id of frame.left) {
-      moved.set(id, false);
-      present.delete(id);
-      typed(id, 0);
-    }
-    for (const { userId } of frame.joined) moved.set(userId, true);
-    // To hear of everybody again is not to know everybody: that takes another `join`.
-    if (sampled && !frame.sampled) on.link()?.joined.delete(chatSessionId);
-    counted(frame);
-    add(frame.joined);
+    const at = counted(frame);
+    for (const id of frame.left)
+      if (moves(id, at)) {
+        present.delete(id);
+        typed(id, 0);
+      }
+    add(frame.joined, at);
     on.settle(); // whoever left is no longer heard of through this session
   }
 
@@ -177,6 +185,7 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
     if (isOver) {
       present = new Set();
       count = null;
+      asOf = 0;
       reject(disconnected());
     }
     members.changed();

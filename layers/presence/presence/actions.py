@@ -24,11 +24,15 @@ from presence.use_cases.connections import identify
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One frame of a client, parsed, and where it came from."""
+    """One frame of a client, parsed, and where it came from.
+
+    It came at `now`; `clock` tells how late it is meanwhile, in epoch milliseconds.
+    """
 
     connection_id: str
     connected_at: int
     now: int
+    clock: Callable[[], int]
     id: str | None
     message: Any
 
@@ -96,7 +100,7 @@ def online(app: App, call: Call) -> Frame:
 
 def join(app: App, call: Call) -> Frame:
     wish: Join = call.message
-    page = app.sessions.join(call.connection_id, wish.session_id, call.now)
+    page = app.sessions.join(call.connection_id, wish.session_id, call.now, call.clock)
     return {
         "type": "chat-session-joined",
         "chatSessionId": wish.session_id,

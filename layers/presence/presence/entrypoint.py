@@ -93,7 +93,7 @@ def _answer(body: Object, context: Event, route_key: str) -> Frame | None:
         raise InvalidMessage("Name the action once, as text.")
     logger.append_keys(action=request.action)
     call = Call(
-        context["connectionId"], context["connectedAt"], moment, request.id, request.message
+        context["connectionId"], context["connectedAt"], moment, now, request.id, request.message
     )
     frame = ACTIONS[request.action](app(), call)
     return frame if frame is None or request.id is None else {**frame, "id": request.id}

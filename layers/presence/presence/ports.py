@@ -197,6 +197,13 @@ class MembersPart:
     after: str | None = None
     room: Room | None = None
 
+    def as_of(self, now: int) -> int:
+        """An instant before they were read, *now* by the reader's clock, which may be behind.
+
+        No tick that has counted before them is newer.
+        """
+        return now if self.room is None else max(now, self.room.as_of)
+
 
 class Members(Protocol):
     """Who is seen in a chat session; exact, because it is written with the users."""

@@ -5,7 +5,7 @@ import { publicPresence, sessionsSeenBy, type User } from "./user.js";
 
 type Frame = Extract<ServerFrame, { type: "chat-session-members" }>;
 
-/** What is said of a room that is large, or was once. */
+/** How old is what is said of a room, and whether it is large. */
 export type Counted = Pick<Frame, "sampled" | "asOf">;
 
 export interface Stage {
@@ -35,6 +35,7 @@ const STAYS_LARGE = 0.8;
 export class Rooms {
   readonly #on: Stage;
   readonly #rooms = new Map<string, Room>();
+  #asOf = 0;
 
   constructor(on: Stage) {
     this.#on = on;
@@ -52,8 +53,13 @@ export class Rooms {
 
   counted(sessionId: string): Counted {
     const room = this.#rooms.get(sessionId);
-    if (!room) return {};
-    return { asOf: room.asOf, ...(room.isLarge ? { sampled: true } : {}) };
+    return room?.isLarge ? { asOf: room.asOf, sampled: true } : { asOf: this.#instant() };
+  }
+
+  /** Now, but never the same twice: here more happens within a millisecond than on a network. */
+  #instant(): number {
+    this.#asOf = Math.max(this.#on.now(), this.#asOf + 1);
+    return this.#asOf;
   }
 
   /** Somebody may have come or gone; whether a tick will tell it. */
@@ -71,7 +77,7 @@ export class Rooms {
   #open(sessionId: string): void {
     if (this.isLarge(sessionId)) return;
     const count = this.#on.count(sessionId);
-    const asOf = this.#on.now();
+    const asOf = this.#instant();
     const room = { isLarge: true, isAwaited: false, count, asOf, moved: new Set<string>() };
     this.#rooms.set(sessionId, room);
   }
@@ -90,7 +96,7 @@ export class Rooms {
     room.moved.clear();
     room.count = this.#on.count(chatSessionId);
     room.isLarge = room.count >= STAYS_LARGE * this.#on.largeAudience;
-    room.asOf = this.#on.now();
+    room.asOf = this.#instant();
     this.#on.tell(chatSessionId, {
       type: "chat-session-members",
       chatSessionId,

@@ -299,6 +299,7 @@ export class Stack {
 
   /** One's own coming was the answer to `join`, so it is no news. */
   #announceMove(sessionId: string, before: User, after: User): void {
+    const counted = this.rooms.counted(sessionId);
     for (const gate of this.#listeners(sessionId)) {
       const viewer = gate.userId;
       if (viewer === null || viewer === after.userId) continue;
@@ -311,6 +312,7 @@ export class Stack {
         joined: is ? [seenBy(viewer, after)] : [],
         left: is ? [] : [after.userId],
         memberCount: this.#memberCount(sessionId, viewer),
+        ...counted,
       });
     }
   }

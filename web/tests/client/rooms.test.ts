@@ -82,6 +82,7 @@ describe("a large room", () => {
     expect(set.members()).toMatchObject({ userIds: ["ada", "grace", "user-5"], count: 3 });
     const ended = set.server.now();
 
+    await set.clock.advance(1);
     set.server.join("linus", "lobby");
     await set.clock.settle();
     tell(set, { memberCount: 3, asOf: ended });

@@ -8,6 +8,31 @@ function heard(session: ChatSession): unknown[] {
   return all;
 }
 
+/** Ada and so many others are in the lobby; `tell` lets her hear of it as the server may tell it. */
+async function lobby(...others: string[]) {
+  const set = await connected({ globalPresence: false });
+  for (const name of others) set.server.join(name, "lobby");
+  const chat = set.client.joinChatSession("lobby");
+  await set.clock.advance(SECOND);
+  const online = { status: "online", isOnline: true, lastSeen: null, version: 1 } as const;
+  const tell = (fields: {
+    joined?: string[];
+    left?: string[];
+    memberCount: number;
+    asOf?: number;
+  }) => {
+    set.server.connections[0]?.send({
+      type: "chat-session-members",
+      chatSessionId: "lobby",
+      left: [],
+      ...fields,
+      joined: (fields.joined ?? []).map((userId) => ({ userId, ...online })),
+    });
+    return set.clock.settle();
+  };
+  return { ...set, tell, now: set.server.now(), members: () => chat.members.get() };
+}
+
 describe("taking part", () => {
   it("tells who is there, and how they are", async () => {
     const { client, server, clock } = await connected({ globalPresence: false });
@@ -71,6 +96,18 @@ describe("taking part", () => {
     server.leave("linus", "lobby");
     await clock.advance(2 * SECOND);
     expect(lobby.members.get()).toMatchObject({ userIds: ["ada", "grace"], state: "joined" });
+  });
+
+  it("is counted as of then when the members come later than who came after them", async () => {
+    const { client, server, clock } = await connected();
+    server.join("alan", "lobby");
+    server.answer("join", { delayMs: SECOND });
+    const lobby = client.joinChatSession("lobby");
+    await clock.advance(100);
+    server.join("grace", "lobby");
+    server.leave("alan", "lobby");
+    await clock.advance(SECOND);
+    expect(lobby.members.get()).toMatchObject({ userIds: ["ada", "grace"], count: 2 });
   });
 
   it("ends when a fresh token does not allow it any more", async () => {
@@ -163,6 +200,56 @@ describe("taking part", () => {
     await clock.advance(5 * SECOND);
     expect(hall.members.get().userIds).not.toContain("user-1110");
     expect(hall.members.get().userIds).toHaveLength(120);
+  });
+});
+
+describe("what comes in another order than it happened", () => {
+  it("leaves the newest count, and everybody who came", async () => {
+    const { tell, now, members } = await lobby("alan");
+    await tell({ joined: ["linus"], memberCount: 4, asOf: now + 2 });
+    await tell({ joined: ["grace"], memberCount: 3, asOf: now + 1 });
+    expect(members()).toMatchObject({ userIds: ["ada", "alan", "grace", "linus"], count: 4 });
+  });
+
+  it("does not bring back who has left, whenever and however often it comes", async () => {
+    const { tell, now, members } = await lobby("alan");
+    await tell({ left: ["bob"], memberCount: 2, asOf: now + 2 });
+    for (const asOf of [now + 1, now + 1]) await tell({ joined: ["bob"], memberCount: 3, asOf });
+    expect(members()).toMatchObject({ userIds: ["ada", "alan"], count: 2 });
+    await tell({ joined: ["bob"], memberCount: 3, asOf: now + 3 });
+    await tell({ left: ["bob"], memberCount: 2, asOf: now + 2 });
+    expect(members()).toMatchObject({ userIds: ["ada", "alan", "bob"], count: 3 });
+  });
+
+  it("does not touch what the answer to join has said since", async () => {
+    const { tell, now, members } = await lobby("alan");
+    await tell({ joined: ["bob"], left: ["alan"], memberCount: 1, asOf: now - 2 * SECOND });
+    expect(members()).toMatchObject({ userIds: ["ada", "alan"], count: 2 });
+  });
+
+  it("is not mistaken for the rest of a batch that takes several frames", async () => {
+    const { tell, now, members } = await lobby();
+    for (const name of ["grace", "linus"]) {
+      await tell({ joined: [name], memberCount: 3, asOf: now + 1 });
+    }
+    expect(members()).toMatchObject({ userIds: ["ada", "grace", "linus"], count: 3 });
+  });
+
+  it("is believed as it comes where it does not say as of when it is", async () => {
+    const { tell, members } = await lobby("alan");
+    await tell({ joined: ["bob"], memberCount: 3 });
+    await tell({ left: ["alan"], memberCount: 2 });
+    expect(members()).toMatchObject({ userIds: ["ada", "bob"], count: 2 });
+  });
+
+  it("counts anew when it is joined anew", async () => {
+    const { client, clock, tell, now, members } = await lobby("alan");
+    await tell({ left: ["bob"], memberCount: 1, asOf: now + 5 });
+    client.leaveChatSession("lobby");
+    await clock.settle();
+    client.joinChatSession("lobby");
+    await clock.settle();
+    expect(members()).toMatchObject({ userIds: ["ada", "alan"], count: 2 });
   });
 });
 

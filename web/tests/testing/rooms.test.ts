@@ -76,6 +76,7 @@ describe("a large room", () => {
       [3, undefined],
       [2, undefined],
     ]);
-    expect(ada.heard.map(({ asOf }) => asOf !== undefined)).toEqual([true, true, false]);
+    const instants = ada.heard.map(({ asOf }) => asOf);
+    expect(instants).toEqual([...new Set(instants)].sort());
   });
 });

@@ -37,11 +37,13 @@ def members_change_frames(
     joined: Sequence[Presence],
     left: Sequence[str],
     member_count: int,
-    counted: Frame | None = None,
+    as_of: int,
+    *,
+    is_sampled: bool = False,
 ) -> Iterator[str]:
     """As few frames as carry everybody who came; those who left are in the first.
 
-    *counted* is what a frame says besides if it speaks for a large room.
+    All of them are as of the same instant (see `counted`).
     """
     room = ROOM - len(encode(list(left)).encode())
     for number, some in enumerate(list(_framed(joined, room)) or [()]):
@@ -51,15 +53,18 @@ def members_change_frames(
             "joined": [presence(it) for it in some],
             "left": [] if number else list(left),
             "memberCount": member_count,
-            **(counted or {}),
+            **counted(as_of, is_sampled=is_sampled),
         }
         yield encode(frame)
 
 
-def counted(as_of: int | None, *, is_sampled: bool) -> Frame:
-    """What is said of a room that is large or was once; `asOf` tells which count is newer."""
-    sampled: Frame = {"sampled": True} if is_sampled else {}
-    return sampled if as_of is None else {"asOf": as_of, **sampled}
+def counted(as_of: int, *, is_sampled: bool) -> Frame:
+    """How old is what is said of a chat session, and whether it is a large room.
+
+    *as_of* is an instant before all that is said was read: whoever keeps the greatest has missed
+    no change from before it.
+    """
+    return {"asOf": as_of, "sampled": True} if is_sampled else {"asOf": as_of}
 
 
 def _framed(presences: Sequence[Presence], room: int = ROOM) -> Iterator[Sequence[Presence]]:

@@ -1,7 +1,8 @@
 """What many connections are told, as values that travel from who decides it to who tells it.
 
 It says for every viewer what they may know. Who tells it may be late, to people who have come
-since: so `Changes` are told as of then, and other news says by itself how old it is.
+since: so `Changes` are told as of then, and who came into a chat session or left it is told with
+its `asOf`. A message is as new as it is: it has its id.
 """
 
 import json

@@ -28,7 +28,10 @@ from presence.use_cases.rooms import Rooms
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One change of one user, as the stream tells it at `at`; some are known to come again."""
+    """One change of one user, as the stream tells it at `at`; some are known to come again.
+
+    `at` is before anything is read for it: what is told of it is at least as new.
+    """
 
     before: User
     after: User
@@ -190,7 +193,8 @@ class Announcements:
             if len(members) > self.rooms.large:
                 self.rooms.opens(session_id, _nameable(movers), len(members), _now(movers))
                 continue
-            yield from self._told_to_all(_Movements(session_id, movers, members), listeners)
+            movements = _Movements(session_id, movers, members, first.as_of(_now(movers)))
+            yield from self._told_to_all(movements, listeners)
 
     def _ticks(self, room: Room, movers: Sequence[Story]) -> bool:
         """Leave it to a tick, if most people see a difference; False if the room is small again."""
@@ -228,12 +232,18 @@ class _Listeners:
 
 
 class _Movements:
-    """What there is to hear of a chat session; nearly all of its members hear the same."""
+    """What there is to hear of a chat session; nearly all of its members hear the same.
 
-    def __init__(self, session_id: str, movers: Sequence[Story], members: Sequence[Member]) -> None:
+    The movers, and the members after them, were read at *as_of* or later.
+    """
+
+    def __init__(
+        self, session_id: str, movers: Sequence[Story], members: Sequence[Member], as_of: int
+    ) -> None:
         self.session_id = session_id
         self._movers = movers
         self._members = members
+        self._as_of = as_of
         self._special = frozenset[str | None]().union(
             *(story.special_viewers() for story in movers),
             *(member.hidden_from for member in members),
@@ -247,8 +257,9 @@ class _Movements:
         it = self._movement(viewer_id)
         if not (it.joined or it.left):
             return ()
-        frames = members_change_frames(self.session_id, it.joined, it.left, it.member_count)
-        return tuple(frames)
+        return tuple(
+            members_change_frames(self.session_id, it.joined, it.left, it.member_count, self._as_of)
+        )
 
     def saying(self) -> Saying:
         """The same as a value: of all viewers, also those who may not hear the session at all."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from presence.domain.errors import Unavailable
-from presence.domain.frames import counted, members_change_frames
+from presence.domain.frames import members_change_frames
 from presence.domain.news import Saying
 from presence.domain.user import Presence
 from presence.ports import Members, Room, Subscriptions, Timers, Topic, Users
@@ -126,8 +126,14 @@ class Rooms:
         return [it.presence for it in here], [it.user_id for it in users if it not in here]
 
     def _tell(self, room: Room, joined: Sequence[Presence], left: Sequence[str]) -> None:
-        more = counted(room.as_of, is_sampled=room.is_large)
-        texts = members_change_frames(room.session_id, joined, left, room.member_count, more)
+        texts = members_change_frames(
+            room.session_id,
+            joined,
+            left,
+            room.member_count,
+            room.as_of,
+            is_sampled=room.is_large,
+        )
         topic = Topic("session", room.session_id)
         first = self.subscriptions.part(topic)
         if first.is_large != room.is_large:

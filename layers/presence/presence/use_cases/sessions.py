@@ -25,14 +25,15 @@ TYPING_SHOWN_MILLISECONDS = 6_000
 class MemberPage:
     """`cursor` is None on the last page.
 
-    `as_of` is when the members were counted, if the room is large or was once; `is_sampled` says
-    that it is, and that not every change is told.
+    All is at least as new as `as_of`: an instant just before the members were read, or in a large
+    room the one of its last count. `is_sampled` says that it is large, and that not every change
+    is told.
     """
 
     members: Sequence[Presence]
     cursor: str | None
     member_count: int
-    as_of: int | None = None
+    as_of: int
     is_sampled: bool = False
 
 
@@ -50,8 +51,13 @@ class Sessions:
 
     # ── coming and going ───────────────────────────────────────────────────────────────
 
-    def join(self, connection_id: str, session_id: str, now: int) -> MemberPage:
+    def join(
+        self, connection_id: str, session_id: str, now: int, clock: Callable[[], int]
+    ) -> MemberPage:
         """Let a connection into a chat session; the first page of who is there.
+
+        *clock* is asked when that is written: what others are told of the members before does not
+        count this user, who hears of it no more than this answer.
 
         Raises:
             Forbidden: the token or the doorkeeper says no.
@@ -61,7 +67,7 @@ class Sessions:
         actor = self.lifecycle.act(connection_id, now)
         self.require_entry(actor.user.user_id, actor.connection.allowed_sessions, session_id)
         self.lifecycle.join(actor, session_id, now)
-        return self.page(session_id, actor.user.user_id, DEFAULT_PAGE, None, now)
+        return self.page(session_id, actor.user.user_id, DEFAULT_PAGE, None, clock())
 
     def leave(self, connection_id: str, session_id: str, now: int) -> None:
         self.lifecycle.leave(self.lifecycle.act(connection_id, now), session_id, now)
@@ -105,7 +111,7 @@ class Sessions:
             for member in chain(first.members, behind)
             if viewer_id not in member.hidden_from
         ]
-        as_of = first.room.as_of if first.room else None
+        as_of = first.as_of(now)
         ahead = [user_id for user_id in seen if user_id > after]
         found = self._present(ahead, limit + 1, viewer_id, now)
         page = found[: fitting(found[:limit])]
