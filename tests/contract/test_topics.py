@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pynamodb.connection import Connection as Client
 
-from presence.adapters.dynamodb import topics
+from presence.adapters.dynamodb import subscriptions, topics
+from presence.adapters.dynamodb.tables import Operation, write
 from presence.adapters.dynamodb.topics import EVERYONE_SHARDS, key_of, shards_so_far
 from presence.domain.connection import Connection, Joining, Leaving
+from presence.domain.errors import Conflict
 from presence.domain.events import Joined, Left
 from presence.ports import EVERYONE, Listener, Topic
 from tests.contract.conftest import Store, items
@@ -264,3 +267,76 @@ def test_a_row_is_where_it_is_looked_for_whenever_it_was_written(
 
         assert topics.shard_of(name, written) in found
         assert len(found) <= now.bit_length()
+
+
+# ── a full watch list ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written of watch lists, of which six entries are the most."""
+    made: list[str] = []
+
+    def counted(client: Client, operation: str, arguments: Operation) -> Any:
+        made.append(operation)
+        assert len(made) < 50, "nobody would see an end of it"
+        return write(client, operation, arguments)
+
+    monkeypatch.setattr(subscriptions, "MAX_WATCHED", 6)
+    monkeypatch.setattr(subscriptions, "WATCH_CHUNK", 3)
+    monkeypatch.setattr(subscriptions, "write", counted)
+    return made
+
+
+def watching_twice(store: Store, *others: str) -> Connection:
+    """A connection that came back to a user after that topic grew: two entries for one user."""
+    gate = arrive(store, "eve", TAB)
+    assert store.subscriptions.watch(gate, {"ada", *others})
+    store.subscriptions.grow(WATCHED, 1, 8)
+    assert store.subscriptions.watch(gate, {"ada"})
+    assert len(shards_of(WATCHED)) == 2
+    return gate
+
+
+@pytest.mark.parametrize("more", [{"dan", "eva"}, {"dan", "eva", "fay"}, {"ada", "dan", "eva"}])
+def test_a_full_watch_list_refuses_at_once_also_if_it_names_somebody_twice(
+    dynamodb: Store, writes: list[str], more: set[str]
+) -> None:
+    gate = watching_twice(dynamodb, "bob", "cid")
+    assert dynamodb.subscriptions.watch(gate, {"dot"})
+    before = dynamodb.everything()
+    writes.clear()
+
+    with pytest.raises(Conflict):
+        dynamodb.subscriptions.watch(gate, more)
+
+    assert len(writes) <= 2
+    assert dynamodb.everything() == before
+
+
+def test_of_many_all_are_watched_or_none_also_if_the_list_names_somebody_twice(
+    dynamodb: Store, writes: list[str]
+) -> None:
+    gate = watching_twice(dynamodb, "bob")
+    before = dynamodb.everything()
+    writes.clear()
+
+    with pytest.raises(Conflict):
+        dynamodb.subscriptions.watch(gate, {"cid", "dan", "eva", "fay"})
+
+    assert writes == []
+    assert dynamodb.everything() == before
+
+
+def test_whoever_watches_many_again_needs_no_room_for_those_on_the_list(
+    dynamodb: Store, writes: list[str]
+) -> None:
+    gate = arrive(dynamodb, "eve", TAB)
+    assert dynamodb.subscriptions.watch(gate, {"ada", "bob", "cid"})
+    dynamodb.subscriptions.grow(WATCHED, 1, 8)
+    writes.clear()
+
+    assert dynamodb.subscriptions.watch(gate, {"ada", "dan", "eva", "fay"})
+
+    assert len(writes) == 2
+    assert len(shards_of(WATCHED)) == 1

@@ -377,6 +377,125 @@ def test_becoming_visible_again_looks_like_arriving() -> None:
     assert shown.last_seen == NOW + 9_000
 
 
+def hide(user: User, at: int, until: int | None = None) -> User:
+    return reduce(user, Chosen(Choice.INVISIBLE, until=until), at)[0]
+
+
+@pytest.mark.parametrize("looked_at", [(100_000,), (96_000, 100_000)], ids=["at once", "between"])
+def test_whoever_falls_silent_while_they_hide_was_not_seen_since(
+    looked_at: tuple[int, ...],
+) -> None:
+    """What they hid does not come out because nobody looked before they would have been shown."""
+    user = hide(arrive(ADA, "tab"), NOW + 5_000, until=NOW + 100_000)
+    user, _ = reduce(user, Renewed("tab", lease(NOW + 20_000)), NOW + 20_000)
+
+    for at in looked_at:
+        user, changes = wait(user, NOW + at)
+        assert news(changes) == []
+
+    assert (user.status, user.last_seen) == (Status.OFFLINE, NOW + 5_000)
+    assert (user.choice, user.until) == (Choice.ONLINE, None)
+
+
+@pytest.mark.parametrize("looked_at", [(96_000,), (81_000, 96_000)], ids=["at once", "between"])
+def test_whoever_hid_until_then_and_fell_silent_later_was_seen_when_they_were_shown(
+    looked_at: tuple[int, ...],
+) -> None:
+    user = hide(arrive(ADA, "tab"), NOW + 5_000, until=NOW + 80_000)
+    user, _ = reduce(user, Renewed("tab", lease(NOW + 20_000)), NOW + 20_000)
+
+    for at in looked_at:
+        user, _ = wait(user, NOW + at)
+
+    assert (user.status, user.last_seen) == (Status.OFFLINE, NOW + 80_000)
+
+
+def hidden_in_grace() -> User:
+    """Invisible until +8 s; the last connection is closed at +5 s."""
+    return leave(hide(arrive(ADA, "tab"), NOW + 1_000, NOW + 8_000), "tab", NOW + 5_000)
+
+
+def test_whoever_hid_and_left_is_not_shown_when_that_ends_in_grace() -> None:
+    """Nobody is told of a coming that no connection backs, and of a going behind it."""
+    left = hidden_in_grace()
+
+    over, changes = wait(left, NOW + 8_000)
+    gone, more = wait(over, NOW + 5_000 + GRACE)
+
+    assert (news(changes), news(more)) == ([], [])
+    assert left.presence == over.presence == gone.presence
+    assert (gone.status, gone.last_seen) == (Status.OFFLINE, NOW + 1_000)
+    assert gone.choice is Choice.ONLINE
+
+
+def test_whoever_hid_and_is_back_in_grace_after_that_ended_is_seen_since_then() -> None:
+    left, _ = wait(hidden_in_grace(), NOW + 9_000)
+
+    back, changes = reduce(left, Authenticated("new", lease(NOW + 9_000)), NOW + 9_000)
+
+    assert news(changes) == [Status.ONLINE]
+    assert (back.choice, back.until, back.last_seen) == (Choice.ONLINE, None, NOW + 9_000)
+
+
+@pytest.mark.parametrize("choice", [Choice.ONLINE, Choice.BUSY])
+def test_whoever_hid_and_left_is_not_shown_by_a_choice_without_a_connection(
+    choice: Choice,
+) -> None:
+    left = hidden_in_grace()
+
+    chosen, changes = reduce(left, Chosen(choice), NOW + 6_000)
+    back, more = reduce(chosen, Authenticated("new", lease(NOW + 7_000)), NOW + 7_000)
+
+    assert (chosen.presence, news(changes)) == (left.presence, [])
+    assert (news(more), back.last_seen) == ([Status(choice)], NOW + 7_000)
+
+
+def test_whoever_left_and_hides_in_grace_was_seen_last_when_they_left() -> None:
+    left = leave(arrive(ADA, "tab"), "tab", NOW + 1_000)
+
+    hidden, changes = reduce(left, Chosen(Choice.INVISIBLE), NOW + 6_000)
+
+    assert (news(changes), hidden.last_seen) == ([Status.OFFLINE], NOW + 1_000)
+
+
+@pytest.mark.parametrize("choice", [Choice.AWAY, Choice.BUSY, Choice.DND])
+def test_what_others_see_stands_still_in_grace_also_when_a_choice_ends(choice: Choice) -> None:
+    """Online would be news of somebody who is not there."""
+    user, _ = reduce(arrive(ADA, "tab"), Chosen(choice, "lunch", NOW + 8_000), NOW)
+    left, due = reduce(user, Disconnected("tab", NOW + 5_000 + GRACE), NOW + 5_000)
+
+    over, changes = wait(left, NOW + 8_000)
+    back, arrival = reduce(over, Authenticated("new", lease(NOW + 9_000)), NOW + 9_000)
+    gone, departure = wait(over, NOW + 5_000 + GRACE)
+
+    assert due == (Due(NOW + 5_000 + GRACE),)
+    assert (over.presence, changes) == (left.presence, ())
+    assert (news(arrival), back.text, back.until) == ([Status.ONLINE], None, None)
+    assert (news(departure), gone.choice, gone.until) == ([Status.OFFLINE], Choice.ONLINE, None)
+
+
+def test_a_choice_that_is_over_ends_with_a_grace_that_is_cut_short() -> None:
+    user, _ = reduce(arrive(ADA, "tab"), Chosen(Choice.BUSY, "lunch", NOW + 8_000), NOW)
+    left = leave(user, "tab", NOW + 5_000)
+
+    gone, _ = reduce(left, Dismissed(), NOW + 9_000)
+
+    assert (gone.status, gone.choice, gone.until) == (Status.OFFLINE, Choice.ONLINE, None)
+
+
+@pytest.mark.parametrize("looked_at", [(79_000,), (76_000, 79_000)], ids=["at once", "between"])
+def test_grace_shows_what_the_last_device_showed(looked_at: tuple[int, ...]) -> None:
+    """Of two dead devices the hidden one runs out last."""
+    user = arrive(ADA, "laptop")
+    user, _ = reduce(user, Authenticated("tab", lease(NOW + 1_500, is_active=False)), NOW + 1_500)
+    user = leave(arrive(user, "phone", NOW + 60_000), "phone", NOW + 70_000)
+
+    for at in looked_at:
+        user, _ = wait(user, NOW + at)
+
+    assert (user.leases, user.status) == ({}, Status.AWAY)
+
+
 def test_marking_oneself_seen_is_a_new_version_but_no_news() -> None:
     user = arrive(ADA, "tab")
 
@@ -535,6 +654,8 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
             assert shown.setdefault((viewer, seen.version), seen) == seen, "I3"
             assert bool(user.sessions_seen_by(viewer)) <= user.presence.is_online
         assert not user.lingering or user.is_here
+        comes = user.presence.is_online and not before.presence.is_online
+        assert user.leases or not comes, "I5: nobody comes without a connection"
         awaited = {name: at for name, at in user.lingering.items() if name not in held(user)}
         assert all(at > now for at in awaited.values()), "nobody is expected any more"
         assert not user.is_here or kept(before, event, now) <= user.sessions, "I7"
@@ -576,24 +697,27 @@ def test_arrivals_commute(story: list, order: list[str]) -> None:  # type: ignor
     assert arrived(order) == arrived(sorted(order))
 
 
-@given(STORIES, PAUSES)
+@given(STORIES, st.lists(st.integers(0, LEASE + GRACE), min_size=2, max_size=5))
 def test_the_clock_alone_decides_the_same_in_one_step_or_in_many(
     story: list,  # type: ignore[type-arg]
-    pause: int,
+    looked_at: list[int],
 ) -> None:
     user, now = User("ada"), NOW
     for gap, step in story:
         now += gap
         user, _ = reduce(user, event_of(step, now), now)
 
-    halfway, _ = wait(user, now + pause // 2)
+    in_many = user
+    for after in sorted(looked_at):
+        in_many, _ = wait(in_many, now + after)
 
-    at_once, in_two = wait(user, now + pause)[0], wait(halfway, now + pause)[0]
-    assert unclocked(at_once) == unclocked(in_two)
+    at_once, _ = wait(user, now + max(looked_at))
+    assert unversioned(at_once) == unversioned(in_many)
 
 
-def unclocked(user: User) -> User:
-    return replace(user, version=0, own_version=0, last_seen=0)
+def unversioned(user: User) -> User:
+    """Versions name what was stored, so they know how often somebody looked."""
+    return replace(user, version=0, own_version=0)
 
 
 # ── a lease is said to have run out ────────────────────────────────────────────────────────

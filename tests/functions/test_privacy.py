@@ -98,12 +98,14 @@ def test_every_way_of_reading_agrees(stack: Stack) -> None:
     members = body_of(stack.http(f"GET /chat-sessions/{ROOM}/members", token=token))
     watching = stack.ask(PHONE, "watch", userIds=["ada"])
     listed = stack.ask(PHONE, "online")
+    behind = stack.ask(PHONE, "online", cursor=bootstrap.app().statuses.roster.position_of("eve"))
 
     assert single["status"] == "offline"
     assert batch["users"] == watching["users"] == [single]
     assert [it["userId"] for it in online["users"]] == ["eve"]
     assert [it["userId"] for it in listed["users"]] == ["eve"]
     assert (online["onlineCount"], listed["onlineCount"], count["count"]) == (1, 1, 1)
+    assert (behind["users"], behind["onlineCount"]) == ([], 1)
     assert (members["members"], members["memberCount"]) == ([], 0)
 
 

@@ -168,7 +168,7 @@ class Presence(Steps):
     @rule(user=users, choice=choices)
     def put_status(self, user: str, choice: str) -> None:
         body = {"status": choice}
-        self.ask(user, "PUT ", lambda it, _: it.chose(user, choice, None, None), body)
+        self.ask(user, "PUT ", lambda it, now: it.chose(user, choice, None, None, now), body)
 
     @rule(user=users, viewer=users, is_on=st.booleans())
     def block(self, user: str, viewer: str, is_on: bool) -> None:

@@ -59,7 +59,9 @@ class Conn:
 class Person:
     """`left` are rooms whose last connection was closed, and until when it is expected back.
 
-    `unsure` are those of which nobody can say whether that was forgotten in between.
+    `unsure` are those of which nobody can say whether that was forgotten in between. `hid` is
+    whether they were hidden when the last connection closed, though they have chosen otherwise
+    since.
     """
 
     choice: str = "online"
@@ -69,6 +71,7 @@ class Person:
     left: Mapping[str, int] = field(default_factory=dict)
     unsure: Mapping[str, int] = field(default_factory=dict)
     blocked: frozenset[str] = frozenset()
+    hid: bool = False
 
     def chosen(self, now: int) -> View:
         return ("online", None) if self.until and self.until <= now else (self.choice, self.text)
@@ -94,12 +97,25 @@ class Oracle:
         """What the user's own devices may be told."""
         if not self.is_here(user, now):
             return {OFFLINE}
-        choice, text = self.person(user).chosen(now)
+        choice, text = self.person(user).chosen(self._there_at(user, now))
         if choice != "online":
-            return {(choice, text)}
+            return self._unless_hidden(user, {(choice, text)}, now)
         seen = {it.active for it in self.live(user, now).values()}
         statuses = {"online", "away"} if None in seen or not seen else {"away"}
-        return {(it, text) for it in ({"online"} if True in seen else statuses)}
+        found = {(it, text) for it in ({"online"} if True in seen else statuses)}
+        return self._unless_hidden(user, found, now)
+
+    def _there_at(self, user: str, now: int) -> int:
+        """When somebody was there last: in grace nothing that was chosen ends."""
+        if self.live(user, now):
+            return now
+        ends = (it.end for it in self.conns.values() if it.user == user and it.end <= now)
+        return max(self.person(user).grace - GRACE, *(end - 1 for end in ends), 0)
+
+    def _unless_hidden(self, user: str, views: set[View], now: int) -> set[View]:
+        """Whoever left while they hid is shown by a connection alone."""
+        is_shown = self.live(user, now) or not self.person(user).hid
+        return views if is_shown or "invisible" in dict(views) else {OFFLINE}
 
     def public(self, user: str, now: int) -> set[View]:
         return {OFFLINE if it[0] == "invisible" else it for it in self.own(user, now)}
@@ -169,7 +185,7 @@ class Oracle:
         return self._arrived(user, is_written=True, now=now)._conn(name, claimed)
 
     def _arrived(self, user: str, *, is_written: bool, now: int) -> "Oracle":
-        person = replace(self.person(user), grace=0)
+        person = replace(self.person(user), grace=0, hid=False)
         if not self.is_here(user, now):
             unsure = {} if is_written else person.left
             person = replace(person, left={}, unsure=unsure)
@@ -257,8 +273,12 @@ class Oracle:
         rest = [{k: v for k, v in it.items() if k != room} for it in (person.left, person.unsure)]
         return self._person(str(conn.user), replace(person, left=rest[0], unsure=rest[1]))
 
-    def chose(self, user: str, choice: str, text: str | None, until: int | None) -> "Oracle":
-        return self._person(user, replace(self.person(user), choice=choice, text=text, until=until))
+    def chose(
+        self, user: str, choice: str, text: str | None, until: int | None, now: int
+    ) -> "Oracle":
+        hid = not self.live(user, now) and self.public(user, now) == {OFFLINE}
+        chosen = replace(self.person(user), choice=choice, text=text, until=until, hid=hid)
+        return self._person(user, chosen)
 
     def blocked(self, user: str, viewer: str, *, is_on: bool) -> "Oracle":
         person, one = self.person(user), frozenset({viewer})
@@ -270,7 +290,7 @@ class Oracle:
         conn = self.conns.get(name)
         if conn is None or conn.is_closed:
             return self
-        after = self._conn(name, replace(conn, is_closed=True))
+        after = self._conn(name, replace(conn, is_closed=True, end=min(conn.end, now)))
         if not conn.is_live(now) or not grace:
             return after
         user = str(conn.user)

@@ -223,7 +223,8 @@ class Steps(RuleBasedStateMachine):
 
     def choosing(self, name: str, choice: str, text: str | None, until: int | None) -> Step:
         def then(world: Oracle) -> Oracle:
-            return world.chose(str(world.conns[name].user), choice, text, until)
+            user, now = str(world.conns[name].user), self.rig.clock.now
+            return world.chose(user, choice, text, until, now)
 
         fields = {"status": choice, "text": text, "until": until}
         return self.acting(name, then, "status", **fields)

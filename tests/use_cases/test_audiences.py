@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from presence.domain.errors import Unavailable
 from presence.domain.user import Choice
 from presence.ports import EVERYONE, Topic
 from presence.use_cases import audiences
@@ -126,6 +127,31 @@ def test_a_job_that_comes_late_tells_whoever_has_come_since_how_it_is_now(
     assert told["n1"] == [("user-0", "online")]
     assert set(map(tuple, told.values())) == {(("user-0", "online"),)}
     assert "secret" not in "".join(text for texts in world.gateway.heard.values() for text in texts)
+
+
+def test_a_job_that_fails_on_the_way_has_put_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try would put the next page once more, and so would each job behind it."""
+    world = crowded(20)
+    world.choose("user-0", Choice.BUSY)
+    world.stream()
+    part = world.audiences.subscriptions.part
+    job = next(it for it in world.deliveries.jobs if part(SESSION, it.shard).after is not None)
+    world.deliveries.jobs.clear()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.users, "read_many", refuse)
+        with pytest.raises(Unavailable):
+            world.audiences.work(job)
+    put_by_the_failure = [*world.deliveries.jobs]
+    world.audiences.work(job)
+
+    behind = part(SESSION, job.shard).after
+    assert put_by_the_failure == []
+    assert [(it.shard, it.after) for it in world.deliveries.jobs] == [(job.shard, behind)]
+
+
+def refuse(*_: object, **__: object) -> NoReturn:
+    raise Unavailable("The table is busy.")
 
 
 @pytest.mark.parametrize("is_global", [True, False])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from presence.domain.errors import Conflict, PresenceError
 from presence.domain.frames import presence
+from presence.domain.requests import MAX_PAGE
 from presence.domain.user import MAX_BLOCKED, Choice, Status
 from tests.world import GRACE, SECOND, World
 
@@ -271,16 +272,63 @@ INVISIBLE = {
 def seen_by_eve(world: World) -> dict[str, Any]:
     """Everything that eve can get to see of ada, by whatever way; and of the count of others."""
     page = world.sessions.page("room", "eve", 100, None, world.now)
-    online = world.statuses.online(100, None, "eve", world.now)
+    pages = {
+        name: world.statuses.online(limit, cursor, "eve", world.now)
+        for name, limit, cursor in (
+            ("online", 100, None),
+            ("first", 1, None),
+            ("behind", 1, world.roster.position_of("eve")),
+        )
+    }
     return {
         "frames": [frame for frame in world.frames_of("eve-1") if "ada" in str(frame)],
         "read": presence(world.read("ada", "eve")),
         "batch": [presence(it) for it in world.statuses.read_many(["ada"], "eve", world.now)],
         "room": ([it.user_id for it in page.members], page.member_count),
         "hall": world.sessions.page("hall", "eve", 100, None, world.now).member_count,
-        "online": ([it.user_id for it in online.users], online.online_count),
+        **{
+            name: ([it.user_id for it in page.users], page.online_count)
+            for name, page in pages.items()
+        },
         "count": world.statuses.count("eve", world.now).online,
     }
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_every_page_of_a_few_counts_those_whom_the_viewer_sees(world: World, limit: int) -> None:
+    meet(world, "ada", "bob", "cid", "eve")
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+
+    first = world.statuses.online(limit, None, "eve", world.now)
+    behind = world.statuses.online(limit, world.roster.position_of("bob"), "eve", world.now)
+
+    assert first.online_count == behind.online_count == 3
+    assert world.statuses.online(limit, None, "bob", world.now).online_count == 4
+
+
+def test_whom_no_frame_can_list_is_counted_all_the_same(world: World) -> None:
+    names = [f"user-{number:02}".ljust(128, "x") for number in range(80)]
+    meet(world, "ada", "eve")
+    for name in names:
+        world.join(name, f"c-{name}")
+        world.choose(name, Choice.BUSY, "é" * 140)
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+
+    page = world.statuses.online(MAX_PAGE, None, "eve", world.now)
+
+    assert page.cursor is not None
+    assert page.online_count == world.statuses.count("eve", world.now).online == 81
+
+
+def test_whoever_authenticates_is_told_the_count_that_is_the_same_for_all(world: World) -> None:
+    """As the protocol says: to count for a viewer is to read all of them."""
+    meet(world, "ada", "bob", "eve")
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+
+    assert world.join("eve", "eve-2").online_count == 3
 
 
 def told(deeds: dict[str, Deed], story: list[str], hide: Deed) -> tuple[World, dict[str, Any]]:

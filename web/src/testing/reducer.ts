@@ -5,6 +5,7 @@ import { Refusal } from "./refusal.js";
 import {
   heldSessions,
   isHere,
+  isInGrace,
   type Lease,
   looksLike,
   type Mask,
@@ -69,8 +70,8 @@ export function reduce(user: User, event: Happening, now: number): Outcome {
   const later = settle(user, now);
   // Who is blocked sees from now on what the clock has changed, so that has its version.
   const settled = event.is === "blocked" ? withVersions(user, later, now) : later;
-  const decided = withStatus(apply(settled, event, now));
-  const shown = event.is === "told" ? decided : hiddenOrShown(user, decided, now);
+  const decided = withStatus(withoutChoice(apply(settled, event, now), now));
+  const shown = event.is === "told" ? decided : hiddenOrShown(settled, decided, now);
   const counted = withVersions(user, shown, now);
   const lapsed = [...user.leases.keys()].filter((name) => !settled.leases.has(name));
   return { after: event.is === "told" ? withToldVersion(user, counted, event) : counted, lapsed };
@@ -78,27 +79,39 @@ export function reduce(user: User, event: Happening, now: number): Outcome {
 
 // What the clock decides.
 
+/** Without what is over, in the order in which it ended, whenever somebody looks. */
 function settle(user: User, now: number): User {
-  const isOver = user.until !== null && user.until <= now;
-  const chosen = isOver ? { ...user, choice: "online" as const, text: null, until: null } : user;
-  const awaited = withoutLapsed(chosen, now);
+  const ends = [...user.leases.values()].map((lease) => lease.expiresAt);
+  const over = [...ends, user.until ?? now].filter((end) => end < now);
+  return [...over.sort((one, other) => one - other), now].reduce(withoutOver, user);
+}
+
+function withoutOver(user: User, at: number): User {
+  const awaited = withoutChoice(withoutLapsed(user, at), at);
   const held = heldSessions(awaited);
-  const lingering = filterMap(awaited.lingering, (name, until) => until > now || held.has(name));
+  const lingering = filterMap(awaited.lingering, (name, until) => until > at || held.has(name));
   return withStatus({ ...awaited, lingering });
+}
+
+/** Without a choice that is over; in grace it goes on, as does all that others see. */
+function withoutChoice(user: User, at: number): User {
+  if (user.until === null || user.until > at || isInGrace(user)) return user;
+  const ended: User = { ...user, choice: "online", text: null, until: null };
+  return hiddenOrShown(user, ended, at);
 }
 
 /**
  * Without the leases and the grace that are over; beside a lease nobody looks at the grace.
  * Whoever falls silent was last seen when last heard, or when another device left.
  */
-function withoutLapsed(user: User, now: number): User {
-  const leases = filterMap(user.leases, (_, lease) => lease.expiresAt > now);
+function withoutLapsed(user: User, at: number): User {
+  const leases = filterMap(user.leases, (_, lease) => lease.expiresAt > at);
   const rest = { ...user, leases };
   if (leases.size > 0) return rest;
   const heard = [...user.leases.values()].map((lease) => lease.seenAt);
-  const since = Math.max(...heard, Math.min(now, user.graceUntil ?? 0));
+  const since = Math.max(...heard, Math.min(at, user.graceUntil ?? 0));
   const last = heard.length > 0 ? seen(rest, since) : rest;
-  const isOver = user.graceUntil !== null && user.graceUntil <= now;
+  const isOver = user.graceUntil !== null && user.graceUntil <= at;
   return isOver ? { ...last, graceUntil: null } : last;
 }
 
@@ -109,6 +122,8 @@ function withStatus(user: User): User {
 
 function statusOf(user: User): User["status"] {
   if (!isHere(user) || user.choice === "invisible") return "offline";
+  // Who left while they hid is shown by a connection alone.
+  if (isInGrace(user) && user.status === "offline") return "offline";
   if (user.choice !== "online") return user.choice;
   if (user.leases.size > 0) {
     return [...user.leases.values()].some((lease) => lease.isActive) ? "online" : "away";
@@ -164,7 +179,7 @@ function add(
   }
   const sessions = new Set([...lease.sessions, ...(known?.sessions ?? [])]);
   const added = { ...lease, sessions, isActive: isActive ?? (known ?? lease).isActive };
-  const arriving = isHere(user) ? user : seen(user, now);
+  const arriving = user.status === "offline" ? seen(user, now) : user;
   return { ...arriving, leases: withEntry(arriving.leases, connectionId, added), graceUntil: null };
 }
 
@@ -300,10 +315,13 @@ function comesOrGoes(before: User, after: User): boolean {
 
 // What others see of it.
 
-/** Becoming invisible looks like leaving, and ceasing to be like arriving. */
+/**
+ * Becoming invisible looks like leaving, and ceasing to be like arriving. Who has no connection
+ * has left already, and does not arrive.
+ */
 function hiddenOrShown(before: User, after: User, now: number): User {
   const isSame = (before.choice === "invisible") === (after.choice === "invisible");
-  return !isSame && isHere(after) ? { ...after, lastSeen: now } : after;
+  return !isSame && after.leases.size > 0 ? { ...after, lastSeen: now } : after;
 }
 
 /** Hybrid clocks: greater than before, and than any version of a user since erased. */

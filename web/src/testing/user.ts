@@ -59,6 +59,11 @@ export function isHere(user: User): boolean {
   return user.leases.size > 0 || user.graceUntil !== null;
 }
 
+/** Not connected, and expected back. Beside a lease nobody looks at the grace period. */
+export function isInGrace(user: User): boolean {
+  return user.leases.size === 0 && user.graceUntil !== null;
+}
+
 /** The chat sessions that the user is in, whoever may see that. */
 export function sessionsOf(user: User): ReadonlySet<string> {
   return new Set([...user.lingering.keys(), ...heldSessions(user)]);
@@ -77,9 +82,10 @@ export function publicPresence(user: User): Presence {
 
 /** As the user's own devices see them: the truth. */
 export function ownPresence(user: User): Presence {
-  if (!isHere(user)) return { ...publicPresence(user), version: user.ownVersion };
-  const status = user.choice === "invisible" ? "invisible" : user.status;
-  return presence(user.userId, status, user.lastSeen, user.ownVersion, user.text);
+  if (!isHere(user) || user.choice !== "invisible") {
+    return { ...publicPresence(user), version: user.ownVersion };
+  }
+  return presence(user.userId, "invisible", user.lastSeen, user.ownVersion, user.text);
 }
 
 export function maySee(viewer: Viewer, user: User): boolean {
@@ -98,14 +104,17 @@ export function sessionsSeenBy(viewer: Viewer, user: User): ReadonlySet<string> 
   return maySee(viewer, user) && user.status !== "offline" ? sessionsOf(user) : NOBODY;
 }
 
-/** When something about the user changes by itself next; Infinity for never. */
+/**
+ * When something about the user changes by itself next; Infinity for never. In grace a choice waits
+ * for its end.
+ */
 export function changesAt(user: User): number {
   const leases = [...user.leases.values()].map((lease) => lease.expiresAt);
   const never = Number.POSITIVE_INFINITY;
-  const grace = leases.length > 0 ? never : (user.graceUntil ?? never);
+  const graceOrChoice = (isInGrace(user) ? user.graceUntil : user.until) ?? never;
   const held = heldSessions(user);
   const expected = [...user.lingering].map(([name, until]) => (held.has(name) ? never : until));
-  return Math.min(grace, user.until ?? never, ...expected, ...leases);
+  return Math.min(graceOrChoice, ...expected, ...leases);
 }
 
 /** Whether whoever knows `before` has to hear `after`; a newer lastSeen alone is no news. */

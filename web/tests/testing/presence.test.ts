@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { createFakePresence } from "../../src/testing/index.js";
+import { type Happening, reduce } from "../../src/testing/reducer.js";
+import { publicPresence, unknownUser } from "../../src/testing/user.js";
 import { type AnyFrame, Device } from "./device.js";
 
 const short = (presences: readonly AnyFrame[]) =>
@@ -106,6 +108,28 @@ describe("user", () => {
 });
 
 describe("a status", () => {
+  test("that ends in the grace period waits for its end, or for whoever comes back", async () => {
+    const fake = createFakePresence({ globalPresence: true });
+    const sam = await Device.of(fake, "sam");
+    for (const [userId, isBack] of [
+      ["ada", false],
+      ["eve", true],
+    ] as const) {
+      const device = await Device.of(fake, userId);
+      const until = fake.server.now() + 8_000;
+      await device.ask({ action: "status", status: "busy", text: "Lunch", until });
+      await fake.clock.advance(5_000);
+      device.socket.close();
+      await fake.clock.settle();
+      sam.clear();
+      await fake.clock.advance(4_000);
+      expect(fake.server.presence(userId)).toMatchObject({ status: "busy", text: "Lunch" });
+      if (isBack) await Device.of(fake, userId);
+      await fake.clock.advance(6_000);
+      expect(short(sam.changes)).toEqual([`${userId} ${isBack ? "online" : "offline"}`]);
+    }
+  });
+
   test("ends by itself when it was said to", async () => {
     const fake = createFakePresence();
     const ada = await Device.of(fake, "ada");
@@ -177,6 +201,53 @@ describe("somebody invisible", () => {
     await fake.clock.advance(20_000);
     expect(sam.heard).toEqual([]);
     expect(fake.server.presence("ada", "sam")).toEqual(before);
+  });
+
+  test.each([
+    [100_000, [96_000, 100_000], 5_000],
+    [100_000, [100_000], 5_000],
+    [80_000, [81_000, 96_000], 80_000],
+    [80_000, [96_000], 80_000],
+  ])(
+    "until %i ms who falls silent and is looked at after %j was seen at %i",
+    (until, looks, at) => {
+      const heard = (now: number) => ({ connectionId: "tab", expiresAt: now + 75_000 });
+      const lease = { ...heard(0), seenAt: 0, isActive: true, sessions: new Set<string>() };
+      const happened: [number, Happening][] = [
+        [0, { is: "authenticated", connectionId: "tab", lease, isActive: true }],
+        [5_000, { is: "chosen", choice: "invisible", text: null, until }],
+        [20_000, { is: "renewed", ...heard(20_000), isActive: true }],
+        ...looks.map((now): [number, Happening] => [now, { is: "time-passed" }]),
+      ];
+      let user = unknownUser("ada");
+      for (const [now, event] of happened) user = reduce(user, event, now).after;
+      expect(publicPresence(user)).toMatchObject({ status: "offline", lastSeen: at });
+    },
+  );
+
+  test("who left is not shown when that ends in the grace period, nor by a choice", async () => {
+    const fake = createFakePresence({ globalPresence: true });
+    const sam = await Device.of(fake, "sam");
+    const ada = await Device.of(fake, "ada");
+    await ada.ask({ action: "status", status: "invisible", until: fake.server.now() + 8_000 });
+    const before = fake.server.presence("ada", "sam");
+    await fake.clock.advance(5_000);
+    ada.socket.close();
+    await fake.clock.settle();
+    sam.clear();
+    await fake.clock.advance(3_000);
+    expect(fake.server.presence("ada", "sam")).toEqual(before);
+    await fake.options.fetch("https://presence.test/api/user-status/", {
+      method: "PUT",
+      headers: { Authorization: `Bearer ${fake.server.tokenFor("ada")}` },
+      body: JSON.stringify({ status: "busy" }),
+    });
+    await fake.clock.advance(1_000);
+    expect(fake.server.presence("ada", "sam")).toEqual(before);
+    expect(sam.heard).toEqual([]);
+    await Device.of(fake, "ada");
+    expect(short(sam.changes)).toEqual(["ada busy"]);
+    expect(sam.changes[0]?.lastSeen).toBe(fake.server.now());
   });
 
   test("appears by choosing another status", async () => {

@@ -75,7 +75,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The user chose a status; at `until` the choice ends by itself."""
+    """The user chose a status; at `until` the choice ends by itself, but for the grace period."""
 
     choice: Choice
     text: str | None = None

@@ -11,6 +11,9 @@ here. Writes, reads, sweeps and tests all use it, so they cannot disagree.
 
 A chat session is left in the same way: at once if its last connection leaves it or runs out, and
 after the grace period if that connection is closed.
+
+In grace nobody is there, so what others see stands still: a choice that is over ends when its user
+is back, or with the grace period; and whoever was hidden is shown by a connection alone.
 """
 
 from collections.abc import Iterable
@@ -69,9 +72,9 @@ def reduce(user: User, event: Event, now: int) -> tuple[User, tuple[Change, ...]
     if isinstance(event, Blocked):
         # What the clock has changed is what the viewer sees from now on, so it has its version.
         settled = _count_versions(user, settled, now)
-    after = _apply(settled, event, now)
+    after = _end_choice(_apply(settled, event, now), now)
     after = _decide_status(after)
-    after = _hide_or_show(user, after, now)
+    after = _hide_or_show(settled, after, now)
     after = _count_versions(user, after, now)
     return after, tuple(_changes(user, settled, after))
 
@@ -80,28 +83,45 @@ def reduce(user: User, event: Event, now: int) -> tuple[User, tuple[Change, ...]
 
 
 def _settle(user: User, now: int) -> User:
-    if user.until is not None and user.until <= now:
-        user = replace(user, choice=Choice.ONLINE, text=None, until=None)
-    user = _without_lapsed(user, now)
+    """Without what is over, in the order in which it ended, whenever somebody looks.
+
+    Whether a lease or a choice ended first says whether the user was hiding at the end of both.
+    """
+    ends = {lease.expires_at for lease in user.leases.values()} | {user.until or now}
+    for at in sorted(end for end in ends if end < now):
+        user = _without_over(user, at)
+    return _without_over(user, now)
+
+
+def _without_over(user: User, at: int) -> User:
+    user = _end_choice(_without_lapsed(user, at), at)
     held = user.held_sessions
     lingering = {
-        name: until for name, until in user.lingering.items() if until > now or name in held
+        name: until for name, until in user.lingering.items() if until > at or name in held
     }
     return _decide_status(replace(user, lingering=lingering))
 
 
-def _without_lapsed(user: User, now: int) -> User:
+def _end_choice(user: User, at: int) -> User:
+    """Without a choice that is over; in grace it goes on, as does all that others see."""
+    if user.until is None or user.until > at or user.is_in_grace:
+        return user
+    ended = replace(user, choice=Choice.ONLINE, text=None, until=None)
+    return _hide_or_show(user, ended, at)
+
+
+def _without_lapsed(user: User, at: int) -> User:
     """Without the leases and the grace that are over.
 
     Grace counts when nothing else does: beside a lease nobody looks whether it is over. Whoever
     falls silent was last seen when last heard, not when that was noticed; or when another device
     left, which is known by its grace period.
     """
-    live = {name: lease for name, lease in user.leases.items() if not lease.is_over(now)}
+    live = {name: lease for name, lease in user.leases.items() if not lease.is_over(at)}
     heard = [lease.seen_at for name, lease in user.leases.items() if name not in live]
     if heard and not live:
-        user = _seen(user, max(*heard, min(now, user.grace_until or 0)))
-    if not live and user.grace_until is not None and user.grace_until <= now:
+        user = _seen(user, max(*heard, min(at, user.grace_until or 0)))
+    if not live and user.grace_until is not None and user.grace_until <= at:
         user = replace(user, grace_until=None)
     return replace(user, leases=live)
 
@@ -115,6 +135,8 @@ def _decide_status(user: User) -> User:
 def _status(user: User) -> Status:
     if not user.is_here or user.choice is Choice.INVISIBLE:
         return Status.OFFLINE
+    if user.is_in_grace and user.status is Status.OFFLINE:
+        return Status.OFFLINE  # they left while they hid
     if user.choice is not Choice.ONLINE:
         return Status(user.choice)
     if user.leases:
@@ -166,7 +188,7 @@ def _add(user: User, event: Authenticated, now: int) -> User:
         raise Conflict(f"This user is in {MAX_SESSIONS} chat sessions; open a new connection.")
     is_active = (known or event.lease).is_active if event.is_active is None else event.is_active
     lease = replace(_heard_last(known, event.lease), is_active=is_active, sessions=sessions)
-    arriving = user if user.is_here else _seen(user, now)
+    arriving = user if user.presence.is_online else _seen(user, now)
     leases = {**arriving.leases, event.connection_id: lease}
     return replace(arriving, leases=leases, grace_until=None)
 
@@ -273,9 +295,12 @@ def _unblock(user: User, viewer_ids: frozenset[str], now: int) -> User:
 
 
 def _hide_or_show(before: User, after: User, now: int) -> User:
-    """Becoming invisible looks like leaving, and ceasing to be like arriving."""
+    """Becoming invisible looks like leaving, and ceasing to be like arriving.
+
+    Whoever has no connection has left already, and does not arrive.
+    """
     was_hidden, is_hidden = (user.choice is Choice.INVISIBLE for user in (before, after))
-    return replace(after, last_seen=now) if was_hidden != is_hidden and after.is_here else after
+    return replace(after, last_seen=now) if was_hidden != is_hidden and after.leases else after
 
 
 def _count_versions(before: User, after: User, now: int) -> User:

@@ -126,6 +126,11 @@ class User:
         return bool(self.leases) or self.grace_until is not None
 
     @property
+    def is_in_grace(self) -> bool:
+        """Not connected, and expected back. Beside a lease nobody looks at the grace period."""
+        return not self.leases and self.grace_until is not None
+
+    @property
     def sessions(self) -> frozenset[str]:
         """The chat sessions that the user is in, whoever may see that."""
         return self.held_sessions.union(self.lingering)
@@ -144,11 +149,10 @@ class User:
     @property
     def own_presence(self) -> Presence:
         """As the user's own devices see them: the truth."""
-        if not self.is_here:
-            return replace(self.presence, version=self.own_version)
-        is_hidden = self.choice is Choice.INVISIBLE
-        status = Status.INVISIBLE if is_hidden else self.status
-        return Presence(self.user_id, status, self.last_seen, self.own_version, self.text)
+        own = replace(self.presence, version=self.own_version)
+        if self.is_here and self.choice is Choice.INVISIBLE:
+            return replace(own, status=Status.INVISIBLE, text=self.text)
+        return own
 
     def seen_by(self, viewer_id: str | None) -> Presence:
         """As *viewer_id* sees the user; None is a stranger without a token."""
@@ -167,11 +171,14 @@ class User:
 
     @property
     def wakes_at(self) -> int | None:
-        """When something about this user changes by itself next; leases are left to the sweep."""
-        grace = None if self.leases else self.grace_until
+        """When something about this user changes by itself next; leases are left to the sweep.
+
+        In grace a choice waits for its end.
+        """
+        grace_or_choice = self.grace_until if self.is_in_grace else self.until
         held = self.held_sessions
         expected = (until for name, until in self.lingering.items() if name not in held)
-        times: Iterable[int | None] = (grace, self.until, *expected)
+        times: Iterable[int | None] = (grace_or_choice, *expected)
         return min((at for at in times if at is not None), default=None)
 
 

@@ -122,13 +122,14 @@ class Audiences:
         May be repeated: clients drop what they hold, and a message has its id.
         """
         part = self.subscriptions.part(job.topic, job.shard, job.after)
+        # Whatever may fail comes first: each try would put the next job once more.
+        news = self._by_now(job.news)
         rows = job.rows + len(part.listeners)
         if part.after is None:
             self._grow(job.topic, job.shard, job.shards, rows)
         else:
             self.jobs.put_jobs([replace(job, after=part.after, rows=rows)])
         heard = [it for it in part.listeners if it.connection_id != job.without]
-        news = self._by_now(job.news)
         told = shared_out(news, ((it.connection_id, it.user_id) for it in heard))
         posts = [Post(text, names) for text, names in told.items()]
         return self.courier.send(posts, until=until)

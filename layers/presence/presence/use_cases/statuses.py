@@ -86,27 +86,36 @@ class Statuses:
         Raises:
             InvalidMessage: a cursor that no page has given.
         """
+        found = self._visible(limit, cursor, viewer_id, now)
+        page = found[: fitting(found[:limit])]
+        is_last = len(page) == len(found)
+        if is_last and cursor is None:
+            return Page(page, None, online_count=len(page))
+        online = max(self.count(viewer_id, now).online, len(found))
+        return Page(page, None if is_last else self.roster.position_of(page[-1].user_id), online)
+
+    def _visible(
+        self, limit: int, cursor: str | None, viewer_id: str | None, now: int
+    ) -> Sequence[Presence]:
+        """Those whom *viewer_id* sees online behind a cursor; *limit* of them, or more."""
         found: list[Presence] = []
         for user_ids in _chunks(self.roster.after(cursor, limit + 1), limit + 1):
             presences = self.read_for_listener(user_ids, viewer_id, now)
             found += [presence for presence in presences if presence.is_online]
             if len(found) > limit:
                 break
-        page = found[: fitting(found[:limit])]
-        if len(page) < len(found):
-            position = self.roster.position_of(page[-1].user_id)
-            return Page(page, position, max(self.roster.count().online, len(found)))
-        if cursor is not None:
-            return Page(page, None, max(self.roster.count().online, len(page)))
-        return Page(page, None, online_count=len(page))
+        return found
 
     def count(self, viewer_id: str | None, now: int) -> Count:
-        """Exact while one page holds everybody, else as last counted."""
+        """Exact while a page of MAX_PAGE could hold everybody, else as last counted.
+
+        A count of few that is the same for all would tell whom somebody blocks when they come.
+        """
         counted = self.roster.count()
         if counted.online <= MAX_PAGE:
-            page = self.online(MAX_PAGE, None, viewer_id, now)
-            if page.cursor is None:
-                return Count(page.online_count, now)
+            found = self._visible(MAX_PAGE, None, viewer_id, now)
+            if len(found) <= MAX_PAGE:
+                return Count(len(found), now)
         return counted
 
 

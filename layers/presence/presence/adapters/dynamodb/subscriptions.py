@@ -85,17 +85,24 @@ class DynamoDBSubscriptions:
             yield item.subscriber
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
+        known: Mapping[str, frozenset[int]] = {}
         if len(user_ids) > WATCH_CHUNK:
             # All or none, in more than one transaction: so look first.
-            listed = parsed(_read_list(connection.connection_id))
-            _require_room(len({*listed, *user_ids}))
+            listed = _read_list(connection.connection_id)
+            _require_room(listed, _missing(listed, user_ids))
+            known = parsed(listed)
         rest = iter(sorted(user_ids))
         while chunk := list(islice(rest, WATCH_CHUNK)):
-            if not self._watch(connection, chunk):
+            if not self._watch(connection, chunk, known):
                 return False
         return True
 
-    def _watch(self, connection: Connection, user_ids: Sequence[str]) -> bool:
+    def _watch(
+        self,
+        connection: Connection,
+        user_ids: Sequence[str],
+        known: Mapping[str, frozenset[int]],
+    ) -> bool:
         gate = update_of(
             ConnectionItem(connection.connection_id),
             [ConnectionItem.is_watching.set(value=True)],
@@ -103,7 +110,7 @@ class DynamoDBSubscriptions:
         )
         viewer_id, opened_at = str(connection.user_id), connection.opened_at
         watched = [Topic("user", user_id) for user_id in user_ids]
-        shards = [self._shards.pick(topic, connection.connection_id) for topic in watched]
+        shards = [self._shard(topic, connection.connection_id, known) for topic in watched]
         rows = [
             _listener(key_of(topic, shard), connection.connection_id, viewer_id, opened_at)
             for topic, shard in zip(watched, shards, strict=True)
@@ -115,11 +122,18 @@ class DynamoDBSubscriptions:
         except TransactionRefused as error:
             if 0 in refused(error):
                 return False
-            known = parsed(WatchItem.from_raw_data(error.items[1] or {}).user_ids or ())
-            new = [user_id for user_id in user_ids if user_id not in known]
-            _require_room(len(known) + len(new))
-            return not new or self._watch(connection, new)
+            listed = WatchItem.from_raw_data(error.items[1] or {}).user_ids or ()
+            new = _missing(listed, user_ids)
+            if new == user_ids:
+                raise _no_room() from error  # the same would be refused again
+            _require_room(listed, new)
+            return not new or self._watch(connection, new, known)
         return True
+
+    def _shard(self, topic: Topic, connection_id: str, known: Mapping[str, frozenset[int]]) -> int:
+        """Whoever is on the list stays where they are, and needs no room there."""
+        shards = known.get(topic.name)
+        return min(shards) if shards else self._shards.pick(topic, connection_id)
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
         # The rows first: what is left on the list of a connection is deleted with it.
@@ -323,9 +337,20 @@ def _anywhere(topic: Topic, connection_id: str) -> Collection[int]:
     return list(topics.shards_so_far(topic, connection_id, topics.count_of(topic)))
 
 
-def _require_room(count: int) -> None:
-    if count > MAX_WATCHED:
-        raise Conflict(f"Watch at most {MAX_WATCHED} users on a connection.")
+def _missing(listed: Iterable[str], user_ids: Iterable[str]) -> Sequence[str]:
+    """Those who are not on a list, in whatever shard."""
+    known = parsed(listed)
+    return [user_id for user_id in user_ids if user_id not in known]
+
+
+def _require_room(listed: Collection[str], new: Collection[str]) -> None:
+    """Entries are counted, not users: somebody whose topic grew has two."""
+    if len(listed) + len(new) > MAX_WATCHED:
+        raise _no_room()
+
+
+def _no_room() -> Conflict:
+    return Conflict(f"Watch at most {MAX_WATCHED} users on a connection.")
 
 
 def _list_of(connection_id: str) -> str:
@@ -333,7 +358,7 @@ def _list_of(connection_id: str) -> str:
     return f"{connection_id}#watching"
 
 
-def _read_list(connection_id: str) -> Iterable[str]:
+def _read_list(connection_id: str) -> Collection[str]:
     try:
         item = WatchItem.get(_list_of(connection_id), consistent_read=True)
     except WatchItem.DoesNotExist:
