@@ -4,7 +4,7 @@ import pytest
 
 from presence.domain.errors import Unavailable
 from presence.ports import Post
-from presence.use_cases.courier import ATTEMPTS, CHUNK, DIRECT
+from presence.use_cases.courier import ATTEMPTS, CHUNK, DIRECT, LONGEST_PAUSE
 from tests.fakes import FakeTimers
 from tests.world import World
 
@@ -46,6 +46,16 @@ def test_whoever_took_it_at_the_last_attempt_does_not_get_it_again(world: World)
     assert (rest.connection_ids, world.gateway.heard) == (["a1"], {"b1": ["hello"]})
     with pytest.raises(Unavailable):
         world.courier.deliver([rest], attempt)
+
+
+def test_nobody_waits_longer_than_the_queue_can_delay(world: World) -> None:
+    """A message out of the dead-letter queue has any number of attempts behind it."""
+    world.gateway.busy.add("a1")
+
+    for attempt in (5, 11, 40):
+        world.courier.deliver([Post("hello", ["a1", "b1"])], attempt)
+
+    assert [delay for _, _, delay in world.deliveries.waiting] == [32, LONGEST_PAUSE, LONGEST_PAUSE]
 
 
 def test_what_is_too_much_at_once_is_shared_out(world: World) -> None:

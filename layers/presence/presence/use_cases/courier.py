@@ -17,6 +17,8 @@ CHUNK = 500
 #: What its posts may take, as JSON: SQS takes 256 KB, and something stands around them.
 ROOM = 240_000
 ATTEMPTS = 5
+#: In seconds; SQS delays a message by 900 at most.
+LONGEST_PAUSE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Courier:
         if attempt >= ATTEMPTS and _reach(rest) == _reach(posts):
             raise Unavailable(f"{_reach(rest)} posts are refused after {attempt} attempts.")
         # 1, 2, 4 … seconds: API Gateway's quota is shared by the account.
-        self.deliveries.put_all(_parcels(rest), attempt=attempt, delay_seconds=2 ** (attempt - 1))
+        pause = min(2 ** (attempt - 1), LONGEST_PAUSE)
+        self.deliveries.put_all(_parcels(rest), attempt=attempt, delay_seconds=pause)
 
     def _clean_up(self, delivery: Delivery) -> None:
         if delivery.gone:
