@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from presence import bootstrap
+from presence.adapters.queue import job_to_json
 from presence.domain.connection import State
+from presence.domain.news import Saying
 from presence.domain.user import Status
+from presence.ports import Job, Topic
 from tests.dynamodb import TABLES
 from tests.functions.conftest import (
     PHONE,
@@ -276,6 +279,21 @@ def test_a_post_that_waited_across_a_deployment_is_made(stack: Stack) -> None:
     assert answer == {"batchItemFailures": []}
     assert stack.gateway.heard == {TAB: ["{}"]}
     assert stack.queued("deliveries") == [(post(PHONE, attempt=2), 2)]
+
+
+def test_a_job_that_comes_too_late_is_counted_and_not_told(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.enter(TAB)
+    news = Saying(["{}"], said_at=stack.clock.now)
+    job = job_to_json(Job(Topic("session", ROOM), 0, 1, news))
+    stack.calm()
+    stack.wait(3_600_000)
+
+    answer = stack.invoke("deliver", {"Records": [message("1", job)]})
+
+    assert answer == {"batchItemFailures": []}
+    assert stack.gateway.heard == {}
+    assert stack.log_lines()[-1]["jobs_too_late"] == 1
 
 
 BAD_POSTS: list[Any] = [

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -126,6 +126,51 @@ def test_a_job_that_comes_late_tells_whoever_has_come_since_how_it_is_now(
     assert told["n1"] == [("user-0", "online")]
     assert set(map(tuple, told.values())) == {(("user-0", "online"),)}
     assert "secret" not in "".join(text for texts in world.gateway.heard.values() for text in texts)
+
+
+def message(world: World) -> None:
+    world.sessions.say("c0", ROOM, "hi", None, world.now)
+
+
+def movement(world: World) -> None:
+    world.exit("c0", ROOM)
+    world.stream()
+
+
+def tick(world: World) -> None:
+    now = world.now
+    world.rooms.opens(ROOM, ["user-0"], 20, now)
+    world.rooms.tick(ROOM, now, now)
+
+
+@pytest.mark.parametrize("say", [message, movement, tick])
+def test_what_was_said_is_told_to_nobody_who_came_long_after(say: Callable[[World], None]) -> None:
+    """Out of a dead-letter queue: a job does not say who was there."""
+    world = crowded(20)
+    say(world)
+    late, world.deliveries.jobs = world.deliveries.jobs, []
+    world.wait(3_600_000)
+    world.join("new", "n1")
+    world.enter("n1", ROOM)
+    world.gateway.heard.clear()
+
+    done = [world.audiences.work(job, world.now) for job in late]
+
+    assert done == [None] * len(late)
+    assert late
+    assert not world.gateway.heard
+    assert not world.deliveries.jobs
+
+
+@pytest.mark.parametrize("say", [message, movement, tick])
+def test_what_the_queue_had_to_repeat_is_told_all_the_same(say: Callable[[World], None]) -> None:
+    world = crowded(20)
+    say(world)
+    world.wait(13 * 60_000)
+
+    world.work()
+
+    assert world.gateway.heard.keys() >= {f"c{number}" for number in range(1, 20)}
 
 
 @pytest.mark.parametrize("is_global", [True, False])
@@ -340,8 +385,8 @@ def _work_at_random(world: World, data: st.DataObject) -> None:
     while jobs := world.deliveries.jobs:
         at = data.draw(st.integers(0, len(jobs) - 1))
         if data.draw(st.booleans()):
-            world.audiences.work(jobs[at])
-        world.audiences.work(jobs.pop(at))
+            world.audiences.work(jobs[at], world.now)
+        world.audiences.work(jobs.pop(at), world.now)
 
 
 def test_everybody_of_a_large_stack_hears_a_change_once() -> None:

@@ -592,7 +592,7 @@ class Party:
                     self.ticks(asked[self.data.draw(st.integers(0, len(asked) - 1))])
                 case "job" if jobs := self.world.deliveries.jobs:
                     at = self.data.draw(st.integers(0, len(jobs) - 1))
-                    self.world.audiences.work(jobs[at])
+                    self.world.audiences.work(jobs[at], self.world.now)
                     if self.data.draw(st.booleans()):
                         jobs.pop(at)
                 case _:
@@ -627,7 +627,7 @@ class Party:
                 self.world.rooms.tick(session_id, tick, self.world.now)
             jobs, self.world.deliveries.jobs = self.world.deliveries.jobs, []
             for job in self.data.draw(st.permutations(jobs)):
-                self.world.audiences.work(job)
+                self.world.audiences.work(job, self.world.now)
             if not (self.listens() or asked or jobs):
                 return
         raise AssertionError("it never ends")

@@ -98,7 +98,8 @@ def _settle(body: Object) -> None:
 
 def _deliver(body: Object, until: int) -> None:
     if "topic" in body:
-        app().audiences.work(job_from_json(body), until=until)
+        if app().audiences.work(job_from_json(body), now(), until=until) is None:
+            logger.append_keys(jobs_too_late=1)  # a batch is one message
         return
     app().courier.deliver(posts_from_json(body), body["attempt"], until=until)
 
