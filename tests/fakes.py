@@ -395,8 +395,8 @@ class FakeTimers:
     ) -> None:
         self.lapsed.append((connection_id, user_id, frozenset(sessions), delay_seconds))
 
-    def check_gone(self, connection_id: str, at: int) -> None:
-        self.gone.append((connection_id, at))
+    def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
+        self.gone += [(name, at) for name in connection_ids]
 
 
 @dataclass
@@ -446,8 +446,10 @@ class FakeDeliveries:
     def put_jobs(self, jobs: Iterable[Job]) -> None:
         self.jobs += jobs
 
-    def put(self, post: Post, *, attempt: int = 0, delay_seconds: int = 0) -> None:
-        self.waiting.append((post, attempt, delay_seconds))
+    def put_all(
+        self, parcels: Iterable[Sequence[Post]], *, attempt: int = 0, delay_seconds: int = 0
+    ) -> None:
+        self.waiting += [(post, attempt, delay_seconds) for posts in parcels for post in posts]
 
 
 @dataclass

@@ -222,7 +222,7 @@ class World(UseCases):
         """Do every job, and those that follow from it; how many there were."""
         count = 0
         while self.deliveries.jobs:
-            self.audiences.work(self.deliveries.jobs.pop(0))
+            self.audiences.work(self.deliveries.jobs.pop(0), self.now)
             count += 1
         return count
 

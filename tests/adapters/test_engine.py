@@ -2,13 +2,15 @@
 
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from botocore.credentials import RefreshableCredentials
@@ -16,6 +18,8 @@ from botocore.session import Session
 
 from presence.adapters.gateway import engine_of
 from presence.adapters.posting.engine import Engine, Outcome, Patience, Report
+from presence.adapters.posting.links import Links, Security
+from presence.adapters.posting.signature import Endpoint as Target
 from presence.adapters.posting.signature import Frame
 from tests.adapters.conftest import session
 from tests.certificates import Certificate, make_certificate
@@ -272,6 +276,89 @@ def test_nobody_else_gets_a_post(
     assert names_of(report, Outcome.AGAIN) == ["c1"]
     assert report.answers.keys() == {ssl.SSLCertVerificationError.__name__}
     assert server.seen["answers"] == {}
+
+
+#: Where TLS cannot even begin, its socket is closed when the error is forgotten.
+CLOSED_BEHIND = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+
+
+class Resetting:
+    """A server that accepts, and resets every connection before the handshake of TLS."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(0.05)
+        self.address = self._server.getsockname()
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+
+    def _serve(self) -> None:
+        while not self._is_over.is_set():
+            with suppress(TimeoutError):
+                connection, _ = self._server.accept()
+                reset(connection)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+        self._server.close()
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with RST instead of FIN: nothing lingers."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@CLOSED_BEHIND
+def test_a_link_that_is_reset_between_tcp_and_tls_is_dropped_without_a_trace() -> None:
+    security = Security(ssl.create_default_context(), "localhost")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        links = Links(Target.of(f"https://127.0.0.1:{port}"), lambda: security)
+        links.refresh()
+        link = links.open()
+        connection, _ = server.accept()
+        reset(connection)
+        time.sleep(0.05)
+
+        with pytest.raises(OSError, match=r".*"):
+            link._shake(security)
+        links.drop(link)
+
+    assert links.all == set()
+    assert links._watch._links == {}
+    assert list(links.ready(0)) == []
+    links.close()
+
+
+@CLOSED_BEHIND
+def test_whoever_resets_before_tls_is_asked_again_and_then_waits(
+    monkeypatch: pytest.MonkeyPatch, certificate: Certificate
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", certificate.bundle)
+    wrap = ssl.SSLContext.wrap_socket
+
+    def late(*arguments: Any, **options: Any) -> ssl.SSLSocket:
+        time.sleep(0.002)  # by then the connection, which was good, is reset
+        return wrap(*arguments, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", late)
+    names = [f"c{number}" for number in range(50)]
+    url = "https://127.0.0.1:{}"
+    patience = Patience(tries=3, first_pause=0.001)
+
+    with (
+        Resetting() as server,
+        closing(engine_of(of_tests(), url.format(server.address[1]), patience)) as engine,
+    ):
+        reports = [post(engine, names) for _ in range(3)]
+
+    assert [names_of(report, Outcome.AGAIN) for report in reports] == [names] * 3
 
 
 def test_without_authorities_nothing_is_sent(

@@ -1,5 +1,6 @@
 """What waits: timers and deliveries, on moto's SQS and in the fakes alike."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,15 +8,23 @@ from typing import Any
 import boto3
 import pytest
 
-from presence.adapters.queue import SQSDeliveries, SQSTimers, job_from_json
+from presence.adapters.queue import (
+    MAX_BATCH,
+    MAX_BYTES,
+    SQSDeliveries,
+    SQSTimers,
+    job_from_json,
+    job_to_json,
+    posts_from_json,
+)
 from presence.background import MAX_QUEUED_BYTES
 from presence.domain.errors import Unavailable
 from presence.domain.frames import MAX_FRAME_BYTES
 from presence.domain.news import Changes, News, Saying, View
 from presence.domain.user import Presence, Status
 from presence.ports import EVERYONE, Job, Post, Timers, Topic
-from presence.use_cases.courier import CHUNK
-from tests.fakes import FakeDeliveries, FakeTimers
+from presence.use_cases.courier import CHUNK, DIRECT, Courier
+from tests.fakes import FakeDeliveries, FakeGateway, FakeTimers
 from tests.sqs import queued
 
 pytestmark = pytest.mark.contract
@@ -61,27 +70,28 @@ def sqs(aws: None) -> Queues:
     return Queues(
         SQSTimers(lambda: client, urls[0]),
         SQSDeliveries(lambda: client, urls[1]),
-        lambda: [_asked(body, delay) for body, delay in queued(REGION, "timers")],
+        lambda: [it for body, delay in queued(REGION, "timers") for it in _asked(body, delay)],
         lambda: [
-            (Post(body["text"], body["connectionIds"]), body["attempt"], delay)
+            (post, body["attempt"], delay)
             for body, delay in queued(REGION, "deliveries")
+            for post in posts_from_json(body)
         ],
         lambda: [job_from_json(body) for body, _ in queued(REGION, "deliveries")],
     )
 
 
-def _asked(body: dict[str, Any], delay: int) -> tuple[Any, ...]:
+def _asked(body: dict[str, Any], delay: int) -> list[tuple[Any, ...]]:
     match body:
         case {"check": "connection", "connectionId": name}:
-            return "connection", name, delay
-        case {"check": "gone", "connectionId": name, "at": at}:
-            return "gone", name, at
+            return [("connection", name, delay)]
+        case {"check": "gone", "connectionIds": names, "at": at}:
+            return [("gone", name, at) for name in names]
         case {"check": "room", "chatSessionId": name, "tick": tick}:
-            return "room", name, tick, delay
+            return [("room", name, tick, delay)]
         case {"check": "user", "userId": name}:
-            return "user", name, delay
+            return [("user", name, delay)]
         case {"check": "lapsed", "connectionId": name, "userId": user_id, **rest}:
-            return "lapsed", name, user_id, frozenset(rest["chatSessionIds"]), delay
+            return [("lapsed", name, user_id, frozenset(rest["chatSessionIds"]), delay)]
     raise AssertionError(body)
 
 
@@ -105,7 +115,7 @@ def test_a_second_look_comes_when_it_was_asked_for(queues: Queues, delay: int) -
 def test_what_a_lease_left_behind_is_looked_at_at_once(queues: Queues, sessions: Any) -> None:
     queues.timers.check_lapsed(TAB, "ada", sessions)
     queues.timers.check_lapsed(TAB, "ada", sessions, 3)
-    queues.timers.check_gone(PHONE, 17)
+    queues.timers.check_gone([PHONE], 17)
 
     about = ("lapsed", TAB, "ada", frozenset(sessions))
     assert queues.asked() == [(*about, 0), (*about, 3), ("gone", PHONE, 17)]
@@ -126,10 +136,21 @@ def test_what_was_asked_for_twice_may_come_twice(queues: Queues) -> None:
 
 @pytest.mark.parametrize("text", ["{}", '{"text":"hi \\"🌞\\""}', "\u2028", ""], ids=ascii)
 def test_a_post_waits_as_it_is(queues: Queues, text: str) -> None:
-    queues.deliveries.put(Post(text, [TAB, PHONE]), attempt=2, delay_seconds=4)
-    queues.deliveries.put(Post(text, [TAB]))
+    both, one = Post(text, [TAB, PHONE]), Post(text, [TAB])
 
-    assert queues.waiting() == [(Post(text, [TAB, PHONE]), 2, 4), (Post(text, [TAB]), 0, 0)]
+    queues.deliveries.put_all([[both]], attempt=2, delay_seconds=4)
+    queues.deliveries.put_all([[one, both], [one]])
+    queues.deliveries.put_all([])
+
+    assert queues.waiting() == [(both, 2, 4), (one, 0, 0), (both, 0, 0), (one, 0, 0)]
+
+
+def test_a_second_look_at_many_that_are_gone_comes_for_each(queues: Queues) -> None:
+    names = [f"{number:0>15}=" for number in range(123)]
+
+    queues.timers.check_gone(names, 17)
+
+    assert queues.asked() == [("gone", name, 17) for name in names]
 
 
 VIEWS = [
@@ -143,6 +164,7 @@ VIEWS = [
 NEWS: dict[str, News] = {
     "changes": Changes(VIEWS),
     "texts": Saying(["{}", '{"text":"hi 🌞"}']),
+    "texts of an instant": Saying(["{}"], {"eve": ["[]"]}, said_at=NOW),
     "texts for some": Saying(["{}"], {"eve": ["[]"], "kim": [], "bob": ["[]"]}),
 }
 
@@ -158,6 +180,14 @@ def test_a_job_comes_as_it_was_put(queues: Queues, news: News, topic: Topic) -> 
     assert queues.jobs() == jobs
 
 
+def test_a_job_that_was_put_before_it_said_when_is_read() -> None:
+    job = Job(EVERYONE, 0, 8, Saying(["{}"]))
+    body = job_to_json(job)
+    del body["news"]["saidAt"]
+
+    assert job_from_json(body) == job
+
+
 def test_jobs_for_many_shards_are_put_together(sqs: Queues) -> None:
     some = NEWS["texts"], Saying(["x" * 100_000])
     jobs = [Job(EVERYONE, shard, 32, news) for news in some for shard in range(32)]
@@ -165,6 +195,78 @@ def test_jobs_for_many_shards_are_put_together(sqs: Queues) -> None:
     sqs.deliveries.put_jobs(jobs)
 
     assert sqs.jobs() == jobs
+
+
+class Scales:
+    """SQS that weighs every batch; it refuses the first messages, each so often."""
+
+    def __init__(self, refused: int = 0, times: int = 1) -> None:
+        self.batches: list[list[dict[str, Any]]] = []
+        self._refused, self._times = refused, times
+
+    def __call__(self) -> "Scales":
+        return self
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """What was taken."""
+        return [json.loads(it["MessageBody"]) for batch in self.batches for it in batch]
+
+    def send_message(self, **message: Any) -> None:
+        raise AssertionError(message)
+
+    def send_message_batch(self, *, Entries: Any, **_: Any) -> Any:  # noqa: N803
+        sizes = [len(it["MessageBody"].encode()) for it in Entries]
+        assert len(Entries) <= MAX_BATCH
+        assert sum(sizes) <= MAX_BYTES
+        refused = self._refused if self._times else 0
+        self._times -= 1
+        self.batches.append([*Entries][refused:])
+        return {"Failed": [{"Id": it["Id"]} for it in Entries[:refused]]} if refused else {}
+
+
+@pytest.mark.parametrize("letters", [50, 2_000, 30_000])
+def test_posts_of_distinct_texts_take_no_more_calls_than_their_bytes(letters: int) -> None:
+    count = 1_000 if letters < 30_000 else 100
+    posts = [Post(f"{n} {'x' * letters}", [f"{n:0>15}="]) for n in range(DIRECT + count)]
+    sqs, gateway = Scales(), FakeGateway()
+
+    Courier(gateway, SQSDeliveries(sqs, ""), FakeTimers()).send(posts)
+
+    size = sum(len(post.text) + 60 for post in posts[DIRECT:])
+    assert [it for body in sqs.bodies for it in posts_from_json(body)] == posts[DIRECT:]
+    assert len(gateway.heard) == DIRECT
+    assert len(sqs.batches) <= 2 + size // (MAX_BYTES - 2 * letters - 20_000)
+
+
+def test_many_that_are_gone_take_few_calls() -> None:
+    names = [f"{number:0>15}=" for number in range(1_500)]
+    sqs, gateway = Scales(), FakeGateway(gone=set(names))
+
+    Courier(gateway, FakeDeliveries(), SQSTimers(sqs, "")).send([Post("hello", names)])
+
+    assert [name for body in sqs.bodies for name in body["connectionIds"]] == names
+    assert len(sqs.batches) == 15
+
+
+def test_what_the_queue_refused_of_a_batch_is_sent_again_and_nothing_else() -> None:
+    jobs = [Job(EVERYONE, shard, 8, NEWS["texts"]) for shard in range(8)]
+    sqs = Scales(refused=3, times=2)
+
+    SQSDeliveries(sqs, "").put_jobs(jobs)
+
+    taken = [job_from_json(body).shard for body in sqs.bodies]
+    assert sorted(taken) == list(range(8))
+    assert [len(batch) for batch in sqs.batches] == [5, 0, 3]
+
+
+def test_what_the_queue_does_not_take_is_an_error() -> None:
+    sqs = Scales(refused=1, times=99)
+
+    with pytest.raises(Unavailable):
+        SQSDeliveries(sqs, "").put_all([[Post("{}", [TAB])]])
+    with pytest.raises(Unavailable):
+        SQSTimers(sqs, "").check_gone([TAB], 17)
 
 
 def test_jobs_that_the_queue_did_not_take_are_an_error() -> None:
@@ -184,20 +286,14 @@ def test_the_longest_frame_for_as_many_as_wait_together_fits_a_message(
     letter: str, aws: None
 ) -> None:
     del aws
-    sent: list[str] = []
     client = boto3.client("sqs")
     url = client.create_queue(QueueName="deliveries")["QueueUrl"]
-
-    class Scales:
-        def send_message(self, **message: Any) -> None:
-            sent.append(message["MessageBody"])
-            client.send_message(**message)
-
-        def send_message_batch(self, **messages: Any) -> None:
-            raise AssertionError(messages)
-
     text = letter * (MAX_FRAME_BYTES // len(letter.encode()))
     names = [f"{number:0>15}=" for number in range(CHUNK)]
-    SQSDeliveries(Scales, url).put(Post(text, names))
+    gateway = FakeGateway(busy=set(names))
 
-    assert len(sent[0].encode()) < MAX_QUEUED_BYTES
+    Courier(gateway, SQSDeliveries(lambda: client, url), FakeTimers()).send([Post(text, names)])
+
+    ((body, _),) = queued(REGION, "deliveries")
+    assert len(json.dumps(body)) < MAX_QUEUED_BYTES
+    assert posts_from_json(body) == [Post(text, names)]

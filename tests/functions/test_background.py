@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from presence import bootstrap
+from presence.adapters.queue import job_to_json
 from presence.domain.connection import State
+from presence.domain.news import Saying
 from presence.domain.user import Status
+from presence.ports import Job, Topic
 from tests.dynamodb import TABLES
 from tests.functions.conftest import (
     PHONE,
@@ -149,8 +152,13 @@ def test_posts_that_have_to_wait_are_queued(stack: Stack) -> None:
 
     ((body, delay),) = stack.queued("deliveries")
     assert answer == {"batchItemFailures": []}
-    assert (body["connectionIds"], body["attempt"], delay) == ([TAB], 1, 1)
-    assert json.loads(body["text"])["type"] == "user-status-change"
+    (waiting,), attempt = body["posts"], body["attempt"]
+    assert (waiting["connectionIds"], attempt, delay) == ([TAB], 1, 1)
+    assert json.loads(waiting["text"])["type"] == "user-status-change"
+
+
+def gone_check(at: int, *connection_ids: str) -> Event:
+    return {"check": "gone", "connectionIds": list(connection_ids), "at": at}
 
 
 def test_whoever_is_gone_takes_the_path_of_a_disconnect(stack: Stack) -> None:
@@ -165,7 +173,7 @@ def test_whoever_is_gone_takes_the_path_of_a_disconnect(stack: Stack) -> None:
 
     gate = stack.gate(TAB)
     assert answer == {"batchItemFailures": []}
-    assert timers[-1] == ({"check": "gone", "connectionId": TAB, "at": stack.gateway.at}, 0)
+    assert timers[-1] == (gone_check(stack.gateway.at, TAB), 0)
     assert gate is not None
     assert gate.state is State.CLOSED
     assert stack.listeners() == set()
@@ -192,7 +200,7 @@ def test_an_empty_batch_is_no_failure(stack: Stack) -> None:
 
 
 def post(*connection_ids: str, text: str = "{}", attempt: int = 0) -> Event:
-    return {"text": text, "connectionIds": list(connection_ids), "attempt": attempt}
+    return {"posts": [{"text": text, "connectionIds": list(connection_ids)}], "attempt": attempt}
 
 
 @pytest.mark.parametrize(("attempt", "delay"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16)])
@@ -256,9 +264,36 @@ def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack)
     stack.settle()
 
     gate = stack.gate(TAB)
-    assert timers[-1] == ({"check": "gone", "connectionId": TAB, "at": stack.gateway.at}, 0)
+    assert timers[-1] == (gone_check(stack.gateway.at, TAB), 0)
     assert gate is not None
     assert gate.state is State.CLOSED
+
+
+def test_a_post_that_waited_across_a_deployment_is_made(stack: Stack) -> None:
+    """Once a message was one post."""
+    stack.gateway.busy.add(PHONE)
+    body = {"text": "{}", "connectionIds": [TAB, PHONE], "attempt": 1}
+
+    answer = stack.invoke("deliver", {"Records": [message("1", body)]})
+
+    assert answer == {"batchItemFailures": []}
+    assert stack.gateway.heard == {TAB: ["{}"]}
+    assert stack.queued("deliveries") == [(post(PHONE, attempt=2), 2)]
+
+
+def test_a_job_that_comes_too_late_is_counted_and_not_told(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.enter(TAB)
+    news = Saying(["{}"], said_at=stack.clock.now)
+    job = job_to_json(Job(Topic("session", ROOM), 0, 1, news))
+    stack.calm()
+    stack.wait(3_600_000)
+
+    answer = stack.invoke("deliver", {"Records": [message("1", job)]})
+
+    assert answer == {"batchItemFailures": []}
+    assert stack.gateway.heard == {}
+    assert stack.log_lines()[-1]["jobs_too_late"] == 1
 
 
 BAD_POSTS: list[Any] = [
@@ -269,6 +304,8 @@ BAD_POSTS: list[Any] = [
     pytest.param({"text": "{}", "attempt": 0}, id="no-connections"),
     pytest.param({"connectionIds": [TAB], "attempt": 0}, id="no-text"),
     pytest.param({"text": "{}", "connectionIds": 7, "attempt": 0}, id="a-number"),
+    pytest.param({"posts": 7, "attempt": 0}, id="no-list"),
+    pytest.param({"posts": [{"text": "{}"}], "attempt": 0}, id="posts-to-nobody"),
     pytest.param('{"text":"{}","text":"[]","connectionIds":[],"attempt":0}', id="two-texts"),
 ]
 
@@ -304,6 +341,8 @@ BAD_TIMERS: list[Any] = [
     ),
     pytest.param({"check": "gone"}, id="gone-without-connection"),
     pytest.param({"check": "gone", "connectionId": "#watching", "at": 1}, id="gone-without-id"),
+    pytest.param({"check": "gone", "connectionIds": 7, "at": 1}, id="gone-without-list"),
+    pytest.param({"check": "gone", "connectionIds": ["#w"], "at": 1}, id="gone-without-ids"),
 ]
 
 
@@ -371,8 +410,21 @@ def lapsed(connection_id: str = TAB, user_id: str = "ada", *sessions: str) -> Ev
     return message("1", {**body, "chatSessionIds": list(sessions)})
 
 
-def gone(at: int, connection_id: str = TAB) -> Event:
-    return message("1", {"check": "gone", "connectionId": connection_id, "at": at})
+def gone(at: int, *connection_ids: str) -> Event:
+    return message("1", gone_check(at, *(connection_ids or [TAB])))
+
+
+def test_all_that_are_gone_are_looked_after_also_those_of_an_older_timer(stack: Stack) -> None:
+    for name in (TAB, PHONE, WATCH):
+        stack.join("ada", name)
+    stack.wait(20_000)
+    old = {"check": "gone", "connectionId": WATCH, "at": stack.clock.now}
+
+    settle(stack, gone(stack.clock.now, TAB, PHONE), message("2", old))
+
+    assert [gate.state for it in (TAB, PHONE, WATCH) if (gate := stack.gate(it))] == (
+        [State.CLOSED] * 3
+    )
 
 
 def settle(stack: Stack, *timers: Event) -> None:

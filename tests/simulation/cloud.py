@@ -196,14 +196,18 @@ class SimulatedQueue:
         what = (connection_id, user_id, frozenset(sessions))
         self._put("lapsed", *what, seconds=delay_seconds)
 
-    def check_gone(self, connection_id: str, at: int) -> None:
-        self._put("gone", connection_id, at)
+    def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
+        for connection_id in connection_ids:
+            self._put("gone", connection_id, at)
 
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
         self._put("room", session_id, tick, seconds=delay_seconds)
 
-    def put(self, post: Post, *, attempt: int = 0, delay_seconds: int = 0) -> None:
-        self._put("post", post, attempt, seconds=delay_seconds)
+    def put_all(
+        self, parcels: Iterable[Sequence[Post]], *, attempt: int = 0, delay_seconds: int = 0
+    ) -> None:
+        for posts in parcels:
+            self._put("post", posts, attempt, seconds=delay_seconds)
 
     def put_jobs(self, jobs: Iterable[Job]) -> None:
         for job in jobs:

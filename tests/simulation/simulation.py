@@ -409,7 +409,7 @@ class Simulation:
         if kind == "post":
             cases.courier.deliver(*what)
         elif kind == "job":
-            cases.audiences.work(*what)
+            cases.audiences.work(what[0], now)
         else:
             actions[kind](*what, now)
 

@@ -291,7 +291,9 @@ class Steps(RuleBasedStateMachine):
 
         def effect(world: Oracle, now: int, _: Told) -> Oracle:
             is_gone = body["check"] == "gone"
-            return world.lost(body["connectionId"], body["at"], now) if is_gone else world
+            for name in body["connectionIds"] if is_gone else ():
+                world = world.lost(name, body["at"], now)
+            return world
 
         return Step(lambda: self.rig.handle("settle", body), [effect], comes_again=True)
 

@@ -164,10 +164,21 @@ def test_a_message_is_not_handed_out_twice_while_it_is_worked_on(name: str, func
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-def test_so_many_deliver_at_once_and_what_is_beyond_waits_in_the_queue() -> None:
+def test_so_many_work_at_once_and_what_is_beyond_waits_in_the_queue() -> None:
     """A reserved concurrency would refuse it instead, five times until it is given up."""
-    mapping = FUNCTIONS["Deliver"]["Events"]["Due"]["Properties"]
-    assert mapping["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "DeliveryConcurrency"}}
+    limits = {
+        name: event["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency")
+        for name, function in FUNCTIONS.items()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "SQS"
+    }
+    assert limits == {
+        "Deliver": {"Ref": "DeliveryConcurrency"},
+        "Settle": {"Ref": "TimerConcurrency"},
+    }
+    for limit in limits.values():
+        parameter = TEMPLATE["Parameters"][limit["Ref"]]
+        assert (parameter["MinValue"], parameter["MaxValue"]) == (2, 1000)
     assert not any("ReservedConcurrentExecutions" in it for it in FUNCTIONS.values())
 
 

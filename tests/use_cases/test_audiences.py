@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 from unittest.mock import patch
 
@@ -141,9 +141,9 @@ def test_a_job_that_fails_on_the_way_has_put_no_other(monkeypatch: pytest.Monkey
     with monkeypatch.context() as broken:
         broken.setattr(world.users, "read_many", refuse)
         with pytest.raises(Unavailable):
-            world.audiences.work(job)
+            world.audiences.work(job, world.now)
     put_by_the_failure = [*world.deliveries.jobs]
-    world.audiences.work(job)
+    world.audiences.work(job, world.now)
 
     behind = part(SESSION, job.shard).after
     assert put_by_the_failure == []
@@ -152,6 +152,51 @@ def test_a_job_that_fails_on_the_way_has_put_no_other(monkeypatch: pytest.Monkey
 
 def refuse(*_: object, **__: object) -> NoReturn:
     raise Unavailable("The table is busy.")
+
+
+def message(world: World) -> None:
+    world.sessions.say("c0", ROOM, "hi", None, world.now)
+
+
+def movement(world: World) -> None:
+    world.exit("c0", ROOM)
+    world.stream()
+
+
+def tick(world: World) -> None:
+    now = world.now
+    world.rooms.opens(ROOM, ["user-0"], 20, now)
+    world.rooms.tick(ROOM, now, now)
+
+
+@pytest.mark.parametrize("say", [message, movement, tick])
+def test_what_was_said_is_told_to_nobody_who_came_long_after(say: Callable[[World], None]) -> None:
+    """Out of a dead-letter queue: a job does not say who was there."""
+    world = crowded(20)
+    say(world)
+    late, world.deliveries.jobs = world.deliveries.jobs, []
+    world.wait(3_600_000)
+    world.join("new", "n1")
+    world.enter("n1", ROOM)
+    world.gateway.heard.clear()
+
+    done = [world.audiences.work(job, world.now) for job in late]
+
+    assert done == [None] * len(late)
+    assert late
+    assert not world.gateway.heard
+    assert not world.deliveries.jobs
+
+
+@pytest.mark.parametrize("say", [message, movement, tick])
+def test_what_the_queue_had_to_repeat_is_told_all_the_same(say: Callable[[World], None]) -> None:
+    world = crowded(20)
+    say(world)
+    world.wait(13 * 60_000)
+
+    world.work()
+
+    assert world.gateway.heard.keys() >= {f"c{number}" for number in range(1, 20)}
 
 
 @pytest.mark.parametrize("is_global", [True, False])
@@ -366,8 +411,8 @@ def _work_at_random(world: World, data: st.DataObject) -> None:
     while jobs := world.deliveries.jobs:
         at = data.draw(st.integers(0, len(jobs) - 1))
         if data.draw(st.booleans()):
-            world.audiences.work(jobs[at])
-        world.audiences.work(jobs.pop(at))
+            world.audiences.work(jobs[at], world.now)
+        world.audiences.work(jobs.pop(at), world.now)
 
 
 def test_everybody_of_a_large_stack_hears_a_change_once() -> None:

@@ -1,6 +1,7 @@
 """Large rooms: told by ticks, and whoever hears only samples ends with what is right."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from presence.domain.errors import Conflict, Unavailable
 from presence.domain.user import Choice
 from presence.ports import Topic
 from presence.use_cases import rooms
+from presence.use_cases.announcements import Record
 from presence.use_cases.sessions import MemberPage
 from tests.fakes import FakeMembers
 from tests.world import GRACE, TICK, World
@@ -412,6 +414,86 @@ def test_a_mark_that_was_left_by_mistake_is_taken_away() -> None:
     assert world.heard_by("c1")[-1] == ("user-0", "busy")
 
 
+def fails_once(owner: Any, name: str) -> None:
+    """The next call of a port is the last one before a crash."""
+    works = getattr(owner, name)
+
+    def broken(*_: Any, **__: Any) -> None:
+        setattr(owner, name, works)
+        raise Unavailable("a crash")
+
+    setattr(owner, name, broken)
+
+
+def latest(world: World, connection_id: str, user_id: str) -> str:
+    heard = [status for who, status in world.heard_by(connection_id) if who == user_id]
+    return heard[-1] if heard else "nothing"
+
+
+def ticked_again(world: World) -> None:
+    world.wait(TICK)
+    for asked in [*world.timers.rooms]:
+        for _ in range(2):
+            with suppress(Unavailable):
+                world.rooms.tick(asked[0], asked[1], world.now)
+    world.work()
+
+
+@pytest.mark.parametrize("leaving", [1, 3])
+@pytest.mark.parametrize(
+    "call",
+    ["members.keep", "subscriptions.mark", "timers.check_room", "deliveries.put_jobs"],
+)
+def test_nobody_misses_a_status_because_a_room_was_only_about_to_be_large(
+    call: str, leaving: int
+) -> None:
+    world = crowd(LARGE)
+    owner, name = call.split(".")
+    fails_once(getattr(world, owner), name)
+    first = len(world.tables.stream)
+    world.join("user-5", "c5")
+    world.enter("c5", ROOM)
+    batch = [Record(*images, at=world.now) for images in world.tables.stream[first:]]
+    with suppress(Unavailable):
+        world.stream()
+
+    world.choose("user-0", Choice.BUSY)
+    world.stream()
+    for number in range(leaving):
+        world.exit(f"c{number + 1}", ROOM)
+    world.announcements.announce(batch)
+    world.stream()
+    ticked_again(world)
+
+    assert [latest(world, it, "user-0") for it in ("c4", "c5")] == ["busy", "busy"]
+
+
+@pytest.mark.parametrize(
+    "call", ["subscriptions.part", "subscriptions.mark", "deliveries.put_jobs"]
+)
+def test_nobody_misses_a_status_because_the_first_tick_stopped_halfway(call: str) -> None:
+    world = crowd(LARGE)
+    arrive(world, LARGE)
+    ((_, asked, _),) = world.timers.rooms
+    owner, name = call.split(".")
+    fails_once(getattr(world, owner), name)
+    with pytest.raises(Unavailable):
+        world.rooms.tick(ROOM, asked, world.now)
+
+    world.choose("user-0", Choice.BUSY)
+    world.stream()
+    for number in (1, 2, 3):
+        world.exit(f"c{number}", ROOM)
+    world.stream()
+    ticked_again(world)
+
+    is_sampled = [
+        any(it.get("sampled") for it in members_told(world, name)) for name in ("c4", "c5")
+    ]
+    statuses = [latest(world, it, "user-0") for it in ("c4", "c5")]
+    assert is_sampled == [True, True] or statuses == ["busy", "busy"]
+
+
 # ── any story ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -510,7 +592,7 @@ class Party:
                     self.ticks(asked[self.data.draw(st.integers(0, len(asked) - 1))])
                 case "job" if jobs := self.world.deliveries.jobs:
                     at = self.data.draw(st.integers(0, len(jobs) - 1))
-                    self.world.audiences.work(jobs[at])
+                    self.world.audiences.work(jobs[at], self.world.now)
                     if self.data.draw(st.booleans()):
                         jobs.pop(at)
                 case _:
@@ -545,7 +627,7 @@ class Party:
                 self.world.rooms.tick(session_id, tick, self.world.now)
             jobs, self.world.deliveries.jobs = self.world.deliveries.jobs, []
             for job in self.data.draw(st.permutations(jobs)):
-                self.world.audiences.work(job)
+                self.world.audiences.work(job, self.world.now)
             if not (self.listens() or asked or jobs):
                 return
         raise AssertionError("it never ends")

@@ -1,17 +1,16 @@
 """The edge for what AWS itself triggers: the stream, the timer queue, the schedule."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence.adapters.dynamodb.users import user_in_image
-from presence.adapters.queue import job_from_json
+from presence.adapters.queue import job_from_json, posts_from_json
 from presence.bootstrap import app
 from presence.domain.requests import is_id
 from presence.domain.strict_json import Object, parse_object
 from presence.entrypoint import Event, Response, logged, logger, now
-from presence.ports import Post
 from presence.use_cases.announcements import Record
 
 Item: TypeAlias = Mapping[str, Any]
@@ -90,7 +89,7 @@ def _settle(body: Object) -> None:
             sessions = frozenset(body.get("chatSessionIds", ()))
             settling.lapsed(_id(body, "connectionId"), _id(body, "userId"), sessions, moment)
         case "gone":
-            settling.gone(_id(body, "connectionId"), body["at"], moment)
+            _look_after(_gone(body), body["at"], moment)
         case "room":
             app().rooms.tick(_id(body, "chatSessionId"), body["tick"], moment)
         case unknown:
@@ -99,10 +98,22 @@ def _settle(body: Object) -> None:
 
 def _deliver(body: Object, until: int) -> None:
     if "topic" in body:
-        app().audiences.work(job_from_json(body), until=until)
+        if app().audiences.work(job_from_json(body), now(), until=until) is None:
+            logger.append_keys(jobs_too_late=1)  # a batch is one message
         return
-    post = Post(body["text"], body["connectionIds"])
-    app().courier.deliver(post, body["attempt"], until=until)
+    app().courier.deliver(posts_from_json(body), body["attempt"], until=until)
+
+
+def _look_after(gone: Iterable[str], at: int, moment: int) -> None:
+    for connection_id in gone:
+        app().settling.gone(connection_id, at, moment)
+
+
+def _gone(body: Object) -> Sequence[str]:
+    """Of one connection before a timer was for several; such may still be on their way."""
+    if "connectionIds" not in body:
+        return [_id(body, "connectionId")]
+    return [_id({"connectionIds": it}, "connectionIds") for it in body["connectionIds"]]
 
 
 def _id(body: Object, name: str) -> str:

@@ -348,8 +348,12 @@ class Timers(Protocol):
         """Clean up behind a lease that has run out."""
         ...
 
-    def check_gone(self, connection_id: str, at: int) -> None:
-        """Clean up behind a socket that API Gateway said is gone, at this instant or later."""
+    def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
+        """Clean up behind sockets that API Gateway said are gone, at this instant or later.
+
+        Raises:
+            Unavailable: not all of it was taken.
+        """
         ...
 
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
@@ -397,7 +401,15 @@ class Gateway(Protocol):
 class Deliveries(Protocol):
     """Posts that have to wait. At least once, in any order."""
 
-    def put(self, post: Post, *, attempt: int = 0, delay_seconds: int = 0) -> None: ...
+    def put_all(
+        self, parcels: Iterable[Sequence[Post]], *, attempt: int = 0, delay_seconds: int = 0
+    ) -> None:
+        """Let posts wait; those of a parcel come together.
+
+        Raises:
+            Unavailable: not all of it was taken.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,7 +432,13 @@ class Job:
 class Jobs(Protocol):
     """News that many functions tell at the same time. At least once, in any order."""
 
-    def put_jobs(self, jobs: Iterable[Job]) -> None: ...
+    def put_jobs(self, jobs: Iterable[Job]) -> None:
+        """Let jobs be worked.
+
+        Raises:
+            Unavailable: not all of it was taken.
+        """
+        ...
 
 
 class Tokens(Protocol):

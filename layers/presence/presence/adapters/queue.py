@@ -11,6 +11,10 @@ from presence.ports import Job, Post, Topic
 
 #: Of SendMessageBatch.
 MAX_BATCH, MAX_BYTES = 10, 256 * 1024
+#: How often a message of a batch is sent that SQS does not take.
+TRIES = 3
+#: So many connections that are gone one timer is for: ten timers are handled in some seconds.
+GONE = 10
 
 
 class SQS(Protocol):
@@ -32,6 +36,24 @@ class _Queue:
         self._client().send_message(
             QueueUrl=self._queue_url, MessageBody=json.dumps(body), DelaySeconds=delay_seconds
         )
+
+    def _send_all(self, bodies: Iterable[Mapping[str, Any]], delay_seconds: int = 0) -> None:
+        for batch in _batches(json.dumps(body) for body in bodies):
+            self._send_batch(batch, delay_seconds)
+
+    def _send_batch(self, batch: Sequence[str], delay_seconds: int) -> None:
+        """SQS may take some of a batch and refuse others, which are sent again."""
+        entries = [
+            {"Id": str(number), "MessageBody": body, "DelaySeconds": delay_seconds}
+            for number, body in enumerate(batch)
+        ]
+        for _ in range(TRIES):
+            answer = self._client().send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+            failed = {it["Id"] for it in answer.get("Failed", ())}
+            entries = [it for it in entries if it["Id"] in failed]
+            if not entries:
+                return
+        raise Unavailable("The queue did not take everything.", retry_after_seconds=1)
 
 
 class SQSTimers(_Queue):
@@ -56,8 +78,11 @@ class SQSTimers(_Queue):
         }
         self._send(body, delay_seconds)
 
-    def check_gone(self, connection_id: str, at: int) -> None:
-        self._send({"check": "gone", "connectionId": connection_id, "at": at}, 0)
+    def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
+        self._send_all(
+            {"check": "gone", "connectionIds": connection_ids[start : start + GONE], "at": at}
+            for start in range(0, len(connection_ids), GONE)
+        )
 
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
         self._send({"check": "room", "chatSessionId": session_id, "tick": tick}, delay_seconds)
@@ -66,21 +91,17 @@ class SQSTimers(_Queue):
 class SQSDeliveries(_Queue):
     """Posts, and jobs that find out themselves whom to post to."""
 
-    def put(self, post: Post, *, attempt: int = 0, delay_seconds: int = 0) -> None:
-        body = {
-            "text": post.text,
-            "connectionIds": list(post.connection_ids),
-            "attempt": attempt,
-        }
-        self._send(body, delay_seconds)
+    def put_all(
+        self, parcels: Iterable[Sequence[Post]], *, attempt: int = 0, delay_seconds: int = 0
+    ) -> None:
+        bodies = (
+            {"posts": [_post_to_json(it) for it in parcel], "attempt": attempt}
+            for parcel in parcels
+        )
+        self._send_all(bodies, delay_seconds)
 
     def put_jobs(self, jobs: Iterable[Job]) -> None:
-        bodies = (json.dumps(job_to_json(job)) for job in jobs)
-        for batch in _batches(bodies):
-            entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(batch)]
-            answer = self._client().send_message_batch(QueueUrl=self._queue_url, Entries=entries)
-            if answer.get("Failed"):
-                raise Unavailable("The queue did not take everything.", retry_after_seconds=1)
+        self._send_all(job_to_json(job) for job in jobs)
 
 
 def _batches(bodies: Iterable[str]) -> Iterator[Sequence[str]]:
@@ -94,6 +115,15 @@ def _batches(bodies: Iterable[str]) -> Iterator[Sequence[str]]:
         size += len(body)
     if batch:
         yield batch
+
+
+def _post_to_json(post: Post) -> Object:
+    return {"text": post.text, "connectionIds": list(post.connection_ids)}
+
+
+def posts_from_json(body: Object) -> Sequence[Post]:
+    """Also of a message that is one post, as all were once; such may still be on their way."""
+    return [Post(it["text"], it["connectionIds"]) for it in body.get("posts", [body])]
 
 
 def job_to_json(job: Job) -> Object:

@@ -67,12 +67,27 @@ class Changes:
         return frozenset().union(*(view.special for view in self.views))
 
 
+#: The queue has repeated by then what it repeats: whatever is older was given up once.
+TOO_LATE_MILLISECONDS = 15 * 60_000
+
+
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """The same texts for all, but for certain viewers."""
+    """The same texts for all, but for certain viewers.
+
+    `said_at` is the instant in epoch milliseconds; None if nobody noted it.
+    """
 
     usual: Sequence[str]
     special: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    said_at: int | None = None
+
+    def is_too_late(self, now: int) -> bool:
+        """Whether those who hear it might not have been there: texts do not say for whom they were.
+
+        When a connection began to listen is written nowhere, so all are treated alike.
+        """
+        return self.said_at is not None and now - self.said_at > TOO_LATE_MILLISECONDS
 
     def texts(self, viewer_id: str | None) -> Sequence[str]:
         return self.usual if viewer_id is None else self.special.get(viewer_id, self.usual)
@@ -139,19 +154,20 @@ def to_json(news: News) -> Object:
     match news:
         case Changes(views):
             return {"views": [_view_to_json(view) for view in views]}
-        case Saying(usual, special):
+        case Saying(usual, special, said_at):
             alike: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
             for viewer_id, texts in special.items():
                 alike[tuple(texts)].append(viewer_id)
             groups = [{"viewers": names, "texts": list(it)} for it, names in alike.items()]
-            return {"texts": list(usual), "special": groups}
+            return {"texts": list(usual), "special": groups, "saidAt": said_at}
 
 
 def from_json(value: Object) -> News:
     if "views" in value:
         return Changes([_view_from_json(it) for it in value["views"]])
     special = {name: it["texts"] for it in value["special"] for name in it["viewers"]}
-    return Saying(value["texts"], special)
+    # Jobs that were put by the version before, and are still on their way, do not say when.
+    return Saying(value["texts"], special, value.get("saidAt"))
 
 
 def _view_to_json(view: View) -> Object:

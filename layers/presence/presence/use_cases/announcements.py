@@ -264,7 +264,7 @@ class _Movements:
     def saying(self) -> Saying:
         """The same as a value: of all viewers, also those who may not hear the session at all."""
         special = {name: self.texts(name) for name in self.special_viewers}
-        return Saying(self.texts(None), special)
+        return Saying(self.texts(None), special, said_at=_now(self._movers))
 
     def _movement(self, viewer_id: str | None) -> Movement:
         """One's own coming was the answer to `join`, so it is no news."""

@@ -93,11 +93,11 @@ class Audiences:
         if wanted > shards:
             self.subscriptions.grow(topic, shards, wanted)
 
-    def relay(self, topic: Topic, text: str, without: str | None) -> None:
+    def relay(self, topic: Topic, text: str, without: str | None, now: int) -> None:
         """Tell everybody but one connection; all have it, or it is queued for them."""
         crowd = self.gather(topic)
         if crowd.listeners is None:
-            self.hand_on(topic, crowd.shards, [Saying([text])], without)
+            self.hand_on(topic, crowd.shards, [Saying([text], said_at=now)], without)
             return
         names = [it.connection_id for it in crowd.listeners if it.connection_id != without]
         self.courier.send([Post(text, names)])
@@ -116,11 +116,13 @@ class Audiences:
             Job(topic, shard, shards, it, without=without) for it in news for shard in range(shards)
         )
 
-    def work(self, job: Job, *, until: int | None = None) -> Delivery:
-        """Tell a page of a shard, while another function reads on behind it.
+    def work(self, job: Job, now: int, *, until: int | None = None) -> Delivery | None:
+        """Tell a page of a shard, while another function reads on behind it; None if too late.
 
         May be repeated: clients drop what they hold, and a message has its id.
         """
+        if isinstance(job.news, Saying) and job.news.is_too_late(now):
+            return None
         part = self.subscriptions.part(job.topic, job.shard, job.after)
         # Whatever may fail comes first: each try would put the next job once more.
         news = self._by_now(job.news)

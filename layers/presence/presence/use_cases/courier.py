@@ -1,10 +1,11 @@
 """The way of frames to clients: at once, or by the queue; what is gone is cleaned up behind."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from presence.domain.errors import Unavailable
 from presence.domain.frames import closing
+from presence.domain.news import size_of
 from presence.domain.strict_json import encode
 from presence.ports import Deliveries, Delivery, Gateway, Post, Timers
 
@@ -13,7 +14,11 @@ from presence.ports import Deliveries, Delivery, Gateway, Post, Timers
 DIRECT = 10_000
 #: How many connections one message on the queue is for.
 CHUNK = 500
+#: What its posts may take, as JSON: SQS takes 256 KB, and something stands around them.
+ROOM = 240_000
 ATTEMPTS = 5
+#: In seconds; SQS delays a message by 900 at most.
+LONGEST_PAUSE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,7 @@ class Courier:
     def send(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
         """Have every post accepted or queued when this returns, soon after *until*."""
         at_once, later = _split(posts, DIRECT)
-        for post in later:
-            self.deliveries.put(post)
+        self.deliveries.put_all(_parcels(later))
         return self._post(at_once, attempt=1, until=until)
 
     def send_or_drop(self, posts: Iterable[Post]) -> Delivery:
@@ -35,13 +39,13 @@ class Courier:
         self._clean_up(delivery)
         return delivery
 
-    def deliver(self, post: Post, attempt: int, *, until: int | None = None) -> Delivery:
+    def deliver(self, posts: Sequence[Post], attempt: int, *, until: int | None = None) -> Delivery:
         """Send what had to wait, *attempt* times so far.
 
         Raises:
             Unavailable: it has waited often enough; the queue has to say what becomes of it.
         """
-        return self._post([post], attempt + 1, until=until)
+        return self._post(posts, attempt + 1, until=until)
 
     def hang_up(self, connection_id: str, reason: str | None) -> None:
         """API Gateway sends no close code of ours, so the reason goes ahead in a frame."""
@@ -51,22 +55,35 @@ class Courier:
 
     def _post(self, posts: Sequence[Post], attempt: int, *, until: int | None) -> Delivery:
         delivery = self.gateway.post(posts, until=until)
+        # Before anything is cleaned up: a socket that is gone is found again by the next post.
+        self._put_off(posts, delivery, attempt)
         self._clean_up(delivery)
-        again = frozenset(delivery.again)
-        for post in posts:
-            if rest := [name for name in post.connection_ids if name in again]:
-                # Whoever has taken it is left out first: what fails, the queue repeats as a whole.
-                if attempt >= ATTEMPTS and len(rest) == len(post.connection_ids):
-                    raise Unavailable(f"{len(rest)} connections are busy after {attempt} attempts.")
-                # 1, 2, 4 … seconds: API Gateway's quota is shared by the account.
-                delay = 2 ** (attempt - 1)
-                for part in _parts(Post(post.text, rest)):
-                    self.deliveries.put(part, attempt=attempt, delay_seconds=delay)
         return delivery
 
+    def _put_off(self, posts: Sequence[Post], delivery: Delivery, attempt: int) -> None:
+        rest = _left(posts, frozenset(delivery.again))
+        if not rest:
+            return
+        # Whoever has taken it is left out first: what fails, the queue repeats as a whole.
+        if attempt >= ATTEMPTS and _reach(rest) == _reach(posts):
+            raise Unavailable(f"{_reach(rest)} posts are refused after {attempt} attempts.")
+        # 1, 2, 4 … seconds: API Gateway's quota is shared by the account.
+        pause = min(2 ** (attempt - 1), LONGEST_PAUSE)
+        self.deliveries.put_all(_parcels(rest), attempt=attempt, delay_seconds=pause)
+
     def _clean_up(self, delivery: Delivery) -> None:
-        for connection_id in delivery.gone:
-            self.timers.check_gone(connection_id, delivery.at)
+        if delivery.gone:
+            self.timers.check_gone(delivery.gone, delivery.at)
+
+
+def _left(posts: Iterable[Post], again: frozenset[str]) -> Sequence[Post]:
+    """What is to be said again, to those of these connections whom it is for."""
+    left = (Post(it.text, [name for name in it.connection_ids if name in again]) for it in posts)
+    return [post for post in left if post.connection_ids]
+
+
+def _reach(posts: Iterable[Post]) -> int:
+    return sum(len(post.connection_ids) for post in posts)
 
 
 def _split(posts: Iterable[Post], room: int) -> tuple[Sequence[Post], Sequence[Post]]:
@@ -76,11 +93,31 @@ def _split(posts: Iterable[Post], room: int) -> tuple[Sequence[Post], Sequence[P
         room -= len(first)
         if first:
             at_once.append(Post(post.text, first))
-        later += _parts(Post(post.text, rest))
+        if rest:
+            later.append(Post(post.text, rest))
     return at_once, later
 
 
-def _parts(post: Post) -> Sequence[Post]:
-    """Posts that fit a message of the queue."""
+def _parcels(posts: Iterable[Post]) -> Iterator[Sequence[Post]]:
+    """Posts that fit a message of the queue, for as many connections as one function serves."""
+    parcel, reach, size = list[Post](), 0, 0
+    for part in (part for post in posts for part in _parts(post)):
+        takes = _size(part)
+        if parcel and (reach + len(part.connection_ids) > CHUNK or size + takes > ROOM):
+            yield parcel
+            parcel, reach, size = [], 0, 0
+        parcel.append(part)
+        reach += len(part.connection_ids)
+        size += takes
+    if parcel:
+        yield parcel
+
+
+def _parts(post: Post) -> Iterable[Post]:
     names = post.connection_ids
-    return [Post(post.text, names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]
+    return (Post(post.text, names[start : start + CHUNK]) for start in range(0, len(names), CHUNK))
+
+
+def _size(post: Post) -> int:
+    """In bytes, as JSON."""
+    return size_of({"text": post.text, "connectionIds": [*post.connection_ids]})

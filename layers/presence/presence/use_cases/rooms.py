@@ -37,12 +37,7 @@ class Rooms:
     tick_seconds: int
 
     def opens(self, session_id: str, user_ids: Sequence[str], count: int, now: int) -> None:
-        """A room has become large.
-
-        The mark first: it keeps changes from its members until this is repeated, while a room
-        without it would go on telling all to all.
-        """
-        self.subscriptions.mark(session_id, is_large=True)
+        """A room has become large; its first tick says so."""
 
         def opened(room: Room) -> Room:
             if room.is_large:
@@ -99,7 +94,7 @@ class Rooms:
             count = self.members.count(session_id)
             room, is_counted = self._change(room, lambda it: self._counted(it, tick, count, now))
         if is_counted:
-            self._tell(room, *self._sample(session_id, told))
+            self._tell(room, *self._sample(session_id, told), now)
 
     def _counted(self, room: Room, tick: int, count: int, now: int) -> Room:
         """The room with so many members; `as_of` tells clients which of two counts is newer."""
@@ -125,7 +120,12 @@ class Rooms:
         here = [it for it in users if session_id in it.sessions_seen_by(None)]
         return [it.presence for it in here], [it.user_id for it in users if it not in here]
 
-    def _tell(self, room: Room, joined: Sequence[Presence], left: Sequence[str]) -> None:
+    def _tell(self, room: Room, joined: Sequence[Presence], left: Sequence[str], now: int) -> None:
+        """Tell its listeners, and mark it as large only while they know that it is.
+
+        Nobody hears a status in a marked room, and whoever was not told so would not ask for it:
+        one tick of statuses too many costs only posts.
+        """
         texts = members_change_frames(
             room.session_id,
             joined,
@@ -136,9 +136,11 @@ class Rooms:
         )
         topic = Topic("session", room.session_id)
         first = self.subscriptions.part(topic)
-        if first.is_large != room.is_large:
-            self.subscriptions.mark(room.session_id, is_large=room.is_large)
-        self.audiences.hand_on(topic, first.shards, [Saying(list(texts))])
+        if first.is_large and not room.is_large:
+            self.subscriptions.mark(room.session_id, is_large=False)
+        self.audiences.hand_on(topic, first.shards, [Saying(list(texts), said_at=now)])
+        if room.is_large and not first.is_large:
+            self.subscriptions.mark(room.session_id, is_large=True)
 
     def _change(self, room: Room, change: Callable[[Room], Room]) -> tuple[Room, bool]:
         """The room after the change, by compare-and-swap, and whether there was one to make."""

@@ -192,13 +192,13 @@ class Sessions:
         frame = self._frame(actor.user.user_id, session_id, content, now)
         if client_id is not None:
             frame["clientId"] = client_id
-        self.audiences.relay(Topic("session", session_id), encode(frame), connection_id)
+        self.audiences.relay(Topic("session", session_id), encode(frame), connection_id, now)
         return frame
 
     def publish(self, sender_id: str, session_id: str, content: Json, now: int) -> Frame:
         """As `say`, for a back end, which has no connection."""
         frame = self._frame(sender_id, session_id, content, now)
-        self.audiences.relay(Topic("session", session_id), encode(frame), None)
+        self.audiences.relay(Topic("session", session_id), encode(frame), None, now)
         return frame
 
     def _frame(self, sender_id: str, session_id: str, content: Json, now: int) -> Frame:

@@ -43,8 +43,10 @@ class Watch:
         self._poll.modify(number, events)
 
     def remove(self, number: int) -> None:
-        self._poll.unregister(number)
+        """Watch this one no longer; the system may have forgotten it already."""
         del self._links[number]
+        with suppress(OSError, KeyError):  # KeyError is poll's
+            self._poll.unregister(number)
 
     def ready(self, seconds: float) -> Iterable["Link"]:
         """Those for which something has happened, after *seconds* at most."""
@@ -72,7 +74,8 @@ class Link:
     """One connection, and the request on it."""
 
     __slots__ = (
-        *("_heard", "_is_ready", "_security", "_socket", "_unsent", "_watch", "_watched"),
+        *("_heard", "_is_ready", "_number", "_security", "_socket"),
+        *("_unsent", "_watch", "_watched"),
         *("asked_at", "idle_since", "is_late", "job", "since"),
     )
 
@@ -95,7 +98,9 @@ class Link:
         self._is_ready = False
         self._unsent = self._heard = b""
         self._watched = _WRITE
-        watch.add(self._socket.fileno(), self, _WRITE)
+        # Kept: a socket that fails to be wrapped in TLS does not know it any more.
+        self._number = self._socket.fileno()
+        watch.add(self._number, self, _WRITE)
         #: Whose the request is; None while there is none.
         self.job: Any = None
         #: When the request was given, and when it went out, which handshakes may be between.
@@ -131,7 +136,7 @@ class Link:
         return answer
 
     def close(self) -> None:
-        self._watch.remove(self._socket.fileno())
+        self._watch.remove(self._number)
         self._socket.close()
 
     def _greet(self) -> bool:
@@ -198,7 +203,7 @@ class Link:
 
     def _wait_for(self, events: int) -> None:
         if events != self._watched:
-            self._watch.change(self._socket.fileno(), events)
+            self._watch.change(self._number, events)
             self._watched = events
 
 
