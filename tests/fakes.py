@@ -15,7 +15,7 @@ from presence.domain.connection import (
     Leaving,
     State,
 )
-from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid
+from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid, Unavailable
 from presence.domain.user import Lease, User
 from presence.ports import (
     Count,
@@ -440,6 +440,8 @@ class FakeGateway:
             self.heard.setdefault(connection_id, []).append(text)
 
     def close(self, connection_id: str) -> None:
+        if connection_id in self.busy:
+            raise Unavailable("API Gateway is too busy.")
         self.closed.append(connection_id)
 
 

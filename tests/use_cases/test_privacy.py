@@ -151,6 +151,44 @@ def test_kicking_ends_every_connection_at_once(world: World) -> None:
     assert world.frames_of("ada-2")[-1] == {"type": "closing", "reason": "kicked"}
 
 
+class Died(Exception):
+    """The function ended here."""
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_whoever_was_kicked_and_not_hung_up_on_is_so_by_a_timer(
+    world: World, *, is_dead: bool
+) -> None:
+    meet(world, "ada", "bob")
+    close = world.gateway.close
+
+    def fail(connection_id: str) -> None:
+        raise Died(connection_id) if is_dead else Unavailable("API Gateway is too busy.")
+
+    world.gateway.close = fail  # type: ignore[method-assign]
+    with suppress(Died):
+        world.privacy.kick("ada", world.now)
+    world.gateway.close = close  # type: ignore[method-assign]
+    asked = [(what, which) for what, which, _ in world.timers.asked if what == "connection"]
+    world.privacy.kick("ada", world.now)
+    world.stream()
+    world.fire_timers()
+
+    assert world.heard_by("bob-1")[-1] == ("ada", "offline")
+    assert asked.count(("connection", "ada-1")) == 2  # one of its opening
+    assert world.gateway.closed == ["ada-1", "ada-1"]
+
+
+def test_the_timer_of_a_kick_comes_when_the_request_is_over(world: World) -> None:
+    """Sooner, it could find the gate still open."""
+    world.join("ada", "a1")
+    world.timers.asked.clear()
+
+    world.privacy.kick("ada", world.now)
+
+    assert world.timers.asked == [("connection", "a1", 30)]
+
+
 def test_whoever_has_just_left_and_is_kicked_is_not_expected_back(world: World) -> None:
     meet(world, "ada", "bob")
     world.enter("ada-1", "lobby")

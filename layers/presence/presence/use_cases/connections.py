@@ -15,7 +15,13 @@ from presence.domain.connection import (
     entry_allowing,
     lease_limit,
 )
-from presence.domain.errors import Forbidden, NotAuthenticated, RateLimited, Unavailable
+from presence.domain.errors import (
+    Forbidden,
+    NotAuthenticated,
+    PresenceError,
+    RateLimited,
+    Unavailable,
+)
 from presence.domain.events import (
     Authenticated,
     Disconnected,
@@ -120,8 +126,9 @@ class Lifecycle:
         be online in between.
 
         Raises:
-            Forbidden: the connection is closed, or another user's.
-            TooManyConnections: see `reduce`.
+            NotAuthenticated: the connection is over.
+            Forbidden: it is another user's.
+            TooManyConnections, Conflict: see `reduce`.
         """
         lease = self._lease(identity.expires_at, device, now)
         lease = replace(lease, sessions=self._still_heard(connection_id, opened_at, now))
@@ -129,7 +136,10 @@ class Lifecycle:
             connection_id, opened_at, identity.expires_at, identity.allowed_sessions
         )
         event = Authenticated(connection_id, lease, is_active)
-        before, after = self.changes.apply(identity.user_id, event, now, admission)
+        try:
+            before, after = self.changes.apply(identity.user_id, event, now, admission)
+        except Forbidden as error:
+            raise self._not_admitted(connection_id) from error
         # The count holds whoever others saw online before; one's own devices count one anyway.
         others_count = self.roster.count().online - before.presence.is_online
         return Welcome(
@@ -138,6 +148,13 @@ class Lifecycle:
             token_expires_at=identity.expires_at,
             connection_expires_at=opened_at + self.durations.connection,
         )
+
+    def _not_admitted(self, connection_id: str) -> PresenceError:
+        """Why the gate has refused; a client that hears that it is over opens the next one."""
+        connection = self.connections.read(connection_id, consistent=True)
+        if connection is None or connection.state is State.CLOSED:
+            return _over()
+        return Forbidden("This connection is another user's; open a new one.")
 
     def _still_heard(self, connection_id: str, opened_at: int, now: int) -> frozenset[str]:
         """What the connection has joined: its lease may have run out since, and its user left.

@@ -1,6 +1,7 @@
 """Whom a user hides from, and what it takes to be forgotten."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +17,8 @@ from presence.use_cases.courier import Courier
 ATTEMPTS = 5
 #: A transaction holds 100 operations (TransactWriteItems); each block is a row of its own.
 CHUNK = 40
+#: No function that serves a request lives as long: API Gateway waits 29 seconds for it.
+REQUEST_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,11 @@ class Privacy:
 
     def _evict_all(self, user: User, now: int) -> None:
         for connection_id, lease in user.leases.items():
+            # No lease says of a closed gate that its socket is still open, so a timer has to.
+            self.lifecycle.timers.check_connection(connection_id, REQUEST_SECONDS)
             self.lifecycle.evict(connection_id, user.user_id, lease.sessions, now)
-            self.courier.hang_up(connection_id, "kicked")
+            with suppress(Unavailable):
+                self.courier.hang_up(connection_id, "kicked")
 
     def erase(self, user_id: str, now: int, *, lifts_blocks: bool) -> None:
         """Forget a user: in every table, nothing says any more that there was one.
