@@ -15,7 +15,7 @@ from presence.domain.connection import (
     Leaving,
     State,
 )
-from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid
+from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid, Unavailable
 from presence.domain.user import Lease, User
 from presence.ports import (
     Count,
@@ -154,6 +154,8 @@ class FakeUsers:
         current = self._tables.connections.get(gate.connection_id)
         if current is None or current.state is State.CLOSED:
             return False
+        if isinstance(gate, Joining) and not _still_allows(current, gate.allowed_by):
+            return False
         is_theirs = current.user_id == user_id
         return is_theirs or (isinstance(gate, Admission) and current.user_id is None)
 
@@ -206,6 +208,11 @@ class FakeUsers:
         if current is not None and current.revision != user.revision:
             raise Lost(current)
         self._tables.users.pop(user.user_id, None)
+
+
+def _still_allows(gate: Connection, allowed_by: str | None) -> bool:
+    allowed = gate.allowed_sessions
+    return allowed is None if allowed_by is None else allowed_by in (allowed or ())
 
 
 def _end(user: User, name: str) -> int | None:
@@ -433,6 +440,8 @@ class FakeGateway:
             self.heard.setdefault(connection_id, []).append(text)
 
     def close(self, connection_id: str) -> None:
+        if connection_id in self.busy:
+            raise Unavailable("API Gateway is too busy.")
         self.closed.append(connection_id)
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from presence.domain.connection import Identity
+from presence.domain.connection import AllowedSessions, Identity
 from presence.domain.errors import PresenceError
 from presence.domain.requests import SetStatus
 from presence.domain.user import Choice, Presence, User
@@ -170,8 +170,9 @@ class World(UseCases):
         *,
         token_life: int = TOKEN_LIFE,
         is_active: bool | None = None,
+        allowed: AllowedSessions = None,
     ) -> Welcome:
-        identity = Identity(user_id, self.now + token_life)
+        identity = Identity(user_id, self.now + token_life, allowed_sessions=allowed)
         gate = self.connections.read(connection_id)
         opened_at = self.now if gate is None else gate.opened_at
         return self.lifecycle.authenticate(

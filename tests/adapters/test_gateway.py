@@ -3,12 +3,13 @@
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
 import pytest
 
 from presence.adapters.gateway import ManagementGateway, engine_of
 from presence.adapters.posting.engine import Patience
+from presence.domain.errors import Unavailable
 from presence.ports import Delivery, Post
 from tests.adapters.conftest import client, session
 from tests.endpoint import Answer, Endpoint
@@ -122,17 +123,27 @@ def test_more_posts_than_workers_are_all_made(
     assert len({it.path for it in endpoint.asked}) == 50
 
 
-@pytest.mark.parametrize("answer", [Answer(204), *(it for it, _ in OUTCOMES.values())])
-def test_a_socket_is_closed_or_cannot_be(
-    endpoint: Endpoint, gateway: ManagementGateway, answer: Answer
+@pytest.mark.parametrize(
+    ("answer", "delivery"),
+    [(Answer(204), Delivery()), *OUTCOMES.values()],
+    ids=["closed", *OUTCOMES],
+)
+def test_a_socket_is_closed_or_cannot_be_or_only_later(
+    endpoint: Endpoint, gateway: ManagementGateway, answer: Answer, delivery: Delivery
 ) -> None:
     endpoint.otherwise = answer
 
-    gateway.close(TAB)
+    with pytest.raises(Unavailable) if delivery.again else nullcontext():
+        gateway.close(TAB)
 
     assert [(it.method, it.path) for it in endpoint.asked] == [
         ("DELETE", "/live/@connections/L0SM9cOFvHcCIhw%3D")
     ]
+
+
+def test_a_socket_is_closed_later_if_nobody_is_at_the_endpoint(nobody: str) -> None:
+    with gateway_at(nobody) as gateway, pytest.raises(Unavailable):
+        gateway.close(TAB)
 
 
 def test_a_name_without_an_address_is_a_reason_to_try_again() -> None:

@@ -67,8 +67,10 @@ def admit(store: Store, user_id: str, admission: Admission = ADMISSION) -> bool:
     return change_gate(store, user_id, Authenticated(admission.connection_id, lease()), admission)
 
 
-def enter(store: Store, user_id: str, session_id: str, name: str = TAB) -> bool:
-    gate = Joining(name, NOW, session_id)
+def enter(
+    store: Store, user_id: str, session_id: str, name: str = TAB, allowed_by: str | None = None
+) -> bool:
+    gate = Joining(name, NOW, session_id, allowed_by=allowed_by)
     return change_gate(store, user_id, Joined(name, session_id), gate)
 
 
@@ -117,7 +119,7 @@ def full_gate(store: Store) -> Connection:
     """A gate that knows all that a gate can know."""
     store.connections.open(GATE)
     admit(store, "ada", replace(ADMISSION, allowed_sessions=frozenset({"room.*", "team"})))
-    enter(store, "ada", ROOM)
+    enter(store, "ada", ROOM, allowed_by="room.*")
     gate = gate_of(store)
     assert store.connections.spend(gate, replace(gate, spent_until=NOW + 7, typed={ROOM: NOW}))
     assert store.subscriptions.watch(gate, {"bob"})
@@ -164,6 +166,25 @@ def test_what_a_token_allows_is_kept_and_replaced_by_the_next(
         kept.append(gate_of(store).allowed_sessions)
 
     assert kept == [allowed, {"x"}, allowed]
+
+
+@pytest.mark.parametrize("allowed_by", [None, "room.*", ROOM])
+@pytest.mark.parametrize(
+    "allowed",
+    [None, frozenset(), frozenset({"room.*"}), frozenset({ROOM, "hall"}), frozenset({"room.*x"})],
+)
+def test_a_gate_lets_join_by_what_its_token_says_by_then(
+    store: Store, allowed: frozenset[str] | None, allowed_by: str | None
+) -> None:
+    store.connections.open(GATE)
+    admit(store, "ada", replace(ADMISSION, allowed_sessions=allowed))
+    before = store.everything()
+
+    has_joined = enter(store, "ada", ROOM, allowed_by=allowed_by)
+
+    assert has_joined == (allowed is None if allowed_by is None else allowed_by in (allowed or ()))
+    assert gate_of(store).sessions == ({ROOM} if has_joined else frozenset())
+    assert has_joined or store.everything() == before
 
 
 def test_only_an_unclaimed_gate_is_closed_as_unclaimed(store: Store) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from presence import bootstrap
 from presence.domain.connection import State
 from presence.use_cases import courier
 from tests.endpoint import Answer, Endpoint
@@ -358,6 +359,26 @@ def test_nobody_is_asked_about_what_the_token_forbids(stack: Stack, doorkeeper: 
 
     assert frame["code"] == "forbidden"
     assert doorkeeper.asked == []
+
+
+def test_a_token_that_allows_less_ends_a_join_that_waits_for_the_doorkeeper(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.join("ada", ADA)
+
+    def think(user_id: str, _session_id: str) -> bool:
+        less = stack.token(user_id, chat_sessions=["team.*"])
+        assert stack.ask(ADA, "authenticate", token=less)["type"] == "authentication-success"
+        return True
+
+    monkeypatch.setattr(bootstrap.app().doorkeeper, "may_join", think)
+
+    frame = stack.ask(ADA, "join")
+
+    gate = stack.gate(ADA)
+    assert gate is not None
+    assert frame["code"] == "forbidden"
+    assert gate.sessions == stack.user("ada").sessions == frozenset()
 
 
 def test_a_chat_session_that_exists_is_refused_like_one_that_does_not(room: Stack) -> None:

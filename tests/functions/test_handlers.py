@@ -769,7 +769,7 @@ def test_a_closed_connection_stays_closed(stack: Stack) -> None:
     again = frame_of(stack.send(TAB, {"action": "authenticate", "token": stack.token("ada")}))
 
     assert (ping["type"], ping["code"]) == ("error", "not-authenticated")
-    assert (again["type"], again["code"]) == ("authentication-error", "forbidden")
+    assert (again["type"], again["code"]) == ("authentication-error", "not-authenticated")
     assert stack.user("ada").leases == {}
 
 

@@ -11,6 +11,7 @@ from tests.functions.conftest import DESK, PHONE, ROOM, START, TAB, WATCH, Event
 from tests.functions.test_user_status import ADMIN, OFFLINE, PUBLISH, body_of, code_of, nothing_in
 
 ADA = "ada.lovelace-1815"  # in no other text
+LAST = "ZZZZcOFvHcCIhw0="  # a device more
 
 
 def block(stack: Stack, user_id: str, viewer_id: str, method: str = "PUT") -> Event:
@@ -312,6 +313,43 @@ def test_no_item_in_any_table_names_a_user_who_was_erased(stack: Stack) -> None:
     stack.wait(90_000)
     stack.invoke("sweep")
     stack.settle()
+    assert items_that_name(stack) == []
+
+
+def come_and_go(stack: Stack) -> None:
+    stack.join(ADA, LAST)
+    stack.enter(LAST)
+    stack.ask(LAST, "watch", userIds=["grace"])
+    stack.disconnect(LAST)
+
+
+MEANWHILE: dict[str, Callable[[Stack], object]] = {
+    "comes": lambda stack: [stack.join(ADA, LAST), stack.enter(LAST)],
+    "comes-and-goes": come_and_go,
+    "blocks": lambda stack: block(stack, ADA, "mallory"),
+    "chooses": lambda stack: stack.http("PUT /", token=stack.token(ADA), body={"status": "busy"}),
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE.values(), ids=MEANWHILE)
+def test_whatever_an_erased_user_does_meanwhile_leaves_no_row(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Stack], object]
+) -> None:
+    stack.join(ADA, TAB)
+    stack.enter(TAB)
+    subscriptions = bootstrap.app().subscriptions
+    forget, left = subscriptions.forget, [meanwhile]
+
+    def forget_slowly(user_id: str) -> None:
+        forget(user_id)
+        if left:
+            left.pop()(stack)
+
+    monkeypatch.setattr(subscriptions, "forget", forget_slowly)
+
+    answer = erase(stack)
+
+    assert nothing_in(answer)
     assert items_that_name(stack) == []
 
 

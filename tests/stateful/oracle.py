@@ -48,6 +48,12 @@ class Conn:
     def is_claimed(self) -> bool:
         return self.user is not None and not self.is_closed
 
+    def refusal(self, user: str) -> str | None:
+        """Why it does not let somebody in who has a token."""
+        if self.is_closed:
+            return "not-authenticated"
+        return None if self.user in (None, user) else "forbidden"
+
     def is_live(self, now: int) -> bool:
         return self.is_claimed and now < self.end
 
@@ -167,9 +173,7 @@ class Oracle:
         if token_end <= now:
             expect(told, "token-expired")
             return self
-        refusals = set()
-        if conn.is_closed or conn.user not in (None, user):
-            refusals.add("forbidden")
+        refusals = {it for it in [conn.refusal(user)] if it}
         if name not in self.live(user, now) and len(self.live(user, now)) >= MAX_CONNECTIONS:
             refusals.add("too-many-connections")
         if refusals:

@@ -212,8 +212,14 @@ def _holds(request: Item, item: Item, name: str = "ConditionExpression") -> bool
         "given": lambda value: _plain(request["ExpressionAttributeValues"][value]),
         "exists": lambda value: value == value,  # noqa: PLR0124  nan is what is not there
         "len": len,
+        "contains": _contains,
     }
     return bool(eval(_compiled(request[name]), words))  # noqa: S307  our own expressions
+
+
+def _contains(found: Any, value: Any) -> bool:
+    """Nothing is in what is not there."""
+    return isinstance(found, list) and value in found
 
 
 @cache

@@ -75,10 +75,42 @@ def test_a_closed_gate_lets_nobody_in(world: World) -> None:
     world.open("a1")
     world.leave("a1")
 
-    with pytest.raises(Forbidden):
+    with pytest.raises(NotAuthenticated) as refusal:
         world.authenticate("ada", "a1")
 
+    assert refusal.value.message == "This connection is over; open a new one."
     assert world.user("ada").leases == {}
+
+
+def test_nobody_authenticates_on_a_connection_that_nobody_knows(world: World) -> None:
+    with pytest.raises(NotAuthenticated):
+        world.authenticate("ada", "unknown")
+
+    assert world.user("ada").leases == {}
+
+
+def test_a_connection_stays_with_its_user(world: World) -> None:
+    world.join("ada", "a1")
+
+    with pytest.raises(Forbidden) as refusal:
+        world.authenticate("eve", "a1")
+
+    assert refusal.value.message == "This connection is another user's; open a new one."
+    assert world.user("eve").leases == {}
+
+
+def test_a_refusal_is_told_by_a_gate_that_is_not_read_too_early(world: World) -> None:
+    world.open("a1")
+    before, read = world.connections.read("a1"), world.connections.read
+    world.leave("a1")
+
+    def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
+        return read(connection_id) if consistent else before
+
+    world.connections.read = stale  # type: ignore[method-assign]
+
+    with pytest.raises(NotAuthenticated):
+        world.authenticate("ada", "a1")
 
 
 def test_a_token_of_somebody_else_than_claimed_is_refused() -> None:
@@ -497,7 +529,7 @@ def test_whatever_authenticates_beside_a_disconnect_finds_the_gate_closed(world:
         is_saved = save(*images, **rest)
         if not refusals:
             refusals.append("none")
-            with pytest.raises(Forbidden) as refusal:
+            with pytest.raises(NotAuthenticated) as refusal:
                 world.authenticate("ada", "a1")
             refusals.append(refusal.value.code)
         return is_saved
@@ -505,7 +537,7 @@ def test_whatever_authenticates_beside_a_disconnect_finds_the_gate_closed(world:
     world.users.save = save_then_meet  # type: ignore[method-assign]
     world.leave("a1")
 
-    assert refusals == ["none", "forbidden"]
+    assert refusals == ["none", "not-authenticated"]
     assert world.user("ada").leases == {}
 
 

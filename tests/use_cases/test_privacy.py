@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence.domain.errors import Conflict, PresenceError
+from presence.domain.errors import Conflict, PresenceError, Unavailable
 from presence.domain.frames import presence
 from presence.domain.requests import MAX_PAGE
-from presence.domain.user import MAX_BLOCKED, Choice, Status
+from presence.domain.user import MAX_BLOCKED, Choice, Status, User
 from tests.world import GRACE, SECOND, World
 
 
@@ -152,6 +152,44 @@ def test_kicking_ends_every_connection_at_once(world: World) -> None:
     assert world.frames_of("ada-2")[-1] == {"type": "closing", "reason": "kicked"}
 
 
+class Died(Exception):
+    """The function ended here."""
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_whoever_was_kicked_and_not_hung_up_on_is_so_by_a_timer(
+    world: World, *, is_dead: bool
+) -> None:
+    meet(world, "ada", "bob")
+    close = world.gateway.close
+
+    def fail(connection_id: str) -> None:
+        raise Died(connection_id) if is_dead else Unavailable("API Gateway is too busy.")
+
+    world.gateway.close = fail  # type: ignore[method-assign]
+    with suppress(Died):
+        world.privacy.kick("ada", world.now)
+    world.gateway.close = close  # type: ignore[method-assign]
+    asked = [(what, which) for what, which, _ in world.timers.asked if what == "connection"]
+    world.privacy.kick("ada", world.now)
+    world.stream()
+    world.fire_timers()
+
+    assert world.heard_by("bob-1")[-1] == ("ada", "offline")
+    assert asked.count(("connection", "ada-1")) == 2  # one of its opening
+    assert world.gateway.closed == ["ada-1", "ada-1"]
+
+
+def test_the_timer_of_a_kick_comes_when_the_request_is_over(world: World) -> None:
+    """Sooner, it could find the gate still open."""
+    world.join("ada", "a1")
+    world.timers.asked.clear()
+
+    world.privacy.kick("ada", world.now)
+
+    assert world.timers.asked == [("connection", "a1", 30)]
+
+
 def test_whoever_has_just_left_and_is_kicked_is_not_expected_back(world: World) -> None:
     meet(world, "ada", "bob")
     world.enter("ada-1", "lobby")
@@ -233,6 +271,97 @@ def test_somebody_who_comes_back_begins_anew_with_a_greater_version(world: World
     world.join("ada", "a2")
 
     assert world.read("ada").version > before
+
+
+def visit(world: World, connection_id: str = "a2") -> None:
+    """Come, take part, be seen by all, and go, to be expected back."""
+    world.join("ada", connection_id)
+    world.enter(connection_id, "room")
+    world.stream()
+    world.leave(connection_id)
+
+
+def while_forgetting(world: World, happens: Callable[[World], Any], times: int = 1) -> None:
+    """Let this happen in the middle of an erasure: many watchers take their time."""
+    forget, left = world.subscriptions.forget, [happens] * times
+
+    def forget_slowly(user_id: str) -> None:
+        forget(user_id)
+        if left:
+            left.pop()(world)
+
+    world.subscriptions.forget = forget_slowly  # type: ignore[method-assign]
+
+
+def tables_that_name(world: World, user_id: str) -> list[str]:
+    names = ("connections", "users", "everyone", "sessions", "watchers")
+    return [name for name in names if f"'{user_id}'" in repr(getattr(world.tables, name))]
+
+
+def test_whoever_comes_and_goes_while_being_erased_leaves_nothing(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.enter("b1", "room")
+    while_forgetting(world, visit)
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.stream()
+
+    assert ("ada", "online") in world.heard_by("b1")
+    assert world.heard_by("b1")[-1] == ("ada", "offline")
+    assert world.frames_of("b1")[-1]["left"] == ["ada"]
+    assert tables_that_name(world, "ada") == []
+
+
+def test_whom_the_user_blocks_while_being_erased_is_unblocked_first(world: World) -> None:
+    """The row of a block goes with the block, and with nothing else."""
+    world.join("ada", "a1")
+    forget, forgotten = world.users.forget, list[User]()
+    while_forgetting(world, lambda world: world.privacy.block("ada", "eve", world.now))
+
+    def forget_and_remember(user: User) -> None:
+        forgotten.append(user)
+        forget(user)
+
+    world.users.forget = forget_and_remember  # type: ignore[method-assign]
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+
+    assert [user.blocked for user in forgotten] == [{}]
+    assert tables_that_name(world, "ada") == []
+
+
+def test_whoever_comes_while_being_disconnected_is_disconnected_too(world: World) -> None:
+    """The first look at the leases and the erasure of them are two moments."""
+    world.join("ada", "a1")
+    close, late = world.gateway.close, ["a2"]
+
+    def close_and_be_overtaken(connection_id: str) -> None:
+        close(connection_id)
+        if late:
+            world.join("ada", late[0])
+            world.enter(late.pop(), "room")
+
+    world.gateway.close = close_and_be_overtaken  # type: ignore[method-assign]
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+
+    assert tables_that_name(world, "ada") == []
+    assert world.gateway.closed == ["a1", "a2"]
+
+
+def test_whoever_keeps_coming_back_is_not_erased_and_goes_offline_in_time(world: World) -> None:
+    world.join("bob", "b1")
+    names = iter(f"a{number}" for number in range(100))
+    while_forgetting(world, lambda world: visit(world, next(names)), times=100)
+
+    with pytest.raises(Unavailable):
+        world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.wait(GRACE)
+    world.fire_timers()
+
+    assert not world.user("ada").is_here
+    assert world.tables.sessions == {}
 
 
 # ── any story ──────────────────────────────────────────────────────────────────────────────

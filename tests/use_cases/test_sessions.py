@@ -1,10 +1,19 @@
-from collections.abc import Collection, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from presence.domain.connection import TYPING_MILLISECONDS, Connection, Identity
-from presence.domain.errors import Conflict, Forbidden, InvalidMessage, RateLimited
+from presence.domain.errors import (
+    Conflict,
+    Forbidden,
+    InvalidMessage,
+    NotAuthenticated,
+    RateLimited,
+    Unavailable,
+)
 from presence.domain.user import MAX_SESSIONS, Choice, Status, User
 from presence.ports import Delivery, MembersPart, Post
 from tests.listening import Hearsay
@@ -441,6 +450,119 @@ def test_a_stale_gate_does_not_keep_a_session_that_is_forbidden_now(world: World
     world.sessions.leave_forbidden("a1", world.now, frozenset({"hall"}))
 
     assert world.tables.sessions == {}
+
+
+def while_the_doorkeeper_thinks(world: World, happens: Callable[[], Any]) -> None:
+    ask = world.doorkeeper.may_join
+
+    def take_long(user_id: str, session_id: str) -> bool:
+        happens()
+        return ask(user_id, session_id)
+
+    world.doorkeeper.may_join = take_long  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("before", [None, frozenset({"room"}), frozenset({"*", "hall"})])
+def test_a_token_that_allows_less_ends_a_join_that_is_under_way(
+    world: World, before: frozenset[str] | None
+) -> None:
+    world.open("a1")
+    world.authenticate("ada", "a1", allowed=before)
+    less = frozenset({"hall"})
+    while_the_doorkeeper_thinks(world, lambda: world.authenticate("ada", "a1", allowed=less))
+
+    with pytest.raises(Forbidden) as refusal:
+        world.enter("a1", "room")
+    with pytest.raises(Forbidden) as always:
+        world.enter("a1", "room")
+
+    assert refusal.value.message == always.value.message
+    assert world.tables.sessions == {}
+    assert world.user("ada").sessions == frozenset()
+
+
+@pytest.mark.parametrize("after", [None, frozenset({"room"}), frozenset({"ro*", "hall"})])
+def test_a_token_that_still_allows_it_does_not_end_a_join_that_is_under_way(
+    world: World, after: frozenset[str] | None
+) -> None:
+    world.open("a1")
+    world.authenticate("ada", "a1", allowed=frozenset({"*"}))
+    while_the_doorkeeper_thinks(world, lambda: world.authenticate("ada", "a1", allowed=after))
+
+    assert world.enter("a1", "room").member_count == 1
+    assert world.tables.sessions == {"room": {"a1": "ada"}}
+
+
+def test_a_stale_gate_with_the_claim_of_before_keeps_nobody_out(world: World) -> None:
+    world.open("a1")
+    world.authenticate("ada", "a1", allowed=frozenset({"room"}))
+    before, read = world.connections.read("a1"), world.connections.read
+    world.authenticate("ada", "a1", allowed=frozenset({"room*"}))
+
+    def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
+        return read(connection_id) if consistent else before
+
+    world.connections.read = stale  # type: ignore[method-assign]
+
+    assert world.enter("a1", "room").member_count == 1
+
+
+def test_a_connection_that_ends_while_the_doorkeeper_thinks_is_over(world: World) -> None:
+    world.join("ada", "a1")
+    while_the_doorkeeper_thinks(world, lambda: world.leave("a1"))
+
+    with pytest.raises(NotAuthenticated):
+        world.enter("a1", "room")
+
+    assert world.tables.sessions == {}
+
+
+def test_a_claim_that_changes_without_end_is_told_to_come_again(world: World) -> None:
+    world.open("a1")
+    world.authenticate("ada", "a1", allowed=frozenset({"room"}))
+    claims = itertools.cycle([frozenset({"r*"}), frozenset({"room"})])
+    save = world.users.save
+
+    def change_first(before: User, after: User, now: int, **others: Any) -> bool:
+        gate = world.tables.connections["a1"]
+        world.tables.connections["a1"] = replace(gate, allowed_sessions=next(claims))
+        return save(before, after, now, **others)
+
+    world.users.save = change_first  # type: ignore[method-assign]
+
+    with pytest.raises(Unavailable):
+        world.enter("a1", "room")
+
+
+def test_nobody_speaks_where_their_fresh_token_does_not_let_them(world: World) -> None:
+    """Whoever served it may have died before the connection had left everything."""
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.authenticate("ada", "a1", allowed=frozenset({"hall"}))
+
+    with pytest.raises(Forbidden):
+        world.sessions.typing("a1", "room", world.now, is_typing=True)
+    with pytest.raises(Forbidden):
+        world.sessions.say("a1", "room", "hello", None, world.now)
+
+    assert world.frames_of("b1") == []
+
+
+def test_a_stale_gate_with_the_claim_of_before_silences_nobody(world: World) -> None:
+    world.join("ada", "a1")
+    world.enter("a1", "room")
+    world.authenticate("ada", "a1", allowed=frozenset({"hall"}))
+    before, read = world.connections.read("a1"), world.connections.read
+    world.authenticate("ada", "a1")
+
+    def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
+        return read(connection_id) if consistent else before
+
+    world.connections.read = stale  # type: ignore[method-assign]
+
+    assert world.sessions.say("a1", "room", "hello", None, world.now)["content"] == "hello"
 
 
 def test_only_members_may_type_or_speak(world: World) -> None:

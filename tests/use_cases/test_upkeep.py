@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from presence.domain.connection import State
+from presence.domain.errors import Unavailable
 from presence.domain.user import Choice, Status, User
 from presence.ports import Count, Lost
 from presence.use_cases.upkeep import CHUNK
@@ -38,6 +39,35 @@ def test_a_connection_whose_opening_failed_is_closed_and_nobody_hears_of_it(worl
     assert state(world, "a1") is State.CLOSED
     assert world.tables.stream == []
     assert world.tables.is_spotless()
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_whoever_hung_up_on_nobody_does_so_when_the_timer_comes_again(
+    world: World, *, is_dead: bool
+) -> None:
+    """It closed the gate, and then died, or API Gateway was too busy."""
+    world.open("a1")
+    world.wait(AUTHENTICATION)
+    if is_dead:
+        world.connections.close_unclaimed("a1", world.now)
+    else:
+        world.gateway.busy.add("a1")
+        with pytest.raises(Unavailable):
+            world.settling.connection("a1", world.now)
+        world.gateway.busy.clear()
+
+    for _ in range(2):
+        world.settling.connection("a1", world.now)
+
+    assert set(world.gateway.closed) == {"a1"}
+    assert world.frames_of("a1") == []
+
+
+def test_a_timer_of_nobody_hangs_up_on_nobody(world: World) -> None:
+    world.settling.connection("a1", world.now)
+    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+
+    assert world.gateway.closed == []
 
 
 def test_a_timer_that_comes_early_waits_for_the_rest(world: World) -> None:
@@ -239,6 +269,26 @@ def test_a_silent_connection_is_told_when_its_token_was_the_reason(world: World)
 
     assert world.frames_of("a1")[-1] == {"type": "closing", "reason": "token-expired"}
     assert world.gateway.closed == ["a1"]
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_a_silent_connection_is_hung_up_on_when_the_timer_comes_again(
+    world: World, *, is_dead: bool
+) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE)
+    if is_dead:
+        world.lifecycle.lapsed("a1", "ada", frozenset(), world.now)
+    else:
+        world.gateway.busy.add("a1")
+        with pytest.raises(Unavailable):
+            world.settling.lapsed("a1", "ada", frozenset(), world.now)
+        world.gateway.busy.clear()
+
+    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+
+    assert world.gateway.closed == ["a1"]
+    assert world.frames_of("a1") == []
 
 
 def test_a_disconnect_that_died_halfway_is_finished_by_the_sweep(world: World) -> None:

@@ -394,7 +394,11 @@ class Gateway(Protocol):
         ...
 
     def close(self, connection_id: str) -> None:
-        """Close the socket. It may be closed already."""
+        """Close the socket. It may be closed already.
+
+        Raises:
+            Unavailable: it may still be open, and can be closed later.
+        """
         ...
 
 

@@ -132,8 +132,11 @@ function authenticate(stack: Stack, gate: Gate, wish: Authentication): ServerFra
   if (claimed !== undefined && claimed !== userId) {
     throw new Refusal("forbidden", "Leave userId out, or send the subject of the token.");
   }
-  if (!gate.isOpen || (gate.userId !== null && gate.userId !== userId)) {
-    throw new Refusal("forbidden", "This connection is closed or another user's; open a new one.");
+  if (!gate.isOpen) {
+    throw new Refusal("not-authenticated", "This connection is over; open a new one.");
+  }
+  if (gate.userId !== null && gate.userId !== userId) {
+    throw new Refusal("forbidden", "This connection is another user's; open a new one.");
   }
   const wasOnline = stack.user(userId).status !== "offline";
   const others = stack.onlineCount - (wasOnline ? 1 : 0);

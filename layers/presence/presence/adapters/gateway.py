@@ -4,7 +4,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from http import HTTPStatus
 from typing import Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
@@ -14,6 +14,7 @@ from botocore.session import Session
 from presence.adapters.posting.engine import Engine, Outcome, Patience, Report
 from presence.adapters.posting.links import Security
 from presence.adapters.posting.signature import Credentials, Endpoint, Frame
+from presence.domain.errors import Unavailable
 from presence.ports import Delivery, Post
 
 #: What a caller waits who does not say until when: twice the time that a post may take.
@@ -50,8 +51,19 @@ class ManagementGateway:
         return Delivery(gone, again, refused, at)
 
     def close(self, connection_id: str) -> None:
-        with suppress(ClientError, BotoCoreError):
+        try:
             self._client().delete_connection(ConnectionId=connection_id)
+        except ClientError as error:
+            if _is_passing(error):
+                raise Unavailable("API Gateway is too busy to close a socket.") from error
+        except BotoCoreError as error:
+            raise Unavailable("API Gateway does not answer.") from error
+
+
+def _is_passing(error: ClientError) -> bool:
+    """As for a post: anything else would be answered in the same way again."""
+    status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def engine_of(session: Session, url: str, patience: Patience | None = None) -> Engine:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
-from presence.domain.errors import NotAuthenticated, RateLimited, TokenExpired
+from presence.domain.errors import Forbidden, NotAuthenticated, RateLimited, TokenExpired
 
 #: A token is accepted for this long after its `exp`: the clocks of issuers differ.
 TOKEN_LEEWAY_MILLISECONDS = 30_000
@@ -69,6 +69,10 @@ class Connection:
         first = frozenset({0}) if session_id in self.sessions else frozenset[int]()
         return self.shards.get(session_id, first)
 
+    def takes_part_in(self, session_id: str) -> bool:
+        """Whether it has joined a chat session, and its token still lets it in."""
+        return session_id in self.sessions and is_allowed(session_id, self.allowed_sessions)
+
     def user_at(self, now: int) -> str:
         """Whose connection it is.
 
@@ -116,12 +120,17 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """A connection begins to hear a chat session; `shards` is where it is heard already."""
+    """A connection begins to hear a chat session; `shards` is where it is heard already.
+
+    `allowed_by` is the entry of its claim that lets it in, and has to be there still; None if it
+    has no claim, and then it must have got none.
+    """
 
     connection_id: str
     opened_at: int
     session_id: str
     shards: frozenset[int] = frozenset()
+    allowed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +159,30 @@ def lease_limit(token_expires_at: int) -> int:
 
 def is_allowed(session_id: str, allowed: AllowedSessions) -> bool:
     """Whether the claim `chat_sessions` of a token lets its user into a chat session."""
-    if allowed is None or session_id in allowed:
-        return True
-    return any(name.endswith("*") and session_id.startswith(name[:-1]) for name in allowed)
+    return allowed is None or any(_lets_in(entry, session_id) for entry in allowed)
+
+
+def entry_allowing(session_id: str, allowed: AllowedSessions) -> str | None:
+    """The entry of the claim that lets its user into a chat session; None if there is no claim.
+
+    Raises:
+        Forbidden: there is a claim, and no such entry.
+    """
+    if allowed is None:
+        return None
+    entries = [entry for entry in allowed if _lets_in(entry, session_id)]
+    if not entries:
+        raise no_access()
+    return min(entries)
+
+
+def _lets_in(entry: str, session_id: str) -> bool:
+    return entry == session_id or (entry.endswith("*") and session_id.startswith(entry[:-1]))
+
+
+def no_access() -> Forbidden:
+    """One refusal for every reason, and for sessions that do not exist (T34)."""
+    return Forbidden("Ask for access to this chat session.")
 
 
 def spend(spent_until: int, now: int) -> int:

@@ -45,7 +45,7 @@ class Changes:
         somebody unknown, or erased meanwhile, it leaves nothing all the same.
 
         Raises:
-            Forbidden: the gate is closed or another user's.
+            Forbidden: the gate refuses: it is closed, or another user's, or has another claim.
             TooManyConnections, Conflict: see `reduce`.
             Unavailable: too many others write to this user at this moment.
         """
@@ -79,7 +79,7 @@ class Changes:
             return
         announce = any(isinstance(change, PresenceChanged | ViewChanged) for change in changes)
         if not self.users.save(before, after, now, announce=announce, gate=gate):
-            raise Forbidden("This connection is closed or another user's; open a new one.")
+            raise Forbidden("This connection does not allow it.")
 
     def remind(self, user_id: str, changes: Iterable[Change], now: int) -> None:
         for change in changes:

@@ -12,9 +12,16 @@ from presence.domain.connection import (
     Joining,
     Leaving,
     State,
+    entry_allowing,
     lease_limit,
 )
-from presence.domain.errors import Forbidden, NotAuthenticated, RateLimited, Unavailable
+from presence.domain.errors import (
+    Forbidden,
+    NotAuthenticated,
+    PresenceError,
+    RateLimited,
+    Unavailable,
+)
 from presence.domain.events import (
     Authenticated,
     Disconnected,
@@ -37,6 +44,9 @@ YOUNG_MILLISECONDS = 10_000
 
 #: How far the clocks of two functions are apart at most.
 CLOCKS_APART_MILLISECONDS = 10_000
+
+#: How often a `join` begins again because a fresh token came in between.
+ATTEMPTS = 3
 
 #: Where whoever has not joined is looked for all the same.
 _FIRST = frozenset({0})
@@ -116,8 +126,9 @@ class Lifecycle:
         be online in between.
 
         Raises:
-            Forbidden: the connection is closed, or another user's.
-            TooManyConnections: see `reduce`.
+            NotAuthenticated: the connection is over.
+            Forbidden: it is another user's.
+            TooManyConnections, Conflict: see `reduce`.
         """
         lease = self._lease(identity.expires_at, device, now)
         lease = replace(lease, sessions=self._still_heard(connection_id, opened_at, now))
@@ -125,7 +136,10 @@ class Lifecycle:
             connection_id, opened_at, identity.expires_at, identity.allowed_sessions
         )
         event = Authenticated(connection_id, lease, is_active)
-        before, after = self.changes.apply(identity.user_id, event, now, admission)
+        try:
+            before, after = self.changes.apply(identity.user_id, event, now, admission)
+        except Forbidden as error:
+            raise self._not_admitted(connection_id) from error
         # The count holds whoever others saw online before; one's own devices count one anyway.
         others_count = self.roster.count().online - before.presence.is_online
         return Welcome(
@@ -134,6 +148,13 @@ class Lifecycle:
             token_expires_at=identity.expires_at,
             connection_expires_at=opened_at + self.durations.connection,
         )
+
+    def _not_admitted(self, connection_id: str) -> PresenceError:
+        """Why the gate has refused; a client that hears that it is over opens the next one."""
+        connection = self.connections.read(connection_id, consistent=True)
+        if connection is None or connection.state is State.CLOSED:
+            return _over()
+        return Forbidden("This connection is another user's; open a new one.")
 
     def _still_heard(self, connection_id: str, opened_at: int, now: int) -> frozenset[str]:
         """What the connection has joined: its lease may have run out since, and its user left.
@@ -161,9 +182,14 @@ class Lifecycle:
         connection = self.connections.read(connection_id)
         if connection is None or connection.state is State.OPEN or connection.is_token_over(now):
             # An eventually consistent read may lag behind the client's own `authenticate`.
-            connection = self.connections.read(connection_id, consistent=True)
+            return self._claimed_now(connection_id, now)
+        connection.user_at(now)
+        return connection
+
+    def _claimed_now(self, connection_id: str, now: int) -> Connection:
+        connection = self.connections.read(connection_id, consistent=True)
         if connection is None:
-            raise NotAuthenticated("This connection is over; open a new one.")
+            raise _over()
         connection.user_at(now)
         return connection
 
@@ -260,18 +286,20 @@ class Lifecycle:
 
         Raises:
             Conflict: the user is in too many.
-            NotAuthenticated, Unavailable: the connection ended meanwhile.
+            Forbidden: the token that the connection has by now does not allow it.
+            NotAuthenticated, TokenExpired, Unavailable: the connection ended meanwhile.
         """
-        connection_id = actor.connection.connection_id
-        shards = actor.connection.shards_of(session_id)
-        gate = Joining(connection_id, actor.connection.opened_at, session_id, shards)
-        with _while_open():
-            _, user = self.changes.apply(
-                actor.user.user_id, Joined(connection_id, session_id), now, gate, actor.user
-            )
-        if connection_id not in user.leases:
-            raise Unavailable("The connection was away for too long; try again.")
-        return user
+        connection = actor.connection
+        for _ in range(ATTEMPTS):
+            gate = _joining(connection, session_id)
+            event = Joined(connection.connection_id, session_id)
+            try:
+                _, user = self.changes.apply(actor.user.user_id, event, now, gate, actor.user)
+            except Forbidden:  # closed, or it has another token than when it was read
+                connection = self._claimed_now(connection.connection_id, now)
+            else:
+                return _with_lease(user, connection)
+        raise Unavailable("Authenticate and join one after the other.", retry_after_seconds=1)
 
     def leave(self, actor: Actor, session_id: str, now: int) -> None:
         """Undo `join`; it may be undone already."""
@@ -376,13 +404,33 @@ class Lifecycle:
             self.disconnect(connection_id, now)
 
 
+def _joining(connection: Connection, session_id: str) -> Joining:
+    return Joining(
+        connection.connection_id,
+        connection.opened_at,
+        session_id,
+        connection.shards_of(session_id),
+        entry_allowing(session_id, connection.allowed_sessions),
+    )
+
+
+def _with_lease(user: User, connection: Connection) -> User:
+    if connection.connection_id not in user.leases:
+        raise Unavailable("The connection was away for too long; try again.")
+    return user
+
+
 @contextmanager
 def _while_open() -> Iterator[None]:
     """A gate that was open a moment ago and refuses now has closed in between."""
     try:
         yield
     except Forbidden as error:
-        raise NotAuthenticated("This connection is over; open a new one.") from error
+        raise _over() from error
+
+
+def _over() -> NotAuthenticated:
+    return NotAuthenticated("This connection is over; open a new one.")
 
 
 def identify(tokens: Tokens, token: str, claimed: str | None, now: int) -> Identity:

@@ -48,7 +48,13 @@ class Courier:
         return self._post(posts, attempt + 1, until=until)
 
     def hang_up(self, connection_id: str, reason: str | None) -> None:
-        """API Gateway sends no close code of ours, so the reason goes ahead in a frame."""
+        """API Gateway sends no close code of ours, so the reason goes ahead in a frame.
+
+        May be repeated: whoever is gone hears nothing.
+
+        Raises:
+            Unavailable: see `Gateway.close`.
+        """
         if reason is not None:
             self.gateway.post([Post(encode(closing(reason)), [connection_id])])
         self.gateway.close(connection_id)

@@ -1,6 +1,7 @@
 """Whom a user hides from, and what it takes to be forgotten."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +17,8 @@ from presence.use_cases.courier import Courier
 ATTEMPTS = 5
 #: A transaction holds 100 operations (TransactWriteItems); each block is a row of its own.
 CHUNK = 40
+#: No function that serves a request lives as long: API Gateway waits 29 seconds for it.
+REQUEST_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,16 @@ class Privacy:
 
     def kick(self, user_id: str, now: int) -> None:
         """Close every connection of a user, who is offline at once."""
-        for connection_id, lease in self.users.read(user_id, consistent=True).leases.items():
-            self.lifecycle.evict(connection_id, user_id, lease.sessions, now)
-            self.courier.hang_up(connection_id, "kicked")
+        self._evict_all(self.users.read(user_id, consistent=True), now)
         self.changes.apply(user_id, Dismissed(), now)
+
+    def _evict_all(self, user: User, now: int) -> None:
+        for connection_id, lease in user.leases.items():
+            # No lease says of a closed gate that its socket is still open, so a timer has to.
+            self.lifecycle.timers.check_connection(connection_id, REQUEST_SECONDS)
+            self.lifecycle.evict(connection_id, user.user_id, lease.sessions, now)
+            with suppress(Unavailable):
+                self.courier.hang_up(connection_id, "kicked")
 
     def erase(self, user_id: str, now: int, *, lifts_blocks: bool) -> None:
         """Forget a user: in every table, nothing says any more that there was one.
@@ -69,7 +78,8 @@ class Privacy:
         """
         for _ in range(ATTEMPTS):
             self.kick(user_id, now)
-            _, user = self.changes.apply(user_id, Erased(), now)
+            before, user = self.changes.apply(user_id, Erased(), now)
+            self._evict_all(before, now)  # whoever came since: their leases are gone already
             self._forget_watchers(user)
             while user.blocked:
                 some = frozenset(islice(user.blocked, CHUNK))
@@ -83,8 +93,12 @@ class Privacy:
                 self.unblock(blocker_id, user_id, now)
 
     def _forget(self, user: User) -> bool:
+        """Remove the item, if no row of another table stands or falls with it; else False.
+
+        Whoever came back meanwhile, or is expected back, is in chat sessions, and was announced.
+        """
         stored = self.users.read(user.user_id, consistent=True)
-        if stored.leases:
+        if stored.is_here or stored.blocked:
             return False
         try:
             self.users.forget(stored)

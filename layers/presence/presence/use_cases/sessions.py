@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from presence.domain.connection import AllowedSessions, Connection, is_allowed
+from presence.domain.connection import AllowedSessions, Connection, is_allowed, no_access
 from presence.domain.cursors import decode_cursor, encode_cursor, not_ours
 from presence.domain.errors import Forbidden
 from presence.domain.frames import Frame, fitting, user_typing
@@ -89,7 +89,7 @@ class Sessions:
             Unavailable: see `Doorkeeper.may_join`.
         """
         if not (is_allowed(session_id, allowed) and self.doorkeeper.may_join(user_id, session_id)):
-            raise Forbidden("Ask for access to this chat session.")
+            raise no_access()
 
     # ── who is there ───────────────────────────────────────────────────────────────────
 
@@ -158,7 +158,7 @@ class Sessions:
         """Tell the others; once a second at most, and never whoever must not see the user.
 
         Raises:
-            Forbidden: the connection has not joined.
+            Forbidden: the connection has not joined, or its token allows that no more.
             NotAuthenticated, TokenExpired, RateLimited: see `Lifecycle`.
         """
         connection = self._joined(self.lifecycle.claimed(connection_id, now), session_id)
@@ -184,7 +184,7 @@ class Sessions:
         """Relay a message to every other connection; all have it, or it is queued for them.
 
         Raises:
-            Forbidden: the connection has not joined.
+            Forbidden: the connection has not joined, or its token allows that no more.
             NotAuthenticated, TokenExpired, RateLimited: see `Lifecycle`.
         """
         actor = self.lifecycle.act(connection_id, now)
@@ -213,12 +213,15 @@ class Sessions:
         }
 
     def _joined(self, connection: Connection, session_id: str) -> Connection:
-        """The connection, which has joined; only members may type or speak."""
-        if session_id in connection.sessions:
+        """The connection, which has joined; only members may type or speak.
+
+        The claim counts here, too: a fresh token that allows less may have been served only half.
+        """
+        if connection.takes_part_in(session_id):
             return connection
-        # An eventually consistent read may lag behind the client's own `join`.
+        # An eventually consistent read may lag behind the client's own `join`, or its token.
         current = self.lifecycle.connections.read(connection.connection_id, consistent=True)
-        if current is None or session_id not in current.sessions:
+        if current is None or not current.takes_part_in(session_id):
             raise Forbidden("Join the chat session first.")
         return current
 

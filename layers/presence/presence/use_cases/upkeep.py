@@ -33,22 +33,35 @@ class Settling:
             self.lifecycle.changes.remind_at(user_id, after.wakes_at, now)
 
     def connection(self, connection_id: str, now: int) -> None:
-        """It may have stayed unclaimed."""
+        """It may have stayed unclaimed, or whoever closed it may not have hung up.
+
+        Raises:
+            Unavailable: see `Courier.hang_up`.
+        """
         connection = self.connections.read(connection_id, consistent=True)
         if connection is None or connection.state is State.AUTHENTICATED:
             return
+        if connection.state is State.CLOSED:
+            self.courier.hang_up(connection_id, None)  # a closed gate has forgotten the reason
+            return
         overdue_at = connection.opened_at + self.lifecycle.durations.authentication
-        if connection.state is State.OPEN and now < overdue_at:
+        if now < overdue_at:
             seconds = -(-(overdue_at - now) // 1000)
             self.lifecycle.timers.check_connection(connection_id, seconds)
         elif self.connections.close_unclaimed(connection_id, now):
             self.courier.hang_up(connection_id, "authentication-timeout")
 
     def lapsed(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
-        """Its lease may have run out."""
+        """Its lease may have run out.
+
+        Raises:
+            Unavailable: see `Courier.hang_up`.
+        """
         before = self.lifecycle.lapsed(connection_id, user_id, sessions, now)
-        if before is not None and before.user_id is not None:
-            reason = "token-expired" if before.is_token_over(now) else None
+        if before is not None:
+            # Whoever closed the gate before us may not have hung up; the reason went with them.
+            is_known = before.user_id is not None
+            reason = "token-expired" if is_known and before.is_token_over(now) else None
             self.courier.hang_up(connection_id, reason)
 
     def gone(self, connection_id: str, at: int, now: int) -> None:

@@ -104,7 +104,7 @@ def gate_update(change: GateChange, user_id: str, shard: int) -> Operation:
             return update_of(item, actions, is_open | is_theirs)
         case Joining():
             joined = [ConnectionItem.chat_sessions.add({entry(change.session_id, shard)})]
-            return update_of(item, joined, is_theirs)
+            return update_of(item, joined, is_theirs & _still_allows(change.allowed_by))
         case Leaving():
             entries = {entry(change.session_id, it) for it in change.shards}
             left = [ConnectionItem.chat_sessions.delete(entries)]
@@ -118,6 +118,15 @@ def still_of(user_id: str) -> Condition:
     """Open, and this user's."""
     condition: Condition = (ConnectionItem.state == State.AUTHENTICATED.value) & (
         ConnectionItem.user_id == user_id
+    )
+    return condition
+
+
+def _still_allows(allowed_by: str | None) -> Condition:
+    """The claim is as it was, as far as it matters: a fresh token may have replaced it."""
+    claim = ConnectionItem.allowed_sessions
+    condition: Condition = (
+        claim.does_not_exist() if allowed_by is None else claim.contains(allowed_by)
     )
     return condition
 
