@@ -4,7 +4,7 @@ Nothing comes by itself, so a test decides what comes when, how often, and in wh
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -12,7 +12,16 @@ from typing import Any
 
 from presence import bootstrap, entrypoint
 from presence.domain import reducer
-from tests.functions.conftest import ENVIRONMENT, SECRET, Event, Stack, change, message
+from tests.fakes import FakeGateway
+from tests.functions.conftest import (
+    ENVIRONMENT,
+    SECRET,
+    START,
+    Event,
+    Stack,
+    change,
+    message,
+)
 from tests.stateful.tables import Item, Tables
 
 #: So few that ordinary runs have more.
@@ -29,8 +38,17 @@ class Waiting:
     body: Event
 
 
+class Gateway(FakeGateway):
+    """Too busy for posts at times, but never to close a socket: that a closing is asked for tells
+    the oracle that the connection is over. What follows when it fails is told by test_upkeep."""
+
+    def close(self, connection_id: str) -> None:
+        self.closed.append(connection_id)
+
+
 @dataclass
 class Rig(Stack):
+    gateway: FakeGateway = field(default_factory=lambda: Gateway(at=START))
     tables: Tables = field(default_factory=Tables)
     timers_waiting: list[Waiting] = field(default_factory=list)
     deliveries_waiting: list[Waiting] = field(default_factory=list)
@@ -61,8 +79,19 @@ class Rig(Stack):
         secret = {"Parameter": {"Value": SECRET}}
         return {
             "ssm": SimpleNamespace(get_parameter=lambda **_: secret),
-            "sqs": SimpleNamespace(send_message=self._send_message),
+            "sqs": SimpleNamespace(
+                send_message=self._send_message, send_message_batch=self._send_message_batch
+            ),
         }
+
+    def _send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Event]) -> Event:  # noqa: N803
+        for entry in Entries:
+            self._send_message(
+                QueueUrl=QueueUrl,
+                MessageBody=entry["MessageBody"],
+                DelaySeconds=entry["DelaySeconds"],
+            )
+        return {}
 
     def _send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> None:  # noqa: N803
         waiting = self.timers_waiting if QueueUrl == "timers" else self.deliveries_waiting
