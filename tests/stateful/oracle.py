@@ -134,7 +134,8 @@ class Oracle:
     def members(self, viewer: str | None, room: str, now: int) -> tuple[set[str], set[str]]:
         """Who has to be in the room for somebody who looks, and who may be.
 
-        Whoever stops being invisible because it is time is there when a timer has seen to it.
+        Whoever stops being invisible because it is time is there when a timer has seen to it. A
+        device that fell silent beside a live one leaves when somebody has seen to that.
         """
         must, may = set[str](), set[str]()
         for user, person in self.people.items():
@@ -143,7 +144,8 @@ class Oracle:
             held = any(room in it.rooms for it in self.live(user, now).values())
             if held or now < person.left.get(room, 0):
                 (may if person.choice == "invisible" else must).add(user)
-            if now < person.unsure.get(room, 0):
+            claimed = [it for it in self.conns.values() if it.is_claimed and it.user == user]
+            if now < person.unsure.get(room, 0) or any(room in it.rooms for it in claimed):
                 may.add(user)
         return must, must | may
 
