@@ -58,10 +58,10 @@ def counted(room: str, count: int, **fields: Any) -> Any:
     return is_it
 
 
-def over(room: str, count: int) -> Any:
-    """A predicate: the last tick of a session that is no crowd any more."""
+def over(room: str, count: int, since: int) -> Any:
+    """A predicate: the last tick of a session that was a crowd, and is none any more."""
     is_told = counted(room, count)
-    return lambda frame: is_told(frame) and "sampled" not in frame
+    return lambda frame: is_told(frame) and "sampled" not in frame and frame["asOf"] > since
 
 
 def of_type(kind: str) -> Any:
@@ -119,10 +119,10 @@ async def test_a_crowd_that_goes_home_is_a_small_room_again(arena: RunningStack)
     room, *names = people("room", *(f"user{number}" for number in range(7)))
     async with members(arena, room, names) as (clients, _):
         ada, *others = clients
-        await ada.expect(counted(room, 7, sampled=True), within=TICK + TRAVEL)
+        crowd = await ada.expect(counted(room, 7, sampled=True), within=TICK + TRAVEL)
         for client in others[:4]:
             await client.request("leave", chatSessionId=room)
-        ended = await ada.expect(over(room, 3), within=TICK + TRAVEL)
+        ended = await ada.expect(over(room, 3, crowd["asOf"]), within=TICK + TRAVEL)
         again = await ada.request("join", chatSessionId=room)
         await others[-1].request("leave", chatSessionId=room)
         told = await ada.expect(counted(room, 2, left=[names[-1]]), within=TRAVEL)
