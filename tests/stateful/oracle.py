@@ -87,6 +87,8 @@ class Person:
 class Oracle:
     people: Mapping[str, Person] = field(default_factory=dict)
     conns: Mapping[str, Conn] = field(default_factory=dict)
+    #: When users were erased last, and whatever was told of them before was over.
+    forgotten: Mapping[str, int] = field(default_factory=dict)
 
     # ── what follows from it ───────────────────────────────────────────────────────────
 
@@ -329,7 +331,7 @@ class Oracle:
     def erased(self, user: str, now: int, *, lifts_blocks: bool) -> "Oracle":
         after = self.kicked(user, now)._person(user, Person())
         conns = {name: replace(it, watched=it.watched - {user}) for name, it in after.conns.items()}
-        after = replace(after, conns=conns)
+        after = replace(after, conns=conns, forgotten={**after.forgotten, user: now})
         for other in self.people if lifts_blocks else ():
             after = after.blocked(other, user, is_on=False)
         return after

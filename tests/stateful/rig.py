@@ -146,9 +146,6 @@ class Rig(Stack):
         """Every user as stored, but for the count."""
         return (item for key, item in self.tables.items["Users"].items() if key != ("#online",))
 
-    def is_stored(self, user_id: str) -> bool:
-        return (user_id,) in self.tables.items["Users"]
-
     def essence(self) -> Any:
         """All that is stored, but for what anything that comes twice may change (I13)."""
         return [

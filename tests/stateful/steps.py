@@ -141,7 +141,7 @@ class Steps(RuleBasedStateMachine):
     def require_true(self, viewer: str, told: Event) -> None:
         """Whatever is told, whenever it comes, was so when its version was made (I2, I3, I10)."""
         user, version = told["userId"], told["version"]
-        if told["status"] == "offline" and not self.rig.is_stored(user):
+        if told["status"] == "offline" and version <= self.world.forgotten.get(user, 0):
             return  # erased: what is told late takes the place of what it was, under its version
         if self.versions.setdefault((viewer, user, version), told) != told:
             raise Impossible(f"one version, two states: {told} (I3)")
