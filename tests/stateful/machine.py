@@ -162,6 +162,9 @@ class Presence(Steps):
         answer = self.rig.http(f"GET {path}", token=self.rig.token(viewer))
         found = {it["userId"] for it in json.loads(answer["body"])["members"]}
         must, may = self.world.members(viewer, room, now)
+        # Whoever is expected back no more is there until their timer has come.
+        timed = {it.body.get("userId", "") for it in self.rig.timers_waiting}
+        may |= {it for it in timed if room in self.world.person(it).left}
         if not must <= found <= may:
             raise Impossible(f"{found} in {room}, which has {must} and perhaps {may}")
 
