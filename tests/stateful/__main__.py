@@ -8,13 +8,20 @@ import argparse
 import random
 import sys
 
-from hypothesis import seed
+from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.stateful.machine import Presence
-from tests.stateful.test_presence import SETTINGS
 
 BATCH = 100
+SETTINGS = settings(
+    max_examples=BATCH,
+    stateful_step_count=50,
+    deadline=None,
+    database=None,
+    print_blob=False,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def main() -> None:
@@ -26,7 +33,7 @@ def main() -> None:
         sys.stdout.write(f"seed {number}\n")
         sys.stdout.flush()
         machine = seed(number)(type("Seeded", (Presence,), {}))
-        run_state_machine_as_test(machine, settings=SETTINGS(max_examples=BATCH, derandomize=False))
+        run_state_machine_as_test(machine, settings=SETTINGS)
 
 
 if __name__ == "__main__":

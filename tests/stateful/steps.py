@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -101,27 +101,35 @@ class Steps(RuleBasedStateMachine):
 
     def settle_with(self, now: int, done: Iterable[Done]) -> None:
         self.is_sound = False
-        self.world = self.after(now, done)
-        for name in self.rig.gateway.closed:
-            self.world = self.world.hung_up(name, now)
+        worlds = self.after(now, [*done, *self.hang_ups()])
         self.rig.gateway.closed.clear()
-        self.past.append((now, self.world))
+        self.past += [(now, it) for it in worlds]
+        self.world = worlds[-1]
         for name, frames in self.rig.all_heard().items():
             for frame in frames:
                 self.hear(name, frame)
         self.require()
         self.is_sound = True
 
-    def after(self, now: int, done: Iterable[Done]) -> Oracle:
-        world = self.world
+    def after(self, now: int, done: Iterable[Done]) -> list[Oracle]:
+        """The world as it is, and after each effect."""
+        worlds = [self.world]
         for effect, answer in done:
-            world = effect(world, now, answer)
-            self.past.append((now, world))
-        return world
+            worlds.append(effect(worlds[-1], now, answer))
+        return worlds
+
+    def hang_ups(self) -> Iterator[Done]:
+        """Who was hung up on: another step may have been told so."""
+        for name in self.rig.gateway.closed:
+            yield (lambda world, now, told: world.hung_up(told, now)), name
 
     def order(self, now: int, inner: Sequence[Done], outer: Sequence[Done]) -> Sequence[Done]:
-        """In which order two that ran at the same time have to be thought of."""
-        orders = [[*outer[:it], *inner, *outer[it:]] for it in range(len(outer) + 1)]
+        """In which order two that ran at the same time have to be thought of.
+
+        Either of them may have hung up on whom the other is about.
+        """
+        ends = [*self.hang_ups()]
+        orders = [*_orders(inner, [*outer, *ends]), *_orders([*inner, *ends], outer)]
         for order in orders[:-1]:
             with suppress(Impossible):
                 self.after(now, order)
@@ -315,3 +323,8 @@ class Steps(RuleBasedStateMachine):
             "sweep": self.sweeping,
         }
         return kinds[kind]()
+
+
+def _orders(inner: Sequence[Done], outer: Sequence[Done]) -> Iterator[Sequence[Done]]:
+    for it in range(len(outer) + 1):
+        yield [*outer[:it], *inner, *outer[it:]]

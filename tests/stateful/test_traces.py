@@ -1,0 +1,28 @@
+"""Stories of which the oracle was wrong once, each without Hypothesis."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stateful.machine import Presence
+
+
+@pytest.fixture
+def state() -> Iterator[Presence]:
+    state = Presence()
+    yield state
+    state.teardown()
+
+
+@pytest.mark.parametrize(("outer", "inner"), [("timer", "ping"), ("ping", "timer")])
+@pytest.mark.parametrize("number", range(8))
+def test_whoever_pings_beside_the_timer_that_hangs_up_was_heard_or_came_too_late(
+    state: Presence, number: int, outer: str, inner: str
+) -> None:
+    """The token is over: the ping is told so, or that the gate is closed."""
+    device, _ = state.start(is_global=False, user="ada", other="bob").values
+    state.join_or_leave(name=device, room="lobby", joins=True)
+    state.renew_token(name=device, life=-29)
+    state.wait(seconds=1)
+    state.put_status(user="ada", choice="online")  # sees that the lease is over, and says so
+    state.race(name=device, other=device, outer=outer, inner=inner, number=number)
