@@ -270,6 +270,8 @@ class Oracle:
 
     def joined(self, name: str, room: str) -> "Oracle":
         conn = self.conns[name]
+        if conn.is_closed:
+            raise Impossible(f"{name} is over, and joined {room} (I6)")
         return self._forgets_room(conn, room)._conn(name, replace(conn, rooms=conn.rooms | {room}))
 
     def left_room(self, name: str, room: str) -> "Oracle":

@@ -26,3 +26,14 @@ def test_whoever_pings_beside_the_timer_that_hangs_up_was_heard_or_came_too_late
     state.wait(seconds=1)
     state.put_status(user="ada", choice="online")  # sees that the lease is over, and says so
     state.race(name=device, other=device, outer=outer, inner=inner, number=number)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_whoever_joined_and_is_gone_is_expected_back_in_the_room(
+    state: Presence, number: int
+) -> None:
+    """What was joined before the end is left with it, though the answer comes after."""
+    _, device = state.start(is_global=False, user="ada", other="ada").values
+    state.wait(seconds=1)
+    state.race(name=device, other=device, outer="join", inner="disconnect", number=number)
+    state.be_calm()

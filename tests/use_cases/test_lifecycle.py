@@ -284,6 +284,19 @@ def test_a_late_ping_that_races_a_disconnect_leaves_no_ghost(world: World) -> No
     assert world.tables.everyone == {}
 
 
+def test_whoever_acts_beside_a_disconnect_is_told_that_it_is_over(world: World) -> None:
+    world.join("ada", "a1")
+    spend = world.connections.spend
+
+    def spend_late(*gates: Connection) -> bool:
+        world.leave("a1")
+        return spend(*gates)
+
+    world.connections.spend = spend_late  # type: ignore[method-assign]
+    with pytest.raises(NotAuthenticated):
+        world.lifecycle.act("a1", world.now)
+
+
 def test_a_ping_after_the_disconnect_creates_nothing(world: World) -> None:
     world.join("ada", "a1")
     world.leave("a1")

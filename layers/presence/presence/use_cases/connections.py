@@ -197,10 +197,11 @@ class Lifecycle:
         """Pay for one action.
 
         Raises:
+            NotAuthenticated: the connection ended meanwhile.
             RateLimited: see `domain.connection.spend`.
         """
         if not self.connections.spend(connection, connection.paid(now)):
-            current = self.connections.read(connection.connection_id, consistent=True) or connection
+            current = self._claimed_now(connection.connection_id, now)
             if not self.connections.spend(current, current.paid(now)):
                 raise RateLimited("Send one action after the other.", retry_after_seconds=1)
 
