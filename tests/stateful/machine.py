@@ -49,8 +49,8 @@ class Presence(Steps):
     def connect(self) -> str:
         name = f"c{len(self.clients)}"
         self.clients[name] = Client()
-        self.take(Step(lambda: self.rig.connect(name), [lambda it, now, _: it.opened(name, now)]))
-        self.steps.pop()  # the handshake of a connection comes once
+        handshake = Step(lambda: self.rig.connect(name), [lambda it, now, _: it.opened(name, now)])
+        self.take_once(handshake)
         return name
 
     @rule(target=devices, user=users, active=actives)

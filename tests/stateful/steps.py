@@ -92,11 +92,16 @@ class Steps(RuleBasedStateMachine):
     # ── how a step is taken ────────────────────────────────────────────────────────────
 
     def take(self, step: Step) -> Told:
+        answer = self.take_once(step)
+        self.steps.append(step)
+        self.taken_until = self.rig.clock.now
+        return answer
+
+    def take_once(self, step: Step) -> Told:
+        """It is never repeated."""
         now = self.rig.clock.now
         answer = step.run()
         self.settle_with(now, step.told(answer))
-        self.steps.append(step)
-        self.taken_until = self.rig.clock.now
         return answer
 
     def settle_with(self, now: int, done: Iterable[Done]) -> None:

@@ -37,3 +37,12 @@ def test_whoever_joined_and_is_gone_is_expected_back_in_the_room(
     state.wait(seconds=1)
     state.race(name=device, other=device, outer="join", inner="disconnect", number=number)
     state.be_calm()
+
+
+def test_what_came_before_a_new_connection_is_not_what_came_last(state: Presence) -> None:
+    """A lease may have run out since."""
+    device, _ = state.start(is_global=False, user="ada", other="bob").values
+    state.rig.clock.now = state.world.conns[device].end - 1
+    state.sweep()
+    state.connect()
+    assert state.taken_until < state.rig.clock.now
