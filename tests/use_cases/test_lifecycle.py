@@ -288,9 +288,9 @@ def test_whoever_acts_beside_a_disconnect_is_told_that_it_is_over(world: World) 
     world.join("ada", "a1")
     spend = world.connections.spend
 
-    def spend_late(*gates: Connection) -> bool:
+    def spend_late(before: Connection, after: Connection) -> bool:
         world.leave("a1")
-        return spend(*gates)
+        return spend(before, after)
 
     world.connections.spend = spend_late  # type: ignore[method-assign]
     with pytest.raises(NotAuthenticated):
