@@ -146,6 +146,10 @@ class Rig(Stack):
         """Every user as stored, but for the count."""
         return (item for key, item in self.tables.items["Users"].items() if key != ("#online",))
 
+    def has_overdue(self) -> bool:
+        """Whether something of a user is over, and nobody has written so."""
+        return any(end <= self.clock.now for item in self.users() for end in _ends(item))
+
     def essence(self) -> Any:
         """All that is stored, but for what anything that comes twice may change (I13)."""
         return [
@@ -154,6 +158,16 @@ class Rig(Stack):
             for item in table.values()
             if item.get("user_id") != {"S": "#online"}
         ]
+
+
+def _ends(item: Item) -> Iterator[int]:
+    for name in ("until", "grace_until"):
+        if name in item:
+            yield int(item[name]["N"])
+    for lease in item["leases"]["M"].values():
+        yield int(lease["M"]["expires_at"]["N"])
+    for end in item.get("lingering", {"M": {}})["M"].values():
+        yield int(end["N"])
 
 
 _FLEETING = {"revision", "changed", "ttl", "spent_until", "typed", "token_expires_at"}

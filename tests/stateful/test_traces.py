@@ -46,3 +46,12 @@ def test_what_came_before_a_new_connection_is_not_what_came_last(state: Presence
     state.sweep()
     state.connect()
     assert state.taken_until < state.rig.clock.now
+
+
+def test_of_two_pings_the_second_may_see_that_a_choice_is_over(state: Presence) -> None:
+    """The first renews a lease and reads nothing; it is free, and so the second is not."""
+    device, _ = state.start(is_global=False, user="ada", other="bob").values
+    state.choose(name=device, choice="online", text=None, seconds=6)
+    state.wait(seconds=31)
+    state.ping(name=device, active=None)
+    state.repeat()
