@@ -220,7 +220,7 @@ class PresenceClient:
 
     # ── listening ───────────────────────────────────────────────────────────────────────────
 
-    async def expect(self, predicate: Predicate, *, within: float = 5.0) -> Frame:
+    async def expect(self, predicate: Predicate, *, within: float = ANSWER_SECONDS) -> Frame:
         """Return the first frame, heard already or to come, that the predicate holds for.
 
         Every frame is returned once. Answers to `request` are not among them. A field that a
@@ -244,7 +244,7 @@ class PresenceClient:
             return
         raise Heard(f"This should not have come: {json.dumps(frame)}")
 
-    async def expect_change(self, user_id: str, *, within: float = 5.0, **fields: object) -> Frame:
+    async def expect_change(self, user_id: str, *, within: float = ANSWER_SECONDS, **fields: object) -> Frame:
         """Return the presence of a user from the next change that has these fields.
 
         Raises:
