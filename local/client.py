@@ -244,7 +244,9 @@ class PresenceClient:
             return
         raise Heard(f"This should not have come: {json.dumps(frame)}")
 
-    async def expect_change(self, user_id: str, *, within: float = ANSWER_SECONDS, **fields: object) -> Frame:
+    async def expect_change(
+        self, user_id: str, *, within: float = ANSWER_SECONDS, **fields: object
+    ) -> Frame:
         """Return the presence of a user from the next change that has these fields.
 
         Raises:
