@@ -139,8 +139,8 @@ class PresenceClient:
             origin: the header Origin, as a browser sends it.
             active: whether a person is there, from the authentication on.
             heartbeats: send a ping whenever nothing else was sent for `heartbeatSeconds`.
-            within: seconds that the handshake may take, and then each answer to the
-                authentication and to a heartbeat.
+            within: seconds that the handshake may take, and then each answer and frame that
+                is waited for without a limit of its own.
 
         Raises:
             CannotConnect: nobody answers there, or the handshake was refused.
@@ -150,7 +150,7 @@ class PresenceClient:
         client = cls(connection, active=active, heartbeats=heartbeats, patience=within)
         try:
             if token is not None:
-                await client.authenticate(token, device=device, within=within)
+                await client.authenticate(token, device=device)
             yield client
         finally:
             await client.close()
@@ -163,22 +163,24 @@ class PresenceClient:
         *,
         device: str | None = None,
         user_id: str | None = None,
-        within: float = ANSWER_SECONDS,
     ) -> Frame:
         """Authenticate, or renew the token; return `authentication-success`.
 
         Raises:
             Refused: with the code of the `authentication-error`.
         """
-        fields = {"token": token, "device": device, "userId": user_id, "active": self.active}
-        self.welcome = await self.request("authenticate", within=within, **fields)
+        fields: dict[str, Any] = {
+            "token": token,
+            "device": device,
+            "userId": user_id,
+            "active": self.active,
+        }
+        self.welcome = await self.request("authenticate", **fields)
         self._heartbeat_seconds = float(self.welcome["heartbeatSeconds"])
         self._schedule()
         return self.welcome
 
-    async def request(
-        self, action: str, *, within: float = ANSWER_SECONDS, **fields: object
-    ) -> Frame:
+    async def request(self, action: str, *, within: float | None = None, **fields: object) -> Frame:
         """Send an action with an id of its own; return the answer to it.
 
         A field that is None is left out.
@@ -220,7 +222,7 @@ class PresenceClient:
 
     # ── listening ───────────────────────────────────────────────────────────────────────────
 
-    async def expect(self, predicate: Predicate, *, within: float = ANSWER_SECONDS) -> Frame:
+    async def expect(self, predicate: Predicate, *, within: float | None = None) -> Frame:
         """Return the first frame, heard already or to come, that the predicate holds for.
 
         Every frame is returned once. Answers to `request` are not among them. A field that a
@@ -245,7 +247,7 @@ class PresenceClient:
         raise Heard(f"This should not have come: {json.dumps(frame)}")
 
     async def expect_change(
-        self, user_id: str, *, within: float = ANSWER_SECONDS, **fields: object
+        self, user_id: str, *, within: float | None = None, **fields: object
     ) -> Frame:
         """Return the presence of a user from the next change that has these fields.
 
@@ -278,7 +280,8 @@ class PresenceClient:
         finally:
             self._waiting.remove(waiting)
 
-    async def _within(self, frame: Awaitable[Frame], seconds: float, what: str) -> Frame:
+    async def _within(self, frame: Awaitable[Frame], within: float | None, what: str) -> Frame:
+        seconds = self._patience if within is None else within
         try:
             return await asyncio.wait_for(frame, seconds)
         except TimeoutError:
@@ -341,7 +344,7 @@ class PresenceClient:
         So does an answer of a server that has forgotten this connection.
         """
         try:
-            await self.request("ping", within=self._patience, active=self.active)
+            await self.request("ping", active=self.active)
         except Refused as refused:  # an answer, if not a kind one; a `closing` says more
             if refused.code == "not-authenticated":
                 self._connection.transport.abort()

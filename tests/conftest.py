@@ -48,7 +48,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]
 @pytest.fixture(scope="session")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Without `GlobalPresence`: whoever hears something has a reason to. Connections are short."""
-    parameters = SHORT | {"GlobalPresence": "false", "MaxConnectionSeconds": 10}
+    parameters = SHORT | {"GlobalPresence": "false", "MaxConnectionSeconds": 20}
     with running_stack(tmp_path_factory.mktemp("private"), parameters) as stack:
         yield stack
 

@@ -242,7 +242,10 @@ def test_a_frame_larger_than_every_buffer_arrives(
     large = Frame.of("x" * 4_000_000)
     behaviour = Behaviour(certificate=files[0], key=files[1])
 
-    with sink(behaviour) as server, closing(engine_of(of_tests(), server.url)) as engine:
+    with (
+        sink(behaviour) as server,
+        closing(engine_of(of_tests(), server.url, Patience(timeout=25))) as engine,
+    ):
         report = post(engine, ["c1", "c2"], frame=large)
 
     assert names_of(report, Outcome.TAKEN) == ["c1", "c2"]

@@ -12,6 +12,9 @@ from tests.stack import RunningStack
 
 Wish = ParamSpec("Wish")
 
+#: Longer than an answer takes on AWS, where API Gateway waits 29 s for a function.
+PATIENCE_SECONDS = 30
+
 _numbers = itertools.count(1)
 
 
@@ -34,5 +37,6 @@ def people(*names: str) -> list[str]:
 def join(
     stack: RunningStack, user_id: str, **wish: Any
 ) -> AbstractAsyncContextManager[PresenceClient]:
-    """A connection of this user, authenticated."""
-    return PresenceClient.connect(stack.url, token=stack.token(user_id), **wish)
+    """A connection of this user, authenticated; it waits for what a slow machine is late with."""
+    patient = {"within": PATIENCE_SECONDS} | wish
+    return PresenceClient.connect(stack.url, token=stack.token(user_id), **patient)

@@ -323,15 +323,17 @@ async def races(
         try:
             await visit(stack, user_id, rooms, dice)
         except Refused as refused:
-            if refused.code != "too-many-connections":
+            # Those that were aborted have yet to be noticed; or the machine was so slow that
+            # the time to authenticate was over.
+            if refused.code not in ("too-many-connections", "not-authenticated"):
                 raise
-            await asyncio.sleep(0.5)  # those that were aborted have yet to be noticed
+            await asyncio.sleep(0.5)
 
 
 async def visit(
     stack: RunningStack, user_id: str, rooms: Sequence[str], dice: random.Random
 ) -> None:
-    async with join(stack, user_id, within=30) as client:
+    async with join(stack, user_id) as client:
         for _ in range(dice.randint(1, 4)):
             action = dice.choice(["join", "join", "leave"])
             await client.send({"action": action, "chatSessionId": dice.choice(rooms)})
@@ -411,7 +413,7 @@ async def test_only_the_user_and_administrators_may_erase_and_kick(private: Runn
 
 @story
 async def test_thousands_are_listed_completely_through_cursors(private: RunningStack) -> None:
-    room, *names = people("room", *(f"user{n}" for n in range(2_500)))
+    room, *names = people("room", *(f"user{n}" for n in range(2_000)))
     populate(private, room, names)
     (ada_id,) = people("ada")
     async with join(private, ada_id) as ada:
@@ -424,11 +426,13 @@ async def test_thousands_are_listed_completely_through_cursors(private: RunningS
             page = (await asyncio.to_thread(private.call, f"GET {path}")).json
             found += [member["userId"] for member in page["members"]]
             cursor = page["cursor"]
-        online = await all_online(ada)
-        frames = [len(json.dumps(frame, ensure_ascii=False).encode()) for frame in ada.heard]
+    async with join(private, ada_id) as later:  # the connections of this stack are short
+        online = await all_online(later)
+    heard = (*ada.heard, *later.heard)
+    frames = [len(json.dumps(frame, ensure_ascii=False).encode()) for frame in heard]
 
     assert sorted(found) == sorted([*names, ada_id])
-    assert joined["memberCount"] == 2_501
+    assert joined["memberCount"] == 2_001
     assert set(names) <= set(online)
     assert len(online) == len(set(online))
     assert max(frames) < 32 * 1024

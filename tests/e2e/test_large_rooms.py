@@ -24,6 +24,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     parameters = SHORT | {
         "LeaseSeconds": 60,
         "HeartbeatSeconds": 20,
+        "AuthenticationSeconds": 20,
         "GlobalPresence": "false",
         "LargeAudience": LARGE,
         "TickSeconds": TICK,
