@@ -1,4 +1,4 @@
-"""Stories of which the oracle was wrong once, each without Hypothesis."""
+"""Stories in which the oracle or the product was wrong once, each without Hypothesis."""
 
 from collections.abc import Iterator
 

@@ -197,7 +197,7 @@ class Lifecycle:
         """Pay for one action.
 
         Raises:
-            NotAuthenticated: the connection ended meanwhile.
+            NotAuthenticated, TokenExpired: the connection, or its token, ended meanwhile.
             RateLimited: see `domain.connection.spend`.
         """
         if not self.connections.spend(connection, connection.paid(now)):
