@@ -6,11 +6,10 @@ For more, `python -m tests.stateful`.
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from local.stack import ROOT
 
 
 @pytest.mark.slow
