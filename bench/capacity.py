@@ -16,7 +16,7 @@ from bench.meter import Usage
 from bench.printing import number, print_note, print_table
 from bench.units import WRITE_BYTES, item_size
 from presence import bootstrap
-from presence.ports import Room
+from presence.ports import LargeRoom
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
@@ -286,8 +286,8 @@ def announce_status(room: Lab) -> Act:
 
 def announce_status_to_all(room: Lab) -> Act:
     room.forget_listeners()
-    listeners = [room.join(room.newcomer()) for _ in range(PAGE)]
-    return announcement(room, listeners[0])
+    subscribers = [room.join(room.newcomer()) for _ in range(PAGE)]
+    return announcement(room, subscribers[0])
 
 
 def announcement(room: Lab, who: Visitor) -> Act:
@@ -346,7 +346,7 @@ def tick_large(room: Lab) -> Act:
     room.announce(who.user_id, before)
     tick = bootstrap.app().members.room(session_id).tick
     room.wait(2 * SECOND)
-    return lambda: room.settle(check="room", chatSessionId=session_id, tick=tick)
+    return lambda: room.run_timer(check="room", chatSessionId=session_id, tick=tick)
 
 
 def large_room(room: Lab) -> tuple[str, Visitor]:
@@ -355,21 +355,23 @@ def large_room(room: Lab) -> tuple[str, Visitor]:
     room.store_members(session_id, CROWD)
     app = bootstrap.app()
     app.subscriptions.mark(session_id, is_large=True)
-    app.members.keep(Room(session_id), Room(session_id, is_large=True, member_count=CROWD, as_of=1))
+    app.members.keep(
+        LargeRoom(session_id), LargeRoom(session_id, is_large=True, member_count=CROWD, as_of=1)
+    )
     return session_id, who
 
 
 def settle_authenticated(room: Lab) -> Act:
     who = room.join(room.newcomer())
     room.wait(AUTHENTICATION)
-    return lambda: room.settle(check="connection", connectionId=who.connection_id)
+    return lambda: room.run_timer(check="connection", connectionId=who.connection_id)
 
 
 def settle_unclaimed(room: Lab) -> Act:
     who = room.newcomer()
     room.connect(who)
     room.wait(AUTHENTICATION)
-    return lambda: room.settle(check="connection", connectionId=who.connection_id)
+    return lambda: room.run_timer(check="connection", connectionId=who.connection_id)
 
 
 def settle_back_in_time(room: Lab) -> Act:
@@ -377,14 +379,14 @@ def settle_back_in_time(room: Lab) -> Act:
     room.disconnect(who)
     room.join(room.other_device(who))
     room.wait(GRACE)
-    return lambda: room.settle(check="user", userId=who.user_id)
+    return lambda: room.run_timer(check="user", userId=who.user_id)
 
 
 def settle_gone(room: Lab) -> Act:
     who = room.join(room.newcomer())
     room.disconnect(who)
     room.wait(GRACE)
-    return lambda: room.settle(check="user", userId=who.user_id)
+    return lambda: room.run_timer(check="user", userId=who.user_id)
 
 
 def sweep(room: Lab) -> Act:

@@ -34,7 +34,7 @@ BASELINE = 'import boto3; boto3.client("dynamodb")'
 DYNAMODB = "parts.users._client.client"
 SQS = "parts.timers._client()"
 POSTS = "parts.gateway._engine._links._make_security()"
-TOKENS = 'import presence.adapters.tokens; parts._client("ssm")()'
+TOKENS = 'import presence.adapters.jwt; parts._client("ssm")()'
 
 FUNCTIONS: Mapping[str, Sequence[str]] = {
     "on_connect": (DYNAMODB, SQS),
@@ -48,7 +48,7 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
     "on_message": (DYNAMODB, POSTS),
     "on_default": (DYNAMODB,),
     "announce": (DYNAMODB, "parts.announcements", POSTS),
-    "deliver": ("parts.courier", POSTS),
+    "deliver": ("parts.dispatcher", POSTS),
 }
 
 HEADER = (

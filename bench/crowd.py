@@ -297,7 +297,7 @@ def main() -> None:
         *(CLIENTS, RATE, SECONDS, COALESCE)[len(given) :],
     )
     # In a large room nobody would hear of every change, which is what is measured.
-    wish = {
+    request = {
         "GlobalPresence": "false",
         "CoalesceSeconds": coalesce,
         "LargeAudience": max(LARGE, clients),
@@ -305,7 +305,7 @@ def main() -> None:
         "LeaseSeconds": LEASE_SECONDS,
         "AuthenticationSeconds": AUTHENTICATION_SECONDS,
     }
-    with TemporaryDirectory() as home, running_stack(Path(home), wish) as stack:
+    with TemporaryDirectory() as home, running_stack(Path(home), request) as stack:
         asyncio.run(measure(stack, clients, rate, seconds))
 
 

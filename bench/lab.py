@@ -25,9 +25,10 @@ from bench.meter import CountingGateway, Meter
 from bench.units import Item
 from local.aws import KEY, local_aws
 from local.stack import REGION, ROOT, Settings
-from presence import bootstrap, entrypoint
-from presence.adapters.dynamodb.roster import shard_of
+from presence import bootstrap
+from presence.adapters.dynamodb.online_index import shard_of
 from presence.adapters.dynamodb.tables import CountItem
+from presence.entrypoints import runtime
 from tests.dynamodb import TABLES, create_tables
 from tests.stack import free_ports
 
@@ -62,7 +63,7 @@ ENVIRONMENT = {
     "TOKEN_AUDIENCE": "presence",
     "TOKEN_SECRET_PARAMETER": PARAMETER,
     "TOKEN_JWKS_URL": "",
-    "DOORKEEPER_ARN": "",
+    "AUTHORIZER_ARN": "",
     "AWS_ACCESS_KEY_ID": KEY,
     "AWS_SECRET_ACCESS_KEY": KEY,
     "AWS_REGION": REGION,
@@ -132,21 +133,21 @@ class Lab:
     # ── what AWS does ──────────────────────────────────────────────────────────────────────
 
     def connect(self, who: Visitor) -> None:
-        _expect(self._invoke("on_connect", self._event("on_connect", who)), 200)
+        _expect(self._invoke("websocket", self._event("connect", who)), 200)
 
     def send(self, who: Visitor, action: str, **fields: object) -> Event:
         """One frame; its answer, empty if there is none."""
-        event = self._event("on_authenticate", who)
+        event = self._event("frame", who)
         event["requestContext"]["routeKey"] = action
         event["body"] = json.dumps({"action": action, **fields})
-        answer = self._invoke(f"on_{action}", event)
+        answer = self._invoke("websocket", event)
         frame: Event = json.loads(answer.get("body", "{}"))
         if "error" in frame.get("type", ""):
             raise UnexpectedAnswer(f"{action}: {frame}")
         return frame
 
     def disconnect(self, who: Visitor) -> None:
-        _expect(self._invoke("on_disconnect", self._event("on_disconnect", who)), 200)
+        _expect(self._invoke("websocket", self._event("disconnect", who)), 200)
 
     def http(
         self,
@@ -158,12 +159,12 @@ class Lab:
     ) -> Event:
         """One request to the HTTP API, as in `GET /online`; what it answers."""
         method, _, path = request.partition(" ")
-        event = recorded("user_status")
+        event = recorded("http")
         event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
         event["requestContext"]["http"]["method"] = method
         event["headers"]["authorization"] = f"Bearer {self.token(who.user_id)}"
         event |= {"queryStringParameters": dict(query or {}), "body": json.dumps(body)}
-        answer = self._invoke("user_status", event)
+        answer = self._invoke("http", event)
         _expect(answer, 200 if answer["body"] else 204)
         told: Event = json.loads(answer["body"] or "{}")
         return told
@@ -179,9 +180,9 @@ class Lab:
         answer = self._invoke("announce", {"Records": [record]})
         _expect_no_failures(answer)
 
-    def settle(self, **timer: object) -> None:
-        message = recorded("settle")["Records"][0] | {"body": json.dumps(timer)}
-        answer = self._invoke("settle", {"Records": [message]})
+    def run_timer(self, **timer: object) -> None:
+        message = recorded("timers")["Records"][0] | {"body": json.dumps(timer)}
+        answer = self._invoke("timers", {"Records": [message]})
         _expect_no_failures(answer)
 
     def sweep(self) -> int:
@@ -311,9 +312,9 @@ def lab(*, is_metered: bool = True) -> Iterator[Lab]:
         if is_metered:
             everything.enter_context(meter.attached())
         room = Lab(meter.reader, meter, CountingGateway(meter))
-        everything.enter_context(patch.object(entrypoint, "time", room.clock))
+        everything.enter_context(patch.object(runtime, "time", room.clock))
         everything.callback(bootstrap.app.cache_clear)
-        entrypoint.logger.setLevel("ERROR")
+        runtime.logger.setLevel("ERROR")
         _furnish(room)
         yield room
 

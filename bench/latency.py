@@ -66,15 +66,15 @@ async def choices(stack: RunningStack, rounds: int) -> Sequence[Times]:
     """From sending `status` to the change at somebody else, and to the answer."""
     heard, answered = [], []
     async with (
-        PresenceClient.connect(stack.url, token=stack.token("listener")) as listener,
+        PresenceClient.connect(stack.url, token=stack.token("subscriber")) as subscriber,
         crowd(stack, "speaker", SPEAKERS) as speakers,
     ):
-        await quiet([listener, *speakers])
+        await quiet([subscriber, *speakers])
         for number in range(rounds):
             speaker = speakers[number % SPEAKERS]
             status = "busy" if number // SPEAKERS % 2 == 0 else "dnd"
-            wish = speaker.request("status", status=status)
-            heard.append(await until_heard([listener], user_of(speaker), status, wish))
+            request = speaker.request("status", status=status)
+            heard.append(await until_heard([subscriber], user_of(speaker), status, request))
             answered.append(speaker.latency or 0)
     return Times("status → others hear", heard), Times("status → its answer", answered)
 
@@ -85,8 +85,8 @@ async def broadcast(stack: RunningStack, clients: int) -> tuple[Times, float]:
     async with crowd(stack, "member", clients) as members:
         joined = time.perf_counter() - started
         await quiet(members)
-        wish = members[0].request("status", status="busy", within=PATIENCE)
-        heard = await times_heard(members, user_of(members[0]), "busy", wish)
+        request = members[0].request("status", status="busy", within=PATIENCE)
+        heard = await times_heard(members, user_of(members[0]), "busy", request)
     return Times(f"status → each of {clients} hears", heard), joined
 
 
@@ -107,24 +107,24 @@ async def crowd(
 
 
 async def until_heard(
-    listeners: Sequence[PresenceClient], user_id: str, status: str, wish: Awaitable[object]
+    subscribers: Sequence[PresenceClient], user_id: str, status: str, request: Awaitable[object]
 ) -> float:
-    return max(await times_heard(listeners, user_id, status, wish))
+    return max(await times_heard(subscribers, user_id, status, request))
 
 
 async def times_heard(
-    listeners: Sequence[PresenceClient], user_id: str, status: str, wish: Awaitable[object]
+    subscribers: Sequence[PresenceClient], user_id: str, status: str, request: Awaitable[object]
 ) -> Sequence[float]:
-    """How long after *wish* set out each of the listeners heard its consequence."""
+    """How long after *request* set out each of the subscribers heard its consequence."""
 
-    async def hear(listener: PresenceClient) -> float:
-        await listener.expect_change(user_id, status=status, within=PATIENCE)
+    async def hear(subscriber: PresenceClient) -> float:
+        await subscriber.expect_change(user_id, status=status, within=PATIENCE)
         return time.perf_counter()
 
-    ears = [asyncio.create_task(hear(listener)) for listener in listeners]
+    ears = [asyncio.create_task(hear(subscriber)) for subscriber in subscribers]
     await asyncio.sleep(0)  # let them listen first
     started = time.perf_counter()
-    await wish
+    await request
     return [heard - started for heard in await asyncio.gather(*ears)]
 
 
@@ -160,8 +160,8 @@ async def measure(stack: RunningStack, rounds: int, clients: int) -> None:
 
 def main() -> None:
     rounds, clients = (int(argument) for argument in (sys.argv[1:] or (ROUNDS, CLIENTS)))
-    wish = {"GlobalPresence": "true"}
-    with TemporaryDirectory() as home, running_stack(Path(home), wish) as stack:
+    request = {"GlobalPresence": "true"}
+    with TemporaryDirectory() as home, running_stack(Path(home), request) as stack:
         asyncio.run(measure(stack, rounds, clients))
 
 

@@ -164,8 +164,8 @@ def _targets(operation: str, params: Request) -> Iterator[tuple[str, Key]]:
 
 def _batch_targets(requests: Request) -> Iterator[tuple[str, Key]]:
     for name, wishes in requests.items():
-        for wish in wishes:
-            [write] = wish.values()
+        for request in wishes:
+            [write] = request.values()
             yield _target(write | {"TableName": name})
 
 
@@ -201,10 +201,10 @@ def _read(operation: str, params: Request, answer: Request) -> Units:
 def _batch(params: Request, answer: Request) -> float:
     """Each key is read by itself, also one that is not there."""
     units = 0.0
-    for name, wish in params["RequestItems"].items():
-        consistent = wish.get("ConsistentRead", False)
+    for name, request in params["RequestItems"].items():
+        consistent = request.get("ConsistentRead", False)
         found = answer["Responses"][name]
-        sizes = [*map(item_size, found), *[0] * (len(wish["Keys"]) - len(found))]
+        sizes = [*map(item_size, found), *[0] * (len(request["Keys"]) - len(found))]
         units += sum(read_units(size, consistent=consistent) for size in sizes)
     return units
 

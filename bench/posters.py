@@ -168,13 +168,13 @@ class Curl:
             self._watched.discard(number)
             self._poll.unregister(number)
             return
-        mask = select.EPOLLIN if what & pycurl.POLL_IN else 0
-        mask |= select.EPOLLOUT if what & pycurl.POLL_OUT else 0
+        frozen_view = select.EPOLLIN if what & pycurl.POLL_IN else 0
+        frozen_view |= select.EPOLLOUT if what & pycurl.POLL_OUT else 0
         if number in self._watched:
-            self._poll.modify(number, mask)
+            self._poll.modify(number, frozen_view)
         else:
             self._watched.add(number)
-            self._poll.register(number, mask)
+            self._poll.register(number, frozen_view)
 
     def _set_timer(self, milliseconds: int) -> None:
         never = milliseconds < 0

@@ -1,5 +1,5 @@
-"""The stream of Users: tell everybody who should know what has changed."""
+"""The stream of the table Users: tell the recipients what has changed."""
 
-from presence.background import announce as handler
+from presence.entrypoints.stream import announce as handler
 
 __all__ = ["handler"]

@@ -1,5 +1,5 @@
-"""Deliveries: posts that had to wait, because there were many or API Gateway was busy."""
+"""The queue of deliveries: posts that had to wait, and jobs of large audiences."""
 
-from presence.background import deliver as handler
+from presence.entrypoints.queues import deliver as handler
 
 __all__ = ["handler"]

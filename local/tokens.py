@@ -14,7 +14,7 @@ from typing import Any
 
 import jwt
 
-from presence.adapters.tokens import MAX_LIFETIME_SECONDS, REQUIRED, JWTTokens, shared_secret
+from presence.adapters.jwt import MAX_LIFETIME_SECONDS, REQUIRED, JWTTokens, shared_secret
 from presence.domain.errors import PresenceError
 
 ISSUER = "presence-local"

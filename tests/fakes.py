@@ -9,7 +9,7 @@ from presence.domain.connection import (
     Admission,
     Closing,
     Connection,
-    GateChange,
+    ConnectionChange,
     Identity,
     Joining,
     Leaving,
@@ -21,15 +21,15 @@ from presence.ports import (
     Count,
     Delivery,
     Job,
-    Listener,
-    Lost,
+    LargeRoom,
     Member,
     MembersPart,
     Part,
     Post,
     Renewal,
-    Room,
+    Subscriber,
     Topic,
+    WriteConflict,
 )
 
 
@@ -43,7 +43,7 @@ class FakeTables:
     sessions: dict[str, dict[str, str]] = field(default_factory=dict)
     watchers: dict[str, dict[str, str]] = field(default_factory=dict)
     shards: dict[Topic, int] = field(default_factory=dict)
-    rooms: dict[str, Room] = field(default_factory=dict)
+    rooms: dict[str, LargeRoom] = field(default_factory=dict)
     marked: set[str] = field(default_factory=set)
     placed: dict[Topic, dict[str, int]] = field(default_factory=dict)
     stream: list[tuple[User, User]] = field(default_factory=list)
@@ -130,55 +130,57 @@ class FakeUsers:
         now: int,
         *,
         announce: bool,
-        gate: GateChange | None = None,
+        connection_change: ConnectionChange | None = None,
     ) -> bool:
         del now
-        if gate is not None and not self._lets(gate, before.user_id):
+        if connection_change is not None and not self._lets(connection_change, before.user_id):
             return False
         current = self.read(before.user_id)
         touched = [name for name, it in before.leases.items() if after.leases.get(name) != it]
         same = all(_end(current, name) == _end(before, name) for name in touched)
         if current.revision != before.revision or not same:
-            raise Lost(current if current.revision else None)
+            raise WriteConflict(current if current.revision else None)
         untouched = {name: it for name, it in current.leases.items() if name not in touched}
         changed = {name: it for name, it in after.leases.items() if name not in untouched}
         written = replace(after, revision=before.revision + 1, leases={**untouched, **changed})
         self._tables.users[before.user_id] = written
         if announce:
             self._tables.stream.append((current, written))
-        if gate is not None:
-            self._change(gate, before.user_id)
+        if connection_change is not None:
+            self._change(connection_change, before.user_id)
         return True
 
-    def _lets(self, gate: GateChange, user_id: str) -> bool:
-        current = self._tables.connections.get(gate.connection_id)
+    def _lets(self, connection_change: ConnectionChange, user_id: str) -> bool:
+        current = self._tables.connections.get(connection_change.connection_id)
         if current is None or current.state is State.CLOSED:
             return False
-        if isinstance(gate, Joining) and not _still_allows(current, gate.allowed_by):
+        if isinstance(connection_change, Joining) and not _still_allows(
+            current, connection_change.allowed_by
+        ):
             return False
         is_theirs = current.user_id == user_id
-        return is_theirs or (isinstance(gate, Admission) and current.user_id is None)
+        return is_theirs or (isinstance(connection_change, Admission) and current.user_id is None)
 
-    def _change(self, gate: GateChange, user_id: str) -> None:
-        tables, name = self._tables, gate.connection_id
+    def _change(self, connection_change: ConnectionChange, user_id: str) -> None:
+        tables, name = self._tables, connection_change.connection_id
         current = tables.connections[name]
-        match gate:
+        match connection_change:
             case Admission():
                 after = replace(
                     current,
                     state=State.AUTHENTICATED,
                     user_id=user_id,
-                    token_expires_at=gate.token_expires_at,
-                    allowed_sessions=gate.allowed_sessions,
+                    token_expires_at=connection_change.token_expires_at,
+                    allowed_sessions=connection_change.allowed_sessions,
                 )
                 if self._is_global:
                     tables.everyone[name] = user_id
             case Joining():
-                after = replace(current, sessions=current.sessions | {gate.session_id})
-                tables.sessions.setdefault(gate.session_id, {})[name] = user_id
+                after = replace(current, sessions=current.sessions | {connection_change.session_id})
+                tables.sessions.setdefault(connection_change.session_id, {})[name] = user_id
             case Leaving():
-                after = replace(current, sessions=current.sessions - {gate.session_id})
-                unlist(tables.sessions, gate.session_id, name)
+                after = replace(current, sessions=current.sessions - {connection_change.session_id})
+                unlist(tables.sessions, connection_change.session_id, name)
             case Closing():
                 after = replace(current, state=State.CLOSED)
         tables.connections[name] = after
@@ -206,12 +208,12 @@ class FakeUsers:
     def forget(self, user: User) -> None:
         current = self._tables.users.get(user.user_id)
         if current is not None and current.revision != user.revision:
-            raise Lost(current)
+            raise WriteConflict(current)
         self._tables.users.pop(user.user_id, None)
 
 
-def _still_allows(gate: Connection, allowed_by: str | None) -> bool:
-    allowed = gate.allowed_sessions
+def _still_allows(connection_change: Connection, allowed_by: str | None) -> bool:
+    allowed = connection_change.allowed_sessions
     return allowed is None if allowed_by is None else allowed_by in (allowed or ())
 
 
@@ -220,7 +222,7 @@ def _end(user: User, name: str) -> int | None:
     return None if lease is None else lease.expires_at
 
 
-class FakeRoster:
+class FakeOnlineIndex:
     def __init__(self, tables: FakeTables) -> None:
         self._tables = tables
 
@@ -266,10 +268,10 @@ class FakeMembers:
     def count(self, session_id: str) -> int:
         return len(list(self.of(session_id)))
 
-    def room(self, session_id: str) -> Room:
-        return self._tables.rooms.get(session_id, Room(session_id))
+    def room(self, session_id: str) -> LargeRoom:
+        return self._tables.rooms.get(session_id, LargeRoom(session_id))
 
-    def keep(self, before: Room, after: Room) -> bool:
+    def keep(self, before: LargeRoom, after: LargeRoom) -> bool:
         if self.room(before.session_id).revision != before.revision:
             return False
         kept = replace(after, revision=before.revision + 1)
@@ -292,9 +294,9 @@ class FakeSubscriptions:
         found = behind[: self._page]
         last = found[-1] if len(behind) > len(found) else None
         is_first = shard == 0 and after is None
-        listeners = [Listener(name, rows[name]) for name in found]
+        subscribers = [Subscriber(name, rows[name]) for name in found]
         is_large = is_first and topic.kind == "session" and topic.name in self._tables.marked
-        return Part(listeners, last, shards if is_first else 1, is_large)
+        return Part(subscribers, last, shards if is_first else 1, is_large)
 
     def mark(self, session_id: str, *, is_large: bool) -> None:
         self._tables.marked.discard(session_id)
@@ -322,13 +324,13 @@ class FakeSubscriptions:
         if self._tables.shards.get(topic, at_first(topic)) == before:
             self._tables.shards[topic] = shards
 
-    def everyone(self) -> Iterator[Sequence[Listener]]:
+    def everyone(self) -> Iterator[Sequence[Subscriber]]:
         return _page(self._tables.everyone)
 
-    def watchers(self, user_id: str) -> Iterator[Sequence[Listener]]:
+    def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
         return _page(self._tables.watchers.get(user_id, {}))
 
-    def listeners(self, session_id: str) -> Iterator[Sequence[Listener]]:
+    def subscribers(self, session_id: str) -> Iterator[Sequence[Subscriber]]:
         return _page(self._tables.sessions.get(session_id, {}))
 
     def blockers(self, user_id: str) -> Iterator[str]:
@@ -370,9 +372,9 @@ class FakeSubscriptions:
         self._tables.shards.pop(Topic("user", user_id), None)
 
 
-def _page(rows: Mapping[str, str]) -> Iterator[Sequence[Listener]]:
+def _page(rows: Mapping[str, str]) -> Iterator[Sequence[Subscriber]]:
     if rows:
-        yield [Listener(name, rows[name]) for name in sorted(rows)]
+        yield [Subscriber(name, rows[name]) for name in sorted(rows)]
 
 
 @dataclass
@@ -393,7 +395,7 @@ class FakeTimers:
     def check_user(self, user_id: str, delay_seconds: int) -> None:
         self.asked.append(("user", user_id, delay_seconds))
 
-    def check_lapsed(
+    def check_expired(
         self,
         connection_id: str,
         user_id: str,
@@ -462,7 +464,7 @@ class FakeDeliveries:
 
 
 @dataclass
-class FakeDoorkeeper:
+class FakeAuthorizer:
     """Lets everybody in but these (user, chat session)."""
 
     refused: set[tuple[str, str]] = field(default_factory=set)

@@ -41,12 +41,12 @@ class RunningStack:
     def token(self, user_id: str, **claims: Any) -> str:
         return tokens.mint(self.secret, user_id, **claims)
 
-    def call(self, route: str, *, user_id: str | None = None, **wish: Any) -> Answer:
+    def call(self, route: str, *, user_id: str | None = None, **request: Any) -> Answer:
         """`call("GET /online", user_id="ada")`; without a user id, without a token."""
         method, _, path = route.partition(" ")
         if user_id is not None:
-            wish["token"] = self.token(user_id)
-        return call(method, f"{self.told['httpUrl']}{API}{path}", **wish)
+            request["token"] = self.token(user_id)
+        return call(method, f"{self.told['httpUrl']}{API}{path}", **request)
 
     def aws(self, service: str) -> Any:
         """A client of the local AWS, for what a black box cannot see or break from outside."""

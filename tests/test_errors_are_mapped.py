@@ -5,8 +5,8 @@ from http import HTTPStatus
 import pytest
 
 from presence.domain.errors import PresenceError
-from presence.entrypoint import error_frame
-from presence.http_api import STATUS_CODES
+from presence.entrypoints.http import STATUS_CODES
+from presence.entrypoints.websocket import error_frame
 
 #: protocol.md §1, the codes of WebSocket and HTTP alike, and the status that fits.
 PROTOCOL = {

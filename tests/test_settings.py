@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "TOKEN_SECRET_PARAMETER": "/presence/token-secret",
     "TOKEN_JWKS_URL": "",
     "DELIVERY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
-    "DOORKEEPER_ARN": "",
+    "AUTHORIZER_ARN": "",
 }
 DURATIONS = [name for name in ENVIRONMENT if name.endswith("_SECONDS")]
 FLAGS = ["GLOBAL_PRESENCE", "PUBLIC_READS"]
@@ -54,7 +54,7 @@ def test_every_setting_is_read_into_its_own_field() -> None:
         token_audience="presence",
         token_secret_parameter="/presence/token-secret",
         token_jwks_url="",
-        doorkeeper_arn="",
+        authorizer_arn="",
         allowed_origins=frozenset({"https://app.example.com", "http://localhost:4000"}),
         heartbeat_seconds=30,
         lease_seconds=75,

@@ -6,39 +6,39 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from presence.application.blocking import Privacy
+from presence.application.chat_sessions import MemberPage, Sessions
+from presence.application.connections import Durations, Lifecycle, Welcome
+from presence.application.expiry import Settling, Sweep
+from presence.application.statuses import Statuses
+from presence.application.watching import Watching
 from presence.domain.connection import AllowedSessions, Identity
 from presence.domain.errors import PresenceError
-from presence.domain.requests import SetStatus
 from presence.domain.user import Choice, Presence, User
+from presence.fanout.announcements import Announcements, Record
+from presence.fanout.dispatch import Dispatcher
+from presence.fanout.large_rooms import LargeRooms
+from presence.fanout.recipients import Audiences
 from presence.ports import (
-    Connections,
+    Authorizer,
+    ConnectionRecords,
     Deliveries,
-    Doorkeeper,
     Gateway,
     Jobs,
     Members,
-    Roster,
+    OnlineIndex,
     Subscriptions,
     Timers,
     Users,
 )
-from presence.use_cases.announcements import Announcements, Record
-from presence.use_cases.audiences import Audiences
-from presence.use_cases.connections import Durations, Lifecycle, Welcome
-from presence.use_cases.courier import Courier
-from presence.use_cases.privacy import Privacy
-from presence.use_cases.rooms import Rooms
-from presence.use_cases.sessions import MemberPage, Sessions
-from presence.use_cases.statuses import Statuses
-from presence.use_cases.upkeep import Settling, Sweep
-from presence.use_cases.watching import Watching
+from presence.protocol.requests import SetStatus
 from tests.fakes import (
+    FakeAuthorizer,
     FakeConnections,
     FakeDeliveries,
-    FakeDoorkeeper,
     FakeGateway,
     FakeMembers,
-    FakeRoster,
+    FakeOnlineIndex,
     FakeSubscriptions,
     FakeTables,
     FakeTimers,
@@ -61,15 +61,15 @@ class Queue(Deliveries, Jobs, Protocol):
 class Ports:
     """What the use cases stand on."""
 
-    connections: Connections
+    connections: ConnectionRecords
     users: Users
     subscriptions: Subscriptions
     members: Members
-    roster: Roster
+    online_index: OnlineIndex
     timers: Timers
     gateway: Gateway
     deliveries: Queue
-    doorkeeper: Doorkeeper
+    authorizer: Authorizer
 
 
 class UseCases:
@@ -81,26 +81,30 @@ class UseCases:
             ports.connections,
             ports.users,
             ports.subscriptions,
-            ports.roster,
+            ports.online_index,
             ports.timers,
             Durations(HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION),
             ENDPOINT,
         )
-        self.statuses = Statuses(ports.users, ports.roster, ports.timers)
-        self.courier = Courier(ports.gateway, ports.deliveries, ports.timers)
-        self.audiences = Audiences(ports.subscriptions, ports.users, ports.deliveries, self.courier)
+        self.statuses = Statuses(ports.users, ports.online_index, ports.timers)
+        self.dispatcher = Dispatcher(ports.gateway, ports.deliveries, ports.timers)
+        self.audiences = Audiences(
+            ports.subscriptions, ports.users, ports.deliveries, self.dispatcher
+        )
         self.sessions = Sessions(
             self.lifecycle,
             self.statuses,
             self.audiences,
             ports.members,
-            self.courier,
-            ports.doorkeeper,
+            self.dispatcher,
+            ports.authorizer,
             new_id=lambda: f"{next(self.ids):04x}",
         )
-        self.watching = Watching(self.lifecycle, self.statuses, ports.subscriptions, self.courier)
-        self.privacy = Privacy(ports.users, ports.subscriptions, self.lifecycle, self.courier)
-        self.rooms = Rooms(
+        self.watching = Watching(
+            self.lifecycle, self.statuses, ports.subscriptions, self.dispatcher
+        )
+        self.privacy = Privacy(ports.users, ports.subscriptions, self.lifecycle, self.dispatcher)
+        self.rooms = LargeRooms(
             ports.members,
             ports.users,
             ports.subscriptions,
@@ -113,13 +117,13 @@ class UseCases:
             self.audiences,
             ports.users,
             ports.members,
-            ports.roster,
-            self.courier,
+            ports.online_index,
+            self.dispatcher,
             self.rooms,
             is_global=is_global,
         )
-        self.settling = Settling(ports.connections, self.courier, self.lifecycle)
-        self.sweeping = Sweep(ports.users, ports.roster, self.lifecycle)
+        self.settling = Settling(ports.connections, self.dispatcher, self.lifecycle)
+        self.sweeping = Sweep(ports.users, ports.online_index, self.lifecycle)
 
 
 @dataclass
@@ -133,7 +137,7 @@ class World(UseCases):
     timers: FakeTimers = field(default_factory=FakeTimers)
     gateway: FakeGateway = field(default_factory=FakeGateway)
     deliveries: FakeDeliveries = field(default_factory=FakeDeliveries)
-    doorkeeper: FakeDoorkeeper = field(default_factory=FakeDoorkeeper)
+    authorizer: FakeAuthorizer = field(default_factory=FakeAuthorizer)
     announced: int = 0
 
     def __post_init__(self) -> None:
@@ -141,17 +145,17 @@ class World(UseCases):
         self.users = FakeUsers(self.tables, is_global=self.is_global)
         self.subscriptions = FakeSubscriptions(self.tables)
         self.members = FakeMembers(self.tables)
-        self.roster = FakeRoster(self.tables)
+        self.online_index = FakeOnlineIndex(self.tables)
         ports = Ports(
             self.connections,
             self.users,
             self.subscriptions,
             self.members,
-            self.roster,
+            self.online_index,
             self.timers,
             self.gateway,
             self.deliveries,
-            self.doorkeeper,
+            self.authorizer,
         )
         super().__init__(ports, is_global=self.is_global, large=self.large)
 

@@ -11,7 +11,7 @@ import pytest
 
 from presence.adapters import jwks as module
 from presence.adapters.jwks import MAX_BYTES, JWKSKeys, https_get
-from presence.adapters.tokens import JWTTokens
+from presence.adapters.jwt import JWTTokens
 from presence.domain.errors import TokenInvalid, Unavailable
 from tests.adapters.conftest import Issuer, jwks
 from tests.adapters.test_tokens import CLAIMS, NOW, WHO

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence.adapters.jwks import JWKSKeys
-from presence.adapters.tokens import JWTTokens, shared_secret
+from presence.adapters.jwt import JWTTokens, shared_secret
 from presence.domain.connection import Identity, is_allowed
 from presence.domain.errors import PresenceError, TokenExpired, TokenInvalid
 from tests.adapters.conftest import Issuer, jwks

@@ -11,16 +11,16 @@ import pytest
 from moto import mock_aws
 
 from presence.adapters.dynamodb.connections import DynamoDBConnections
-from presence.adapters.dynamodb.roster import DynamoDBRoster
+from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
-from presence.ports import Connections, Members, Roster, Subscriptions, Users
+from presence.ports import ConnectionRecords, Members, OnlineIndex, Subscriptions, Users
 from tests.dynamodb import KEYS, TABLES, create_tables
 from tests.fakes import (
     FakeConnections,
     FakeMembers,
-    FakeRoster,
+    FakeOnlineIndex,
     FakeSubscriptions,
     FakeTables,
     FakeUsers,
@@ -33,9 +33,9 @@ from tests.stateful.tables import Tables
 
 @dataclass(frozen=True)
 class Store:
-    connections: Connections
+    connections: ConnectionRecords
     users: Users
-    roster: Roster
+    online_index: OnlineIndex
     subscriptions: Subscriptions
     members: Members
     #: All that is stored, in a form that can be compared with what is stored later.
@@ -47,7 +47,7 @@ def fakes() -> Store:
     return Store(
         FakeConnections(tables),
         FakeUsers(tables),
-        FakeRoster(tables),
+        FakeOnlineIndex(tables),
         FakeSubscriptions(tables),
         FakeMembers(tables),
         lambda: deepcopy(tables),
@@ -67,7 +67,7 @@ def simulated() -> Store:
     return Store(
         port("connections", FakeConnections),
         port("users", FakeUsers, single=True),
-        port("roster", FakeRoster),
+        port("online_index", FakeOnlineIndex),
         port("subscriptions", FakeSubscriptions),
         port("members", FakeMembers),
         lambda: deepcopy(memory.tables),
@@ -92,7 +92,7 @@ def dynamodb(aws: None) -> Store:
     return Store(
         DynamoDBConnections(client),
         DynamoDBUsers(client, is_global=True),
-        DynamoDBRoster(client),
+        DynamoDBOnlineIndex(client),
         DynamoDBSubscriptions(client, is_global=True),
         DynamoDBMembers(client),
         lambda: {name: items(name) for name in TABLES.values()},
@@ -109,7 +109,7 @@ def dictionaries(monkeypatch: pytest.MonkeyPatch, aws: None) -> Store:
     return Store(
         DynamoDBConnections(client),
         DynamoDBUsers(client, is_global=True),
-        DynamoDBRoster(client),
+        DynamoDBOnlineIndex(client),
         DynamoDBSubscriptions(client, is_global=True),
         DynamoDBMembers(client),
         lambda: deepcopy(tables.items),

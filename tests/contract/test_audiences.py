@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import tests.fakes
 from presence.adapters.dynamodb import subscriptions
+from presence.application.blocking import CHUNK as PRIVACY_CHUNK
 from presence.domain.connection import Connection, State
 from presence.domain.errors import Conflict
 from presence.domain.events import (
@@ -18,16 +19,15 @@ from presence.domain.events import (
     Chosen,
     Disconnected,
     Erased,
-    Event,
     Joined,
     Left,
     TimePassed,
     Unblocked,
+    UserEvent,
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import MAX_SESSIONS, Choice
-from presence.ports import Listener, Member
-from presence.use_cases.privacy import CHUNK as PRIVACY_CHUNK
+from presence.ports import Member, Subscriber
 from tests.contract.conftest import Store, fakes, items
 from tests.contract.test_store import (
     ADMISSION,
@@ -56,8 +56,8 @@ def arrive(store: Store, user_id: str, name: str) -> Connection:
     return gate_of(store, name)
 
 
-def all_of(pages: Iterable[Sequence[Listener]]) -> list[Listener]:
-    return [listener for page in pages for listener in page]
+def all_of(pages: Iterable[Sequence[Subscriber]]) -> list[Subscriber]:
+    return [subscriber for page in pages for subscriber in page]
 
 
 def watching(store: Store, *user_ids: str) -> dict[str, list[str]]:
@@ -99,7 +99,7 @@ def test_somebody_with_two_connections_is_one_member_until_both_have_left(store:
     assert seen == [[Member("ada")], [Member("ada")], []]
 
 
-COMINGS_AND_GOINGS: dict[str, tuple[tuple[Event, ...], int, bool]] = {
+COMINGS_AND_GOINGS: dict[str, tuple[tuple[UserEvent, ...], int, bool]] = {
     "here": ((), NOW, True),
     "busy": ((Chosen(Choice.BUSY),), NOW, True),
     "invisible": ((Chosen(Choice.INVISIBLE),), NOW, False),
@@ -122,7 +122,7 @@ COMINGS_AND_GOINGS: dict[str, tuple[tuple[Event, ...], int, bool]] = {
     ("events", "at", "is_seen"), COMINGS_AND_GOINGS.values(), ids=COMINGS_AND_GOINGS
 )
 def test_a_member_is_whoever_others_see_there(
-    store: Store, events: tuple[Event, ...], at: int, *, is_seen: bool
+    store: Store, events: tuple[UserEvent, ...], at: int, *, is_seen: bool
 ) -> None:
     save(store, "ada", Authenticated(TAB, lease()), Joined(TAB, ROOM))
 
@@ -187,7 +187,7 @@ def test_a_user_who_blocks_and_hides_as_much_as_they_may_is_stored(store: Store)
 PEOPLE, PLACES, DEVICES = ("ada", "bob", "eve"), ("room.1", "room.2"), (TAB, PHONE)
 numbered = count()
 
-happenings: st.SearchStrategy[Event] = st.one_of(
+happenings: st.SearchStrategy[UserEvent] = st.one_of(
     st.builds(Authenticated, st.sampled_from(DEVICES), st.just(lease())),
     st.builds(Joined, st.sampled_from(DEVICES), st.sampled_from(PLACES)),
     st.builds(Left, st.sampled_from(DEVICES), st.sampled_from(PLACES)),
@@ -205,7 +205,7 @@ happenings: st.SearchStrategy[Event] = st.one_of(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_in_any_story_both_tell_the_same_of_everybody(
-    dynamodb: Store, story: list[tuple[str, Event]]
+    dynamodb: Store, story: list[tuple[str, UserEvent]]
 ) -> None:
     fake, number = fakes(), next(numbered)
 
@@ -218,7 +218,7 @@ def test_in_any_story_both_tell_the_same_of_everybody(
     assert _told(dynamodb, number) == _told(fake, number)
 
 
-def _about(event: Event, number: int) -> Event:
+def _about(event: UserEvent, number: int) -> UserEvent:
     """The event with names that no other story uses: the tables are the same for all."""
     match event:
         case Joined() | Left():
@@ -249,12 +249,16 @@ def test_listeners_are_connections_and_say_whose_they_are(store: Store) -> None:
         enter(store, user_id, ROOM, name)
     enter(store, "bob", "room.2", "b1")
 
-    listeners = all_of(store.subscriptions.listeners(ROOM))
+    subscribers = all_of(store.subscriptions.subscribers(ROOM))
 
-    assert set(listeners) == {Listener("a1", "ada"), Listener("a2", "ada"), Listener("b1", "bob")}
-    assert len(listeners) == 3
-    assert set(all_of(store.subscriptions.everyone())) == set(listeners)
-    assert all_of(store.subscriptions.listeners("nowhere")) == []
+    assert set(subscribers) == {
+        Subscriber("a1", "ada"),
+        Subscriber("a2", "ada"),
+        Subscriber("b1", "bob"),
+    }
+    assert len(subscribers) == 3
+    assert set(all_of(store.subscriptions.everyone())) == set(subscribers)
+    assert all_of(store.subscriptions.subscribers("nowhere")) == []
 
 
 def test_an_invisible_member_goes_on_hearing(store: Store) -> None:
@@ -264,7 +268,7 @@ def test_an_invisible_member_goes_on_hearing(store: Store) -> None:
     save(store, "ada", Chosen(Choice.INVISIBLE))
 
     assert seen_in(store) == []
-    assert all_of(store.subscriptions.listeners(ROOM)) == [Listener(TAB, "ada")]
+    assert all_of(store.subscriptions.subscribers(ROOM)) == [Subscriber(TAB, "ada")]
 
 
 # ── watching ───────────────────────────────────────────────────────────────────────────────
@@ -278,8 +282,8 @@ def test_whoever_watches_hears_and_the_gate_knows_it(store: Store) -> None:
     assert store.subscriptions.watch(phone, {"bob"})
 
     assert set(all_of(store.subscriptions.watchers("bob"))) == {
-        Listener(TAB, "ada"),
-        Listener(PHONE, "eve"),
+        Subscriber(TAB, "ada"),
+        Subscriber(PHONE, "eve"),
     }
     assert watching(store, "kim", "ada") == {"kim": [TAB], "ada": []}
     assert gate_of(store).is_watching
@@ -383,8 +387,8 @@ def test_a_connection_that_has_closed_hears_nothing_more_and_the_others_all(stor
 
     heard = [store.subscriptions.everyone()]
     heard += [store.subscriptions.watchers(name) for name in names]
-    heard += [store.subscriptions.listeners(room) for room in rooms]
-    assert all(all_of(pages) == [Listener(PHONE, "eve")] for pages in heard)
+    heard += [store.subscriptions.subscribers(room) for room in rooms]
+    assert all(all_of(pages) == [Subscriber(PHONE, "eve")] for pages in heard)
 
 
 def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store: Store) -> None:
@@ -397,7 +401,7 @@ def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store
     store.subscriptions.remove(trace)
 
     assert watching(store, "bob") == {"bob": []}
-    assert all_of(store.subscriptions.listeners(ROOM)) == []
+    assert all_of(store.subscriptions.subscribers(ROOM)) == []
     assert all_of(store.subscriptions.everyone()) == []
 
 

@@ -1,6 +1,6 @@
 """What DynamoDB does on a bad day, said to the real client of the adapters.
 
-moto is never busy and never short of a page, so a listener at botocore's events says it instead.
+moto is never busy and never short of a page, so a subscriber at botocore's events says it instead.
 """
 
 import json
@@ -15,10 +15,10 @@ import pytest
 from presence.adapters.dynamodb.tables import CONFLICTS, UserItem
 from presence.domain.connection import Connection
 from presence.domain.errors import Unavailable
-from presence.domain.events import Authenticated, Blocked, Chosen, Disconnected, Event, Joined
+from presence.domain.events import Authenticated, Blocked, Chosen, Disconnected, Joined, UserEvent
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, User
-from presence.ports import Lost
+from presence.ports import WriteConflict
 from tests.contract.conftest import Store, items
 from tests.contract.test_store import (
     ADMISSION,
@@ -42,14 +42,14 @@ NAMES = [f"user-{number:02}" for number in range(12)]
 
 
 @contextmanager
-def listening(event: str, listener: Any) -> Iterator[None]:
-    """Lets *listener* hear, and answer, what the adapters' client asks of DynamoDB."""
+def listening(event: str, subscriber: Any) -> Iterator[None]:
+    """Lets *subscriber* hear, and answer, what the adapters' client asks of DynamoDB."""
     events = UserItem._get_connection().connection.client.meta.events
-    events.register(event, listener)
+    events.register(event, subscriber)
     try:
         yield
     finally:
-        events.unregister(event, listener)
+        events.unregister(event, subscriber)
 
 
 def said(status: int, body: Mapping[str, Any]) -> Said:
@@ -68,7 +68,7 @@ def crowd(store: Store) -> Connection:
         change = Authenticated(connection_id, lease())
         before = store.users.read(name, consistent=True)
         after, _ = reduce(before, change, NOW)
-        store.users.save(before, after, NOW, announce=True, gate=admission)
+        store.users.save(before, after, NOW, announce=True, connection_change=admission)
         enter(store, name, ROOM, connection_id)
         save(store, name, Blocked("eve"))
     store.connections.open(GATE)
@@ -78,16 +78,16 @@ def crowd(store: Store) -> Connection:
 
 
 def everything_listed(store: Store) -> list[Any]:
-    listeners = [
+    subscribers = [
         *store.subscriptions.everyone(),
-        *store.subscriptions.listeners(ROOM),
+        *store.subscriptions.subscribers(ROOM),
         *store.subscriptions.watchers(NAMES[0]),
     ]
     return [
-        *store.roster.after(None),
+        *store.online_index.after(None),
         *store.members.of(ROOM),
         *store.subscriptions.blockers("eve"),
-        *(it for page in listeners for it in page),
+        *(it for page in subscribers for it in page),
     ]
 
 
@@ -265,7 +265,7 @@ def test_a_condition_that_does_not_hold_is_no_conflict(dynamodb: Store) -> None:
 
     with listening("before-call.dynamodb.TransactWriteItems", saying(answers)):
         assert not admit(dynamodb, "ada"), "the gate refused"
-        with pytest.raises(Lost):
+        with pytest.raises(WriteConflict):
             admit(dynamodb, "ada")
 
 
@@ -274,7 +274,7 @@ def test_a_condition_that_does_not_hold_is_no_conflict(dynamodb: Store) -> None:
 
 FROM_THE_FUTURE = {"mood": "sunny", "badges": ["early", "bird"], "schema": 2}
 
-OLD_CODE: dict[str, Event] = {
+OLD_CODE: dict[str, UserEvent] = {
     "authenticate": Authenticated(PHONE, lease(NOW + 5)),
     "join": Joined(TAB, ROOM),
     "choose": Chosen(Choice.BUSY, "deep work"),
@@ -285,7 +285,7 @@ OLD_CODE: dict[str, Event] = {
 
 @pytest.mark.parametrize("event", OLD_CODE.values(), ids=OLD_CODE)
 def test_what_newer_code_stored_of_a_user_survives_a_write_of_older_code(
-    dynamodb: Store, event: Event
+    dynamodb: Store, event: UserEvent
 ) -> None:
     save(dynamodb, "ada", Authenticated(TAB, lease()))
     table = boto3.resource("dynamodb").Table("Users")

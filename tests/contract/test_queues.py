@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from presence.adapters.queue import (
+from presence.adapters.sqs import (
     MAX_BATCH,
     MAX_BYTES,
     SQSDeliveries,
@@ -17,13 +17,13 @@ from presence.adapters.queue import (
     job_to_json,
     posts_from_json,
 )
-from presence.background import MAX_QUEUED_BYTES
 from presence.domain.errors import Unavailable
-from presence.domain.frames import MAX_FRAME_BYTES
-from presence.domain.news import Changes, News, Saying, View
 from presence.domain.user import Presence, Status
+from presence.entrypoints.queues import MAX_QUEUED_BYTES
+from presence.fanout.dispatch import CHUNK, DIRECT, Dispatcher
+from presence.fanout.payloads import FramesPayload, Payload, PresencePayload, View
 from presence.ports import EVERYONE, Job, Post, Timers, Topic
-from presence.use_cases.courier import CHUNK, DIRECT, Courier
+from presence.protocol.frames import MAX_FRAME_BYTES
 from tests.fakes import FakeDeliveries, FakeGateway, FakeTimers
 from tests.sqs import queued
 
@@ -53,7 +53,7 @@ def fakes() -> Queues:
         deliveries,
         lambda: [
             *timers.asked,
-            *(("lapsed", *about) for about in timers.lapsed),
+            *(("expired", *about) for about in timers.lapsed),
             *(("gone", name, at) for name, at in timers.gone),
             *(("room", *about) for about in timers.rooms),
         ],
@@ -90,8 +90,8 @@ def _asked(body: dict[str, Any], delay: int) -> list[tuple[Any, ...]]:
             return [("room", name, tick, delay)]
         case {"check": "user", "userId": name}:
             return [("user", name, delay)]
-        case {"check": "lapsed", "connectionId": name, "userId": user_id, **rest}:
-            return [("lapsed", name, user_id, frozenset(rest["chatSessionIds"]), delay)]
+        case {"check": "expired", "connectionId": name, "userId": user_id, **rest}:
+            return [("expired", name, user_id, frozenset(rest["chatSessionIds"]), delay)]
     raise AssertionError(body)
 
 
@@ -113,11 +113,11 @@ def test_a_second_look_comes_when_it_was_asked_for(queues: Queues, delay: int) -
 
 @pytest.mark.parametrize("sessions", [(), ("b", "a"), {"x" * 128}, frozenset({"a"})], ids=str)
 def test_what_a_lease_left_behind_is_looked_at_at_once(queues: Queues, sessions: Any) -> None:
-    queues.timers.check_lapsed(TAB, "ada", sessions)
-    queues.timers.check_lapsed(TAB, "ada", sessions, 3)
+    queues.timers.check_expired(TAB, "ada", sessions)
+    queues.timers.check_expired(TAB, "ada", sessions, 3)
     queues.timers.check_gone([PHONE], 17)
 
-    about = ("lapsed", TAB, "ada", frozenset(sessions))
+    about = ("expired", TAB, "ada", frozenset(sessions))
     assert queues.asked() == [(*about, 0), (*about, 3), ("gone", PHONE, 17)]
 
 
@@ -161,17 +161,17 @@ VIEWS = [
     ),
     View(None, {"eve": Presence("kim", Status.OFFLINE, 7, 8), "kim": None}),
 ]
-NEWS: dict[str, News] = {
-    "changes": Changes(VIEWS),
-    "texts": Saying(["{}", '{"text":"hi 🌞"}']),
-    "texts of an instant": Saying(["{}"], {"eve": ["[]"]}, said_at=NOW),
-    "texts for some": Saying(["{}"], {"eve": ["[]"], "kim": [], "bob": ["[]"]}),
+NEWS: dict[str, Payload] = {
+    "changes": PresencePayload(VIEWS),
+    "texts": FramesPayload(["{}", '{"text":"hi 🌞"}']),
+    "texts of an instant": FramesPayload(["{}"], {"eve": ["[]"]}, said_at=NOW),
+    "texts for some": FramesPayload(["{}"], {"eve": ["[]"], "kim": [], "bob": ["[]"]}),
 }
 
 
 @pytest.mark.parametrize("news", NEWS.values(), ids=NEWS)
 @pytest.mark.parametrize("topic", [EVERYONE, Topic("user", "ada"), Topic("session", "room.1")])
-def test_a_job_comes_as_it_was_put(queues: Queues, news: News, topic: Topic) -> None:
+def test_a_job_comes_as_it_was_put(queues: Queues, news: Payload, topic: Topic) -> None:
     jobs = [Job(topic, 3, 8, news), Job(topic, 0, 8, news, after=TAB, rows=17, without=PHONE)]
 
     queues.deliveries.put_jobs(jobs)
@@ -181,7 +181,7 @@ def test_a_job_comes_as_it_was_put(queues: Queues, news: News, topic: Topic) -> 
 
 
 def test_a_job_that_was_put_before_it_said_when_is_read() -> None:
-    job = Job(EVERYONE, 0, 8, Saying(["{}"]))
+    job = Job(EVERYONE, 0, 8, FramesPayload(["{}"]))
     body = job_to_json(job)
     del body["news"]["saidAt"]
 
@@ -189,7 +189,7 @@ def test_a_job_that_was_put_before_it_said_when_is_read() -> None:
 
 
 def test_jobs_for_many_shards_are_put_together(sqs: Queues) -> None:
-    some = NEWS["texts"], Saying(["x" * 100_000])
+    some = NEWS["texts"], FramesPayload(["x" * 100_000])
     jobs = [Job(EVERYONE, shard, 32, news) for news in some for shard in range(32)]
 
     sqs.deliveries.put_jobs(jobs)
@@ -231,7 +231,7 @@ def test_posts_of_distinct_texts_take_no_more_calls_than_their_bytes(letters: in
     posts = [Post(f"{n} {'x' * letters}", [f"{n:0>15}="]) for n in range(DIRECT + count)]
     sqs, gateway = Scales(), FakeGateway()
 
-    Courier(gateway, SQSDeliveries(sqs, ""), FakeTimers()).send(posts)
+    Dispatcher(gateway, SQSDeliveries(sqs, ""), FakeTimers()).send(posts)
 
     size = sum(len(post.text) + 60 for post in posts[DIRECT:])
     assert [it for body in sqs.bodies for it in posts_from_json(body)] == posts[DIRECT:]
@@ -243,7 +243,7 @@ def test_many_that_are_gone_take_few_calls() -> None:
     names = [f"{number:0>15}=" for number in range(1_500)]
     sqs, gateway = Scales(), FakeGateway(gone=set(names))
 
-    Courier(gateway, FakeDeliveries(), SQSTimers(sqs, "")).send([Post("hello", names)])
+    Dispatcher(gateway, FakeDeliveries(), SQSTimers(sqs, "")).send([Post("hello", names)])
 
     assert [name for body in sqs.bodies for name in body["connectionIds"]] == names
     assert len(sqs.batches) == 15
@@ -292,7 +292,7 @@ def test_the_longest_frame_for_as_many_as_wait_together_fits_a_message(
     names = [f"{number:0>15}=" for number in range(CHUNK)]
     gateway = FakeGateway(busy=set(names))
 
-    Courier(gateway, SQSDeliveries(lambda: client, url), FakeTimers()).send([Post(text, names)])
+    Dispatcher(gateway, SQSDeliveries(lambda: client, url), FakeTimers()).send([Post(text, names)])
 
     ((body, _),) = queued(REGION, "deliveries")
     assert len(json.dumps(body)) < MAX_QUEUED_BYTES

@@ -6,14 +6,14 @@ import pytest
 
 from presence.adapters.dynamodb import subscriptions
 from presence.domain.events import Authenticated, Blocked, Joined
-from presence.ports import Member, Room, Topic
+from presence.ports import LargeRoom, Member, Topic
 from tests.contract.conftest import Store
 from tests.contract.test_audiences import all_of, arrive
 from tests.contract.test_store import NOW, PHONE, ROOM, TAB, enter, lease, save
 
 pytestmark = pytest.mark.contract
 
-KNOWN = Room(
+KNOWN = LargeRoom(
     ROOM,
     is_large=True,
     member_count=7,
@@ -35,17 +35,19 @@ def members(store: Store, amount: int) -> list[str]:
 def test_of_a_room_that_was_never_large_nothing_is_known(store: Store) -> None:
     members(store, 2)
 
-    assert store.members.room(ROOM) == Room(ROOM)
+    assert store.members.room(ROOM) == LargeRoom(ROOM)
     assert store.members.part(ROOM).room is None
 
 
-@pytest.mark.parametrize("after", [KNOWN, Room(ROOM), replace(KNOWN, is_large=False, tick=None)])
+@pytest.mark.parametrize(
+    "after", [KNOWN, LargeRoom(ROOM), replace(KNOWN, is_large=False, tick=None)]
+)
 def test_what_is_kept_of_a_room_is_known_to_whoever_reads_its_members(
-    store: Store, after: Room
+    store: Store, after: LargeRoom
 ) -> None:
     names = members(store, 2)
 
-    assert store.members.keep(Room(ROOM), after)
+    assert store.members.keep(LargeRoom(ROOM), after)
 
     kept = replace(after, revision=1)
     assert store.members.room(ROOM) == kept
@@ -56,10 +58,10 @@ def test_what_is_kept_of_a_room_is_known_to_whoever_reads_its_members(
 
 
 def test_of_two_who_change_a_room_one_is_refused(store: Store) -> None:
-    assert store.members.keep(Room(ROOM), KNOWN)
+    assert store.members.keep(LargeRoom(ROOM), KNOWN)
     first = store.members.room(ROOM)
 
-    assert not store.members.keep(Room(ROOM), replace(KNOWN, member_count=8))
+    assert not store.members.keep(LargeRoom(ROOM), replace(KNOWN, member_count=8))
     assert store.members.keep(first, replace(first, member_count=9))
     assert not store.members.keep(first, replace(first, member_count=10))
 
@@ -84,7 +86,7 @@ def test_a_part_says_behind_whom_the_others_are(
     monkeypatch.setattr(subscriptions, "MEMBERS_PAGE", 3)
     names = members(dynamodb, 5)
     plain = dynamodb.members.part(ROOM)
-    dynamodb.members.keep(Room(ROOM), KNOWN)
+    dynamodb.members.keep(LargeRoom(ROOM), KNOWN)
     known = dynamodb.members.part(ROOM)
 
     for part in (plain, known):
@@ -105,7 +107,7 @@ def test_whoever_tells_a_room_something_sees_that_it_is_large(store: Store) -> N
         seen.append(store.subscriptions.part(topic).is_large)
 
     assert seen == [False, True, True, False, False]
-    assert [it.connection_id for it in all_of(store.subscriptions.listeners(ROOM))] == [TAB]
+    assert [it.connection_id for it in all_of(store.subscriptions.subscribers(ROOM))] == [TAB]
 
 
 def test_a_large_room_grows_like_any_topic(store: Store) -> None:

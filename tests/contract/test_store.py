@@ -9,7 +9,7 @@ from presence.domain.connection import (
     Admission,
     Closing,
     Connection,
-    GateChange,
+    ConnectionChange,
     Joining,
     Leaving,
     State,
@@ -21,15 +21,15 @@ from presence.domain.events import (
     Chosen,
     Disconnected,
     Erased,
-    Event,
     Joined,
     Left,
     TimePassed,
     Unblocked,
+    UserEvent,
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, Lease, User
-from presence.ports import Count, Listener, Lost, Renewal
+from presence.ports import Count, Renewal, Subscriber, WriteConflict
 from tests.contract.conftest import Store, items
 
 pytestmark = pytest.mark.contract
@@ -46,13 +46,13 @@ def lease(at: int = NOW, device: str | None = "laptop") -> Lease:
     return Lease(at + LEASE, seen_at=at, device=device)
 
 
-def save(store: Store, user_id: str, *events: Event, now: int = NOW) -> User:
+def save(store: Store, user_id: str, *events: UserEvent, now: int = NOW) -> User:
     for event in events:
         save_at_once(store, user_id, event, now=now)
     return store.users.read(user_id, consistent=True)
 
 
-def save_at_once(store: Store, user_id: str, *events: Event, now: int = NOW) -> None:
+def save_at_once(store: Store, user_id: str, *events: UserEvent, now: int = NOW) -> None:
     before = after = store.users.read(user_id, consistent=True)
     for event in events:
         after, _ = reduce(after, event, now)
@@ -78,10 +78,12 @@ def exit_(store: Store, user_id: str, session_id: str, name: str = TAB) -> bool:
     return change_gate(store, user_id, Left(name, session_id), Leaving(name, session_id))
 
 
-def change_gate(store: Store, user_id: str, event: Event, gate: GateChange) -> bool:
+def change_gate(
+    store: Store, user_id: str, event: UserEvent, connection_change: ConnectionChange
+) -> bool:
     before = store.users.read(user_id, consistent=True)
     after, _ = reduce(before, event, NOW)
-    return store.users.save(before, after, NOW, announce=True, gate=gate)
+    return store.users.save(before, after, NOW, announce=True, connection_change=connection_change)
 
 
 def gate_of(store: Store, name: str = TAB) -> Connection:
@@ -288,7 +290,7 @@ def test_of_two_writers_the_second_loses_and_learns_what_the_first_wrote(store: 
     away, _ = reduce(before, Chosen(Choice.AWAY), NOW)
     store.users.save(before, busy, NOW, announce=True)
 
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(WriteConflict) as lost:
         store.users.save(before, away, NOW, announce=True)
 
     assert lost.value.current is not None
@@ -300,7 +302,7 @@ def test_of_two_who_create_a_user_one_loses(store: Store) -> None:
     after, _ = reduce(before, Authenticated(TAB, lease()), NOW)
     store.users.save(before, after, NOW, announce=True)
 
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(WriteConflict) as lost:
         store.users.save(before, after, NOW, announce=True)
 
     assert lost.value.current is not None
@@ -312,7 +314,7 @@ def test_an_eviction_loses_to_a_ping_that_came_first(store: Store) -> None:
     gone, _ = reduce(before, TimePassed(), NOW + LEASE)
     renew(store, at=NOW + LEASE)
 
-    with pytest.raises(Lost):
+    with pytest.raises(WriteConflict):
         store.users.save(before, gone, NOW + LEASE, announce=True)
 
     assert set(store.users.read("ada", consistent=True).leases) == {TAB}
@@ -392,7 +394,7 @@ def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(stor
         token_expires_at=ADMISSION.token_expires_at,
     )
     assert set(store.users.read("ada", consistent=True).leases) == {TAB}
-    assert list(store.subscriptions.everyone()) == [[Listener(TAB, "ada")]]
+    assert list(store.subscriptions.everyone()) == [[Subscriber(TAB, "ada")]]
 
 
 def test_an_admission_may_be_repeated_and_takes_the_new_token(store: Store) -> None:
@@ -405,7 +407,7 @@ def test_an_admission_may_be_repeated_and_takes_the_new_token(store: Store) -> N
 
     gate = gate_of(store)
     assert (gate.token_expires_at, set(gate.sessions)) == (NOW + 7_200_000, {ROOM})
-    assert list(store.subscriptions.everyone()) == [[Listener(TAB, "ada")]]
+    assert list(store.subscriptions.everyone()) == [[Subscriber(TAB, "ada")]]
 
 
 def test_joining_lets_the_connection_hear_and_the_user_be_seen(store: Store) -> None:
@@ -417,7 +419,7 @@ def test_joining_lets_the_connection_hear_and_the_user_be_seen(store: Store) -> 
 
     assert gate_of(store).sessions == {ROOM}
     assert store.users.read("ada", consistent=True).leases[TAB].sessions == {ROOM}
-    assert list(store.subscriptions.listeners(ROOM)) == [[Listener(TAB, "ada")]]
+    assert list(store.subscriptions.subscribers(ROOM)) == [[Subscriber(TAB, "ada")]]
     assert [member.user_id for member in store.members.of(ROOM)] == ["ada"]
 
 
@@ -432,7 +434,7 @@ def test_leaving_undoes_it_and_may_be_repeated(store: Store) -> None:
         assert exit_(store, "ada", ROOM)
 
     assert (fields(store.users.read("ada", consistent=True)), gate_of(store)) == before
-    assert not list(store.subscriptions.listeners(ROOM))
+    assert not list(store.subscriptions.subscribers(ROOM))
     assert not list(store.members.of(ROOM))
     assert [member.user_id for member in store.members.of("room.2")] == ["ada"]
 
@@ -461,7 +463,7 @@ def test_a_gate_that_closes_with_its_user_lets_nobody_in_and_still_says_what_it_
     assert store.connections.close(TAB, NOW) == replace(gate, state=State.CLOSED)
 
 
-CHANGES: dict[str, tuple[Event, GateChange]] = {
+CHANGES: dict[str, tuple[UserEvent, ConnectionChange]] = {
     "admission": (Authenticated(TAB, lease()), ADMISSION),
     "joining": (Joined(TAB, ROOM), Joining(TAB, NOW, ROOM)),
     "leaving": (Left(TAB, "room.2"), Leaving(TAB, "room.2")),
@@ -471,7 +473,7 @@ REFUSING = ["unknown", "closed", "theirs, but closed", "another's", "open"]
 
 
 @pytest.mark.parametrize(
-    ("state", "event", "gate"),
+    ("state", "event", "connection_change"),
     [
         pytest.param(state, *change, id=f"{name}-{state}")
         for name, change in CHANGES.items()
@@ -480,7 +482,7 @@ REFUSING = ["unknown", "closed", "theirs, but closed", "another's", "open"]
     ],
 )
 def test_a_gate_that_refuses_leaves_no_trace_in_any_table(
-    store: Store, state: str, event: Event, gate: GateChange
+    store: Store, state: str, event: UserEvent, connection_change: ConnectionChange
 ) -> None:
     if state != "unknown":
         store.connections.open(GATE)
@@ -493,17 +495,17 @@ def test_a_gate_that_refuses_leaves_no_trace_in_any_table(
         store.connections.close(TAB, NOW)
     before = store.everything()
 
-    assert not change_gate(store, "ada", event, gate)
+    assert not change_gate(store, "ada", event, connection_change)
 
     assert store.everything() == before
 
 
-@pytest.mark.parametrize(("event", "gate"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(("event", "connection_change"), CHANGES.values(), ids=CHANGES)
 def test_whoever_loses_leaves_no_trace_in_any_table(
-    store: Store, event: Event, gate: GateChange
+    store: Store, event: UserEvent, connection_change: ConnectionChange
 ) -> None:
     store.connections.open(GATE)
-    if not isinstance(gate, Admission):
+    if not isinstance(connection_change, Admission):
         admit(store, "ada")
         enter(store, "ada", "room.2")
     stale = store.users.read("ada", consistent=True)
@@ -511,8 +513,8 @@ def test_whoever_loses_leaves_no_trace_in_any_table(
     current = save(store, "ada", Authenticated(PHONE, lease()))
     before = store.everything()
 
-    with pytest.raises(Lost) as lost:
-        store.users.save(stale, after, NOW, announce=True, gate=gate)
+    with pytest.raises(WriteConflict) as lost:
+        store.users.save(stale, after, NOW, announce=True, connection_change=connection_change)
 
     assert lost.value.current == current
     assert store.everything() == before
@@ -548,7 +550,7 @@ def test_whoever_comes_back_while_being_forgotten_stays(store: Store) -> None:
     user = save(store, "ada", Authenticated(TAB, lease()), Erased())
     back = save(store, "ada", Authenticated(PHONE, lease()))
 
-    with pytest.raises(Lost):
+    with pytest.raises(WriteConflict):
         store.users.forget(user)
 
     assert store.users.read("ada", consistent=True) == back
@@ -557,13 +559,13 @@ def test_whoever_comes_back_while_being_forgotten_stays(store: Store) -> None:
 def test_whoever_comes_while_somebody_unknown_is_forgotten_stays(store: Store) -> None:
     came = save(store, "ada", Authenticated(TAB, lease()))
 
-    with pytest.raises(Lost):
+    with pytest.raises(WriteConflict):
         store.users.forget(User("ada"))
 
     assert store.users.read("ada", consistent=True) == came
 
 
-# ── the roster and the subscriptions ───────────────────────────────────────────────────────
+# ── the online_index and the subscriptions ───────────────────────────────────────────────────────
 
 
 def test_the_roster_names_everybody_who_is_here_once(store: Store) -> None:
@@ -575,7 +577,7 @@ def test_the_roster_names_everybody_who_is_here_once(store: Store) -> None:
     save(store, "user-9", Disconnected("user-9", NOW + 10_000))
     save(store, "user-9", TimePassed(), now=NOW + 10_000)
 
-    listed = list(store.roster.after(None))
+    listed = list(store.online_index.after(None))
 
     assert len(listed) == len(set(listed))
     assert set(listed) == names - {"user-9"}
@@ -584,10 +586,10 @@ def test_the_roster_names_everybody_who_is_here_once(store: Store) -> None:
 def test_the_roster_goes_on_behind_any_user(store: Store) -> None:
     for number in range(20):
         save(store, f"user-{number}", Authenticated(f"c{number}", lease()))
-    everybody = list(store.roster.after(None))
+    everybody = list(store.online_index.after(None))
 
     for index, name in enumerate(everybody):
-        behind = list(store.roster.after(store.roster.position_of(name)))
+        behind = list(store.online_index.after(store.online_index.position_of(name)))
 
         assert behind == everybody[index + 1 :]
 
@@ -595,23 +597,23 @@ def test_the_roster_goes_on_behind_any_user(store: Store) -> None:
 @pytest.mark.parametrize("position", ["x", "MDphZGE=", "OTk6YWRh", "Xw", "-_-_"])
 def test_a_position_that_was_never_given_is_refused(store: Store, position: str) -> None:
     with pytest.raises(InvalidMessage):
-        list(store.roster.after(position))
+        list(store.online_index.after(position))
 
 
 def test_the_count_is_kept_and_corrected(store: Store) -> None:
-    before = store.roster.count()
+    before = store.online_index.count()
 
-    store.roster.counted(Count(5, NOW))
-    store.roster.add(-2)
+    store.online_index.counted(Count(5, NOW))
+    store.online_index.add(-2)
 
     assert before == Count(0, 0)
-    assert store.roster.count() == Count(3, NOW)
+    assert store.online_index.count() == Count(3, NOW)
 
 
 def test_the_count_is_nobody(store: Store) -> None:
-    store.roster.counted(Count(5, NOW))
+    store.online_index.counted(Count(5, NOW))
 
-    assert list(store.roster.after(None)) == []
+    assert list(store.online_index.after(None)) == []
 
 
 def test_unsubscribing_may_be_repeated(store: Store) -> None:

@@ -15,7 +15,7 @@ from presence.adapters.dynamodb.topics import EVERYONE_SHARDS, key_of, shards_so
 from presence.domain.connection import Connection, Joining, Leaving
 from presence.domain.errors import Conflict
 from presence.domain.events import Joined, Left
-from presence.ports import EVERYONE, Listener, Topic
+from presence.ports import EVERYONE, Subscriber, Topic
 from tests.contract.conftest import Store, items
 from tests.contract.test_audiences import all_of, arrive
 from tests.contract.test_store import (
@@ -42,14 +42,14 @@ def asks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "ROWS_UNASKED", 1)
 
 
-def heard(store: Store, topic: Topic) -> list[Listener]:
+def heard(store: Store, topic: Topic) -> list[Subscriber]:
     """Everybody who hears of a topic, read as many functions would: shard by shard."""
-    found: list[Listener] = []
+    found: list[Subscriber] = []
     for shard in range(store.subscriptions.part(topic).shards):
         after = None
         while True:
             part = store.subscriptions.part(topic, shard, after)
-            found += part.listeners
+            found += part.subscribers
             after = part.after
             if after is None:
                 break
@@ -134,10 +134,10 @@ def test_a_page_says_where_the_next_one_begins(
     while pages[-1].after is not None:
         pages.append(dynamodb.subscriptions.part(SESSION, 0, pages[-1].after))
 
-    assert [len(page.listeners) for page in pages] == [2, 3, 3, 3, 1]
-    assert [it.connection_id for page in pages for it in page.listeners] == sorted(NAMES)
-    assert all_of(dynamodb.subscriptions.listeners(ROOM)) == [
-        it for page in pages for it in page.listeners
+    assert [len(page.subscribers) for page in pages] == [2, 3, 3, 3, 1]
+    assert [it.connection_id for page in pages for it in page.subscribers] == sorted(NAMES)
+    assert all_of(dynamodb.subscriptions.subscribers(ROOM)) == [
+        it for page in pages for it in page.subscribers
     ]
 
 

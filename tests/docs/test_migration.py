@@ -2,7 +2,7 @@
 
 import re
 
-from presence.domain.requests import ACTIONS, ALIASES
+from presence.protocol.requests import ACTIONS, ALIASES
 from tests.docs.markdown import ROOT, code, table
 from tests.docs.test_protocol import TYPES
 from tests.docs.test_readme import only_code

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from presence import http_api
 from presence.adapters.dynamodb import subscriptions
-from presence.domain import connection, errors, frames, requests, strict_json, user
-from presence.domain.requests import ACTIONS, ALIASES, parse
+from presence.domain import connection, errors, user
+from presence.entrypoints import http as http_api
+from presence.protocol import frames, requests, strict_json
+from presence.protocol.requests import ACTIONS, ALIASES, parse
 from tests.docs.markdown import ROOT, blocks, code, table
 from tests.docs.test_readme import only_code, routes
 from tests.template.test_template import ROUTES
@@ -152,7 +153,7 @@ def test_every_status_that_can_be_seen_is_named() -> None:
 
 def test_every_reason_of_a_closing_is_named() -> None:
     line = paragraph("Reasons of `closing`").partition("Reserved")[0]
-    said = texts(r'hang_up\([^()]*"([a-z-]+)"\)') | texts(r'reason = "([a-z-]+)"')
+    said = texts(r'close\([^()]*"([a-z-]+)"\)') | texts(r'reason = "([a-z-]+)"')
 
     assert set(code(line)) - {"closing"} == said
 

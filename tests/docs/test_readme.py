@@ -7,7 +7,7 @@ from typing import Any
 
 from local.cli import _parser
 from presence.domain.errors import PresenceError
-from presence.domain.requests import ACTIONS, ALIASES
+from presence.protocol.requests import ACTIONS, ALIASES
 from tests.docs.markdown import README, ROOT, blocks, code, pages, table
 from tests.template.test_template import FUNCTIONS, TEMPLATE
 

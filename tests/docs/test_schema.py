@@ -12,12 +12,13 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local import typescript
-from presence import http_api
-from presence.domain import requests, user
+from presence.domain import user
 from presence.domain.errors import InvalidMessage, PresenceError
-from presence.domain.requests import ACTIONS, ALIASES, parse
-from presence.domain.strict_json import MAX_INTEGER, encode, parse_object
-from presence.entrypoint import error_frame
+from presence.entrypoints import http as http_api
+from presence.entrypoints.websocket import error_frame
+from presence.protocol import requests
+from presence.protocol.requests import ACTIONS, ALIASES, parse
+from presence.protocol.strict_json import MAX_INTEGER, encode, parse_object
 from tests.docs.markdown import ROOT, code, table
 from tests.docs.schema import (
     ASYNCAPI,

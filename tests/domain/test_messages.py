@@ -11,7 +11,8 @@ from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, PresenceError, UnknownAction
-from presence.domain.frames import (
+from presence.domain.user import Choice, Presence, Status
+from presence.protocol.frames import (
     MAX_FRAME_BYTES,
     closing,
     fitting,
@@ -20,7 +21,7 @@ from presence.domain.frames import (
     status_change_frames,
     user_typing,
 )
-from presence.domain.requests import (
+from presence.protocol.requests import (
     ACTIONS,
     ALIASES,
     MAX_CONTENT_BYTES,
@@ -48,8 +49,7 @@ from presence.domain.requests import (
     user_id,
     user_ids,
 )
-from presence.domain.strict_json import MAX_DEPTH, MAX_MESSAGE_BYTES, encode, parse_object
-from presence.domain.user import Choice, Presence, Status
+from presence.protocol.strict_json import MAX_DEPTH, MAX_MESSAGE_BYTES, encode, parse_object
 
 NOW = 1_800_000_000_000
 WIDE = 1_000_000

@@ -10,23 +10,23 @@ from presence.domain.errors import Conflict, TooManyConnections
 from presence.domain.events import (
     Authenticated,
     Blocked,
-    Change,
     Chosen,
     Disconnected,
-    Dismissed,
-    Due,
+    Effect,
     Erased,
-    Event,
+    GraceEnded,
     Joined,
-    Lapsed,
-    LeaseRanOut,
+    LeaseExpired,
+    LeaseRemoved,
+    LeaseStillValid,
     Left,
-    NotLapsed,
     PresenceChanged,
     Renewed,
     Seen,
     TimePassed,
+    TimerDue,
     Unblocked,
+    UserEvent,
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import (
@@ -62,11 +62,11 @@ def leave(user: User, connection_id: str, at: int) -> User:
     return reduce(user, Disconnected(connection_id, at + GRACE), at)[0]
 
 
-def wait(user: User, at: int) -> tuple[User, tuple[Change, ...]]:
+def wait(user: User, at: int) -> tuple[User, tuple[Effect, ...]]:
     return reduce(user, TimePassed(), at)
 
 
-def news(changes: tuple[Change, ...]) -> list[Status]:
+def news(changes: tuple[Effect, ...]) -> list[Status]:
     return [change.after.status for change in changes if isinstance(change, PresenceChanged)]
 
 
@@ -102,7 +102,7 @@ def test_closing_the_last_tab_starts_a_grace_period_and_asks_for_a_second_look()
     left, changes = reduce(user, Disconnected("tab", NOW + GRACE), NOW)
 
     assert left.status is Status.ONLINE
-    assert changes == (Due(NOW + GRACE),)
+    assert changes == (TimerDue(NOW + GRACE),)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_whoever_leaves_beside_a_dead_device_is_expected_back_all_the_same() -> 
     back, more = reduce(alone, Authenticated("new", lease(NOW + LEASE)), NOW + LEASE + GRACE - 2)
 
     assert news(changes) == []
-    assert [it for it in changes if isinstance(it, Due)] == [Due(NOW + LEASE - 1 + GRACE)]
+    assert [it for it in changes if isinstance(it, TimerDue)] == [TimerDue(NOW + LEASE - 1 + GRACE)]
     assert (back.status, news(more)) == (Status.ONLINE, [])
 
 
@@ -150,7 +150,7 @@ def test_whoever_leaves_beside_a_dead_device_is_expected_back_in_the_chat_sessio
     gone, more = wait(alone, NOW + LEASE - 1 + GRACE)
 
     assert alone.sessions == {ROOM}
-    assert [it for it in changes if isinstance(it, Due)] == [Due(NOW + LEASE - 1 + GRACE)]
+    assert [it for it in changes if isinstance(it, TimerDue)] == [TimerDue(NOW + LEASE - 1 + GRACE)]
     assert (gone.sessions, news(more)) == (frozenset(), [Status.OFFLINE])
 
 
@@ -178,7 +178,7 @@ def test_grace_that_was_over_beside_a_device_does_not_begin_when_it_is_thrown_ou
 
     assert gone.sessions == frozenset()
     assert gone.is_here == bool(others)
-    assert [it for it in changes if isinstance(it, Due)] == []
+    assert [it for it in changes if isinstance(it, TimerDue)] == []
 
 
 def test_grace_beside_a_device_that_goes_on_is_over_without_anybody_looking() -> None:
@@ -188,7 +188,7 @@ def test_grace_beside_a_device_that_goes_on_is_over_without_anybody_looking() ->
     later, more = wait(left, NOW + GRACE)
     gone, news_of = wait(left, NOW + LEASE)
 
-    assert [it for it in (*changes, *more) if isinstance(it, Due)] == []
+    assert [it for it in (*changes, *more) if isinstance(it, TimerDue)] == []
     assert later == left
     assert (gone.status, news(news_of)) == (Status.OFFLINE, [Status.OFFLINE])
 
@@ -263,7 +263,7 @@ def test_a_lease_that_runs_out_has_waited_already() -> None:
 
     assert gone.status is Status.OFFLINE
     assert gone.leases == {}
-    assert LeaseRanOut("tab") in changes
+    assert LeaseRemoved("tab") in changes
     assert news(changes) == [Status.OFFLINE]
 
 
@@ -347,7 +347,7 @@ def test_a_choice_ends_by_itself() -> None:
 
     over, news_then = wait(busy, NOW + 60_000)
 
-    assert Due(NOW + 60_000) in changes
+    assert TimerDue(NOW + 60_000) in changes
     assert (over.status, over.text, over.until) == (Status.ONLINE, None, None)
     assert news(news_then) == [Status.ONLINE]
 
@@ -468,7 +468,7 @@ def test_what_others_see_stands_still_in_grace_also_when_a_choice_ends(choice: C
     back, arrival = reduce(over, Authenticated("new", lease(NOW + 9_000)), NOW + 9_000)
     gone, departure = wait(over, NOW + 5_000 + GRACE)
 
-    assert due == (Due(NOW + 5_000 + GRACE),)
+    assert due == (TimerDue(NOW + 5_000 + GRACE),)
     assert (over.presence, changes) == (left.presence, ())
     assert (news(arrival), back.text, back.until) == ([Status.ONLINE], None, None)
     assert (news(departure), gone.choice, gone.until) == ([Status.OFFLINE], Choice.ONLINE, None)
@@ -478,7 +478,7 @@ def test_a_choice_that_is_over_ends_with_a_grace_that_is_cut_short() -> None:
     user, _ = reduce(arrive(ADA, "tab"), Chosen(Choice.BUSY, "lunch", NOW + 8_000), NOW)
     left = leave(user, "tab", NOW + 5_000)
 
-    gone, _ = reduce(left, Dismissed(), NOW + 9_000)
+    gone, _ = reduce(left, GraceEnded(), NOW + 9_000)
 
     assert (gone.status, gone.choice, gone.until) == (Status.OFFLINE, Choice.ONLINE, None)
 
@@ -584,7 +584,7 @@ PAUSES = st.sampled_from([0, 1, 1_000, GRACE - 1, GRACE, LEASE - 1, LEASE, LEASE
 STORIES = st.lists(st.tuples(PAUSES, EVENTS), max_size=25)
 
 
-def event_of(step: tuple, now: int) -> Event:  # type: ignore[type-arg]  # noqa: C901, PLR0911
+def event_of(step: tuple, now: int) -> UserEvent:  # type: ignore[type-arg]  # noqa: C901, PLR0911
     match step:
         case ("arrive", connection_id, is_active):
             return Authenticated(connection_id, lease(now), is_active)
@@ -607,7 +607,7 @@ def event_of(step: tuple, now: int) -> Event:  # type: ignore[type-arg]  # noqa:
         case ("unblock", viewer_id):
             return Unblocked(frozenset({viewer_id}))
         case ("dismiss",):
-            return Dismissed()
+            return GraceEnded()
         case ("erase",):
             return Erased()
     return TimePassed()
@@ -617,12 +617,12 @@ def held(user: User) -> frozenset[str]:
     return frozenset[str]().union(*(lease.sessions for lease in user.leases.values()))
 
 
-def kept(user: User, event: Event, now: int) -> frozenset[str]:
+def kept(user: User, event: UserEvent, now: int) -> frozenset[str]:
     """The chat sessions whose grace period goes on after this event."""
-    if isinstance(event, Dismissed | Erased):
+    if isinstance(event, GraceEnded | Erased):
         return frozenset()
     left = {event.session_id} if isinstance(event, Left) else set[str]()
-    return frozenset(name for name, at in user.lingering.items() if at > now) - left
+    return frozenset(name for name, at in user.pending_leaves.items() if at > now) - left
 
 
 def test_whoever_is_blocked_when_a_lease_runs_out_hears_of_that_with_a_new_version() -> None:
@@ -653,10 +653,10 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
             assert seen.version >= known.version, "I3"
             assert shown.setdefault((viewer, seen.version), seen) == seen, "I3"
             assert bool(user.sessions_seen_by(viewer)) <= user.presence.is_online
-        assert not user.lingering or user.is_here
+        assert not user.pending_leaves or user.is_here
         comes = user.presence.is_online and not before.presence.is_online
         assert user.leases or not comes, "I5: nobody comes without a connection"
-        awaited = {name: at for name, at in user.lingering.items() if name not in held(user)}
+        awaited = {name: at for name, at in user.pending_leaves.items() if name not in held(user)}
         assert all(at > now for at in awaited.values()), "nobody is expected any more"
         assert not user.is_here or kept(before, event, now) <= user.sessions, "I7"
         for change in changes:
@@ -726,9 +726,9 @@ def unversioned(user: User) -> User:
 def test_a_lease_that_has_run_out_is_gone_and_one_that_is_good_says_so() -> None:
     user = arrive(ADA, "a1")
 
-    gone, _ = reduce(user, Lapsed("a1"), NOW + LEASE)
-    with pytest.raises(NotLapsed) as good:
-        reduce(user, Lapsed("a1"), NOW + LEASE - 1)
+    gone, _ = reduce(user, LeaseExpired("a1"), NOW + LEASE)
+    with pytest.raises(LeaseStillValid) as good:
+        reduce(user, LeaseExpired("a1"), NOW + LEASE - 1)
 
     assert gone.leases == {}
     assert good.value.lease == user.leases["a1"]

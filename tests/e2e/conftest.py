@@ -20,8 +20,8 @@ def as_the_schema_says(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         faults.extend(message_faults(frame.get("type"), frame))
         hear(client, frame)
 
-    def checked_call(stack: RunningStack, route: str, **wish: Any) -> Answer:
-        answer = call(stack, route, **wish)
+    def checked_call(stack: RunningStack, route: str, **request: Any) -> Answer:
+        answer = call(stack, route, **request)
         method, _, path = route.partition(" ")
         faults.extend(answer_faults(method, path, answer.status, answer.json))
         return answer

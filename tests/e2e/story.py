@@ -35,8 +35,8 @@ def people(*names: str) -> list[str]:
 
 
 def join(
-    stack: RunningStack, user_id: str, **wish: Any
+    stack: RunningStack, user_id: str, **request: Any
 ) -> AbstractAsyncContextManager[PresenceClient]:
     """A connection of this user, authenticated; it waits for what a slow machine is late with."""
-    patient = {"within": PATIENCE_SECONDS} | wish
+    patient = {"within": PATIENCE_SECONDS} | request
     return PresenceClient.connect(stack.url, token=stack.token(user_id), **patient)

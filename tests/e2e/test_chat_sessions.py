@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from local.client import Frame, PresenceClient, Refused
-from presence.adapters.dynamodb.roster import shard_of
+from presence.adapters.dynamodb.online_index import shard_of
 from tests.conftest import SHORT
 from tests.e2e.story import join, people, story
 from tests.stack import RunningStack
@@ -196,8 +196,8 @@ async def test_only_members_may_type_and_speak(private: RunningStack) -> None:
     ada_id, eve_id, room = people("ada", "eve", "room")
     async with join(private, ada_id) as ada, join(private, eve_id) as eve:
         await ada.request("join", chatSessionId=room)
-        for wish in ({"action": "typing", "typing": True}, {"action": "message", "content": 1}):
-            await eve.send({**wish, "id": "x", "chatSessionId": room})
+        for request in ({"action": "typing", "typing": True}, {"action": "message", "content": 1}):
+            await eve.send({**request, "id": "x", "chatSessionId": room})
             refused = await eve.expect(lambda frame: frame["id"] == "x")
             assert (refused["type"], refused["code"]) == ("error", "forbidden")
         await ada.never(lambda frame: frame["type"] in ("user-typing", "new-message"), during=0.5)
@@ -360,7 +360,7 @@ def traces_of(stack: RunningStack, names: Sequence[str]) -> list[Any]:
     users = [
         item
         for item in items(stack, "Users")
-        if item.get("leases", {}).get("M") or item.get("lingering")
+        if item.get("leases", {}).get("M") or item.get("pending_leaves")
     ]
     gates = [item for item in items(stack, "Connections") if "user_id" in item]
     return [it for it in (*rows, *users, *gates) if any(name in json.dumps(it) for name in names)]

@@ -184,10 +184,10 @@ async def test_every_change_is_heard_once_by_each_connection(deployed: RunningSt
         join(deployed, grace_id) as grace,
     ):
         await grace.request("status", status="busy")
-        for listener in (ada, other_tab, grace):
-            await listener.expect_change(grace_id, status="busy")
-            await listener.never(lambda frame: change(frame, grace_id, status="busy"), during=0.5)
-            assert versions(listener, grace_id) == sorted(set(versions(listener, grace_id)))
+        for subscriber in (ada, other_tab, grace):
+            await subscriber.expect_change(grace_id, status="busy")
+            await subscriber.never(lambda frame: change(frame, grace_id, status="busy"), during=0.5)
+            assert versions(subscriber, grace_id) == sorted(set(versions(subscriber, grace_id)))
 
 
 def versions(client: PresenceClient, user_id: str) -> list[Any]:

@@ -86,8 +86,8 @@ async def test_a_presence_is_only_sent_again_when_it_has_changed(guarded: Runnin
 async def test_a_batch_comes_in_the_order_asked(guarded: RunningStack) -> None:
     ada_id, grace_id, nobody = people("ada", "grace", "nobody")
     async with join(guarded, ada_id), join(guarded, grace_id):
-        wish = [nobody, grace_id, ada_id, grace_id]
-        answer = guarded.call("POST /batch", user_id="ada", body={"userIds": wish})
+        request = [nobody, grace_id, ada_id, grace_id]
+        answer = guarded.call("POST /batch", user_id="ada", body={"userIds": request})
 
     found = [(user["userId"], user["status"]) for user in answer.json["users"]]
     assert found == [

@@ -90,7 +90,7 @@ def test_nobody_blocks_themselves(private: RunningStack) -> None:
 
 # ── a function of the owner's ──────────────────────────────────────────────────────────────
 
-DOORKEEPER = "arn:aws:lambda:us-east-1:000000000000:function:doorkeeper"
+DOORKEEPER = "arn:aws:lambda:us-east-1:000000000000:function:authorizer"
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -112,16 +112,16 @@ def handler(event, context):
 @pytest.fixture
 def guarded_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack that asks a function before anybody may join."""
-    parameters = SHORT | {"DoorkeeperFunctionArn": DOORKEEPER}
+    parameters = SHORT | {"AuthorizerFunctionArn": DOORKEEPER}
     with running_stack(tmp_path_factory.mktemp("door"), parameters) as stack:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as target:
             target.writestr("door.py", CODE)
         role = stack.aws("iam").create_role(
-            RoleName="doorkeeper", AssumeRolePolicyDocument=json.dumps(TRUST)
+            RoleName="authorizer", AssumeRolePolicyDocument=json.dumps(TRUST)
         )
         stack.aws("lambda").create_function(
-            FunctionName="doorkeeper",
+            FunctionName="authorizer",
             Runtime=runtime(),
             Role=role["Role"]["Arn"],
             Handler="door.handler",

@@ -26,9 +26,10 @@ from moto import mock_aws
 from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID, MockAWS
 
-from presence import bootstrap, entrypoint
+from presence import bootstrap
 from presence.domain.connection import Connection
 from presence.domain.user import User
+from presence.entrypoints import runtime
 from tests.docs.schema import answer_faults, message_faults
 from tests.dynamodb import TABLES, create_tables
 from tests.endpoint import Answer, Endpoint, serving
@@ -66,7 +67,7 @@ ENVIRONMENT = {
     "TOKEN_AUDIENCE": AUDIENCE,
     "TOKEN_SECRET_PARAMETER": PARAMETER,
     "TOKEN_JWKS_URL": "",
-    "DOORKEEPER_ARN": "",
+    "AUTHORIZER_ARN": "",
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_REGION": REGION,
@@ -74,21 +75,6 @@ ENVIRONMENT = {
 }
 
 QUEUES = ("timers", "deliveries")
-
-#: The routes of template.yaml, by their keys.
-ROUTES = {
-    "authenticate": "on_authenticate",
-    "ping": "on_ping",
-    "status": "on_status",
-    "online": "on_online",
-    "join": "on_join",
-    "leave": "on_leave",
-    "typing": "on_typing",
-    "message": "on_message",
-    "watch": "on_watch",
-    "unwatch": "on_unwatch",
-    "$default": "on_default",
-}
 
 #: For each action what it cannot do without, but for the token.
 FIELDS: dict[str, dict[str, Any]] = {
@@ -107,18 +93,33 @@ FIELDS: dict[str, dict[str, Any]] = {
 Event: TypeAlias = dict[str, Any]
 
 
+#: A frame of each action, and of one alias, as clients send them.
+FRAMES: dict[str, Event] = json.loads((EVENTS / "frames.json").read_text())
+ACTIONS = FIELDS.keys()
+
+
 def recorded(name: str) -> Event:
+    """The event of this name in events/, or the message with the frame of this action."""
+    if name in FRAMES:
+        return message_event(json.dumps(FRAMES[name]))
     event: Event = json.loads((EVENTS / f"{name}.json").read_text())
     return event
 
 
+def message_event(text: str) -> Event:
+    """A frame as API Gateway hands it to the function."""
+    event = recorded("frame") | {"body": text}
+    event["requestContext"] = event["requestContext"] | {"routeKey": route_of(text)}
+    return event
+
+
 def route_of(text: str) -> str:
-    """What `$request.body.action` selects (research A4 55-57)."""
+    """The route that the expression `$request.body.action` selects."""
     try:
         action = json.loads(text)["action"]
     except (ValueError, KeyError, TypeError):
         return "$default"
-    return action if isinstance(action, str) and action in ROUTES else "$default"
+    return action if isinstance(action, str) and action in FIELDS else "$default"
 
 
 class Context(LambdaContext):
@@ -185,10 +186,14 @@ class Stack:
         wire: Event = json.loads(json.dumps(answer))  # as the runtime sends it to its caller
         return wire
 
+    def replay(self, name: str) -> Event:
+        """The answer to an event of events/, or to the frame of an action."""
+        return self.invoke("websocket", recorded(name))
+
     def connect(
         self, connection_id: str, *, headers: Mapping[str, str] | None = None, query: str = ""
     ) -> Event:
-        event = recorded("on_connect")
+        event = recorded("connect")
         event["requestContext"] |= self._at(connection_id)
         if headers is not None:
             event["headers"] = dict(headers)
@@ -197,20 +202,18 @@ class Stack:
             name, _, value = query.partition("=")
             event["queryStringParameters"] = {name: value}
             event["multiValueQueryStringParameters"] = {name: [value]}
-        return self.invoke("on_connect", event)
+        return self.invoke("websocket", event)
 
-    def send(self, connection_id: str, frame: Any, *, route: str | None = None) -> Event:
-        """One frame, to the function that API Gateway selects or to another one."""
-        text = frame if isinstance(frame, str) else json.dumps(frame)
-        route = route or route_of(text)
-        event = recorded("on_default") | {"body": text}
-        event["requestContext"] |= self._at(connection_id) | {"routeKey": route}
-        return self.invoke(ROUTES[route], event)
+    def send(self, connection_id: str, frame: Any) -> Event:
+        """The answer to one frame."""
+        event = message_event(frame if isinstance(frame, str) else json.dumps(frame))
+        event["requestContext"] |= self._at(connection_id)
+        return self.invoke("websocket", event)
 
     def disconnect(self, connection_id: str) -> Event:
-        event = recorded("on_disconnect")
+        event = recorded("disconnect")
         event["requestContext"] |= self._at(connection_id)
-        return self.invoke("on_disconnect", event)
+        return self.invoke("websocket", event)
 
     def http(
         self,
@@ -224,7 +227,7 @@ class Stack:
     ) -> Event:
         """One request to the HTTP API, as in `GET /online`."""
         method, _, path = request.partition(" ")
-        event = recorded("user_status")
+        event = recorded("http")
         event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
         event["requestContext"]["http"]["method"] = method
         del event["headers"]["authorization"]
@@ -238,7 +241,7 @@ class Stack:
             event["rawQueryString"] = "&".join(f"{name}={value}" for name, value in query.items())
         if body is not None:
             event["body"] = body if isinstance(body, str) else json.dumps(body)
-        answer = self.invoke("user_status", event | fields)
+        answer = self.invoke("http", event | fields)
         told = json.loads(answer["body"]) if answer["body"] else None
         assert answer_faults(method, path, answer["statusCode"], told) == []
         return answer
@@ -263,9 +266,9 @@ class Stack:
         ]
         return self.invoke("announce", {"Records": batch})
 
-    def settle(self) -> Event:
+    def run_timers(self) -> Event:
         """Hand on every timer that was set since the last time, due or not."""
-        return self.invoke("settle", self._waiting("timers"))
+        return self.invoke("timers", self._waiting("timers"))
 
     def deliver(self) -> Event:
         """Make the posts that were put off since the last time."""
@@ -356,13 +359,13 @@ class Stack:
         pages = (client.scan(TableName=name) for name in TABLES.values())
         return [item for page in pages for item in page["Items"]]
 
-    def listeners(self) -> set[str]:
+    def subscribers(self) -> set[str]:
         pages = bootstrap.app().subscriptions.everyone()
-        return {listener.connection_id for page in pages for listener in page}
+        return {subscriber.connection_id for page in pages for subscriber in page}
 
     def watchers(self, user_id: str) -> set[str]:
         pages = bootstrap.app().subscriptions.watchers(user_id)
-        return {listener.connection_id for page in pages for listener in page}
+        return {subscriber.connection_id for page in pages for subscriber in page}
 
     def image(self, user_id: str) -> Event | None:
         """The item as DynamoDB's stream carries it."""
@@ -407,7 +410,7 @@ def change(user_id: str, before: Event | None, after: Event | None, number: int 
 
 def message(message_id: str, body: Any) -> Event:
     """A message of SQS with this body, as Lambda gets it."""
-    record: Event = deepcopy(recorded("settle")["Records"][0])
+    record: Event = deepcopy(recorded("timers")["Records"][0])
     text = body if isinstance(body, str) else json.dumps(body)
     return record | {"messageId": message_id, "body": text}
 
@@ -420,11 +423,11 @@ def private(stack: Stack) -> Stack:
 
 
 @pytest.fixture
-def doorkeeper(stack: Stack) -> Iterator[Endpoint]:
-    """A stack with a doorkeeper, who says no until a test says otherwise."""
+def authorizer(stack: Stack) -> Iterator[Endpoint]:
+    """A stack with a authorizer, who says no until a test says otherwise."""
     with serving(Endpoint(otherwise=Answer(body=b'{"allowed":false}'))) as endpoint:
-        arn = f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:doorkeeper"
-        stack.configure(DOORKEEPER_ARN=arn, AWS_ENDPOINT_URL_LAMBDA=endpoint.url)
+        arn = f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:authorizer"
+        stack.configure(AUTHORIZER_ARN=arn, AWS_ENDPOINT_URL_LAMBDA=endpoint.url)
         yield endpoint
 
 
@@ -446,8 +449,8 @@ def stack(monkeypatch: pytest.MonkeyPatch, session: Session, cloud: MockAWS) -> 
     stack = Stack(monkeypatch, session)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(entrypoint, "time", stack.clock)
-    handler = entrypoint.logger.registered_handler
+    monkeypatch.setattr(runtime, "time", stack.clock)
+    handler = runtime.logger.registered_handler
     stdout = handler.setStream(stack.log)  # type: ignore[attr-defined]  # a StreamHandler
     create_tables(stack.aws("dynamodb"))
     stack.set_secret(SECRET)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from presence import bootstrap
-from presence.adapters.queue import job_to_json
+from presence.adapters.sqs import job_to_json
 from presence.domain.connection import State
-from presence.domain.news import Saying
 from presence.domain.user import Status
+from presence.fanout.payloads import FramesPayload
 from presence.ports import Job, Topic
 from tests.dynamodb import TABLES
 from tests.functions.conftest import (
@@ -60,10 +60,11 @@ POISON: list[Any] = [
         id="a-lease-with-no-list-of-sessions",
     ),
     pytest.param(
-        {"user_id": {"S": "bob"}, "lingering": {"M": {ROOM: {"S": "soon"}}}}, id="no-instant"
+        {"user_id": {"S": "bob"}, "pending_leaves": {"M": {ROOM: {"S": "soon"}}}}, id="no-instant"
     ),
     pytest.param(
-        {"user_id": {"S": "bob"}, "blocked": {"M": {"eve": {"M": {}}}}}, id="a-mask-of-nothing"
+        {"user_id": {"S": "bob"}, "blocked": {"M": {"eve": {"M": {}}}}},
+        id="a-frozen_view-of-nothing",
     ),
     pytest.param({"user_id": {"X": "bob"}}, id="no-type"),
 ]
@@ -169,14 +170,14 @@ def test_whoever_is_gone_takes_the_path_of_a_disconnect(stack: Stack) -> None:
 
     answer = stack.invoke("announce", {"Records": [record]})
     lines, timers = stack.log_lines(), stack.timers()
-    stack.settle()
+    stack.run_timers()
 
     gate = stack.gate(TAB)
     assert answer == {"batchItemFailures": []}
     assert timers[-1] == (gone_check(stack.gateway.at, TAB), 0)
     assert gate is not None
     assert gate.state is State.CLOSED
-    assert stack.listeners() == set()
+    assert stack.subscribers() == set()
     assert stack.user("ada").grace_until == START + 30_000
     assert lines[-1]["gone"] == 1
 
@@ -261,7 +262,7 @@ def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack)
 
     stack.invoke("deliver", {"Records": [message("1", post(TAB))]})
     timers = stack.timers()
-    stack.settle()
+    stack.run_timers()
 
     gate = stack.gate(TAB)
     assert timers[-1] == (gone_check(stack.gateway.at, TAB), 0)
@@ -284,7 +285,7 @@ def test_a_post_that_waited_across_a_deployment_is_made(stack: Stack) -> None:
 def test_a_job_that_comes_too_late_is_counted_and_not_told(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.enter(TAB)
-    news = Saying(["{}"], said_at=stack.clock.now)
+    news = FramesPayload(["{}"], said_at=stack.clock.now)
     job = job_to_json(Job(Topic("session", ROOM), 0, 1, news))
     stack.calm()
     stack.wait(3_600_000)
@@ -333,11 +334,11 @@ BAD_TIMERS: list[Any] = [
     pytest.param({"check": "user", "connectionId": TAB}, id="no-user"),
     pytest.param({"check": "user", "userId": "#online"}, id="no-id"),
     pytest.param('{"check":"user","userId":"ada","userId":"eve"}', id="two-users"),
-    pytest.param({"check": "lapsed", "connectionId": TAB}, id="lapsed-without-user"),
-    pytest.param({"check": "lapsed", "userId": "ada"}, id="lapsed-without-connection"),
+    pytest.param({"check": "expired", "connectionId": TAB}, id="expired-without-user"),
+    pytest.param({"check": "expired", "userId": "ada"}, id="expired-without-connection"),
     pytest.param(
-        {"check": "lapsed", "connectionId": TAB, "userId": "ada", "chatSessionIds": 7},
-        id="lapsed-without-list",
+        {"check": "expired", "connectionId": TAB, "userId": "ada", "chatSessionIds": 7},
+        id="expired-without-list",
     ),
     pytest.param({"check": "gone"}, id="gone-without-connection"),
     pytest.param({"check": "gone", "connectionId": "#watching", "at": 1}, id="gone-without-id"),
@@ -357,7 +358,7 @@ def test_a_timer_that_fails_keeps_no_other_waiting(stack: Stack, bad: Any) -> No
         message("last", {"check": "connection", "connectionId": PHONE}),
     ]
 
-    answer = stack.invoke("settle", {"Records": records})
+    answer = stack.invoke("timers", {"Records": records})
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
     assert stack.gateway.closed == [TAB, PHONE]
@@ -372,7 +373,7 @@ def test_timers_come_again_while_the_table_is_throttled(stack: Stack) -> None:
     ]
 
     with stack.throttled():
-        answer = stack.invoke("settle", {"Records": records})
+        answer = stack.invoke("timers", {"Records": records})
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "one"}, {"itemIdentifier": "two"}]}
     assert stack.gateway.closed == []
@@ -383,7 +384,7 @@ def test_a_grace_period_ends_by_its_message(stack: Stack) -> None:
     stack.disconnect(TAB)
     stack.wait(10_000)
 
-    answer = stack.invoke("settle", {"Records": [message("1", stack.timers()[-1][0])]})
+    answer = stack.invoke("timers", {"Records": [message("1", stack.timers()[-1][0])]})
 
     user, image = stack.user("ada"), stack.image("ada") or {}
     assert answer == {"batchItemFailures": []}
@@ -398,7 +399,7 @@ def test_a_timer_that_comes_twice_or_for_nobody_changes_nothing(stack: Stack) ->
         message("2", {"check": "connection", "connectionId": PHONE}),
     ]
 
-    answer = stack.invoke("settle", {"Records": timers + timers})
+    answer = stack.invoke("timers", {"Records": timers + timers})
 
     assert answer == {"batchItemFailures": []}
     assert stack.image("nobody") is None
@@ -406,7 +407,7 @@ def test_a_timer_that_comes_twice_or_for_nobody_changes_nothing(stack: Stack) ->
 
 
 def lapsed(connection_id: str = TAB, user_id: str = "ada", *sessions: str) -> Event:
-    body = {"check": "lapsed", "connectionId": connection_id, "userId": user_id}
+    body = {"check": "expired", "connectionId": connection_id, "userId": user_id}
     return message("1", {**body, "chatSessionIds": list(sessions)})
 
 
@@ -428,7 +429,7 @@ def test_all_that_are_gone_are_looked_after_also_those_of_an_older_timer(stack: 
 
 
 def settle(stack: Stack, *timers: Event) -> None:
-    assert stack.invoke("settle", {"Records": list(timers)}) == {"batchItemFailures": []}
+    assert stack.invoke("timers", {"Records": list(timers)}) == {"batchItemFailures": []}
 
 
 def a_member(stack: Stack) -> None:
@@ -466,7 +467,7 @@ def test_a_connection_that_ends_with_its_token_is_told_so(stack: Stack) -> None:
     stack.wait(90_000)
     stack.invoke("sweep")
 
-    stack.settle()
+    stack.run_timers()
 
     assert stack.heard(TAB) == [{"type": "closing", "reason": "token-expired"}]
     assert stack.gateway.closed == [TAB]
@@ -495,7 +496,7 @@ def test_what_a_disconnect_left_half_done_is_finished_by_the_lease(stack: Stack)
     stack.wait(80_000)
     stack.invoke("sweep")
 
-    stack.settle()
+    stack.run_timers()
 
     assert all_that_is_heard(stack) == []
     assert stack.user("ada").leases == {}
@@ -575,12 +576,12 @@ def test_a_sweep_closes_what_the_silent_left_open(stack: Stack) -> None:
     stack.wait(90_000)
 
     stack.invoke("sweep")
-    stack.invoke("settle", {"Records": [message("1", stack.timers()[-1][0])]})
+    stack.invoke("timers", {"Records": [message("1", stack.timers()[-1][0])]})
 
     gate = stack.gate(TAB)
     assert gate is not None
     assert gate.state is State.CLOSED
-    assert stack.listeners() == set()
+    assert stack.subscribers() == set()
     assert stack.gateway.closed == [TAB]
 
 

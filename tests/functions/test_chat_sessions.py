@@ -7,7 +7,7 @@ import pytest
 
 from presence import bootstrap
 from presence.domain.connection import State
-from presence.use_cases import courier
+from presence.fanout import dispatch as dispatcher
 from tests.endpoint import Answer, Endpoint
 from tests.functions.conftest import DESK, PHONE, ROOM, START, TAB, WATCH, Event, Stack, frame_of
 
@@ -122,7 +122,7 @@ def test_a_closed_connection_is_gone_when_it_is_not_back_in_time(room: Stack) ->
     room.stream()
     at_first = room.all_heard()
     room.wait(10_000)
-    room.settle()
+    room.run_timers()
     room.stream()
 
     ada = presence_of(room, "ada")
@@ -140,7 +140,7 @@ def test_whoever_is_back_in_time_was_never_away(room: Stack) -> None:
     room.enter(DESK)
 
     room.wait(1)
-    room.settle()
+    room.run_timers()
     room.stream()
 
     assert room.all_heard() == {}
@@ -266,8 +266,8 @@ def test_a_watcher_hears_until_they_have_had_enough(private: Stack) -> None:
 def test_a_large_audience_is_shared_out_and_everybody_hears_once(
     room: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "DIRECT", 1)
-    monkeypatch.setattr(courier, "CHUNK", 2)
+    monkeypatch.setattr(dispatcher, "DIRECT", 1)
+    monkeypatch.setattr(dispatcher, "CHUNK", 2)
     names = [f"{number:0>15}=" for number in range(6)]
     for name in names:
         room.join("grace", name)
@@ -332,10 +332,10 @@ DOORS: dict[str, tuple[Answer, dict[str, Any]]] = {
 @pytest.mark.parametrize("action", ["join", "join-chat-session"])
 @pytest.mark.parametrize(("answer", "expected"), DOORS.values(), ids=DOORS)
 def test_the_doorkeeper_says_who_comes_in(
-    stack: Stack, doorkeeper: Endpoint, answer: Answer, expected: dict[str, Any], action: str
+    stack: Stack, authorizer: Endpoint, answer: Answer, expected: dict[str, Any], action: str
 ) -> None:
     stack.join("ada", ADA)
-    doorkeeper.otherwise = answer
+    authorizer.otherwise = answer
 
     frame = stack.ask(ADA, action, chatSessionId=ROOM)
 
@@ -344,21 +344,21 @@ def test_the_doorkeeper_says_who_comes_in(
     assert frame.items() >= expected.items()
     assert gate.sessions == ({ROOM} if frame["type"] == "chat-session-joined" else frozenset())
     assert stack.user("ada").sessions == gate.sessions
-    assert [json.loads(it.body) for it in doorkeeper.asked] == [
+    assert [json.loads(it.body) for it in authorizer.asked] == [
         {"userId": "ada", "chatSessionId": ROOM}
     ]
     assert "html" not in frame.get("message", "")
     assert "arn:" not in frame.get("message", "")
 
 
-def test_nobody_is_asked_about_what_the_token_forbids(stack: Stack, doorkeeper: Endpoint) -> None:
-    doorkeeper.otherwise = Answer(body=b'{"allowed":true}')
+def test_nobody_is_asked_about_what_the_token_forbids(stack: Stack, authorizer: Endpoint) -> None:
+    authorizer.otherwise = Answer(body=b'{"allowed":true}')
     stack.join("ada", ADA, chat_sessions=["team.*"])
 
     frame = stack.ask(ADA, "join")
 
     assert frame["code"] == "forbidden"
-    assert doorkeeper.asked == []
+    assert authorizer.asked == []
 
 
 def test_a_token_that_allows_less_ends_a_join_that_waits_for_the_doorkeeper(
@@ -371,7 +371,7 @@ def test_a_token_that_allows_less_ends_a_join_that_waits_for_the_doorkeeper(
         assert stack.ask(ADA, "authenticate", token=less)["type"] == "authentication-success"
         return True
 
-    monkeypatch.setattr(bootstrap.app().doorkeeper, "may_join", think)
+    monkeypatch.setattr(bootstrap.app().authorizer, "may_join", think)
 
     frame = stack.ask(ADA, "join")
 
@@ -483,7 +483,7 @@ def test_a_message_that_finds_a_client_busy_waits_and_one_who_is_gone_is_looked_
     room.wait(20_000)
 
     answer = room.ask(ADA, "message")
-    room.settle()
+    room.run_timers()
     room.gateway.busy.clear()
     room.deliver()
 

@@ -12,16 +12,17 @@ import pytest
 from botocore.exceptions import ClientError
 
 from presence.domain.connection import State
-from presence.domain.requests import ALIASES, Alias
 from presence.domain.user import Status
+from presence.protocol.requests import ALIASES, Alias
 from tests.functions.conftest import (
+    ACTIONS,
     DESK,
     EVENTS,
     FIELDS,
+    FRAMES,
     ORIGIN,
     PHONE,
     ROOM,
-    ROUTES,
     SECRET,
     START,
     TAB,
@@ -34,7 +35,6 @@ from tests.functions.conftest import (
 )
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
-ACTIONS = [route for route in ROUTES if route != "$default"]
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -49,15 +49,18 @@ def texts(value: Any) -> Iterator[str]:
 # ── the recorded events ────────────────────────────────────────────────────────────────────
 
 
-def test_every_function_has_a_recorded_event_and_every_event_a_function() -> None:
-    functions = {path.stem for path in FUNCTIONS.glob("*.py")} - {"__init__"}
-
-    events = {path.stem for path in EVENTS.glob("*.json")}
-
-    assert events == functions
+RECORDED = sorted({path.stem for path in EVENTS.glob("*.json")} - {"frames"} | FRAMES.keys())
+OF_SOCKETS = sorted({"connect", "disconnect"} | FRAMES.keys())
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in EVENTS.glob("*.json")))
+def test_every_action_and_every_function_beside_the_socket_has_a_recorded_event() -> None:
+    functions = {path.stem for path in FUNCTIONS.glob("*.py")} - {"__init__", "websocket"}
+
+    assert functions <= set(RECORDED)
+    assert FRAMES.keys() >= ACTIONS
+
+
+@pytest.mark.parametrize("name", RECORDED)
 def test_a_recorded_event_holds_no_live_token_and_no_account(name: str) -> None:
     everything = "\n".join(texts(recorded(name)))
 
@@ -73,11 +76,11 @@ def _expires_at(token: str) -> int:
     return int(jwt.decode(token, options={"verify_signature": False})["exp"])
 
 
-@pytest.mark.parametrize("name", sorted({*ROUTES.values(), "on_connect", "on_disconnect"}))
+@pytest.mark.parametrize("name", OF_SOCKETS)
 def test_the_recorded_events_are_of_one_connection_in_the_shape_of_their_kind(name: str) -> None:
     event = recorded(name)
     context = event["requestContext"]
-    kind = {"on_connect": "CONNECT", "on_disconnect": "DISCONNECT"}.get(name, "MESSAGE")
+    kind = {"connect": "CONNECT", "disconnect": "DISCONNECT"}.get(name, "MESSAGE")
 
     assert (context["connectionId"], context["connectedAt"]) == (TAB, START)
     assert context["requestId"] == context["extendedRequestId"]
@@ -87,15 +90,13 @@ def test_the_recorded_events_are_of_one_connection_in_the_shape_of_their_kind(na
     assert event["isBase64Encoded"] is False
 
 
-@pytest.mark.parametrize(("route", "name"), [it for it in ROUTES.items() if it[0] != "$default"])
-def test_a_recorded_frame_is_of_the_route_that_it_came_by(route: str, name: str) -> None:
-    event = recorded(name)
-
-    assert event["requestContext"]["routeKey"] == json.loads(event["body"])["action"] == route
-    assert FIELDS[route].keys() <= json.loads(event["body"]).keys()
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_a_recorded_frame_has_the_fields_of_its_action(action: str) -> None:
+    assert FRAMES[action]["action"] == action
+    assert FIELDS[action].keys() <= FRAMES[action].keys()
 
 
-@pytest.mark.parametrize("name", ["settle", "deliver"])
+@pytest.mark.parametrize("name", ["timers", "deliver"])
 def test_recorded_messages_have_the_digest_of_their_body(name: str) -> None:
     for record in recorded(name)["Records"]:
         digest = hashlib.md5(record["body"].encode(), usedforsecurity=False).hexdigest()
@@ -104,7 +105,7 @@ def test_recorded_messages_have_the_digest_of_their_body(name: str) -> None:
 
 
 def test_on_connect_opens_a_gate_and_asks_for_a_second_look(stack: Stack) -> None:
-    answer = stack.invoke("on_connect")
+    answer = stack.replay("connect")
 
     gate = stack.gate(TAB)
     assert answer == {"statusCode": 200}
@@ -115,9 +116,9 @@ def test_on_connect_opens_a_gate_and_asks_for_a_second_look(stack: Stack) -> Non
 
 
 def test_on_authenticate_refuses_the_expired_sample(stack: Stack) -> None:
-    stack.invoke("on_connect")
+    stack.replay("connect")
 
-    frame = frame_of(stack.invoke("on_authenticate"))
+    frame = frame_of(stack.replay("authenticate"))
 
     gate = stack.gate(TAB)
     assert frame == {
@@ -135,7 +136,7 @@ def test_on_ping_renews_the_lease_and_unmarks_the_record(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.wait(30_000)
 
-    frame = frame_of(stack.invoke("on_ping"))
+    frame = frame_of(stack.replay("ping"))
 
     image = stack.image("ada") or {}
     assert frame == {
@@ -151,7 +152,7 @@ def test_on_ping_renews_the_lease_and_unmarks_the_record(stack: Stack) -> None:
 def test_on_status_stores_the_choice_for_the_stream(stack: Stack) -> None:
     stack.join("ada", TAB)
 
-    frame = frame_of(stack.invoke("on_status"))
+    frame = frame_of(stack.replay("status"))
 
     user, image = stack.user("ada"), stack.image("ada") or {}
     assert frame == {"type": "ack", "id": "3"}
@@ -181,7 +182,7 @@ def test_the_recorded_questions_are_answered_with_who_is_online(
 def test_on_join_is_answered_with_who_is_there(stack: Stack) -> None:
     presence = stack.join("ada", TAB)["presence"]
 
-    frame = frame_of(stack.invoke("on_join"))
+    frame = frame_of(stack.replay("join"))
 
     gate, image = stack.gate(TAB), stack.image("ada") or {}
     assert frame == {
@@ -205,7 +206,7 @@ def test_on_typing_is_told_to_the_others_and_no_further(stack: Stack) -> None:
     stack.enter(PHONE)
     stored = stack.image("ada")
 
-    frame = frame_of(stack.invoke("on_typing"))
+    frame = frame_of(stack.replay("typing"))
 
     assert frame == {"type": "ack", "id": "7"}
     assert stack.gateway.heard.keys() == {PHONE}
@@ -229,7 +230,7 @@ def test_on_message_is_answered_with_what_the_others_hear(stack: Stack) -> None:
     stack.enter(PHONE)
     stack.wait(500)
 
-    frame = frame_of(stack.invoke("on_message"))
+    frame = frame_of(stack.replay("message"))
 
     told = {name: value for name, value in frame.items() if name != "id"}
     assert frame == {
@@ -251,8 +252,8 @@ def test_on_watch_and_on_unwatch_are_answered_with_how_everybody_is(stack: Stack
     stack.join("ada", TAB)
     presence = stack.join("grace", PHONE)["presence"]
 
-    watching = frame_of(stack.invoke("on_watch"))
-    acknowledged = frame_of(stack.invoke("on_unwatch"))
+    watching = frame_of(stack.replay("watch"))
+    acknowledged = frame_of(stack.replay("unwatch"))
 
     nobody = {"status": "offline", "isOnline": False, "lastSeen": None, "version": 0}
     assert watching == {
@@ -266,9 +267,9 @@ def test_on_watch_and_on_unwatch_are_answered_with_how_everybody_is(stack: Stack
 
 def test_on_leave_undoes_on_join(stack: Stack) -> None:
     stack.join("ada", TAB)
-    stack.invoke("on_join")
+    stack.replay("join")
 
-    frame = frame_of(stack.invoke("on_leave"))
+    frame = frame_of(stack.replay("leave"))
 
     gate = stack.gate(TAB)
     assert frame == {"type": "ack", "id": "11"}
@@ -280,13 +281,13 @@ def test_on_leave_undoes_on_join(stack: Stack) -> None:
 def test_on_disconnect_closes_the_gate_and_starts_the_grace_period(stack: Stack) -> None:
     stack.join("ada", TAB)
 
-    answer = stack.invoke("on_disconnect")
+    answer = stack.replay("disconnect")
 
     gate, user = stack.gate(TAB), stack.user("ada")
     assert answer == {"statusCode": 200}
     assert gate is not None
     assert gate.state is State.CLOSED
-    assert stack.listeners() == set()
+    assert stack.subscribers() == set()
     assert (user.leases, user.grace_until, user.status) == ({}, START + 10_000, Status.ONLINE)
     assert stack.timers()[-1] == ({"check": "user", "userId": "ada"}, 10)
 
@@ -324,19 +325,19 @@ def test_announce_tells_everybody_the_last_of_the_recorded_changes(stack: Stack)
 def test_the_recorded_images_are_what_the_adapters_write(stack: Stack) -> None:
     first, second, third = (record["dynamodb"] for record in recorded("announce")["Records"])
 
-    stack.invoke("on_connect")
+    stack.replay("connect")
     stack.wait(120)
     token = stack.token("ada")
     stack.send(TAB, {"action": "authenticate", "token": token, "device": "laptop"})
     arrived = stack.image("ada")
     stack.wait(29_880)
-    stack.invoke("on_ping")
+    stack.replay("ping")
     pinged = stack.image("ada")
     stack.wait(11_250)
-    stack.invoke("on_status")
+    stack.replay("status")
     chosen = stack.image("ada")
     stack.wait(2_750)
-    stack.invoke("on_join")
+    stack.replay("join")
     joined = stack.image("ada")
 
     assert (None, arrived) == (first.get("OldImage"), first["NewImage"])
@@ -373,8 +374,8 @@ def test_deliver_makes_the_post_that_had_to_wait(stack: Stack) -> None:
 
 def test_the_recorded_timers_are_what_the_functions_set(stack: Stack) -> None:
     """Their words, if not their order."""
-    bodies = [json.loads(record["body"]) for record in recorded("settle")["Records"]]
-    stack.invoke("on_connect")
+    bodies = [json.loads(record["body"]) for record in recorded("timers")["Records"]]
+    stack.replay("connect")
     stack.join("ada", PHONE)
     stack.disconnect(PHONE)
     stack.join("grace", WATCH)
@@ -391,10 +392,10 @@ def test_the_recorded_timers_are_what_the_functions_set(stack: Stack) -> None:
 
 
 def test_settle_hangs_up_on_whoever_did_not_authenticate(stack: Stack) -> None:
-    stack.invoke("on_connect")
+    stack.replay("connect")
     stack.wait(10_000)
 
-    answer = stack.invoke("settle")
+    answer = stack.invoke("timers")
 
     gate = stack.gate(TAB)
     assert answer == {"batchItemFailures": []}
@@ -466,7 +467,7 @@ def test_a_handshake_that_fails_leaves_nobody_at_the_door(stack: Stack) -> None:
         stack.connect(TAB)  # API Gateway refuses the handshake of a function that fails
 
     assert stack.gate(TAB) is None
-    assert stack.settle() == {"batchItemFailures": []}
+    assert stack.run_timers() == {"batchItemFailures": []}
     assert stack.gateway.closed == []
 
 
@@ -513,7 +514,7 @@ def test_authenticate_is_answered_with_everything_a_client_needs(stack: Stack) -
         },
         "chatSessions": [],
     }
-    assert stack.listeners() == {TAB}
+    assert stack.subscribers() == {TAB}
 
 
 def test_authenticate_says_whether_a_person_is_there_and_goes_on_saying_it(stack: Stack) -> None:
@@ -608,18 +609,7 @@ def test_a_refusal_repeats_the_alias_that_the_client_knows(stack: Stack) -> None
     assert (frame["code"], frame["action"]) == ("forbidden", "typing-start")
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-def test_the_default_route_serves_every_action(stack: Stack, action: str) -> None:
-    stack.join("ada", TAB)
-    stack.enter(TAB)
-
-    answer = frame_of(stack.send(TAB, stack.fields(action), route="$default"))
-
-    assert "error" not in answer["type"]
-    assert answer["id"] == "1"
-
-
-@pytest.mark.parametrize("action", sorted(set(ACTIONS) - {"authenticate"}))
+@pytest.mark.parametrize("action", sorted(ACTIONS - {"authenticate"}))
 def test_before_authenticate_nothing_else_is_served(stack: Stack, action: str) -> None:
     stack.connect(TAB)
     stored = stack.everything()
@@ -656,19 +646,6 @@ def test_a_body_never_says_who_somebody_is(stack: Stack) -> None:
 # ── refusals ───────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("route", ACTIONS)
-def test_a_frame_is_served_only_by_the_route_that_it_names(
-    stack: Stack, route: str, action: str
-) -> None:
-    stack.join("ada", TAB)
-    stack.enter(TAB)
-
-    answer = frame_of(stack.send(TAB, stack.fields(action), route=route))
-
-    assert answer.get("code") == (None if route == action else "invalid-message")
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -681,11 +658,10 @@ def test_a_frame_is_served_only_by_the_route_that_it_names(
     ],
     ids=["last", "first", "escaped", "list", "object", "other-case"],
 )
-@pytest.mark.parametrize("route", ["authenticate", "ping", "$default"])
-def test_an_ambiguous_action_authenticates_nobody(stack: Stack, route: str, text: str) -> None:
+def test_an_ambiguous_action_does_not_authenticate(stack: Stack, text: str) -> None:
     stack.connect(TAB)
 
-    frame = frame_of(stack.send(TAB, text.replace("TOKEN", stack.token("ada")), route=route))
+    frame = frame_of(stack.send(TAB, text.replace("TOKEN", stack.token("ada"))))
 
     assert (frame["type"], frame["code"]) == ("error", "invalid-message")
     assert stack.image("ada") is None

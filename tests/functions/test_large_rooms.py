@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 import pytest
 
-from presence.use_cases import audiences
+from presence.fanout import recipients as audiences
 from tests.functions.conftest import Event, Stack
 from tests.functions.test_user_status import MEMBERS
 
@@ -31,7 +31,7 @@ def told(stack: Stack) -> dict[str, list[Event]]:
     stack.stream()
     stack.wait(2_000)
     for _ in range(2):
-        assert stack.settle() == stack.deliver() == {"batchItemFailures": []}
+        assert stack.run_timers() == stack.deliver() == {"batchItemFailures": []}
     return stack.all_heard()
 
 

@@ -99,7 +99,9 @@ def test_every_way_of_reading_agrees(stack: Stack) -> None:
     members = body_of(stack.http(f"GET /chat-sessions/{ROOM}/members", token=token))
     watching = stack.ask(PHONE, "watch", userIds=["ada"])
     listed = stack.ask(PHONE, "online")
-    behind = stack.ask(PHONE, "online", cursor=bootstrap.app().statuses.roster.position_of("eve"))
+    behind = stack.ask(
+        PHONE, "online", cursor=bootstrap.app().statuses.online_index.position_of("eve")
+    )
 
     assert single["status"] == "offline"
     assert batch["users"] == watching["users"] == [single]
@@ -171,7 +173,7 @@ def test_an_administrator_closes_every_connection_of_a_user(stack: Stack) -> Non
     assert sorted(stack.gateway.closed) == sorted([TAB, PHONE])
     assert told(stack.heard(WATCH)) == [("ada", "offline")]
     assert read(stack, "ada", "eve")["lastSeen"] == START + 1_000
-    assert stack.listeners() == {WATCH}
+    assert stack.subscribers() == {WATCH}
 
 
 def test_whoever_was_thrown_out_is_so_when_api_gateway_says_so_too(stack: Stack) -> None:
@@ -181,7 +183,7 @@ def test_whoever_was_thrown_out_is_so_when_api_gateway_says_so_too(stack: Stack)
     stored = stack.everything()
 
     stack.disconnect(TAB)
-    stack.settle()
+    stack.run_timers()
     stack.stream()
 
     assert stack.all_heard() == {}
@@ -204,7 +206,7 @@ def test_throwing_out_ends_what_a_disconnect_left_half_done(stack: Stack) -> Non
     throw_out(stack, "ada")
 
     assert read(stack, "ada", "eve")["status"] == "offline"
-    assert stack.listeners() == set()
+    assert stack.subscribers() == set()
 
 
 def test_throwing_out_nobody_is_fine(stack: Stack) -> None:
@@ -267,7 +269,7 @@ def a_life(stack: Stack) -> None:
 
 AFTERWARDS: dict[str, Callable[[Stack], object]] = {
     "the-stream": lambda stack: stack.stream(),
-    "the-timers": lambda stack: stack.settle(),
+    "the-timers": lambda stack: stack.run_timers(),
     "the-posts": lambda stack: stack.deliver(),
     "api-gateway": lambda stack: [stack.disconnect(name) for name in (TAB, PHONE)],
     "the-clients": lambda stack: [
@@ -312,7 +314,7 @@ def test_no_item_in_any_table_names_a_user_who_was_erased(stack: Stack) -> None:
         assert items_that_name(stack) == [], name
     stack.wait(90_000)
     stack.invoke("sweep")
-    stack.settle()
+    stack.run_timers()
     assert items_that_name(stack) == []
 
 
@@ -364,7 +366,7 @@ def test_the_others_lose_nothing_but_the_one_who_was_erased(stack: Stack) -> Non
     assert stack.user("grace").blocked.keys() == {"mallory"}
     assert stack.user("grace").sessions == stack.user("alan").sessions == {ROOM}
     assert stack.watchers("alan") == {WATCH}
-    assert stack.listeners() == {WATCH, DESK}
+    assert stack.subscribers() == {WATCH, DESK}
     assert [it["userId"] for it in members["members"]] == ["alan", "grace"]
 
 
@@ -413,7 +415,7 @@ def test_what_comes_late_does_not_bring_an_erased_user_back(stack: Stack, late: 
 
     if late == "the disconnect":
         stack.disconnect(TAB)
-    stack.settle()
+    stack.run_timers()
 
     assert items_that_name(stack) == []
 

@@ -115,9 +115,9 @@ def test_members_are_for_those_who_may_join(
     ],
 )
 def test_the_doorkeeper_says_who_may_read_the_members(
-    stack: Stack, doorkeeper: Endpoint, answer: Answer, status: int, code: str | None
+    stack: Stack, authorizer: Endpoint, answer: Answer, status: int, code: str | None
 ) -> None:
-    doorkeeper.otherwise = answer
+    authorizer.otherwise = answer
 
     response = stack.http(f"GET {MEMBERS}", token=stack.token("alan"))
     back_end = stack.http(f"GET {MEMBERS}", token=stack.token("root", scope=PUBLISH))
@@ -126,7 +126,7 @@ def test_the_doorkeeper_says_who_may_read_the_members(
     assert code is None or code_of(response, status) == code
     assert (response["headers"].get("Retry-After") == "2") == (status == 503)
     assert back_end["statusCode"] == 200
-    assert [json.loads(it.body)["userId"] for it in doorkeeper.asked] == ["alan"]
+    assert [json.loads(it.body)["userId"] for it in authorizer.asked] == ["alan"]
 
 
 def test_a_stranger_reads_the_members_only_where_reads_are_public(room: Stack) -> None:

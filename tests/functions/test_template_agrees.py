@@ -17,13 +17,13 @@ from botocore.client import BaseClient
 
 from presence import bootstrap
 from presence.adapters.dynamodb import topics
-from presence.adapters.queue import job_to_json
+from presence.adapters.sqs import job_to_json
 from presence.domain.events import Authenticated, Chosen
-from presence.domain.news import Changes, View
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, Lease, User
-from presence.ports import Delivery, Job, Post, Room, Topic
-from presence.use_cases import audiences
+from presence.fanout import recipients as audiences
+from presence.fanout.payloads import PresencePayload, View
+from presence.ports import Delivery, Job, LargeRoom, Post, Topic
 from tests.dynamodb import TABLES
 from tests.endpoint import Answer, Endpoint
 from tests.fakes import FakeGateway
@@ -87,7 +87,7 @@ ELSEWHERE: dict[str, Callable[[Event], Permission]] = {
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html
     "SendMessageBatch": lambda arguments: ("sqs:SendMessage", _queue(arguments)),
     "GetParameter": lambda _: ("ssm:GetParameter", SECRET),
-    "Invoke": lambda _: ("lambda:InvokeFunction", "DoorkeeperFunctionArn"),
+    "Invoke": lambda _: ("lambda:InvokeFunction", "AuthorizerFunctionArn"),
 }
 
 
@@ -135,8 +135,8 @@ class SpiedGateway(FakeGateway):
 
 
 @pytest.fixture
-def spy(stack: Stack, doorkeeper: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Spy:
-    doorkeeper.otherwise = Answer(body=b'{"allowed":true}')
+def spy(stack: Stack, authorizer: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Spy:
+    authorizer.otherwise = Answer(body=b'{"allowed":true}')
     monkeypatch.setattr(topics, "ROWS_UNASKED", 1)  # as whoever writes to a large topic
     spy, call, invoke = Spy(), BaseClient._make_api_call, stack.invoke
     stack.gateway = SpiedGateway(spy)
@@ -172,7 +172,7 @@ class Story:
             self.stack.join(user_id, connection_id)
             self.stack.enter(connection_id)
             self.stack.ask(connection_id, "watch", userIds=[other])
-        bootstrap.app().members.keep(Room(HALL), Room(HALL))
+        bootstrap.app().members.keep(LargeRoom(HALL), LargeRoom(HALL))
         self.stack.calm()
         self.stack.configure()  # a new execution environment, which has read no secret yet
 
@@ -183,8 +183,8 @@ class Story:
         self.stack.enter(connection_id, session_id)
         return connection_id
 
-    def frame(self, action: str, route: str | None = None, **fields: Any) -> None:
-        self.stack.send(TAB, {**self.stack.fields(action), **fields}, route=route)
+    def frame(self, action: str, **fields: Any) -> None:
+        self.stack.send(TAB, {**self.stack.fields(action), **fields})
 
     def forget(self) -> None:
         """An erasure, as a function sees it that knew the user a moment ago."""
@@ -217,39 +217,39 @@ class Story:
         send()
         self.spy.meanwhile = None
 
-    def acts(self, action: str, route: str | None = None) -> None:
-        self.frame(action, route)
-        self.late(lambda: self.frame(action, route))
+    def acts(self, action: str) -> None:
+        self.frame(action)
+        self.late(lambda: self.frame(action))
 
     def joins(self) -> None:
         self.frame("join", chatSessionId=HALL)
         self.acts("join")
 
-    def pings(self, route: str | None = None) -> None:
+    def pings(self) -> None:
         self.stack.wait(20_000)
-        self.frame("ping", route)
-        self.frame("ping", route, active=False)
-        self.late(lambda: self.frame("ping", route))
+        self.frame("ping")
+        self.frame("ping", active=False)
+        self.late(lambda: self.frame("ping"))
 
-    def authenticates(self, route: str | None = None) -> None:
+    def authenticates(self) -> None:
         # So she has to leave the room.
-        self.frame("authenticate", route, token=self.stack.token("ada", chat_sessions=[]))
-        self.late(lambda: self.frame("authenticate", route))
+        self.frame("authenticate", token=self.stack.token("ada", chat_sessions=[]))
+        self.late(lambda: self.frame("authenticate"))
 
-    def relays(self, action: str, route: str | None = None) -> None:
+    def relays(self, action: str) -> None:
         for condition in self._conditions(PHONE):
             with condition:
-                self.frame(action, route)
+                self.frame(action)
             self.stack.wait(2_000)
-        self.late(lambda: self.frame(action, route))
+        self.late(lambda: self.frame(action))
 
-    def watches(self, route: str | None = None) -> None:
+    def watches(self) -> None:
         """So many that not all fit into the answer."""
         names = [self._somebody_with_much_to_say(number) for number in range(45)]
         for condition in self._conditions(TAB):
             with condition:
-                self.frame("watch", route, userIds=names)
-        self.late(lambda: self.frame("watch", route))
+                self.frame("watch", userIds=names)
+        self.late(lambda: self.frame("watch"))
 
     def _conditions(self, connection_id: str) -> Iterator[AbstractContextManager[None]]:
         """In which a client may be when it is posted to."""
@@ -266,15 +266,19 @@ class Story:
         return after.user_id
 
     def everything(self) -> None:
-        self.frame("join", "$default", chatSessionId=HALL)
+        self.joins()
+        self.pings()
+        self.disconnects()
+        self.frame("join", chatSessionId=HALL)
         for action in ("authenticate", "status", "online", "join", "typing", "unwatch", "leave"):
-            self.frame(action, "$default")
+            self.frame(action)
             self.stack.wait(2_000)
-        self.frame("join", "$default")
-        self.relays("message", "$default")
-        self.frame("join", "$default")
-        self.watches("$default")
-        self.authenticates("$default")
+        self.frame("join")
+        self.relays("message")
+        self.relays("typing")
+        self.frame("join")
+        self.watches()
+        self.authenticates()
 
     def disconnects(self) -> None:
         other, late = self.another(), self.another("room.3")
@@ -327,7 +331,7 @@ class Story:
 
     def delivers(self) -> None:
         body = {"text": "{}", "connectionIds": [PHONE], "attempt": 1}
-        news = Changes([View(User("ada", version=1).presence)])
+        news = PresencePayload([View(User("ada", version=1).presence)])
         job = job_to_json(Job(Topic("session", ROOM), 0, 1, news))
         with patch.multiple(audiences, ROWS=0, MOST_SHARDS=16), patch.object(topics, "PAGE", 1):
             self.stack.invoke("deliver", {"Records": [message("1", job)]})
@@ -345,17 +349,22 @@ class Story:
         self._settle({"check": "gone", "connectionId": "forgotten", "at": 1 << 52})
         self.stack.wait(90_000)
         self._settle({"check": "user", "userId": "ada"})
-        lapsed = {"check": "lapsed", "connectionId": TAB, "userId": "ada", "chatSessionIds": [ROOM]}
+        lapsed = {
+            "check": "expired",
+            "connectionId": TAB,
+            "userId": "ada",
+            "chatSessionIds": [ROOM],
+        }
         self.forget()
         self._settle(lapsed)
 
         app = bootstrap.app()
         app.subscriptions.mark(ROOM, is_large=True)
-        app.members.keep(Room(ROOM), Room(ROOM, is_large=True, tick=5, recent=("grace",)))
+        app.members.keep(LargeRoom(ROOM), LargeRoom(ROOM, is_large=True, tick=5, recent=("grace",)))
         self._settle({"check": "room", "chatSessionId": ROOM, "tick": 5})
 
     def _settle(self, body: Event) -> None:
-        answer = self.stack.invoke("settle", {"Records": [message("1", body)]})
+        answer = self.stack.invoke("timers", {"Records": [message("1", body)]})
         assert answer == {"batchItemFailures": []}
 
     def sweeps(self) -> None:
@@ -372,23 +381,11 @@ def _among(name: str, names: set[str]) -> Iterator[None]:
 
 
 STORIES: dict[str, Callable[[Story], object]] = {
-    "on_connect": lambda story: story.stack.connect(next(story.others)),
-    "on_authenticate": Story.authenticates,
-    "on_ping": Story.pings,
-    "on_status": lambda story: story.acts("status"),
-    "on_online": lambda story: story.acts("online"),
-    "on_join": Story.joins,
-    "on_leave": lambda story: story.acts("leave"),
-    "on_typing": lambda story: story.relays("typing"),
-    "on_message": lambda story: story.relays("message"),
-    "on_watch": Story.watches,
-    "on_unwatch": lambda story: story.acts("unwatch"),
-    "on_default": Story.everything,
-    "on_disconnect": Story.disconnects,
-    "user_status": Story.requests,
+    "websocket": Story.everything,
+    "http": Story.requests,
     "announce": Story.announces,
     "deliver": Story.delivers,
-    "settle": Story.settles,
+    "timers": Story.settles,
     "sweep": Story.sweeps,
 }
 

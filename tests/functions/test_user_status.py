@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from presence import http_api
+from presence.entrypoints import http as http_api
 from tests.functions.conftest import ENVIRONMENT, PHONE, ROOM, START, TAB, Event, Stack, recorded
 from tests.template.test_template import FUNCTIONS
 
@@ -67,7 +67,7 @@ def code_of(answer: Event, status: int) -> str:
 
 
 def test_the_recorded_request_is_refused_because_its_token_has_expired(stack: Stack) -> None:
-    answer = stack.invoke("user_status")
+    answer = stack.invoke("http")
 
     assert code_of(answer, 401) == "token-expired"
     assert answer["headers"]["WWW-Authenticate"] == "Bearer"
@@ -539,10 +539,10 @@ def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
 
 
 def test_a_stage_in_the_path_is_no_part_of_the_route(stack: Stack) -> None:
-    event = recorded("user_status")
+    event = recorded("http")
     event["rawPath"] = "/live/api/user-status/config"
     event["requestContext"]["stage"] = "live"
 
-    answer = stack.invoke("user_status", event)
+    answer = stack.invoke("http", event)
 
     assert body_of(answer)["protocol"] == 1

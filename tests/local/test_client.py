@@ -188,11 +188,11 @@ def test_frames_can_be_walked_through_until_the_end() -> None:
 
 
 def test_those_who_wait_hear_that_the_connection_is_over() -> None:
-    async def hang_up(connection: ServerConnection, _frame: Frame) -> None:
+    async def close(connection: ServerConnection, _frame: Frame) -> None:
         connection.transport.abort()
 
     async def test() -> None:
-        async with server(hang_up) as there, PresenceClient.connect(there.url) as client:
+        async with server(close) as there, PresenceClient.connect(there.url) as client:
             awaited = asyncio.create_task(client.expect(of_ada))
             with pytest.raises(ConnectionOver):
                 await client.request("go")

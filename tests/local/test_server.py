@@ -136,7 +136,7 @@ def test_the_api_is_passed_through_both_ways(caller: http.client.HTTPConnection)
 def ask(
     caller: http.client.HTTPConnection, route: str, **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    """`ask(caller, "GET /path", Origin="…")`; POST sends the wish for a token of ada."""
+    """`ask(caller, "GET /path", Origin="…")`; POST sends the request for a token of ada."""
     method, path = route.split(" ")
     body = '{"userId": "ada"}' if method == "POST" else None
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -173,8 +173,8 @@ def test_a_page_of_this_machine_may_read_the_api_and_have_tokens(
 
 @pytest.mark.parametrize("path", ["/api/user-status/ada", "/dev/token"])
 def test_a_preflight_is_answered_here(caller: http.client.HTTPConnection, path: str) -> None:
-    wish = {"Origin": NEIGHBOUR, "Access_Control_Request_Method": "PUT"}
-    answer, body = ask(caller, f"OPTIONS {path}", **wish)
+    request = {"Origin": NEIGHBOUR, "Access_Control_Request_Method": "PUT"}
+    answer, body = ask(caller, f"OPTIONS {path}", **request)
     assert (answer.status, body) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == NEIGHBOUR
     assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, PUT, DELETE"

@@ -66,7 +66,7 @@ KINDS = {
 class Person:
     """What the clients of a user know about themselves.
 
-    An answer may say that the user is here while `readable`; during `absences` no listener may
+    An answer may say that the user is here while `readable`; during `absences` no subscriber may
     believe it any more.
     """
 
@@ -200,7 +200,7 @@ def _answer(poll: Poll, told: Told, who: Person) -> Iterator[Violation]:
         yield Violation("false-online", poll.at, f"HTTP: {who.user_id} {told.version}")
 
 
-# ── listeners ──────────────────────────────────────────────────────────────────────────────
+# ── subscribers ──────────────────────────────────────────────────────────────────────────────
 
 
 def _pushes(epoch: Epoch, who: Person, history: History, outages: Outages) -> Iterator[Violation]:

@@ -87,11 +87,11 @@ class Device:
 
     def _wish(self) -> dict[str, object]:
         """A status, some of them until a time that is to come by this device's own clock."""
-        wish: dict[str, object] = {"status": self.dice.choice(_STATUSES)}
-        wish["text"] = f"{self.errand.process} {self.dice.randrange(1000)}"
+        request: dict[str, object] = {"status": self.dice.choice(_STATUSES)}
+        request["text"] = f"{self.errand.process} {self.dice.randrange(1000)}"
         if self.dice.random() < 0.3:
-            wish["until"] = int((time.time() + self.errand.clock) * 1000) + _HOUR
-        return wish
+            request["until"] = int((time.time() + self.errand.clock) * 1000) + _HOUR
+        return request
 
     async def _rest(self, wire: Wire) -> None:
         """A heartbeat, but not longer than the connection or the errand lasts."""

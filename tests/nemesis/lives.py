@@ -102,7 +102,7 @@ class Life:
     """One stay of one connection, from its first frame until nobody should see it any more.
 
     `ideal` is when it ends if nothing is in the way, `unread` from when no answer may say that
-    the user is here because of it, and `untold` from when no listener may believe so.
+    the user is here because of it, and `untold` from when no subscriber may believe so.
     """
 
     start: float

@@ -35,7 +35,7 @@ class Errand:
 
 
 @dataclass
-class Listener:
+class Subscriber:
     """What a client of the protocol holds: of every user the newest version it was told."""
 
     errand: Errand
@@ -127,7 +127,7 @@ async def main(errand: Errand) -> None:
     if errand.observer == "poller":
         await poll(errand, writer, leaving)
     else:
-        await Listener(errand, writer, leaving).run()
+        await Subscriber(errand, writer, leaving).run()
 
 
 if __name__ == "__main__":

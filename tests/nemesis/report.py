@@ -18,7 +18,7 @@ DEATHS = {
     "abort": "connection reset",
     SILENT: "silent, the socket stays open",
 }
-PATHS = {"push": "told to listeners", "http": "answered over HTTP"}
+PATHS = {"push": "told to subscribers", "http": "answered over HTTP"}
 FAULTS = {
     "kill": "a device killed with -9",
     "pause": "a device stopped, its socket half-open",
@@ -87,9 +87,9 @@ def _faults(history: History) -> Mapping[str, int]:
 
 
 def deaths(history: History) -> list[Death]:
-    """One for each death and listener, or one for each death and HTTP, if the user stayed away.
+    """One for each death and subscriber, or one for each death and HTTP, if the user stayed away.
 
-    A read has told what it notices, so listeners are measured by those whom nobody reads.
+    A read has told what it notices, so subscribers are measured by those whom nobody reads.
     """
     outages, read_users = Outages.of(history), history.read_users
     return [

@@ -26,7 +26,7 @@ ABOUT = {
 
 
 def history(how: str = "close", *, is_read: bool = False, **more: Any) -> History:
-    """Ada comes at 10 and dies at 20; a listener hears of it, or HTTP is asked at 30."""
+    """Ada comes at 10 and dies at 20; a subscriber hears of it, or HTTP is asked at 30."""
     calls = [Call("authenticate", 10, 10.1), Call("ping", 18, 18.1)]
     heard = [Told(10.2, "ada", "online", 10_100), Told(24, "ada", "offline", 23_900)]
     connection = Connection("a", "ada", calls, Ending(20, how))
@@ -103,7 +103,7 @@ def test_a_page_says_what_was_found() -> None:
     assert "3 runs with 180 seconds of faults" in text
     assert "seeds 1 to 3" in text
     assert "**0 violations**" in text
-    assert "| closed cleanly | told to listeners | 3 | 4.0 | 4.0 | 4.0 | 4.0 | 4.0 |" in text
+    assert "| closed cleanly | told to subscribers | 3 | 4.0 | 4.0 | 4.0 | 4.0 | 4.0 |" in text
 
 
 def test_every_fault_and_every_death_has_words() -> None:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from tests.nemesis.history import Writer
 
 Frame: TypeAlias = dict[str, Any]
-Listener: TypeAlias = Callable[[Frame], None]
+Subscriber: TypeAlias = Callable[[Frame], None]
 
 PATIENCE = 5.0
 #: What a socket that was not opened may have met.
@@ -28,7 +28,7 @@ class Wire:
 
     def __init__(self, connection: ClientConnection, writer: Writer, name: str) -> None:
         self.name = name
-        self.hear: Listener = lambda _: None
+        self.hear: Subscriber = lambda _: None
         self._connection = connection
         self._writer = writer
         self._calls = itertools.count(1)

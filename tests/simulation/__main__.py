@@ -19,12 +19,12 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1_000_000, help="how many in all")
     parser.add_argument("--seed", type=int, default=0, help="of the first run")
     parser.add_argument("--only", type=int, help="replay this seed")
-    wish = parser.parse_args()
+    request = parser.parse_args()
     try:
-        if wish.only is not None:
-            print(simulate(wish.only))
+        if request.only is not None:
+            print(simulate(request.only))
             return 0
-        return _many(wish.seed, wish.steps)
+        return _many(request.seed, request.steps)
     except Failure as failure:
         print(failure)
         return 1

@@ -9,8 +9,8 @@ from typing import Any
 from zlib import crc32
 
 from presence.domain.user import User
+from presence.fanout.announcements import Record
 from presence.ports import Delivery, Job, Post
-from presence.use_cases.announcements import Record
 from tests.simulation.faults import Injector
 from tests.simulation.scheduler import Scheduler
 
@@ -186,7 +186,7 @@ class SimulatedQueue:
     def check_user(self, user_id: str, delay_seconds: int) -> None:
         self._put("user", user_id, seconds=delay_seconds)
 
-    def check_lapsed(
+    def check_expired(
         self,
         connection_id: str,
         user_id: str,
@@ -194,7 +194,7 @@ class SimulatedQueue:
         delay_seconds: int = 0,
     ) -> None:
         what = (connection_id, user_id, frozenset(sessions))
-        self._put("lapsed", *what, seconds=delay_seconds)
+        self._put("expired", *what, seconds=delay_seconds)
 
     def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
         for connection_id in connection_ids:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from presence.domain.connection import TOKEN_LEEWAY_MILLISECONDS, Identity
 from presence.domain.errors import PresenceError
-from presence.domain.frames import presence as frame_of
-from presence.domain.requests import SetStatus
 from presence.domain.user import Choice, Presence
+from presence.protocol.frames import presence as frame_of
+from presence.protocol.requests import SetStatus
 from tests.listening import Hearsay
 from tests.simulation.checks import Said
 from tests.simulation.cloud import SECOND

@@ -105,7 +105,7 @@ TRANSACTIONS = frozenset(
 )
 PIECEMEAL = frozenset({"unwatch", "remove", "remove_trace", "forget"})
 STALE_READS = frozenset({"read", "read_many"})
-LAZY = frozenset({"after", "of", "everyone", "watchers", "listeners", "blockers"})
+LAZY = frozenset({"after", "of", "everyone", "watchers", "subscribers", "blockers"})
 INDEX = frozenset({"after"})
 
 
@@ -132,23 +132,23 @@ class Faulty:
             raise AttributeError(method)
         return partial(self._call, method)
 
-    def _call(self, method: str, *args: Any, **wish: Any) -> Any:
+    def _call(self, method: str, *args: Any, **request: Any) -> Any:
         call = f"{self._name}.{method}{args[:1]}"
         self._injector.before(call)
 
         def act(tables: FakeTables) -> Any:
-            return getattr(self._make(tables), method)(*args, **wish)
+            return getattr(self._make(tables), method)(*args, **request)
 
         if method == "position_of":
             return act(self._memory.tables)
         if method in LAZY:
-            return self._lazily(call, act(self._tables_for(method, args, wish)))
+            return self._lazily(call, act(self._tables_for(method, args, request)))
         if method in TRANSACTIONS or (method in PIECEMEAL and self._single):
             return self._written(call, act)
         if method in PIECEMEAL:
             result = self._memory.piecemeal(act)
         else:
-            result = act(self._tables_for(method, args, wish))
+            result = act(self._tables_for(method, args, request))
         self._injector.after(call)
         return result
 
@@ -168,10 +168,12 @@ class Faulty:
         except AssertionError as error:  # the fake's way to refuse what is there already
             raise Unavailable(str(error)) from error
 
-    def _tables_for(self, method: str, args: tuple[Any, ...], wish: dict[str, Any]) -> FakeTables:
+    def _tables_for(
+        self, method: str, args: tuple[Any, ...], request: dict[str, Any]
+    ) -> FakeTables:
         if method in INDEX and args == (None,) and self._injector.happens("stale_read"):
             return self._memory.stale(INDEX_STALE)
-        is_lax = method in STALE_READS and not wish.get("consistent")
+        is_lax = method in STALE_READS and not request.get("consistent")
         if is_lax and self._injector.happens("stale_read"):
             gate = args[0] if self._name == "connections" else None
             return self._memory.stale(STALE, gate)

@@ -13,13 +13,13 @@ from random import Random
 from typing import Any, cast
 
 from presence.domain.connection import State, lease_limit
-from presence.domain.frames import presence as frame_of
 from presence.domain.user import Choice, User
+from presence.protocol.frames import presence as frame_of
 from tests.fakes import (
+    FakeAuthorizer,
     FakeConnections,
-    FakeDoorkeeper,
     FakeMembers,
-    FakeRoster,
+    FakeOnlineIndex,
     FakeSubscriptions,
     FakeUsers,
 )
@@ -120,11 +120,11 @@ class Simulation:
             users,
             Faulty("subscriptions", FakeSubscriptions, memory, injector),
             Faulty("members", FakeMembers, memory, injector),
-            Faulty("roster", FakeRoster, memory, injector),
+            Faulty("online_index", FakeOnlineIndex, memory, injector),
             queue,
             self.gateway,
             queue,
-            FakeDoorkeeper(),
+            FakeAuthorizer(),
         )
         return Ports(*cast("Any", ports))
 
@@ -402,12 +402,12 @@ class Simulation:
         actions: dict[str, Callable[..., Any]] = {
             "connection": cases.settling.connection,
             "user": cases.settling.user,
-            "lapsed": cases.settling.lapsed,
+            "expired": cases.settling.lapsed,
             "gone": cases.settling.gone,
             "room": cases.rooms.tick,
         }
         if kind == "post":
-            cases.courier.deliver(*what)
+            cases.dispatcher.deliver(*what)
         elif kind == "job":
             cases.audiences.work(what[0], now)
         else:

@@ -396,7 +396,7 @@ class Presence(Steps):
 
 def _rows(item: Any) -> Iterator[tuple[str, str]]:
     """What a stored user says about other rows."""
-    user, rooms = item["user_id"]["S"], [*item.get("lingering", {"M": {}})["M"]]
+    user, rooms = item["user_id"]["S"], [*item.get("pending_leaves", {"M": {}})["M"]]
     for lease in item["leases"]["M"].values():
         rooms += [it["S"] for it in lease["M"].get("sessions", {"L": []})["L"]]
     if item["status"] != {"S": "offline"}:

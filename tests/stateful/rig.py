@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from presence import bootstrap, entrypoint
+from presence import bootstrap
 from presence.domain import reducer
+from presence.entrypoints import runtime
 from tests.fakes import FakeGateway
 from tests.functions.conftest import (
     ENVIRONMENT,
@@ -57,8 +58,8 @@ class Rig(Stack):
 
     def __post_init__(self) -> None:
         patch = self.monkeypatch
-        patch.setattr(entrypoint, "time", self.clock)
-        patch.setattr(entrypoint.logger, "info", lambda *_, **__: None)
+        patch.setattr(runtime, "time", self.clock)
+        patch.setattr(runtime.logger, "info", lambda *_, **__: None)
         patch.setattr(reducer, "MAX_CONNECTIONS", MAX_CONNECTIONS)
         patch.setattr(bootstrap.App, "_client", lambda _, name, **__: lambda: self._clients[name])
         for name, value in ENVIRONMENT.items():
@@ -166,7 +167,7 @@ def _ends(item: Item) -> Iterator[int]:
             yield int(item[name]["N"])
     for lease in item["leases"]["M"].values():
         yield int(lease["M"]["expires_at"]["N"])
-    for end in item.get("lingering", {"M": {}})["M"].values():
+    for end in item.get("pending_leaves", {"M": {}})["M"].values():
         yield int(end["N"])
 
 

@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 
 from presence.adapters.dynamodb.connections import DynamoDBConnections
-from presence.adapters.dynamodb.roster import DynamoDBRoster
+from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.topics import Shards
 from presence.adapters.dynamodb.users import DynamoDBUsers
-from presence.adapters.queue import SQSDeliveries, SQSTimers
-from presence.ports import Doorkeeper, Gateway, Tokens
+from presence.adapters.sqs import SQSDeliveries, SQSTimers
+from presence.application.connections import Durations, Lifecycle
+from presence.ports import Authorizer, Gateway, Tokens
 from presence.settings import Settings, read_settings
-from presence.use_cases.connections import Durations, Lifecycle
 
 if TYPE_CHECKING:
-    from presence.use_cases.announcements import Announcements
-    from presence.use_cases.audiences import Audiences
-    from presence.use_cases.courier import Courier
-    from presence.use_cases.privacy import Privacy
-    from presence.use_cases.rooms import Rooms
-    from presence.use_cases.sessions import Sessions
-    from presence.use_cases.statuses import Statuses
-    from presence.use_cases.upkeep import Settling, Sweep
-    from presence.use_cases.watching import Watching
+    from presence.application.blocking import Privacy
+    from presence.application.chat_sessions import Sessions
+    from presence.application.expiry import Settling, Sweep
+    from presence.application.statuses import Statuses
+    from presence.application.watching import Watching
+    from presence.fanout.announcements import Announcements
+    from presence.fanout.dispatch import Dispatcher
+    from presence.fanout.large_rooms import LargeRooms
+    from presence.fanout.recipients import Audiences
 
 
 class App:
@@ -49,7 +49,7 @@ class App:
         self.connections = DynamoDBConnections(client)
         shards = Shards()
         self.users = DynamoDBUsers(client, is_global=is_global, shards=shards)
-        self.roster = DynamoDBRoster(client)
+        self.online_index = DynamoDBOnlineIndex(client)
         self.members = DynamoDBMembers(client)
         self.subscriptions = DynamoDBSubscriptions(client, is_global=is_global, shards=shards)
         # PynamoDB's session for all: a second one would read botocore's data again, for 100 ms.
@@ -71,7 +71,7 @@ class App:
             self.connections,
             self.users,
             self.subscriptions,
-            self.roster,
+            self.online_index,
             self.timers,
             durations,
             self.settings.callback_url,
@@ -79,55 +79,55 @@ class App:
 
     @cached_property
     def statuses(self) -> "Statuses":
-        from presence.use_cases.statuses import Statuses
+        from presence.application.statuses import Statuses
 
-        return Statuses(self.users, self.roster, self.timers)
+        return Statuses(self.users, self.online_index, self.timers)
 
     @cached_property
     def sessions(self) -> "Sessions":
-        from presence.use_cases.sessions import Sessions
+        from presence.application.chat_sessions import Sessions
 
         return Sessions(
             self.lifecycle,
             self.statuses,
             self.audiences,
             self.members,
-            self.courier,
-            self.doorkeeper,
+            self.dispatcher,
+            self.authorizer,
             new_id=lambda: secrets.token_hex(8),
         )
 
     @cached_property
     def watching(self) -> "Watching":
-        from presence.use_cases.watching import Watching
+        from presence.application.watching import Watching
 
-        return Watching(self.lifecycle, self.statuses, self.subscriptions, self.courier)
+        return Watching(self.lifecycle, self.statuses, self.subscriptions, self.dispatcher)
 
     @cached_property
     def privacy(self) -> "Privacy":
-        from presence.use_cases.privacy import Privacy
+        from presence.application.blocking import Privacy
 
-        return Privacy(self.users, self.subscriptions, self.lifecycle, self.courier)
+        return Privacy(self.users, self.subscriptions, self.lifecycle, self.dispatcher)
 
     @cached_property
     def announcements(self) -> "Announcements":
-        from presence.use_cases.announcements import Announcements
+        from presence.fanout.announcements import Announcements
 
         return Announcements(
             self.audiences,
             self.users,
             self.members,
-            self.roster,
-            self.courier,
+            self.online_index,
+            self.dispatcher,
             self.rooms,
             is_global=self.settings.global_presence,
         )
 
     @cached_property
-    def rooms(self) -> "Rooms":
-        from presence.use_cases.rooms import Rooms
+    def rooms(self) -> "LargeRooms":
+        from presence.fanout.large_rooms import LargeRooms
 
-        return Rooms(
+        return LargeRooms(
             self.members,
             self.users,
             self.subscriptions,
@@ -139,27 +139,27 @@ class App:
 
     @cached_property
     def settling(self) -> "Settling":
-        from presence.use_cases.upkeep import Settling
+        from presence.application.expiry import Settling
 
-        return Settling(self.connections, self.courier, self.lifecycle)
+        return Settling(self.connections, self.dispatcher, self.lifecycle)
 
     @cached_property
     def sweep(self) -> "Sweep":
-        from presence.use_cases.upkeep import Sweep
+        from presence.application.expiry import Sweep
 
-        return Sweep(self.users, self.roster, self.lifecycle)
+        return Sweep(self.users, self.online_index, self.lifecycle)
 
     @cached_property
     def audiences(self) -> "Audiences":
-        from presence.use_cases.audiences import Audiences
+        from presence.fanout.recipients import Audiences
 
-        return Audiences(self.subscriptions, self.users, self.deliveries, self.courier)
+        return Audiences(self.subscriptions, self.users, self.deliveries, self.dispatcher)
 
     @cached_property
-    def courier(self) -> "Courier":
-        from presence.use_cases.courier import Courier
+    def dispatcher(self) -> "Dispatcher":
+        from presence.fanout.dispatch import Dispatcher
 
-        return Courier(self.gateway, self.deliveries, self.timers)
+        return Dispatcher(self.gateway, self.deliveries, self.timers)
 
     @cached_property
     def gateway(self) -> Gateway:
@@ -175,18 +175,18 @@ class App:
         return ManagementGateway(engine_of(self._session, url), client)
 
     @cached_property
-    def doorkeeper(self) -> Doorkeeper:
-        from presence.adapters.doorkeeper import LambdaDoorkeeper, OpenDoor
+    def authorizer(self) -> Authorizer:
+        from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
 
-        if arn := self.settings.doorkeeper_arn:
+        if arn := self.settings.authorizer_arn:
             # A second try could only come when the client has stopped waiting.
             client = self._client("lambda", read_timeout=5, retries={"total_max_attempts": 1})
-            return LambdaDoorkeeper(client, arn)
-        return OpenDoor()
+            return LambdaAuthorizer(client, arn)
+        return AllowAll()
 
     @cached_property
     def tokens(self) -> Tokens:
-        from presence.adapters.tokens import JWTTokens, shared_secret
+        from presence.adapters.jwt import JWTTokens, shared_secret
 
         who = {"issuer": self.settings.token_issuer, "audience": self.settings.token_audience}
         if self.settings.token_jwks_url:

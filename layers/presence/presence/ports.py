@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from presence.domain.connection import Connection, GateChange, Identity
-from presence.domain.news import News
+from presence.domain.connection import Connection, ConnectionChange, Identity
 from presence.domain.user import Lease, User
+from presence.fanout.payloads import Payload
 
 
-class Lost(Exception):
+class WriteConflict(Exception):
     """Somebody else wrote first. `current` is what they left, when it came with the answer."""
 
     def __init__(self, current: User | None = None) -> None:
@@ -23,7 +23,7 @@ class Lost(Exception):
 # ── what is stored ─────────────────────────────────────────────────────────────────────────
 
 
-class Connections(Protocol):
+class ConnectionRecords(Protocol):
     """The gates. `closed` is final: no write below can undo it."""
 
     def open(self, connection: Connection) -> None:
@@ -82,7 +82,7 @@ class Users(Protocol):
         now: int,
         *,
         announce: bool,
-        gate: GateChange | None = None,
+        connection_change: ConnectionChange | None = None,
     ) -> bool:
         """Write *after* if the user is still as in *before*; False if the gate refuses.
 
@@ -93,7 +93,7 @@ class Users(Protocol):
         lets in whoever finds it open or theirs already, and everything else only if it is theirs.
 
         Raises:
-            Lost: the user is not as in *before* any more; nothing was written.
+            WriteConflict: the user is not as in *before* any more; nothing was written.
         """
         ...
 
@@ -117,7 +117,7 @@ class Users(Protocol):
         """Remove somebody who is not here and blocks nobody.
 
         Raises:
-            Lost: the user is not as given any more.
+            WriteConflict: the user is not as given any more.
         """
         ...
 
@@ -128,7 +128,7 @@ class Count:
     as_of: int
 
 
-class Roster(Protocol):
+class OnlineIndex(Protocol):
     """An index of the users who are here. It only proposes: it may lag, and knows no leases."""
 
     def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
@@ -167,7 +167,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class LargeRoom:
     """A chat session that is large, or was once: how many are in it, as last counted, and when.
 
     `tick` is the next one, by the instant at which it was asked for; `ticking` the one before, that
@@ -195,7 +195,7 @@ class MembersPart:
 
     members: Sequence[Member]
     after: str | None = None
-    room: Room | None = None
+    room: LargeRoom | None = None
 
     def as_of(self, now: int) -> int:
         """An instant before they were read, *now* by the reader's clock, which may be behind.
@@ -220,17 +220,17 @@ class Members(Protocol):
         """How many there are; it costs as much as to read them."""
         ...
 
-    def room(self, session_id: str) -> Room:
+    def room(self, session_id: str) -> LargeRoom:
         """What is known of a large room; of any other, nothing."""
         ...
 
-    def keep(self, before: Room, after: Room) -> bool:
+    def keep(self, before: LargeRoom, after: LargeRoom) -> bool:
         """Remember *after*; False if the room is not as in *before* any more."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class Subscriber:
     """A connection that hears of something, and whose it is."""
 
     connection_id: str
@@ -257,7 +257,7 @@ class Part:
     shard knows that.
     """
 
-    listeners: Sequence[Listener]
+    subscribers: Sequence[Subscriber]
     after: str | None = None
     shards: int = 1
     is_large: bool = False
@@ -272,7 +272,7 @@ class Subscriptions(Protocol):
     """
 
     def part(self, topic: Topic, shard: int = 0, after: str | None = None) -> Part:
-        """A page of a shard. All pages of all shards have every listener, nearly always once."""
+        """A page of a shard. All pages of all shards have every subscriber, nearly always once."""
         ...
 
     def grow(self, topic: Topic, before: int, shards: int) -> None:
@@ -283,15 +283,15 @@ class Subscriptions(Protocol):
         """Say to whoever tells a chat session something whether it is a large room."""
         ...
 
-    def everyone(self) -> Iterator[Sequence[Listener]]:
+    def everyone(self) -> Iterator[Sequence[Subscriber]]:
         """Pages of the connections that hear of every user."""
         ...
 
-    def watchers(self, user_id: str) -> Iterator[Sequence[Listener]]:
+    def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
         """Pages of the connections that watch a user."""
         ...
 
-    def listeners(self, session_id: str) -> Iterator[Sequence[Listener]]:
+    def subscribers(self, session_id: str) -> Iterator[Sequence[Subscriber]]:
         """Pages of the connections that have joined a chat session."""
         ...
 
@@ -338,7 +338,7 @@ class Timers(Protocol):
         """Look whether time has changed the user."""
         ...
 
-    def check_lapsed(
+    def check_expired(
         self,
         connection_id: str,
         user_id: str,
@@ -427,14 +427,14 @@ class Job:
     topic: Topic
     shard: int
     shards: int
-    news: News
+    news: Payload
     after: str | None = None
     rows: int = 0
     without: str | None = None
 
 
 class Jobs(Protocol):
-    """News that many functions tell at the same time. At least once, in any order."""
+    """Payload that many functions tell at the same time. At least once, in any order."""
 
     def put_jobs(self, jobs: Iterable[Job]) -> None:
         """Let jobs be worked.
@@ -457,7 +457,7 @@ class Tokens(Protocol):
         ...
 
 
-class Doorkeeper(Protocol):
+class Authorizer(Protocol):
     """Who may be in a chat session, beyond what their token says."""
 
     def may_join(self, user_id: str, session_id: str) -> bool:

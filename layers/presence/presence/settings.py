@@ -26,7 +26,7 @@ class Settings:
     token_audience: str
     token_secret_parameter: str
     token_jwks_url: str
-    doorkeeper_arn: str
+    authorizer_arn: str
     allowed_origins: frozenset[str]
     heartbeat_seconds: int
     lease_seconds: int
@@ -73,7 +73,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         token_audience=_text(environment, "TOKEN_AUDIENCE"),
         token_secret_parameter=_text(environment, "TOKEN_SECRET_PARAMETER"),
         token_jwks_url=_text(environment, "TOKEN_JWKS_URL"),
-        doorkeeper_arn=_text(environment, "DOORKEEPER_ARN"),
+        authorizer_arn=_text(environment, "AUTHORIZER_ARN"),
         allowed_origins=_names(environment, "ALLOWED_ORIGINS"),
         heartbeat_seconds=_seconds(environment, "HEARTBEAT_SECONDS"),
         lease_seconds=_seconds(environment, "LEASE_SECONDS"),

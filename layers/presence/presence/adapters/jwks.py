@@ -9,7 +9,7 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, build_opener
 
 import jwt
 
-from presence.adapters.tokens import Key
+from presence.adapters.jwt import Key
 from presence.domain.errors import TokenInvalid, Unavailable
 
 TIMEOUT_SECONDS = 2

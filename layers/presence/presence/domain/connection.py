@@ -46,7 +46,7 @@ class Connection:
     `sessions` are the chat sessions it has joined, `typed` when it last said in which of them that
     somebody types (if that was a moment ago), `is_watching` whether it watches anybody.
 
-    `shards` says where it is among the listeners of a large session it has joined, and
+    `shards` says where it is among the subscribers of a large session it has joined, and
     `everyone_shards` where among those who hear of everybody; the first shard is not named.
     """
 
@@ -65,7 +65,7 @@ class Connection:
     everyone_shards: frozenset[int] = frozenset()
 
     def shards_of(self, session_id: str) -> frozenset[int]:
-        """In which shards of a chat session's listeners it is; in none if it has not joined."""
+        """In which shards of a chat session's subscribers it is; in none if it has not joined."""
         first = frozenset({0}) if session_id in self.sessions else frozenset[int]()
         return self.shards.get(session_id, first)
 
@@ -149,7 +149,7 @@ class Closing:
     connection_id: str
 
 
-GateChange: TypeAlias = Admission | Joining | Leaving | Closing
+ConnectionChange: TypeAlias = Admission | Joining | Leaving | Closing
 
 
 def lease_limit(token_expires_at: int) -> int:

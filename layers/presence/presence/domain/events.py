@@ -38,13 +38,13 @@ class Disconnected:
 
 
 @dataclass(frozen=True, slots=True)
-class Lapsed:
+class LeaseExpired:
     """The lease of a connection is said to have run out."""
 
     connection_id: str
 
 
-class NotLapsed(Exception):
+class LeaseStillValid(Exception):
     """It has not, or not any more."""
 
     def __init__(self, lease: Lease) -> None:
@@ -53,7 +53,7 @@ class NotLapsed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Dismissed:
+class GraceEnded:
     """Whoever has left is not expected back."""
 
 
@@ -111,12 +111,12 @@ class TimePassed:
     """Nothing happened, except that it is later now."""
 
 
-Event: TypeAlias = (
+UserEvent: TypeAlias = (
     Authenticated
     | Renewed
     | Disconnected
-    | Lapsed
-    | Dismissed
+    | LeaseExpired
+    | GraceEnded
     | Joined
     | Left
     | Chosen
@@ -148,7 +148,7 @@ class ViewChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseRanOut:
+class LeaseRemoved:
     """The connection was silent for too long; what else it left behind has to go as well."""
 
     connection_id: str
@@ -156,10 +156,10 @@ class LeaseRanOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class TimerDue:
     """Somebody has to look at this user again at `at`."""
 
     at: int
 
 
-Change: TypeAlias = PresenceChanged | ViewChanged | LeaseRanOut | Due
+Effect: TypeAlias = PresenceChanged | ViewChanged | LeaseRemoved | TimerDue

@@ -23,23 +23,23 @@ from presence.domain.errors import Conflict, TooManyConnections
 from presence.domain.events import (
     Authenticated,
     Blocked,
-    Change,
     Chosen,
     Disconnected,
-    Dismissed,
-    Due,
+    Effect,
     Erased,
-    Event,
+    GraceEnded,
     Joined,
-    Lapsed,
-    LeaseRanOut,
+    LeaseExpired,
+    LeaseRemoved,
+    LeaseStillValid,
     Left,
-    NotLapsed,
     PresenceChanged,
     Renewed,
     Seen,
     TimePassed,
+    TimerDue,
     Unblocked,
+    UserEvent,
     ViewChanged,
 )
 from presence.domain.user import (
@@ -47,15 +47,15 @@ from presence.domain.user import (
     MAX_CONNECTIONS,
     MAX_SESSIONS,
     Choice,
+    FrozenView,
     Lease,
-    Mask,
     Presence,
     Status,
     User,
 )
 
 
-def reduce(user: User, event: Event, now: int) -> tuple[User, tuple[Change, ...]]:
+def reduce(user: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, ...]]:
     """The user after *event*, and what follows from it.
 
     What the clock alone decides is decided first: leases and grace periods that are over by
@@ -66,7 +66,7 @@ def reduce(user: User, event: Event, now: int) -> tuple[User, tuple[Change, ...]
         TooManyConnections: an `Authenticated` beyond MAX_CONNECTIONS; the user is unchanged.
         Conflict: a `Joined`, or a late connection's return, beyond MAX_SESSIONS, or a `Blocked`
             beyond MAX_BLOCKED; likewise.
-        NotLapsed: a `Lapsed` of a lease that is good; likewise.
+        LeaseStillValid: a `LeaseExpired` of a lease that is good; likewise.
     """
     settled = _settle(user, now)
     if isinstance(event, Blocked):
@@ -95,11 +95,11 @@ def _settle(user: User, now: int) -> User:
 
 def _without_over(user: User, at: int) -> User:
     user = _end_choice(_without_lapsed(user, at), at)
-    held = user.held_sessions
-    lingering = {
-        name: until for name, until in user.lingering.items() if until > at or name in held
+    held = user.joined_sessions
+    pending_leaves = {
+        name: until for name, until in user.pending_leaves.items() if until > at or name in held
     }
-    return _decide_status(replace(user, lingering=lingering))
+    return _decide_status(replace(user, pending_leaves=pending_leaves))
 
 
 def _end_choice(user: User, at: int) -> User:
@@ -128,8 +128,8 @@ def _without_lapsed(user: User, at: int) -> User:
 
 def _decide_status(user: User) -> User:
     """The status, and with it the sessions: whoever is not here is expected back in none."""
-    lingering = user.lingering if user.is_here else {}
-    return replace(user, status=_status(user), lingering=lingering)
+    pending_leaves = user.pending_leaves if user.is_here else {}
+    return replace(user, status=_status(user), pending_leaves=pending_leaves)
 
 
 def _status(user: User) -> Status:
@@ -149,7 +149,7 @@ def _status(user: User) -> Status:
 # ── what the event does ────────────────────────────────────────────────────────────────────
 
 
-def _apply(user: User, event: Event, now: int) -> User:  # noqa: C901, PLR0911, PLR0912  one case per event
+def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR0911, PLR0912  one case per event
     match event:
         case Authenticated():
             return _add(user, event, now)
@@ -157,10 +157,10 @@ def _apply(user: User, event: Event, now: int) -> User:  # noqa: C901, PLR0911, 
             return _renew(user, event)
         case Disconnected():
             return _remove(user, event, now)
-        case Lapsed():
+        case LeaseExpired():
             return _lapse(user, event)
-        case Dismissed():
-            return replace(user, grace_until=None, lingering={})
+        case GraceEnded():
+            return replace(user, grace_until=None, pending_leaves={})
         case Joined():
             return _join(user, event)
         case Left():
@@ -224,14 +224,14 @@ def _remove(user: User, event: Disconnected, now: int) -> User:
         return _settle(left, now)  # what was over beside this lease counts now
     # Also beside other leases: they may be those of devices that are dead.
     expected = dict.fromkeys(lease.sessions, event.grace_until)
-    lingering = {**user.lingering, **expected}
-    return replace(left, grace_until=event.grace_until, lingering=lingering)
+    pending_leaves = {**user.pending_leaves, **expected}
+    return replace(left, grace_until=event.grace_until, pending_leaves=pending_leaves)
 
 
-def _lapse(user: User, event: Lapsed) -> User:
+def _lapse(user: User, event: LeaseExpired) -> User:
     """What has run out is gone already."""
     if (lease := user.leases.get(event.connection_id)) is not None:
-        raise NotLapsed(lease)
+        raise LeaseStillValid(lease)
     return user
 
 
@@ -247,8 +247,8 @@ def _join(user: User, event: Joined) -> User:
 
 
 def _without_expected(user: User, session_id: str) -> User:
-    lingering = {name: it for name, it in user.lingering.items() if name != session_id}
-    return replace(user, lingering=lingering)
+    pending_leaves = {name: it for name, it in user.pending_leaves.items() if name != session_id}
+    return replace(user, pending_leaves=pending_leaves)
 
 
 def _leave(user: User, event: Left) -> User:
@@ -273,10 +273,10 @@ def _block(user: User, viewer_id: str, now: int) -> User:
         return user
     if len(user.blocked) >= MAX_BLOCKED:
         raise Conflict(f"Unblock one of the {MAX_BLOCKED} users first.")
-    mask = Mask(user.last_seen, user.version)
+    frozen_view = FrozenView(user.last_seen, user.version)
     if user.presence.is_online:
-        mask = Mask(now, max(user.version + 1, now))
-    return replace(user, blocked={**user.blocked, viewer_id: mask})
+        frozen_view = FrozenView(now, max(user.version + 1, now))
+    return replace(user, blocked={**user.blocked, viewer_id: frozen_view})
 
 
 def _unblock(user: User, viewer_ids: frozenset[str], now: int) -> User:
@@ -284,7 +284,9 @@ def _unblock(user: User, viewer_ids: frozenset[str], now: int) -> User:
     seen = [user.seen_by(name) for name in viewer_ids & user.blocked.keys()]
     if not seen:
         return user
-    blocked = {name: mask for name, mask in user.blocked.items() if name not in viewer_ids}
+    blocked = {
+        name: frozen_view for name, frozen_view in user.blocked.items() if name not in viewer_ids
+    }
     held = max(presence.version for presence in seen)
     is_newer = user.version > held or set(seen) == {user.presence}
     version = user.version if is_newer else max(held + 1, now)
@@ -312,12 +314,12 @@ def _count_versions(before: User, after: User, now: int) -> User:
     return after
 
 
-def _changes(before: User, settled: User, after: User) -> Iterable[Change]:
+def _changes(before: User, settled: User, after: User) -> Iterable[Effect]:
     for name, lease in before.leases.items():
         if name not in settled.leases:
-            yield LeaseRanOut(name, lease.sessions)
-    if after.wakes_at is not None and after.wakes_at != before.wakes_at:
-        yield Due(after.wakes_at)
+            yield LeaseRemoved(name, lease.sessions)
+    if after.next_change_at is not None and after.next_change_at != before.next_change_at:
+        yield TimerDue(after.next_change_at)
     if after.presence.says_more_than(before.presence):
         yield PresenceChanged(before.presence, after.presence)
     elif any(_is_news(before, after, viewer) for viewer in special_viewers(before, after)):

@@ -75,7 +75,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Mask:
+class FrozenView:
     """What a blocked viewer goes on seeing: somebody who left when they were blocked, or before."""
 
     last_seen: int | None
@@ -90,7 +90,7 @@ class User:
     that it cannot give away the comings and goings of somebody invisible. `own_version` is the
     same for the user's own devices.
 
-    `lingering` are chat sessions of a connection that was closed: until the instant given, it is
+    `pending_leaves` are chat sessions of a closed connection: until the instant given, it is
     expected back. That counts when no lease is in them, as grace does when there is none: beside a
     lease nobody looks whether it is over. `blocked` are those who see the user offline, whatever
     the truth.
@@ -106,9 +106,9 @@ class User:
     until: int | None = None
     status: Status = Status.OFFLINE
     grace_until: int | None = None
-    lingering: Mapping[str, int] = field(default_factory=dict)
+    pending_leaves: Mapping[str, int] = field(default_factory=dict)
     last_seen: int | None = None
-    blocked: Mapping[str, Mask] = field(default_factory=dict)
+    blocked: Mapping[str, FrozenView] = field(default_factory=dict)
 
     def erased(self) -> "User":
         """What has to be kept for the others to hear of it: they drop versions that they hold."""
@@ -133,10 +133,10 @@ class User:
     @property
     def sessions(self) -> frozenset[str]:
         """The chat sessions that the user is in, whoever may see that."""
-        return self.held_sessions.union(self.lingering)
+        return self.joined_sessions.union(self.pending_leaves)
 
     @property
-    def held_sessions(self) -> frozenset[str]:
+    def joined_sessions(self) -> frozenset[str]:
         """Those that a connection is in."""
         return frozenset[str]().union(*(it.sessions for it in self.leases.values()))
 
@@ -159,8 +159,10 @@ class User:
         if viewer_id == self.user_id:
             return self.own_presence
         if not may_see(viewer_id, self):
-            mask = self.blocked[str(viewer_id)]
-            return Presence(self.user_id, Status.OFFLINE, mask.last_seen, mask.version)
+            frozen_view = self.blocked[str(viewer_id)]
+            return Presence(
+                self.user_id, Status.OFFLINE, frozen_view.last_seen, frozen_view.version
+            )
         return self.presence
 
     def sessions_seen_by(self, viewer_id: str | None) -> frozenset[str]:
@@ -170,14 +172,14 @@ class User:
         return self.sessions
 
     @property
-    def wakes_at(self) -> int | None:
+    def next_change_at(self) -> int | None:
         """When something about this user changes by itself next; leases are left to the sweep.
 
         In grace a choice waits for its end.
         """
         grace_or_choice = self.grace_until if self.is_in_grace else self.until
-        held = self.held_sessions
-        expected = (until for name, until in self.lingering.items() if name not in held)
+        held = self.joined_sessions
+        expected = (until for name, until in self.pending_leaves.items() if name not in held)
         times: Iterable[int | None] = (grace_or_choice, *expected)
         return min((at for at in times if at is not None), default=None)
 

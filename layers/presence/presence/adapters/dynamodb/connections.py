@@ -22,7 +22,7 @@ from presence.domain.connection import (
     Admission,
     Closing,
     Connection,
-    GateChange,
+    ConnectionChange,
     Joining,
     Leaving,
     State,
@@ -92,8 +92,8 @@ class DynamoDBConnections:
         return True
 
 
-def gate_update(change: GateChange, user_id: str, shard: int) -> Operation:
-    """The gate's part of a transaction with its user; *shard* is where its listener is put."""
+def connection_update(change: ConnectionChange, user_id: str, shard: int) -> Operation:
+    """The gate's part of a transaction with its user; *shard* is where its subscriber is put."""
     item, is_theirs = ConnectionItem(change.connection_id), still_of(user_id)
     match change:
         case Admission():

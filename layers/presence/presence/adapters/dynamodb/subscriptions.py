@@ -27,13 +27,13 @@ from presence.domain.connection import (
     Admission,
     Closing,
     Connection,
-    GateChange,
+    ConnectionChange,
     Joining,
     Leaving,
 )
 from presence.domain.errors import Conflict
 from presence.domain.user import User
-from presence.ports import EVERYONE, Listener, Member, MembersPart, Part, Room, Topic
+from presence.ports import EVERYONE, LargeRoom, Member, MembersPart, Part, Subscriber, Topic
 
 MAX_WATCHED = 1_000
 #: So many members are read at first: a large room says so before the others are.
@@ -71,13 +71,13 @@ class DynamoDBSubscriptions:
     def mark(self, session_id: str, *, is_large: bool) -> None:
         topics.mark(self._client, Topic("session", session_id), is_large=is_large)
 
-    def everyone(self) -> Iterator[Sequence[Listener]]:
+    def everyone(self) -> Iterator[Sequence[Subscriber]]:
         return _pages(EVERYONE)
 
-    def watchers(self, user_id: str) -> Iterator[Sequence[Listener]]:
+    def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
         return _pages(Topic("user", user_id))
 
-    def listeners(self, session_id: str) -> Iterator[Sequence[Listener]]:
+    def subscribers(self, session_id: str) -> Iterator[Sequence[Subscriber]]:
         return _pages(Topic("session", session_id))
 
     def blockers(self, user_id: str) -> Iterator[str]:
@@ -112,7 +112,7 @@ class DynamoDBSubscriptions:
         watched = [Topic("user", user_id) for user_id in user_ids]
         shards = [self._shard(topic, connection.connection_id, known) for topic in watched]
         rows = [
-            _listener(key_of(topic, shard), connection.connection_id, viewer_id, opened_at)
+            _subscriber(key_of(topic, shard), connection.connection_id, viewer_id, opened_at)
             for topic, shard in zip(watched, shards, strict=True)
         ]
         entries = [entry(user_id, shard) for user_id, shard in zip(user_ids, shards, strict=True)]
@@ -179,8 +179,8 @@ class DynamoDBSubscriptions:
         shards = 1
         for part in topics.pages(topic):
             shards = max(shards, part.shards)
-            for listener in part.listeners:
-                self.unwatch(listener.connection_id, [user_id])
+            for subscriber in part.subscribers:
+                self.unwatch(subscriber.connection_id, [user_id])
         if shards > 1:
             delete_all(self._client, [(key_of(topic, 0), topics.COUNT)])
 
@@ -226,12 +226,12 @@ class DynamoDBMembers:
         behind = SubscriptionItem.subscriber > RoomItem.KEY
         return SubscriptionItem.count(members(session_id), behind, consistent_read=True)
 
-    def room(self, session_id: str) -> Room:
+    def room(self, session_id: str) -> LargeRoom:
         try:
             item = RoomItem.get(members(session_id), RoomItem.KEY, consistent_read=True)
         except RoomItem.DoesNotExist:
-            return Room(session_id)
-        return Room(
+            return LargeRoom(session_id)
+        return LargeRoom(
             session_id,
             int(item.revision),
             bool(item.large),
@@ -243,7 +243,7 @@ class DynamoDBMembers:
             tuple(item.told),
         )
 
-    def keep(self, before: Room, after: Room) -> bool:
+    def keep(self, before: LargeRoom, after: LargeRoom) -> bool:
         item = RoomItem(
             members(after.session_id),
             RoomItem.KEY,
@@ -269,14 +269,14 @@ def _member(item: SubscriptionItem) -> Member:
     return Member(item.subscriber, frozenset(item.hidden_from or ()))
 
 
-def _listener(topic: str, connection_id: str, user_id: str, opened_at: int) -> Operation:
-    """Part of a transaction with the gate: a closed one leaves no listener behind."""
+def _subscriber(topic: str, connection_id: str, user_id: str, opened_at: int) -> Operation:
+    """Part of a transaction with the gate: a closed one leaves no subscriber behind."""
     ttl = opened_at // 1000 + OPEN_TTL_SECONDS
     item = SubscriptionItem(topic, connection_id, user_id=user_id, ttl=ttl)
     return {"Put": item.get_save_kwargs_from_instance()}
 
 
-def shard_for(change: GateChange, shards: Shards, *, is_global: bool) -> int:
+def shard_for(change: ConnectionChange, shards: Shards, *, is_global: bool) -> int:
     """Where the change puts the connection: whoever joins again stays where they are."""
     match change:
         case Admission(connection_id):
@@ -289,15 +289,15 @@ def shard_for(change: GateChange, shards: Shards, *, is_global: bool) -> int:
 
 
 def listener_changes(
-    change: GateChange, user_id: str, shard: int, *, is_global: bool
+    change: ConnectionChange, user_id: str, shard: int, *, is_global: bool
 ) -> Iterator[Operation]:
     """What a change of a gate does to the rows of what its connection hears."""
     match change:
         case Admission(connection_id, opened_at) if is_global:
-            yield _listener(key_of(EVERYONE, shard), connection_id, user_id, opened_at)
+            yield _subscriber(key_of(EVERYONE, shard), connection_id, user_id, opened_at)
         case Joining(connection_id, opened_at, session_id):
             topic = Topic("session", session_id)
-            yield _listener(key_of(topic, shard), connection_id, user_id, opened_at)
+            yield _subscriber(key_of(topic, shard), connection_id, user_id, opened_at)
         case Leaving(connection_id, session_id, shards):
             for key in topics.rows(Topic("session", session_id), connection_id, shards):
                 yield {"Delete": SubscriptionItem(*key).get_delete_kwargs_from_instance()}
@@ -324,8 +324,8 @@ def _rows(user: User) -> dict[tuple[str, str], frozenset[str]]:
     return {**seen_in, **blocks}
 
 
-def _pages(topic: Topic) -> Iterator[Sequence[Listener]]:
-    return (part.listeners for part in topics.pages(topic) if part.listeners)
+def _pages(topic: Topic) -> Iterator[Sequence[Subscriber]]:
+    return (part.subscribers for part in topics.pages(topic) if part.subscribers)
 
 
 def _rows_of_list(connection_id: str, entries: Iterable[str]) -> Iterator[tuple[str, str]]:

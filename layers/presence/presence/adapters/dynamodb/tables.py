@@ -101,7 +101,7 @@ class UserItem(Model):
     until = NumberAttribute(null=True)
     status = UnicodeAttribute(null=True)
     grace_until = NumberAttribute(null=True)
-    lingering: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
+    pending_leaves: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
     last_seen = NumberAttribute(null=True)
     blocked: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
     changed = BooleanAttribute(null=True)

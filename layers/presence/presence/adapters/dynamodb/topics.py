@@ -1,7 +1,7 @@
 """Topics in the Subscriptions table: their shards, their keys, and how many shards there are.
 
 Shard 0 of `session:lobby` has that key, shard 3 is `session:lobby#3`. How many there are stands in
-a row of shard 0 that sorts before all listeners, so whoever reads the topic reads it too, and a
+a row of shard 0 that sorts before all subscribers, so whoever reads the topic reads it too, and a
 small topic, which has no such row, costs what it would cost without shards.
 """
 
@@ -12,13 +12,13 @@ from zlib import crc32
 from pynamodb.connection import Connection as Client
 
 from presence.adapters.dynamodb.tables import ConditionFailed, SubscriptionItem, update_of, write
-from presence.ports import EVERYONE, Listener, Part, Topic
+from presence.ports import EVERYONE, Part, Subscriber, Topic
 
 #: Everybody arrives at this one: its shards of the start keep a stack's arrivals apart.
 EVERYONE_SHARDS = 8
 #: The row that says how many: `#` is in no id, and sorts before all that are.
 COUNT = "#"
-#: A topic of up to so many listeners is read at once; a large one says so before it is read.
+#: A topic of up to so many subscribers is read at once; a large one says so before it is read.
 FIRST_PAGE = 100
 PAGE = 1_000
 #: After so many rows that one environment has written to a topic, it asks how many shards it has.
@@ -129,7 +129,9 @@ def part(topic: Topic, shard: int, after: str | None) -> Part:
     if is_first and items and items[0].subscriber == COUNT:
         about = items.pop(0)
         shards, is_large = int(about.shards or shards), bool(about.large)
-    return Part([Listener(it.subscriber, str(it.user_id)) for it in items], last, shards, is_large)
+    return Part(
+        [Subscriber(it.subscriber, str(it.user_id)) for it in items], last, shards, is_large
+    )
 
 
 def pages(topic: Topic) -> Iterator[Part]:

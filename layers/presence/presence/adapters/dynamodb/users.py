@@ -11,8 +11,8 @@ from pynamodb.connection import Connection as Client
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from presence.adapters.dynamodb.connections import gate_update
-from presence.adapters.dynamodb.roster import shard_of
+from presence.adapters.dynamodb.connections import connection_update
+from presence.adapters.dynamodb.online_index import shard_of
 from presence.adapters.dynamodb.subscriptions import listener_changes, row_changes, shard_for
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
@@ -26,9 +26,9 @@ from presence.adapters.dynamodb.tables import (
     write,
 )
 from presence.adapters.dynamodb.topics import Shards
-from presence.domain.connection import GateChange
-from presence.domain.user import Choice, Lease, Mask, Status, User
-from presence.ports import Lost, Renewal
+from presence.domain.connection import ConnectionChange
+from presence.domain.user import Choice, FrozenView, Lease, Status, User
+from presence.ports import Renewal, WriteConflict
 
 #: How long a user who never comes back is remembered, unless they hide from somebody: a block that
 #: ran out by itself would show them to whom they hide from.
@@ -67,15 +67,17 @@ class DynamoDBUsers:
         now: int,
         *,
         announce: bool,
-        gate: GateChange | None = None,
+        connection_change: ConnectionChange | None = None,
     ) -> bool:
         swap = _swap(before, after, now, announce=announce)
         others = [*row_changes(before, after)]
-        if gate is not None:
-            shard = shard_for(gate, self._shards, is_global=self._is_global)
+        if connection_change is not None:
+            shard = shard_for(connection_change, self._shards, is_global=self._is_global)
             others += [
-                {"Update": gate_update(gate, after.user_id, shard)},
-                *listener_changes(gate, after.user_id, shard, is_global=self._is_global),
+                {"Update": connection_update(connection_change, after.user_id, shard)},
+                *listener_changes(
+                    connection_change, after.user_id, shard, is_global=self._is_global
+                ),
             ]
         if not others:
             self._save_alone(swap)
@@ -86,7 +88,7 @@ class DynamoDBUsers:
         try:
             write(self._client, "UpdateItem", swap)
         except ConditionFailed as error:
-            raise Lost(_user_in(error.item)) from error
+            raise WriteConflict(_user_in(error.item)) from error
 
     def _save_together(self, swap: Operation, others: Sequence[Operation]) -> bool:
         operations = [{"Update": swap}, *others]
@@ -96,7 +98,7 @@ class DynamoDBUsers:
             user, *rest = error.items
             if any(item is not None for item in rest):
                 return False
-            raise Lost(_user_in(user)) from error
+            raise WriteConflict(_user_in(user)) from error
         return True
 
     def renew(
@@ -133,7 +135,7 @@ class DynamoDBUsers:
                 UserItem(user.user_id).get_delete_kwargs_from_instance(condition=same),
             )
         except ConditionFailed as error:
-            raise Lost(_user_in(error.item)) from error
+            raise WriteConflict(_user_in(error.item)) from error
 
 
 def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
@@ -146,7 +148,7 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.until, after.until),
         (UserItem.status, after.status.value),
         (UserItem.grace_until, after.grace_until),
-        (UserItem.lingering, dict(after.lingering) or None),
+        (UserItem.pending_leaves, dict(after.pending_leaves) or None),
         (UserItem.last_seen, after.last_seen),
         (UserItem.blocked, {name: _mask_item(it) for name, it in after.blocked.items()} or None),
         (UserItem.changed, True if announce else None),
@@ -214,13 +216,13 @@ def _lease(item: Item) -> Lease:
     )
 
 
-def _mask_item(mask: Mask) -> Item:
-    item: Item = {"version": mask.version}
-    return item if mask.last_seen is None else {**item, "last_seen": mask.last_seen}
+def _mask_item(frozen_view: FrozenView) -> Item:
+    item: Item = {"version": frozen_view.version}
+    return item if frozen_view.last_seen is None else {**item, "last_seen": frozen_view.last_seen}
 
 
-def _mask(item: Item) -> Mask:
-    return Mask(instant(item.get("last_seen")), int(item["version"]))
+def _mask(item: Item) -> FrozenView:
+    return FrozenView(instant(item.get("last_seen")), int(item["version"]))
 
 
 def user_in_image(image: Item | None, user_id: str) -> User:
@@ -244,7 +246,7 @@ def _user(item: UserItem) -> User:
         until=instant(item.until),
         status=Status(item.status or Status.OFFLINE),
         grace_until=instant(item.grace_until),
-        lingering={name: int(until) for name, until in plain(item.lingering).items()},
+        pending_leaves={name: int(until) for name, until in plain(item.pending_leaves).items()},
         last_seen=instant(item.last_seen),
         blocked={name: _mask(it) for name, it in plain(item.blocked).items()},
     )

@@ -1,0 +1,5 @@
+"""The WebSocket API: every route, `$connect` and `$disconnect` included."""
+
+from presence.entrypoints.websocket import handler
+
+__all__ = ["handler"]

@@ -1,0 +1,150 @@
+"""Timers and deliveries: messages on SQS (at least once, unordered, delayed 15 minutes at most)."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from presence.domain.errors import Unavailable
+from presence.fanout.payloads import from_json, to_json
+from presence.ports import Job, Post, Topic
+from presence.protocol.strict_json import Object
+
+#: Of SendMessageBatch.
+MAX_BATCH, MAX_BYTES = 10, 256 * 1024
+#: How often a message of a batch is sent that SQS does not take.
+TRIES = 3
+#: So many connections that are gone one timer is for: ten timers are handled in some seconds.
+GONE = 10
+
+
+class SQS(Protocol):
+    """What is used of botocore's SQS client."""
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> object: ...  # noqa: N803
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[object]) -> Any: ...  # noqa: N803, ANN401
+
+
+class _Queue:
+    """`client` is called at the first message: most invocations send none."""
+
+    def __init__(self, client: Callable[[], SQS], queue_url: str) -> None:
+        self._client = client
+        self._queue_url = queue_url
+
+    def _send(self, body: Mapping[str, Any], delay_seconds: int) -> None:
+        self._client().send_message(
+            QueueUrl=self._queue_url, MessageBody=json.dumps(body), DelaySeconds=delay_seconds
+        )
+
+    def _send_all(self, bodies: Iterable[Mapping[str, Any]], delay_seconds: int = 0) -> None:
+        for batch in _batches(json.dumps(body) for body in bodies):
+            self._send_batch(batch, delay_seconds)
+
+    def _send_batch(self, batch: Sequence[str], delay_seconds: int) -> None:
+        """SQS may take some of a batch and refuse others, which are sent again."""
+        entries = [
+            {"Id": str(number), "MessageBody": body, "DelaySeconds": delay_seconds}
+            for number, body in enumerate(batch)
+        ]
+        for _ in range(TRIES):
+            answer = self._client().send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+            failed = {it["Id"] for it in answer.get("Failed", ())}
+            entries = [it for it in entries if it["Id"] in failed]
+            if not entries:
+                return
+        raise Unavailable("The queue did not take everything.", retry_after_seconds=1)
+
+
+class SQSTimers(_Queue):
+    def check_connection(self, connection_id: str, delay_seconds: int) -> None:
+        self._send({"check": "connection", "connectionId": connection_id}, delay_seconds)
+
+    def check_user(self, user_id: str, delay_seconds: int) -> None:
+        self._send({"check": "user", "userId": user_id}, delay_seconds)
+
+    def check_expired(
+        self,
+        connection_id: str,
+        user_id: str,
+        sessions: Collection[str],
+        delay_seconds: int = 0,
+    ) -> None:
+        body = {
+            "check": "expired",
+            "connectionId": connection_id,
+            "userId": user_id,
+            "chatSessionIds": sorted(sessions),
+        }
+        self._send(body, delay_seconds)
+
+    def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
+        self._send_all(
+            {"check": "gone", "connectionIds": connection_ids[start : start + GONE], "at": at}
+            for start in range(0, len(connection_ids), GONE)
+        )
+
+    def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
+        self._send({"check": "room", "chatSessionId": session_id, "tick": tick}, delay_seconds)
+
+
+class SQSDeliveries(_Queue):
+    """Posts, and jobs that find out themselves whom to post to."""
+
+    def put_all(
+        self, parcels: Iterable[Sequence[Post]], *, attempt: int = 0, delay_seconds: int = 0
+    ) -> None:
+        bodies = (
+            {"posts": [_post_to_json(it) for it in parcel], "attempt": attempt}
+            for parcel in parcels
+        )
+        self._send_all(bodies, delay_seconds)
+
+    def put_jobs(self, jobs: Iterable[Job]) -> None:
+        self._send_all(job_to_json(job) for job in jobs)
+
+
+def _batches(bodies: Iterable[str]) -> Iterator[Sequence[str]]:
+    """As many as SendMessageBatch takes: ten, and not more bytes together than in one."""
+    batch, size = list[str](), 0
+    for body in bodies:
+        if len(batch) == MAX_BATCH or (batch and size + len(body) > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(body)
+        size += len(body)
+    if batch:
+        yield batch
+
+
+def _post_to_json(post: Post) -> Object:
+    return {"text": post.text, "connectionIds": list(post.connection_ids)}
+
+
+def posts_from_json(body: Object) -> Sequence[Post]:
+    """Also of a message that is one post, as all were once; such may still be on their way."""
+    return [Post(it["text"], it["connectionIds"]) for it in body.get("posts", [body])]
+
+
+def job_to_json(job: Job) -> Object:
+    return {
+        "topic": [job.topic.kind, job.topic.name],
+        "shard": job.shard,
+        "shards": job.shards,
+        "after": job.after,
+        "rows": job.rows,
+        "without": job.without,
+        "news": to_json(job.news),
+    }
+
+
+def job_from_json(body: Object) -> Job:
+    return Job(
+        Topic(*body["topic"]),
+        body["shard"],
+        body["shards"],
+        from_json(body["news"]),
+        body["after"],
+        body["rows"],
+        body["without"],
+    )

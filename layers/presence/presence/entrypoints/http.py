@@ -1,0 +1,307 @@
+"""The HTTP routes under /api/user-status (docs/protocol.md §2), on Powertools' resolver."""
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from presence.bootstrap import app
+from presence.domain import errors
+from presence.domain.connection import Identity, is_allowed
+from presence.entrypoints.runtime import AWS_ERRORS, LambdaEvent, logged, logger, now
+from presence.protocol import requests
+from presence.protocol.frames import Frame, counted, presence
+from presence.protocol.strict_json import Object, encode, parse_object
+
+STATUS_CODES: dict[type[errors.PresenceError], HTTPStatus] = {
+    errors.PresenceError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.InvalidMessage: HTTPStatus.BAD_REQUEST,
+    errors.UnknownAction: HTTPStatus.NOT_FOUND,
+    errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.TokenInvalid: HTTPStatus.UNAUTHORIZED,
+    errors.TokenExpired: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyConnections: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+BASE = "/api/user-status"
+MAX_BODY_BYTES = 32 * 1024
+ADMIN, PUBLISH = "presence:admin", "presence:publish"
+
+Answer: TypeAlias = Response[str]
+Next: TypeAlias = Callable[[APIGatewayHttpResolver], Answer]
+
+
+def whole_path(app: APIGatewayHttpResolver, next_middleware: Next) -> Answer:
+    """The resolver's patterns end in `$`, which also matches before a newline at the end (T19)."""
+    if app.current_event.path.endswith("\n"):
+        raise errors.NotFound("There is no such route; see docs/protocol.md.")
+    return next_middleware(app)
+
+
+resolver = APIGatewayHttpResolver()
+resolver.use(middlewares=[whole_path])
+
+
+@logged
+def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
+    answer: dict[str, Any] = resolver.resolve(dict(event), context)
+    return answer
+
+
+# ── routes ─────────────────────────────────────────────────────────────────────────────────
+
+
+@resolver.get(f"{BASE}/online")
+def list_online() -> Answer:
+    viewer_id = _viewer_id()
+    request = requests.list_online(_page_fields(), now())
+    page = app().statuses.online(request.limit, request.cursor, viewer_id, now())
+    users = [presence(user) for user in page.users]
+    return _json({"users": users, "cursor": page.cursor, "onlineCount": page.online_count})
+
+
+@resolver.get(f"{BASE}/online/count")
+def count_online() -> Answer:
+    count = app().statuses.count(_viewer_id(), now())
+    return _json({"count": count.online, "asOf": count.as_of})
+
+
+@resolver.get(f"{BASE}/config")
+def config() -> Answer:
+    """Needs no token: one URL is enough for a client."""
+    settings = app().settings
+    body = {
+        "webSocketUrl": settings.websocket_url,
+        "heartbeatSeconds": settings.heartbeat_seconds,
+        "leaseSeconds": settings.lease_seconds,
+        "maxConnectionSeconds": settings.max_connection_seconds,
+        "protocol": 1,
+        "globalPresence": settings.global_presence,
+    }
+    return _json(body, headers={"Cache-Control": "public, max-age=60"})
+
+
+@resolver.get(f"{BASE}/health")
+def health() -> Answer:
+    """Reads one item: 200 while the table answers."""
+    app().online_index.count()
+    return _json({"status": "ok"})
+
+
+@resolver.get(f"{BASE}/blocked")
+def list_blocked() -> Answer:
+    return _json({"userIds": list(app().privacy.blocked(_caller().user_id))})
+
+
+@resolver.get(f"{BASE}/blocked/<viewer_id>")
+def read_blocked(viewer_id: str) -> Answer:
+    caller, name = _caller(), requests.user_id(viewer_id)
+    return _json({"userId": name, "blocked": name in app().privacy.blocked(caller.user_id)})
+
+
+@resolver.put(f"{BASE}/blocked/<viewer_id>")
+def block(viewer_id: str) -> Answer:
+    app().privacy.block(_caller().user_id, requests.user_id(viewer_id), now())
+    return _nothing()
+
+
+@resolver.delete(f"{BASE}/blocked/<viewer_id>")
+def unblock(viewer_id: str) -> Answer:
+    app().privacy.unblock(_caller().user_id, requests.user_id(viewer_id), now())
+    return _nothing()
+
+
+@resolver.get(f"{BASE}/<user_id>")
+def read_status(user_id: str) -> Answer:
+    value = app().statuses.read(requests.user_id(user_id), _viewer_id(), now())
+    tag = f'"{value.version}"'
+    # The same user is not the same to everybody.
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if _matches(tag, _header("if-none-match")):
+        return Response(HTTPStatus.NOT_MODIFIED, headers=headers, body="")
+    return _json(presence(value), headers=headers)
+
+
+@resolver.post(f"{BASE}/batch")
+def read_statuses() -> Answer:
+    viewer_id = _viewer_id()
+    user_ids = requests.user_ids(_body().get("userIds"))
+    users = app().statuses.read_many(user_ids, viewer_id, now())
+    return _json({"users": [presence(user) for user in users]})
+
+
+@resolver.put(f"{BASE}/last-seen")
+def mark_seen() -> Answer:
+    """Answers the caller the truth, also while others see them offline since earlier."""
+    moment = now()
+    user_id = _caller().user_id
+    app().statuses.seen(user_id, moment)
+    return _json({"userId": user_id, "lastSeen": moment})
+
+
+@resolver.put(BASE)
+@resolver.put(f"{BASE}/")
+def set_status() -> Answer:
+    user_id = _caller().user_id
+    user = app().statuses.choose(user_id, requests.set_status(_body(), now()), now())
+    return _json(presence(user.own_presence))
+
+
+@resolver.delete(f"{BASE}/<user_id>/connections")
+def close_connections(user_id: str) -> Answer:
+    _require_scope(_caller(), ADMIN)
+    app().privacy.kick(requests.user_id(user_id), now())
+    return _nothing()
+
+
+@resolver.delete(f"{BASE}/<user_id>")
+def erase(user_id: str) -> Answer:
+    """Everybody may erase themselves; what others have blocked only an administrator undoes."""
+    caller = _caller()
+    if caller.user_id != user_id:
+        _require_scope(caller, ADMIN)
+    is_admin = ADMIN in caller.scope
+    app().privacy.erase(requests.user_id(user_id), now(), lifts_blocks=is_admin)
+    return _nothing()
+
+
+@resolver.get(f"{BASE}/chat-sessions/<session_id>/members")
+def list_members(session_id: str) -> Answer:
+    """For whoever may join, and for back ends that publish or administer."""
+    name = requests.session_id(session_id)
+    caller = _reader()
+    if caller is not None and not caller.scope & {ADMIN, PUBLISH}:
+        app().sessions.require_entry(caller.user_id, caller.allowed_sessions, name)
+    request = requests.list_online(_page_fields(), now())
+    viewer_id = None if caller is None else caller.user_id
+    page = app().sessions.page(name, viewer_id, request.limit, request.cursor, now())
+    members = [presence(member) for member in page.members]
+    body = {"members": members, "cursor": page.cursor, "memberCount": page.member_count}
+    return _json(body | counted(page.as_of, is_sampled=page.is_sampled))
+
+
+@resolver.post(f"{BASE}/chat-sessions/<session_id>/messages")
+def publish(session_id: str) -> Answer:
+    caller = _caller()
+    _require_scope(caller, PUBLISH)
+    name, content = requests.session_id(session_id), requests.content(_body().get("content"))
+    if not is_allowed(name, caller.allowed_sessions):
+        raise errors.Forbidden("Ask for access to this chat session.")
+    frame = app().sessions.publish(caller.user_id, name, content, now())
+    return _json({field: value for field, value in frame.items() if field != "type"})
+
+
+# ── the caller ─────────────────────────────────────────────────────────────────────────────
+
+
+def _reader() -> Identity | None:
+    """Who reads; None is a stranger, where they may."""
+    if app().settings.public_reads and not _header("authorization"):
+        return None
+    return _caller()
+
+
+def _viewer_id() -> str | None:
+    reader = _reader()
+    return None if reader is None else reader.user_id
+
+
+def _require_scope(caller: Identity, scope: str) -> None:
+    if scope not in caller.scope:
+        raise errors.Forbidden(f"The token needs the scope {scope}.")
+
+
+def _caller() -> Identity:
+    scheme, _, token = _header("authorization").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise errors.NotAuthenticated("Send the header Authorization: Bearer <token>.")
+    return app().tokens.verify(token.strip(), now())
+
+
+def _header(name: str) -> str:
+    return str(resolver.current_event.headers.get(name) or "")
+
+
+def _body() -> Object:
+    try:
+        text = resolver.current_event.decoded_body or ""
+    except ValueError as error:  # base64 or UTF-8
+        raise errors.InvalidMessage("Send JSON as UTF-8.") from error
+    return parse_object(text, limit=MAX_BODY_BYTES)
+
+
+def _page_fields() -> Object:
+    query = resolver.current_event.query_string_parameters or {}
+    return {"limit": _number(query.get("limit")), "cursor": query.get("cursor")}
+
+
+def _number(text: str | None) -> int | str | None:
+    """What a query string writes as digits; anything else is left for the parser to refuse."""
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,9}", text) else text
+
+
+def _matches(tag: str, condition: str) -> bool:
+    """If-None-Match compares weakly (RFC 9110 §13.1.2)."""
+    tags = (item.strip().removeprefix("W/") for item in condition.split(","))
+    return condition.strip() == "*" or tag in tags
+
+
+# ── answers ────────────────────────────────────────────────────────────────────────────────
+
+
+def _json(
+    body: Frame, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, Any] | None = None
+) -> Answer:
+    return Response(
+        status,
+        content_type="application/json",
+        body=encode(body),
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def _nothing() -> Answer:
+    return Response(HTTPStatus.NO_CONTENT, body="", headers={"Cache-Control": "no-store"})
+
+
+def _refuse(error: errors.PresenceError) -> Answer:
+    status = STATUS_CODES[type(error)]
+    headers = {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    logger.append_keys(refused=error.code)
+    return _json({"error": {"code": error.code, "message": error.message}}, status, headers)
+
+
+@resolver.exception_handler(errors.PresenceError)  # type: ignore[untyped-decorator]
+def refuse(error: errors.PresenceError) -> Answer:
+    return _refuse(error)
+
+
+@resolver.exception_handler(list(AWS_ERRORS))  # type: ignore[untyped-decorator]
+def unavailable(_error: Exception) -> Answer:
+    logger.exception("AWS did not serve us")
+    return _refuse(errors.Unavailable("Try again in a moment.", retry_after_seconds=2))
+
+
+@resolver.exception_handler(Exception)  # type: ignore[untyped-decorator]
+def unexpected(_error: Exception) -> Answer:
+    logger.exception("unexpected")
+    return _refuse(errors.PresenceError("That should not have happened; try again."))
+
+
+@resolver.not_found
+def not_found(_error: NotFoundError) -> Answer:
+    return _refuse(errors.NotFound("There is no such route; see docs/protocol.md."))

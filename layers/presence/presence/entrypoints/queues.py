@@ -1,0 +1,85 @@
+"""The queues: timers that are due, and posts and jobs that had to wait."""
+
+from collections.abc import Callable, Iterable
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from presence.adapters.sqs import job_from_json, posts_from_json
+from presence.bootstrap import app
+from presence.entrypoints.runtime import (
+    LambdaEvent,
+    Response,
+    batch_failures,
+    deadline,
+    logged,
+    logger,
+    now,
+)
+from presence.protocol.requests import is_id
+from presence.protocol.strict_json import Object, parse_object
+
+#: SQS takes no more for one message.
+MAX_QUEUED_BYTES = 256 * 1024
+
+
+@logged
+def timers(event: LambdaEvent, _context: LambdaContext) -> Response:
+    """Look again at what the timers name."""
+    return _each(event, _on_timer)
+
+
+@logged
+def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
+    """Make posts that had to wait, and work off jobs."""
+    until = deadline(context)
+    return _each(event, lambda body: _deliver(body, until))
+
+
+def _each(event: LambdaEvent, handle: Callable[[Object], None]) -> Response:
+    """Handle every message; those that fail come again, without the others."""
+    failed = []
+    for message in event["Records"]:
+        try:
+            handle(parse_object(message["body"], limit=MAX_QUEUED_BYTES))
+        except Exception:  # noqa: BLE001  the other messages must not wait for this one
+            logger.exception("message failed")
+            failed.append(message["messageId"])
+    logger.append_keys(messages=len(event["Records"]), failed_messages=len(failed))
+    return batch_failures(failed)
+
+
+def _on_timer(body: Object) -> None:
+    settling, moment = app().settling, now()
+    match body.get("check"):
+        case "connection":
+            settling.connection(_id(body, "connectionId"), moment)
+        case "user":
+            settling.user(_id(body, "userId"), moment)
+        case "expired":
+            sessions = frozenset(body.get("chatSessionIds", ()))
+            settling.lapsed(_id(body, "connectionId"), _id(body, "userId"), sessions, moment)
+        case "gone":
+            _check_lost_sockets(body["connectionIds"], body["at"], moment)
+        case "room":
+            app().rooms.tick(_id(body, "chatSessionId"), body["tick"], moment)
+        case unknown:
+            raise ValueError(f"there is no check {unknown!r}")
+
+
+def _check_lost_sockets(connection_ids: Iterable[str], at: int, moment: int) -> None:
+    for connection_id in connection_ids:
+        app().settling.gone(_id({"connectionId": connection_id}, "connectionId"), at, moment)
+
+
+def _deliver(body: Object, until: int) -> None:
+    if "topic" in body:
+        if app().audiences.work(job_from_json(body), now(), until=until) is None:
+            logger.append_keys(jobs_too_late=1)  # a batch is one message
+        return
+    app().dispatcher.deliver(posts_from_json(body), body["attempt"], until=until)
+
+
+def _id(body: Object, name: str) -> str:
+    if not is_id(body.get(name)):
+        raise ValueError(f"{name} is no id")
+    return str(body[name])

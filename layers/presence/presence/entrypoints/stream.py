@@ -1,0 +1,51 @@
+"""The stream of the table Users: announce what has changed."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from presence.adapters.dynamodb.users import user_in_image
+from presence.bootstrap import app
+from presence.entrypoints.runtime import (
+    LambdaEvent,
+    Response,
+    batch_failures,
+    deadline,
+    logged,
+    logger,
+    now,
+)
+from presence.fanout.announcements import Record
+
+Item: TypeAlias = Mapping[str, Any]
+
+
+@logged
+def announce(event: LambdaEvent, context: LambdaContext) -> Response:
+    """Announce a batch of stream records.
+
+    A record that cannot be read is reported, so that Lambda repeats the batch from it on, in ever
+    smaller parts, until it stands alone and goes to the dead-letter queue. The others are
+    announced now, also those that will come again: no change waits for a poison record of another
+    user. An exception repeats the whole batch.
+    """
+    records: list[Record] = []
+    poison: list[str] = []
+    for item in event["Records"]:
+        try:
+            records.append(_record(item["dynamodb"], comes_again=bool(poison)))
+        except Exception:  # noqa: BLE001  a poison record may be anything
+            logger.exception("unreadable record")
+            poison.append(item["dynamodb"]["SequenceNumber"])
+    delivery = app().announcements.announce(records, until=deadline(context))
+    logger.append_keys(
+        records=len(records), gone=len(delivery.gone), refused_posts=len(delivery.refused)
+    )
+    return batch_failures(poison[:1])
+
+
+def _record(data: Item, *, comes_again: bool) -> Record:
+    user_id = data["Keys"]["user_id"]["S"]
+    before, after = (user_in_image(data.get(name), user_id) for name in ("OldImage", "NewImage"))
+    return Record(before, after, comes_again, now())

@@ -1,0 +1,129 @@
+"""The way of frames to clients: at once, or by the queue; what is gone is cleaned up behind."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from presence.domain.errors import Unavailable
+from presence.fanout.payloads import size_of
+from presence.ports import Deliveries, Delivery, Gateway, Post, Timers
+from presence.protocol.frames import closing
+from presence.protocol.strict_json import encode
+
+#: So many posts are made at once, in about a second; the rest is shared out among parallel
+#: deliveries. It is also what API Gateway allows an account in a second.
+DIRECT = 10_000
+#: How many connections one message on the queue is for.
+CHUNK = 500
+#: What its posts may take, as JSON: SQS takes 256 KB, and something stands around them.
+ROOM = 240_000
+ATTEMPTS = 5
+#: In seconds; SQS delays a message by 900 at most.
+LONGEST_PAUSE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    gateway: Gateway
+    deliveries: Deliveries
+    timers: Timers
+
+    def send(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
+        """Have every post accepted or queued when this returns, soon after *until*."""
+        at_once, later = _split(posts, DIRECT)
+        self.deliveries.put_all(_parcels(later))
+        return self._post(at_once, attempt=1, until=until)
+
+    def send_or_drop(self, posts: Iterable[Post]) -> Delivery:
+        """As `send`, for what nobody misses later, such as typing."""
+        delivery = self.gateway.post(posts)
+        self._clean_up(delivery)
+        return delivery
+
+    def deliver(self, posts: Sequence[Post], attempt: int, *, until: int | None = None) -> Delivery:
+        """Send what had to wait, *attempt* times so far.
+
+        Raises:
+            Unavailable: it has waited often enough; the queue has to say what becomes of it.
+        """
+        return self._post(posts, attempt + 1, until=until)
+
+    def close(self, connection_id: str, reason: str | None) -> None:
+        """API Gateway sends no close code of ours, so the reason goes ahead in a frame.
+
+        May be repeated: whoever is gone hears nothing.
+
+        Raises:
+            Unavailable: see `Gateway.close`.
+        """
+        if reason is not None:
+            self.gateway.post([Post(encode(closing(reason)), [connection_id])])
+        self.gateway.close(connection_id)
+
+    def _post(self, posts: Sequence[Post], attempt: int, *, until: int | None) -> Delivery:
+        delivery = self.gateway.post(posts, until=until)
+        # Before anything is cleaned up: a socket that is gone is found again by the next post.
+        self._put_off(posts, delivery, attempt)
+        self._clean_up(delivery)
+        return delivery
+
+    def _put_off(self, posts: Sequence[Post], delivery: Delivery, attempt: int) -> None:
+        rest = _left(posts, frozenset(delivery.again))
+        if not rest:
+            return
+        # Whoever has taken it is left out first: what fails, the queue repeats as a whole.
+        if attempt >= ATTEMPTS and _reach(rest) == _reach(posts):
+            raise Unavailable(f"{_reach(rest)} posts are refused after {attempt} attempts.")
+        # 1, 2, 4 … seconds: API Gateway's quota is shared by the account.
+        pause = min(2 ** (attempt - 1), LONGEST_PAUSE)
+        self.deliveries.put_all(_parcels(rest), attempt=attempt, delay_seconds=pause)
+
+    def _clean_up(self, delivery: Delivery) -> None:
+        if delivery.gone:
+            self.timers.check_gone(delivery.gone, delivery.at)
+
+
+def _left(posts: Iterable[Post], again: frozenset[str]) -> Sequence[Post]:
+    """What is to be said again, to those of these connections whom it is for."""
+    left = (Post(it.text, [name for name in it.connection_ids if name in again]) for it in posts)
+    return [post for post in left if post.connection_ids]
+
+
+def _reach(posts: Iterable[Post]) -> int:
+    return sum(len(post.connection_ids) for post in posts)
+
+
+def _split(posts: Iterable[Post], room: int) -> tuple[Sequence[Post], Sequence[Post]]:
+    at_once, later = list[Post](), list[Post]()
+    for post in posts:
+        first, rest = post.connection_ids[:room], post.connection_ids[room:]
+        room -= len(first)
+        if first:
+            at_once.append(Post(post.text, first))
+        if rest:
+            later.append(Post(post.text, rest))
+    return at_once, later
+
+
+def _parcels(posts: Iterable[Post]) -> Iterator[Sequence[Post]]:
+    """Posts that fit a message of the queue, for as many connections as one function serves."""
+    parcel, reach, size = list[Post](), 0, 0
+    for part in (part for post in posts for part in _parts(post)):
+        takes = _size(part)
+        if parcel and (reach + len(part.connection_ids) > CHUNK or size + takes > ROOM):
+            yield parcel
+            parcel, reach, size = [], 0, 0
+        parcel.append(part)
+        reach += len(part.connection_ids)
+        size += takes
+    if parcel:
+        yield parcel
+
+
+def _parts(post: Post) -> Iterable[Post]:
+    names = post.connection_ids
+    return (Post(post.text, names[start : start + CHUNK]) for start in range(0, len(names), CHUNK))
+
+
+def _size(post: Post) -> int:
+    """In bytes, as JSON."""
+    return size_of({"text": post.text, "connectionIds": [*post.connection_ids]})

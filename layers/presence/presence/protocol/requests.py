@@ -1,0 +1,300 @@
+"""What a client asks for: from the fields of its frames to values (docs/protocol.md §1)."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from presence.domain.errors import InvalidMessage, PayloadTooLarge, UnknownAction
+from presence.domain.user import Choice
+from presence.protocol.strict_json import Json, Object, encode
+
+MAX_TEXT_LENGTH = 140
+MAX_TOKEN_LENGTH = 6 * 1024
+MAX_CONTENT_BYTES = 4 * 1024
+MAX_PAGE, DEFAULT_PAGE = 100, 50
+
+_ID = re.compile(r"[A-Za-z0-9._~@+=-]{1,128}", re.ASCII)
+_CURSOR = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
+# C0 and C1 controls, and what reorders the text around it (bidirectional controls).
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+# ── fields ─────────────────────────────────────────────────────────────────────────────────
+
+
+def is_id(value: object) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _id(name: str, value: Json) -> str:
+    if not is_id(value):
+        raise InvalidMessage(f"{name} has to be 1 to 128 characters of A-Z, a-z, 0-9 and ._~@+=-.")
+    return str(value)
+
+
+def user_id(value: Json) -> str:
+    return _id("userId", value)
+
+
+def user_ids(value: Json) -> tuple[str, ...]:
+    """1 to 100 of them, in their order; the same one twice is fine."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_PAGE:
+        raise InvalidMessage(f"userIds has to be a list of 1 to {MAX_PAGE} ids.")
+    return tuple(_id("userIds", item) for item in value)
+
+
+def _optional(body: Object, name: str, read: Callable[[str, Json], str]) -> str | None:
+    value = body.get(name)
+    return None if value is None else read(name, value)
+
+
+def _boolean(body: Object, name: str) -> bool | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidMessage(f"{name} has to be true or false.")
+    return value
+
+
+def _token(name: str, value: Json) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_TOKEN_LENGTH:
+        raise InvalidMessage(f"{name} has to be a JWT of at most {MAX_TOKEN_LENGTH} characters.")
+    return value
+
+
+def _text(name: str, value: Json) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH or _UNPRINTABLE.search(value):
+        raise InvalidMessage(
+            f"{name} has to be text of at most {MAX_TEXT_LENGTH} characters, without controls."
+        )
+    return value
+
+
+def _cursor(name: str, value: Json) -> str:
+    if not isinstance(value, str) or not _CURSOR.fullmatch(value):
+        raise InvalidMessage(f"{name} has to be as it came with the page before.")
+    return value
+
+
+def _limit(value: Json) -> int:
+    if value is None:
+        return DEFAULT_PAGE
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PAGE:
+        raise InvalidMessage(f"limit has to be a number from 1 to {MAX_PAGE}.")
+    return value
+
+
+def _choice(value: Json) -> Choice:
+    if not isinstance(value, str) or value not in set(Choice):
+        raise InvalidMessage(f"status has to be one of {', '.join(Choice)}.")
+    return Choice(value)
+
+
+def _until(value: Json, now: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value <= now:
+        raise InvalidMessage("until has to be a time to come, in epoch milliseconds.")
+    return value
+
+
+def content(value: Json) -> Json:
+    """What a message says: any JSON but null, within its limit."""
+    if value is None:
+        raise InvalidMessage("content has to be JSON other than null.")
+    if len(encode(value).encode()) > MAX_CONTENT_BYTES:
+        raise PayloadTooLarge(f"Send at most {MAX_CONTENT_BYTES} bytes of content.")
+    return value
+
+
+def session_id(value: Json) -> str:
+    return _id("chatSessionId", value)
+
+
+# ── what a client asks for ─────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    token: str
+    user_id: str | None = None
+    device: str | None = None
+    is_active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    is_active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatus:
+    choice: Choice
+    text: str | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListOnline:
+    limit: int = DEFAULT_PAGE
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    session_id: str
+    is_typing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    session_id: str
+    content: Json
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    user_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    user_ids: tuple[str, ...]
+
+
+Message: TypeAlias = (
+    Authenticate | Ping | SetStatus | ListOnline | Join | Leave | Typing | Say | Watch | Unwatch
+)
+
+
+def _authenticate(body: Object, _now: int) -> Authenticate:
+    return Authenticate(
+        token=_token("token", body.get("token")),
+        user_id=_optional(body, "userId", _id),
+        device=_optional(body, "device", _id),
+        is_active=_boolean(body, "active"),
+    )
+
+
+def _ping(body: Object, _now: int) -> Ping:
+    return Ping(is_active=_boolean(body, "active"))
+
+
+def set_status(body: Object, now: int) -> SetStatus:
+    return SetStatus(
+        choice=_choice(body.get("status")),
+        text=_optional(body, "text", _text) or None,
+        until=_until(body.get("until"), now),
+    )
+
+
+def list_online(body: Object, _now: int) -> ListOnline:
+    return ListOnline(limit=_limit(body.get("limit")), cursor=_optional(body, "cursor", _cursor))
+
+
+def _join(body: Object, _now: int) -> Join:
+    return Join(session_id(body.get("chatSessionId")))
+
+
+def _leave(body: Object, _now: int) -> Leave:
+    return Leave(session_id(body.get("chatSessionId")))
+
+
+def _typing(body: Object, _now: int) -> Typing:
+    is_typing = _boolean(body, "typing")
+    if is_typing is None:
+        raise InvalidMessage("typing has to be true or false.")
+    return Typing(session_id(body.get("chatSessionId")), is_typing)
+
+
+def _say(body: Object, _now: int) -> Say:
+    return Say(
+        session_id=session_id(body.get("chatSessionId")),
+        content=content(body.get("content")),
+        client_id=_optional(body, "clientId", _id),
+    )
+
+
+def _watch(body: Object, _now: int) -> Watch:
+    return Watch(user_ids(body.get("userIds")))
+
+
+def _unwatch(body: Object, _now: int) -> Unwatch:
+    return Unwatch(user_ids(body.get("userIds")))
+
+
+ACTIONS: Mapping[str, Callable[[Object, int], Message]] = {
+    "authenticate": _authenticate,
+    "ping": _ping,
+    "status": set_status,
+    "online": list_online,
+    "join": _join,
+    "leave": _leave,
+    "typing": _typing,
+    "message": _say,
+    "watch": _watch,
+    "unwatch": _unwatch,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name of an action, and the field that it stands for."""
+
+    action: str
+    fields: Mapping[str, Json] = field(default_factory=dict)
+
+
+#: Route keys of API Gateway are alphanumeric, so the Socket.IO names arrive through `$default`.
+ALIASES: Mapping[str, Alias] = {
+    "get-online-users": Alias("online"),
+    "join-chat-session": Alias("join"),
+    "leave-chat-session": Alias("leave"),
+    "typing-start": Alias("typing", {"typing": True}),
+    "typing-stop": Alias("typing", {"typing": False}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One frame of a client: what it asks for, and the id that the answer repeats."""
+
+    action: str
+    message: Message
+    id: str | None = None
+
+
+def parse(body: Object, now: int) -> Request:
+    """The request in a client's frame.
+
+    Raises:
+        UnknownAction: no action of that name.
+        InvalidMessage: a field that is missing or wrong.
+    """
+    name = action_of(body)
+    if name is None:
+        raise InvalidMessage(f"action has to be one of {', '.join(ACTIONS)}.")
+    alias = ALIASES.get(name, Alias(name))
+    if alias.action not in ACTIONS:
+        raise UnknownAction(f"action has to be one of {', '.join(ACTIONS)}.")
+    message = ACTIONS[alias.action]({**body, **alias.fields}, now)
+    return Request(alias.action, message, _optional(body, "id", _id))
+
+
+def action_of(body: Object) -> str | None:
+    return body["action"] if is_id(body.get("action")) else None
+
+
+def id_of(body: Object) -> str | None:
+    return body["id"] if is_id(body.get("id")) else None

@@ -1,0 +1,111 @@
+"""A function of the stack's owner at the door: its yes, its no, and everything in between."""
+
+import json
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
+from presence.domain.errors import Unavailable
+from tests.adapters.conftest import client
+from tests.endpoint import Answer, Endpoint
+
+ARN = "arn:aws:lambda:eu-central-1:123456789012:function:authorizer"
+
+
+@pytest.fixture
+def authorizer(endpoint: Endpoint) -> LambdaAuthorizer:
+    api = client("lambda", endpoint.url)
+    return LambdaAuthorizer(lambda: api, ARN)
+
+
+def test_an_open_door_lets_everybody_in() -> None:
+    assert AllowAll().may_join("ada", "room")
+
+
+def test_it_is_asked_who_and_where_to(endpoint: Endpoint, authorizer: LambdaAuthorizer) -> None:
+    authorizer.may_join("ada", "room.1")
+
+    (asked,) = endpoint.asked
+    assert json.loads(asked.body) == {"userId": "ada", "chatSessionId": "room.1"}
+    assert asked.path.startswith("/2015-03-31/functions/arn%3Aaws%3Alambda")
+    assert asked.path.endswith("%3Adoorkeeper/invocations")
+
+
+def test_it_is_asked_each_time(endpoint: Endpoint, authorizer: LambdaAuthorizer) -> None:
+    endpoint.otherwise = Answer(body=b'{"allowed":true}')
+    before = authorizer.may_join("ada", "room")
+    endpoint.otherwise = Answer(body=b'{"allowed":false}')
+
+    assert (before, authorizer.may_join("ada", "room")) == (True, False)
+
+
+def test_only_a_yes_is_a_yes(endpoint: Endpoint, authorizer: LambdaAuthorizer) -> None:
+    endpoint.otherwise = Answer(body=b' {"allowed": true, "why": "a member"}\n')
+
+    assert authorizer.may_join("ada", "room")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b'{"allowed":false}', id="no"),
+        pytest.param(b'{"allowed":1}', id="one"),
+        pytest.param(b'{"allowed":"true"}', id="text"),
+        pytest.param(b'{"allowed":null}', id="null"),
+        pytest.param(b'{"allowed":[true]}', id="list-of-true"),
+        pytest.param(b'{"Allowed":true}', id="other-case"),
+        pytest.param(b'{"body":"{\\"allowed\\":true}"}', id="as-an-api-would"),
+        pytest.param(b"{}", id="nothing"),
+        pytest.param(b"true", id="true"),
+        pytest.param(b"null", id="returned-nothing"),
+        pytest.param(b"[]", id="list"),
+        pytest.param(b'"allowed"', id="word"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"yes", id="no-json"),
+        pytest.param(b"\xff\xfe", id="no-text"),
+        pytest.param(b"[" * 100_000, id="deep"),
+    ],
+)
+def test_whatever_else_is_said_is_a_no(
+    endpoint: Endpoint, authorizer: LambdaAuthorizer, answer: bytes
+) -> None:
+    endpoint.otherwise = Answer(body=answer)
+
+    assert not authorizer.may_join("ada", "room")
+
+
+@pytest.mark.parametrize("kind", ["Unhandled", "Handled"])
+@pytest.mark.parametrize("body", [b'{"errorMessage":"secret"}', b'{"allowed":true}', b""])
+def test_a_function_that_fails_has_not_answered(
+    endpoint: Endpoint, authorizer: LambdaAuthorizer, kind: str, body: bytes
+) -> None:
+    endpoint.otherwise = Answer(body=body, headers=(("X-Amz-Function-Error", kind),))
+
+    with pytest.raises(Unavailable) as refused:
+        authorizer.may_join("ada", "room")
+
+    assert refused.value.retry_after_seconds == 2
+    assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(Answer(403, b'{"Message":"not authorized"}'), id="not-allowed-to-ask"),
+        pytest.param(Answer(404, b'{"Message":"not found"}'), id="no-such-function"),
+        pytest.param(Answer(429, b'{"Reason":"ReservedFunction"}'), id="throttled"),
+        pytest.param(Answer(502), id="broken"),
+        pytest.param(Answer(is_silent=True), id="silence"),
+        pytest.param(Answer(hangs_up=True), id="hang-up"),
+    ],
+)
+def test_what_aws_does_not_do_for_us_is_left_to_the_edge(
+    endpoint: Endpoint, authorizer: LambdaAuthorizer, answer: Answer
+) -> None:
+    endpoint.otherwise = answer
+
+    with pytest.raises((ClientError, BotoCoreError)):
+        authorizer.may_join("ada", "room")
+
+    assert len(endpoint.asked) == 1

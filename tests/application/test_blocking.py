@@ -1,0 +1,502 @@
+"""Whoever hides looks like whoever left: in every answer and every frame (T35, T37, I10)."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from presence.domain.errors import Conflict, PresenceError, Unavailable
+from presence.domain.user import MAX_BLOCKED, Choice, Status, User
+from presence.protocol.frames import presence
+from presence.protocol.requests import MAX_PAGE
+from tests.world import GRACE, SECOND, World
+
+
+@pytest.fixture
+def world() -> World:
+    return World(is_global=False)
+
+
+def meet(world: World, *user_ids: str) -> None:
+    """All in one room, and each watching the others."""
+    for user_id in user_ids:
+        world.join(user_id, f"{user_id}-1")
+        world.enter(f"{user_id}-1", "room")
+        world.watching.watch(f"{user_id}-1", user_ids, world.now)
+    world.stream()
+
+
+def test_whoever_is_blocked_sees_somebody_leave_and_the_others_do_not(world: World) -> None:
+    meet(world, "ada", "bob", "eve")
+
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+
+    assert world.heard_by("eve-1")[-1] == ("ada", "offline")
+    assert world.frames_of("eve-1")[-1]["left"] == ["ada"]
+    assert ("ada", "offline") not in world.heard_by("bob-1")
+    assert world.read("ada", "eve").status is Status.OFFLINE
+    assert world.read("ada", "bob").status is Status.ONLINE
+    assert world.read("ada", "ada").status is Status.ONLINE
+
+
+def test_what_the_blocker_does_is_nothing_to_the_blocked(world: World) -> None:
+    meet(world, "ada", "bob", "eve")
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+    before, seen = world.read("ada", "eve"), len(world.frames_of("eve-1"))
+
+    world.wait(5 * SECOND)
+    world.choose("ada", Choice.BUSY, "at work")
+    world.exit("ada-1", "room")
+    world.enter("ada-1", "room")
+    world.stream()
+
+    assert world.read("ada", "eve") == before
+    assert len(world.frames_of("eve-1")) == seen
+    assert ("ada", "busy") in world.heard_by("bob-1")
+
+
+def test_a_large_room_counts_only_whom_the_viewer_sees(world: World) -> None:
+    for number in range(60):
+        world.join(f"user-{number:02}", f"c{number}")
+        world.enter(f"c{number}", "room")
+    world.privacy.block("user-30", "eve", world.now)
+
+    first = world.sessions.page("room", "eve", 50, None, world.now)
+    rest = world.sessions.page("room", "eve", 50, first.cursor, world.now)
+
+    assert first.member_count == rest.member_count == 59
+    assert "user-30" not in {member.user_id for member in (*first.members, *rest.members)}
+
+
+def test_unblocking_is_an_arrival_with_a_version_the_other_takes(world: World) -> None:
+    meet(world, "ada", "eve")
+    world.privacy.block("ada", "eve", world.now)
+    hidden = world.read("ada", "eve")
+
+    world.privacy.unblock("ada", "eve", world.now)
+    world.stream()
+
+    assert world.heard_by("eve-1")[-1] == ("ada", "online")
+    assert world.read("ada", "eve").version > hidden.version
+
+
+def test_blocking_while_offline_changes_nothing_that_anybody_sees(world: World) -> None:
+    world.join("ada", "a1")
+    world.leave("a1")
+    world.wait(GRACE)
+    before = world.read("ada", "eve")
+
+    world.privacy.block("ada", "eve", world.now)
+    assert world.read("ada", "eve") == before
+    world.privacy.unblock("ada", "eve", world.now)
+
+    assert world.read("ada", "eve") == before
+
+
+def test_blocking_may_be_repeated_and_is_listed(world: World) -> None:
+    for viewer_id in ("zoe", "eve", "eve"):
+        world.privacy.block("ada", viewer_id, world.now)
+
+    assert world.privacy.blocked("ada") == ["eve", "zoe"]
+    world.privacy.unblock("ada", "eve", world.now)
+    world.privacy.unblock("ada", "eve", world.now)
+    assert world.privacy.blocked("ada") == ["zoe"]
+
+
+def test_nobody_hides_from_themselves_or_from_everybody_one_by_one(world: World) -> None:
+    with pytest.raises(Conflict):
+        world.privacy.block("ada", "ada", world.now)
+    for number in range(MAX_BLOCKED):
+        world.privacy.block("ada", f"eve-{number}", world.now)
+
+    with pytest.raises(Conflict):
+        world.privacy.block("ada", "one-more", world.now)
+
+
+def test_own_devices_see_the_truth(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("ada", "a2")
+    world.stream()
+    public = world.read("ada").version
+
+    world.wait(SECOND)
+    world.choose("ada", Choice.INVISIBLE)
+    world.wait(SECOND)
+    world.choose("ada", Choice.INVISIBLE, "working")
+    world.stream()
+
+    own = world.frames_of("a2")[-1]["changes"][0]
+    assert (own["status"], own["isOnline"], own["text"]) == ("invisible", True, "working")
+    assert own["version"] > world.read("ada").version > public
+    assert world.read("ada").text is None
+
+
+# ── erasure ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_kicking_ends_every_connection_at_once(world: World) -> None:
+    meet(world, "ada", "bob")
+    world.join("ada", "ada-2")
+    world.stream()
+
+    world.privacy.kick("ada", world.now)
+    world.stream()
+
+    assert world.heard_by("bob-1")[-1] == ("ada", "offline")
+    assert sorted(world.gateway.closed) == ["ada-1", "ada-2"]
+    assert world.frames_of("ada-2")[-1] == {"type": "closing", "reason": "kicked"}
+
+
+class Died(Exception):
+    """The function ended here."""
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_whoever_was_kicked_and_not_hung_up_on_is_so_by_a_timer(
+    world: World, *, is_dead: bool
+) -> None:
+    meet(world, "ada", "bob")
+    close = world.gateway.close
+
+    def fail(connection_id: str) -> None:
+        raise Died(connection_id) if is_dead else Unavailable("API Gateway is too busy.")
+
+    world.gateway.close = fail  # type: ignore[method-assign]
+    with suppress(Died):
+        world.privacy.kick("ada", world.now)
+    world.gateway.close = close  # type: ignore[method-assign]
+    asked = [(what, which) for what, which, _ in world.timers.asked if what == "connection"]
+    world.privacy.kick("ada", world.now)
+    world.stream()
+    world.fire_timers()
+
+    assert world.heard_by("bob-1")[-1] == ("ada", "offline")
+    assert asked.count(("connection", "ada-1")) == 2  # one of its opening
+    assert world.gateway.closed == ["ada-1", "ada-1"]
+
+
+def test_the_timer_of_a_kick_comes_when_the_request_is_over(world: World) -> None:
+    """Sooner, it could find the gate still open."""
+    world.join("ada", "a1")
+    world.timers.asked.clear()
+
+    world.privacy.kick("ada", world.now)
+
+    assert world.timers.asked == [("connection", "a1", 30)]
+
+
+def test_whoever_has_just_left_and_is_kicked_is_not_expected_back(world: World) -> None:
+    meet(world, "ada", "bob")
+    world.enter("ada-1", "lobby")
+    world.leave("ada-1")
+
+    world.privacy.kick("ada", world.now)
+    world.stream()
+
+    assert world.heard_by("bob-1")[-1] == ("ada", "offline")
+    assert world.user("ada").sessions == frozenset()
+
+
+def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
+    meet(world, "ada", "bob")
+    world.privacy.block("bob", "ada", world.now)
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.stream()
+
+    assert world.heard_by("bob-1")[-1] == ("ada", "offline")
+    assert "ada" not in repr(world.tables.users)
+    assert "ada" not in repr(world.tables.connections["bob-1"])
+    assert "ada" not in repr((world.tables.sessions, world.tables.watchers))
+    assert world.tables.connections["ada-1"].user_id is None
+    assert world.try_ping("ada-1") == "not-authenticated"
+
+
+def test_nobody_ends_a_block_by_erasing_themselves(world: World) -> None:
+    meet(world, "ada", "eve")
+    world.privacy.block("ada", "eve", world.now)
+
+    world.privacy.erase("eve", world.now, lifts_blocks=False)
+    world.join("eve", "eve-2")
+
+    assert world.read("ada", "eve").status is Status.OFFLINE
+    world.privacy.erase("eve", world.now, lifts_blocks=True)
+    assert world.privacy.blocked("ada") == []
+
+
+def test_a_blocked_watcher_hears_nothing_of_an_erasure(world: World) -> None:
+    meet(world, "ada", "eve")
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+    heard = len(world.frames_of("eve-1"))
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.stream()
+
+    assert len(world.frames_of("eve-1")) == heard
+
+
+def test_erasing_shows_nobody_to_whoever_was_blocked(world: World) -> None:
+    meet(world, "ada", "eve")
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+    heard = len(world.frames_of("eve-1"))
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.stream()
+
+    assert ("ada", "online") not in world.heard_by("eve-1")[heard:]
+
+
+def test_erasing_somebody_unknown_is_fine_and_may_be_repeated(world: World) -> None:
+    world.privacy.erase("nobody", world.now, lifts_blocks=True)
+    world.privacy.erase("nobody", world.now, lifts_blocks=True)
+
+    assert world.tables.users == {}
+
+
+def test_somebody_who_comes_back_begins_anew_with_a_greater_version(world: World) -> None:
+    world.join("ada", "a1")
+    before = world.read("ada").version
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.wait(1)
+
+    world.join("ada", "a2")
+
+    assert world.read("ada").version > before
+
+
+def visit(world: World, connection_id: str = "a2") -> None:
+    """Come, take part, be seen by all, and go, to be expected back."""
+    world.join("ada", connection_id)
+    world.enter(connection_id, "room")
+    world.stream()
+    world.leave(connection_id)
+
+
+def while_forgetting(world: World, happens: Callable[[World], Any], times: int = 1) -> None:
+    """Let this happen in the middle of an erasure: many watchers take their time."""
+    forget, left = world.subscriptions.forget, [happens] * times
+
+    def forget_slowly(user_id: str) -> None:
+        forget(user_id)
+        if left:
+            left.pop()(world)
+
+    world.subscriptions.forget = forget_slowly  # type: ignore[method-assign]
+
+
+def tables_that_name(world: World, user_id: str) -> list[str]:
+    names = ("connections", "users", "everyone", "sessions", "watchers")
+    return [name for name in names if f"'{user_id}'" in repr(getattr(world.tables, name))]
+
+
+def test_whoever_comes_and_goes_while_being_erased_leaves_nothing(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.enter("b1", "room")
+    while_forgetting(world, visit)
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.stream()
+
+    assert ("ada", "online") in world.heard_by("b1")
+    assert world.heard_by("b1")[-1] == ("ada", "offline")
+    assert world.frames_of("b1")[-1]["left"] == ["ada"]
+    assert tables_that_name(world, "ada") == []
+
+
+def test_whom_the_user_blocks_while_being_erased_is_unblocked_first(world: World) -> None:
+    """The row of a block goes with the block, and with nothing else."""
+    world.join("ada", "a1")
+    forget, forgotten = world.users.forget, list[User]()
+    while_forgetting(world, lambda world: world.privacy.block("ada", "eve", world.now))
+
+    def forget_and_remember(user: User) -> None:
+        forgotten.append(user)
+        forget(user)
+
+    world.users.forget = forget_and_remember  # type: ignore[method-assign]
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+
+    assert [user.blocked for user in forgotten] == [{}]
+    assert tables_that_name(world, "ada") == []
+
+
+def test_whoever_comes_while_being_disconnected_is_disconnected_too(world: World) -> None:
+    """The first look at the leases and the erasure of them are two moments."""
+    world.join("ada", "a1")
+    close, late = world.gateway.close, ["a2"]
+
+    def close_and_be_overtaken(connection_id: str) -> None:
+        close(connection_id)
+        if late:
+            world.join("ada", late[0])
+            world.enter(late.pop(), "room")
+
+    world.gateway.close = close_and_be_overtaken  # type: ignore[method-assign]
+
+    world.privacy.erase("ada", world.now, lifts_blocks=True)
+
+    assert tables_that_name(world, "ada") == []
+    assert world.gateway.closed == ["a1", "a2"]
+
+
+def test_whoever_keeps_coming_back_is_not_erased_and_goes_offline_in_time(world: World) -> None:
+    world.join("bob", "b1")
+    names = iter(f"a{number}" for number in range(100))
+    while_forgetting(world, lambda world: visit(world, next(names)), times=100)
+
+    with pytest.raises(Unavailable):
+        world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.wait(GRACE)
+    world.fire_timers()
+
+    assert not world.user("ada").is_here
+    assert world.tables.sessions == {}
+
+
+# ── any story ──────────────────────────────────────────────────────────────────────────────
+
+#: What somebody may do who hides, and what time does. FramesPayload something is no hiding.
+Deed = Callable[[World], Any]
+DEEDS: dict[str, Deed] = {
+    "wait": lambda world: world.wait(3 * SECOND),
+    "long": lambda world: world.wait(40 * SECOND),
+    "status": lambda world: world.choose("ada", Choice.BUSY, "secret"),
+    "away": lambda world: world.choose("ada", Choice.AWAY),
+    "text": lambda world: world.choose("ada", Choice.DND, "secret", world.now + 5 * SECOND),
+    "idle": lambda world: world.ping("ada-1", is_active=False),
+    "back": lambda world: world.ping("ada-1", is_active=True),
+    "join": lambda world: world.enter("ada-1", "hall"),
+    "leave": lambda world: world.exit("ada-1", "room"),
+    "return": lambda world: world.enter("ada-1", "room"),
+    "type": lambda world: world.sessions.typing("ada-1", "room", world.now, is_typing=True),
+    "device": lambda world: world.join("ada", f"ada-{next(world.ids)}x"),
+    "go": lambda world: world.leave("ada-1"),
+    "seen": lambda world: world.statuses.seen("ada", world.now),
+    "block": lambda world: world.privacy.block("ada", "zoe", world.now),
+    "unblock": lambda world: world.privacy.unblock("ada", "zoe", world.now),
+    "sweep": lambda world: world.sweep(),
+    "timers": lambda world: world.fire_timers(),
+}
+INVISIBLE = {
+    **DEEDS,
+    **{
+        name: lambda world: world.choose("ada", Choice.INVISIBLE, "secret")
+        for name in ("status", "away")
+    },
+    "text": lambda world: world.choose("ada", Choice.INVISIBLE, "s", world.now + 10**9),
+}
+
+
+def seen_by_eve(world: World) -> dict[str, Any]:
+    """Everything that eve can get to see of ada, by whatever way; and of the count of others."""
+    page = world.sessions.page("room", "eve", 100, None, world.now)
+    pages = {
+        name: world.statuses.online(limit, cursor, "eve", world.now)
+        for name, limit, cursor in (
+            ("online", 100, None),
+            ("first", 1, None),
+            ("behind", 1, world.online_index.position_of("eve")),
+        )
+    }
+    return {
+        "frames": [frame for frame in world.frames_of("eve-1") if "ada" in str(frame)],
+        "read": presence(world.read("ada", "eve")),
+        "batch": [presence(it) for it in world.statuses.read_many(["ada"], "eve", world.now)],
+        "room": ([it.user_id for it in page.members], page.member_count),
+        "hall": world.sessions.page("hall", "eve", 100, None, world.now).member_count,
+        **{
+            name: ([it.user_id for it in page.users], page.online_count)
+            for name, page in pages.items()
+        },
+        "count": world.statuses.count("eve", world.now).online,
+    }
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_every_page_of_a_few_counts_those_whom_the_viewer_sees(world: World, limit: int) -> None:
+    meet(world, "ada", "bob", "cid", "eve")
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+
+    first = world.statuses.online(limit, None, "eve", world.now)
+    behind = world.statuses.online(limit, world.online_index.position_of("bob"), "eve", world.now)
+
+    assert first.online_count == behind.online_count == 3
+    assert world.statuses.online(limit, None, "bob", world.now).online_count == 4
+
+
+def test_whom_no_frame_can_list_is_counted_all_the_same(world: World) -> None:
+    names = [f"user-{number:02}".ljust(128, "x") for number in range(80)]
+    meet(world, "ada", "eve")
+    for name in names:
+        world.join(name, f"c-{name}")
+        world.choose(name, Choice.BUSY, "é" * 140)
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+
+    page = world.statuses.online(MAX_PAGE, None, "eve", world.now)
+
+    assert page.cursor is not None
+    assert page.online_count == world.statuses.count("eve", world.now).online == 81
+
+
+def test_whoever_authenticates_is_told_the_count_that_is_the_same_for_all(world: World) -> None:
+    """As the protocol says: to count for a viewer is to read all of them."""
+    meet(world, "ada", "bob", "eve")
+    world.privacy.block("ada", "eve", world.now)
+    world.stream()
+
+    assert world.join("eve", "eve-2").online_count == 3
+
+
+def told(deeds: dict[str, Deed], story: list[str], hide: Deed) -> tuple[World, dict[str, Any]]:
+    world = World(is_global=False)
+    meet(world, "ada", "eve")
+    world.wait(SECOND)
+    hide(world)
+    world.stream()
+    for name in story:
+        with suppress(PresenceError):  # a late ping, a flood: the client's business
+            deeds[name](world)
+        world.stream()
+        world.try_ping("eve-1")
+    return world, seen_by_eve(world)
+
+
+def gone(world: World) -> None:
+    """As if ada had left for good at this moment, without a grace period."""
+    world.privacy.kick("ada", world.now)
+
+
+def only_time(deeds: dict[str, Deed]) -> dict[str, Deed]:
+    """The same story, in which ada does nothing."""
+    passing = ("wait", "long", "sweep", "timers")
+    return {name: deeds[name] if name in passing else (lambda _: None) for name in deeds}
+
+
+HIDING = {
+    "blocked": (DEEDS, lambda world: world.privacy.block("ada", "eve", world.now)),
+    "invisible": (INVISIBLE, lambda world: world.choose("ada", Choice.INVISIBLE, "secret")),
+}
+
+
+@pytest.mark.parametrize("how", HIDING)
+@given(story=st.lists(st.sampled_from(sorted(DEEDS)), max_size=12))
+def test_whoever_hides_looks_like_whoever_left(how: str, story: list[str]) -> None:
+    deeds, hide = HIDING[how]
+
+    _, hidden = told(deeds, story, hide)
+    _, offline = told(only_time(deeds), story, gone)
+
+    assert hidden == offline

@@ -1,0 +1,737 @@
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from presence.domain.connection import TYPING_MILLISECONDS, Connection, Identity
+from presence.domain.errors import (
+    Conflict,
+    Forbidden,
+    InvalidMessage,
+    NotAuthenticated,
+    RateLimited,
+    Unavailable,
+)
+from presence.domain.user import MAX_SESSIONS, Choice, Status, User
+from presence.ports import Delivery, MembersPart, Post
+from tests.listening import Hearsay
+from tests.world import GRACE, LEASE, SECOND, World
+
+
+@pytest.fixture
+def world() -> World:
+    """Without `GlobalPresence`: whoever hears something has a reason to."""
+    return World(is_global=False)
+
+
+def members(world: World, viewer_id: str | None = None, session_id: str = "room") -> list[str]:
+    page = world.sessions.page(session_id, viewer_id, 100, None, world.now)
+    return [member.user_id for member in page.members]
+
+
+def moves(world: World, connection_id: str) -> list[tuple[list[str], list[str], int]]:
+    """(joined, left, count) of every chat-session-members that a connection was told."""
+    return [
+        ([it["userId"] for it in frame["joined"]], frame["left"], frame["memberCount"])
+        for frame in world.frames_of(connection_id)
+        if frame["type"] == "chat-session-members"
+    ]
+
+
+def test_who_joins_is_told_who_is_there_and_the_others_that_they_came(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.enter("a1", "room")
+    world.stream()
+
+    page = world.enter("b1", "room")
+    world.stream()
+
+    assert [member.user_id for member in page.members] == ["ada", "bob"]
+    assert page.member_count == 2
+    assert moves(world, "a1") == [(["bob"], [], 2)]
+    assert moves(world, "b1") == []
+
+
+def test_a_second_device_is_no_news(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.join("bob", "b2")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.stream()
+
+    page = world.enter("b2", "room")
+    world.stream()
+    world.exit("b1", "room")
+    world.stream()
+
+    assert page.member_count == 2
+    assert moves(world, "a1") == [(["bob"], [], 2)]
+
+
+def test_leaving_is_told_at_once(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+
+    world.exit("b1", "room")
+    world.exit("b1", "room")
+    world.stream()
+
+    assert moves(world, "a1")[-1] == ([], ["bob"], 1)
+    assert members(world) == ["ada"]
+    assert world.tables.sessions == {"room": {"a1": "ada"}}
+
+
+# ── in whatever order it comes ─────────────────────────────────────────────────────────────
+
+
+def party(world: World, *names: str) -> Hearsay:
+    """All of them are online, and ada is in the room alone; what she knows of it."""
+    for name in ("ada", *names):
+        world.join(name, name)
+    known = Hearsay()
+    known.joined(world.enter("ada", "room"))
+    world.stream()
+    world.wait(SECOND)
+    world.gateway.heard.clear()
+    return known
+
+
+def told_of_the_room(world: World, connection_id: str) -> list[dict[str, Any]]:
+    frames = world.frames_of(connection_id)
+    return [frame for frame in frames if frame["type"] == "chat-session-members"]
+
+
+def test_of_two_announcements_that_overtake_each_other_the_newer_count_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = party(world, "bob", "cyd")
+    post = world.gateway.post
+
+    def overtaken(posts: Iterable[Post], *, until: int | None = None) -> Delivery:
+        """Bob is announced, and cyd comes and is announced before bob's frame leaves."""
+        monkeypatch.setattr(world.gateway, "post", post)
+        world.wait(1)
+        world.enter("cyd", "room")
+        world.stream()
+        return post(posts, until=until)
+
+    monkeypatch.setattr(world.gateway, "post", overtaken)
+    world.enter("bob", "room")
+    world.stream()
+    told = told_of_the_room(world, "ada")
+    for frame in told:
+        known.hears(frame)
+
+    assert [frame["memberCount"] for frame in told] == [3, 2]
+    assert (known.count, known.present) == (3, {"ada", "bob", "cyd"})
+
+
+def test_who_has_left_is_not_brought_back_by_a_coming_that_was_late(world: World) -> None:
+    known = party(world, "bob")
+    world.enter("bob", "room")
+    world.stream()
+    world.wait(1)
+    world.exit("bob", "room")
+    world.stream()
+
+    came, went = told_of_the_room(world, "ada")
+    for frame in (went, came, came):
+        known.hears(frame)
+
+    assert came["joined"][0]["version"] == world.user("bob").version
+    assert (known.count, known.present) == (1, {"ada"})
+
+
+def test_a_frame_that_did_not_count_the_listener_yet_is_older_than_their_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    party(world, "bob", "cyd")
+    known, began = Hearsay(), world.now
+    world.wait(1)
+    part = world.members.part
+
+    def read_before(session_id: str) -> MembersPart:
+        """Cyd has asked to join before bob is announced, and joins when the room was read."""
+        monkeypatch.setattr(world.members, "part", part)
+        found = part(session_id)
+        world.wait(1)
+        known.joined(world.sessions.join("cyd", "room", began, lambda: world.now))
+        return found
+
+    world.enter("bob", "room")
+    monkeypatch.setattr(world.members, "part", read_before)
+    world.stream()
+    (told,) = told_of_the_room(world, "cyd")
+    known.hears(told)
+
+    assert told["memberCount"] == 2
+    assert (known.count, known.present) == (3, {"ada", "bob", "cyd"})
+
+
+def test_a_disconnect_is_a_departure_when_grace_is_over(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.stream()
+
+    world.leave("b1")
+    world.stream()
+    assert members(world) == ["ada", "bob"]
+    assert world.tables.sessions == {"room": {"a1": "ada"}}
+    world.wait(GRACE)
+    world.ping("a1")
+    world.fire_timers()
+    world.stream()
+
+    assert moves(world, "a1") == [(["bob"], [], 2), ([], ["bob"], 1)]
+    assert world.heard_by("a1")[-1] == ("bob", "offline")
+    assert members(world) == ["ada"]
+
+
+def test_back_in_the_room_within_grace_nobody_hears_anything(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.stream()
+    heard = len(world.frames_of("a1"))
+
+    world.leave("b1")
+    world.wait(GRACE - SECOND)
+    world.join("bob", "b2")
+    world.enter("b2", "room")
+    world.wait(2 * SECOND)
+    world.fire_timers()
+    world.stream()
+
+    assert len(world.frames_of("a1")) == heard
+    assert members(world) == ["ada", "bob"]
+
+
+def test_back_online_but_not_in_the_room_is_a_departure_from_the_room(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.stream()
+
+    world.leave("b1")
+    world.join("bob", "b2")
+    world.wait(GRACE)
+    world.fire_timers()
+    world.stream()
+
+    assert moves(world, "a1")[-1] == ([], ["bob"], 1)
+    assert ("bob", "offline") not in world.heard_by("a1")
+
+
+def test_a_lease_that_ran_out_leaves_the_room_at_once(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.wait(LEASE - SECOND)
+    world.ping("a1")
+    world.wait(SECOND)
+
+    world.sweep()
+    world.fire_timers()
+    world.stream()
+
+    assert moves(world, "a1")[-1] == ([], ["bob"], 1)
+    assert world.tables.sessions == {"room": {"a1": "ada"}}
+
+
+def test_a_disconnect_that_died_halfway_leaves_no_listener(world: World) -> None:
+    world.join("bob", "b1")
+    world.enter("b1", "room")
+    world.connections.close("b1", world.now)
+    world.wait(LEASE)
+
+    world.sweep()
+    world.fire_timers()
+
+    assert world.tables.is_spotless()
+
+
+def test_a_connection_that_was_only_late_is_in_its_rooms_again(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.wait(LEASE)
+    world.ping("a1")
+    world.sweep()
+
+    world.ping("b1")
+    world.fire_timers()
+    world.stream()
+
+    assert members(world) == ["ada", "bob"]
+    assert world.tables.sessions == {"room": {"a1": "ada", "b1": "bob"}}
+
+
+def test_somebody_invisible_is_in_no_room_for_the_others(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.stream()
+
+    world.choose("bob", Choice.INVISIBLE)
+    world.stream()
+    assert moves(world, "a1")[-1] == ([], ["bob"], 1)
+    assert members(world, "ada") == ["ada"]
+    world.choose("bob", Choice.BUSY)
+    world.stream()
+
+    assert moves(world, "a1")[-1] == (["bob"], [], 2)
+
+
+def test_only_shared_rooms_and_watchers_hear_of_a_change(world: World) -> None:
+    for user_id in ("ada", "bob", "eve", "zoe"):
+        world.join(user_id, f"{user_id}-1")
+    world.enter("ada-1", "room")
+    world.enter("bob-1", "room")
+    world.enter("eve-1", "elsewhere")
+    world.watching.watch("zoe-1", ["ada"], world.now)
+    world.stream()
+    before = {name: len(world.frames_of(name)) for name in ("eve-1",)}
+
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+
+    for name in ("ada-1", "bob-1", "zoe-1"):
+        assert world.heard_by(name).count(("ada", "busy")) == 1
+    assert len(world.frames_of("eve-1")) == before["eve-1"]
+
+
+def test_whoever_was_in_a_room_hears_that_its_member_went_offline(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.stream()
+    world.wait(LEASE - SECOND)
+    world.ping("a1")
+    world.wait(SECOND)
+
+    world.sweep()
+    world.stream()
+
+    assert world.heard_by("a1")[-1] == ("bob", "offline")
+
+
+def test_out_and_in_again_within_a_batch_is_told_to_whoever_came_in_between(world: World) -> None:
+    for user_id in ("ada", "bob"):
+        world.join(user_id, f"{user_id}-1")
+    world.enter("bob-1", "room")
+    world.stream()
+
+    world.exit("bob-1", "room")
+    page = world.enter("ada-1", "room")
+    world.enter("bob-1", "room")
+    world.stream()
+
+    assert [member.user_id for member in page.members] == ["ada"]
+    assert moves(world, "ada-1") == [(["bob"], [], 2)]
+
+
+def test_what_happens_while_somebody_begins_to_watch_is_in_the_answer(world: World) -> None:
+    for user_id in ("ada", "bob"):
+        world.join(user_id, f"{user_id}-1")
+    watch = world.subscriptions.watch
+
+    def watch_late(connection: Connection, user_ids: Collection[str]) -> bool:
+        world.choose("ada", Choice.BUSY)
+        world.stream()
+        return watch(connection, user_ids)
+
+    world.subscriptions.watch = watch_late  # type: ignore[method-assign]
+    (ada,) = world.watching.watch("bob-1", ["ada"], world.now)
+
+    assert ada.status is Status.BUSY
+
+
+def test_whoever_begins_to_listen_is_told_what_others_were_told_a_moment_ago(world: World) -> None:
+    for user_id in ("ada", "bob"):
+        world.join(user_id, f"{user_id}-1")
+    world.enter("ada-1", "room")
+    replica = world.user("ada")
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+    read_many = world.users.read_many
+
+    def lag(user_ids: Collection[str], *, consistent: bool = False) -> Mapping[str, User]:
+        users = read_many(user_ids, consistent=consistent)
+        return users if consistent else {**users, "ada": replica}
+
+    world.users.read_many = lag  # type: ignore[method-assign]
+    (watched,) = world.watching.watch("bob-1", ["ada"], world.now)
+    page = world.enter("bob-1", "room")
+
+    assert watched.status is Status.BUSY
+    assert page.members[0].status is Status.BUSY
+
+
+def test_several_reasons_are_one_frame(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        for session_id in ("room", "hall"):
+            world.enter(connection_id, session_id)
+    world.watching.watch("b1", ["ada"], world.now)
+    world.stream()
+
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+
+    assert world.heard_by("b1").count(("ada", "busy")) == 1
+
+
+# ── who may ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_doorkeeper_decides(world: World) -> None:
+    world.join("eve", "e1")
+    world.authorizer.refused.add(("eve", "room"))
+
+    with pytest.raises(Forbidden):
+        world.enter("e1", "room")
+
+    assert members(world) == []
+    assert world.tables.sessions == {}
+
+
+@pytest.mark.parametrize(
+    ("session_id", "is_allowed"),
+    [("room", True), ("team.7", True), ("team", False), ("rooms", False), ("hall", False)],
+)
+def test_the_token_decides_which_rooms(world: World, session_id: str, is_allowed: bool) -> None:
+    allowed = frozenset({"room", "team.*"})
+    world.open("a1")
+    identity = Identity("ada", world.now + 3_600_000, allowed_sessions=allowed)
+    world.lifecycle.authenticate("a1", identity, None, world.now, world.now)
+
+    if is_allowed:
+        assert world.enter("a1", session_id).member_count == 1
+    else:
+        with pytest.raises(Forbidden):
+            world.enter("a1", session_id)
+
+
+def test_a_fresh_token_that_allows_less_ends_what_it_does_not_allow(world: World) -> None:
+    world.join("ada", "a1")
+    world.enter("a1", "room")
+    world.enter("a1", "hall")
+
+    world.sessions.leave_forbidden("a1", world.now, frozenset({"hall"}))
+
+    assert world.tables.sessions == {"hall": {"a1": "ada"}}
+
+
+def test_a_stale_gate_does_not_keep_a_session_that_is_forbidden_now(world: World) -> None:
+    world.join("ada", "a1")
+    before = world.connections.read("a1")
+    world.enter("a1", "room")
+    read = world.connections.read
+
+    def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
+        return read(connection_id) if consistent else before
+
+    world.connections.read = stale  # type: ignore[method-assign]
+    world.sessions.leave_forbidden("a1", world.now, frozenset({"hall"}))
+
+    assert world.tables.sessions == {}
+
+
+def while_the_doorkeeper_thinks(world: World, happens: Callable[[], Any]) -> None:
+    ask = world.authorizer.may_join
+
+    def take_long(user_id: str, session_id: str) -> bool:
+        happens()
+        return ask(user_id, session_id)
+
+    world.authorizer.may_join = take_long  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("before", [None, frozenset({"room"}), frozenset({"*", "hall"})])
+def test_a_token_that_allows_less_ends_a_join_that_is_under_way(
+    world: World, before: frozenset[str] | None
+) -> None:
+    world.open("a1")
+    world.authenticate("ada", "a1", allowed=before)
+    less = frozenset({"hall"})
+    while_the_doorkeeper_thinks(world, lambda: world.authenticate("ada", "a1", allowed=less))
+
+    with pytest.raises(Forbidden) as refusal:
+        world.enter("a1", "room")
+    with pytest.raises(Forbidden) as always:
+        world.enter("a1", "room")
+
+    assert refusal.value.message == always.value.message
+    assert world.tables.sessions == {}
+    assert world.user("ada").sessions == frozenset()
+
+
+@pytest.mark.parametrize("after", [None, frozenset({"room"}), frozenset({"ro*", "hall"})])
+def test_a_token_that_still_allows_it_does_not_end_a_join_that_is_under_way(
+    world: World, after: frozenset[str] | None
+) -> None:
+    world.open("a1")
+    world.authenticate("ada", "a1", allowed=frozenset({"*"}))
+    while_the_doorkeeper_thinks(world, lambda: world.authenticate("ada", "a1", allowed=after))
+
+    assert world.enter("a1", "room").member_count == 1
+    assert world.tables.sessions == {"room": {"a1": "ada"}}
+
+
+def test_a_stale_gate_with_the_claim_of_before_keeps_nobody_out(world: World) -> None:
+    world.open("a1")
+    world.authenticate("ada", "a1", allowed=frozenset({"room"}))
+    before, read = world.connections.read("a1"), world.connections.read
+    world.authenticate("ada", "a1", allowed=frozenset({"room*"}))
+
+    def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
+        return read(connection_id) if consistent else before
+
+    world.connections.read = stale  # type: ignore[method-assign]
+
+    assert world.enter("a1", "room").member_count == 1
+
+
+def test_a_connection_that_ends_while_the_doorkeeper_thinks_is_over(world: World) -> None:
+    world.join("ada", "a1")
+    while_the_doorkeeper_thinks(world, lambda: world.leave("a1"))
+
+    with pytest.raises(NotAuthenticated):
+        world.enter("a1", "room")
+
+    assert world.tables.sessions == {}
+
+
+def test_a_claim_that_changes_without_end_is_told_to_come_again(world: World) -> None:
+    world.open("a1")
+    world.authenticate("ada", "a1", allowed=frozenset({"room"}))
+    claims = itertools.cycle([frozenset({"r*"}), frozenset({"room"})])
+    save = world.users.save
+
+    def change_first(before: User, after: User, now: int, **others: Any) -> bool:
+        gate = world.tables.connections["a1"]
+        world.tables.connections["a1"] = replace(gate, allowed_sessions=next(claims))
+        return save(before, after, now, **others)
+
+    world.users.save = change_first  # type: ignore[method-assign]
+
+    with pytest.raises(Unavailable):
+        world.enter("a1", "room")
+
+
+def test_nobody_speaks_where_their_fresh_token_does_not_let_them(world: World) -> None:
+    """Whoever served it may have died before the connection had left everything."""
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.authenticate("ada", "a1", allowed=frozenset({"hall"}))
+
+    with pytest.raises(Forbidden):
+        world.sessions.typing("a1", "room", world.now, is_typing=True)
+    with pytest.raises(Forbidden):
+        world.sessions.say("a1", "room", "hello", None, world.now)
+
+    assert world.frames_of("b1") == []
+
+
+def test_a_stale_gate_with_the_claim_of_before_silences_nobody(world: World) -> None:
+    world.join("ada", "a1")
+    world.enter("a1", "room")
+    world.authenticate("ada", "a1", allowed=frozenset({"hall"}))
+    before, read = world.connections.read("a1"), world.connections.read
+    world.authenticate("ada", "a1")
+
+    def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
+        return read(connection_id) if consistent else before
+
+    world.connections.read = stale  # type: ignore[method-assign]
+
+    assert world.sessions.say("a1", "room", "hello", None, world.now)["content"] == "hello"
+
+
+def test_only_members_may_type_or_speak(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("eve", "e1")
+    world.enter("a1", "room")
+
+    with pytest.raises(Forbidden):
+        world.sessions.typing("e1", "room", world.now, is_typing=True)
+    with pytest.raises(Forbidden):
+        world.sessions.say("e1", "room", "hello", None, world.now)
+
+    assert world.frames_of("a1") == []
+
+
+def test_there_is_an_end_to_the_rooms_one_user_can_be_in(world: World) -> None:
+    world.join("ada", "a1")
+    for number in range(MAX_SESSIONS):
+        world.wait(SECOND)
+        world.enter("a1", f"room-{number}")
+
+    with pytest.raises(Conflict):
+        world.enter("a1", "one-more")
+
+    assert world.enter("a1", "room-0").member_count == 1
+
+
+# ── what is said ───────────────────────────────────────────────────────────────────────────
+
+
+def typing(world: World, connection_id: str) -> list[tuple[str, bool]]:
+    frames = world.frames_of(connection_id)
+    return [(it["userId"], it["typing"]) for it in frames if it["type"] == "user-typing"]
+
+
+def test_typing_reaches_the_others_of_the_room_and_nobody_else(world: World) -> None:
+    for connection_id, user_id in {"a1": "ada", "a2": "ada", "b1": "bob", "e1": "eve"}.items():
+        world.join(user_id, connection_id)
+    for connection_id in ("a1", "a2", "b1"):
+        world.enter(connection_id, "room")
+
+    world.sessions.typing("a1", "room", world.now, is_typing=True)
+
+    assert typing(world, "b1") == typing(world, "a2") == [("ada", True)]
+    assert typing(world, "a1") == typing(world, "e1") == []
+    assert world.frames_of("b1")[-1]["expiresAt"] > world.now
+    assert world.deliveries.waiting == []
+
+
+def test_typing_is_relayed_once_a_second_for_each_room(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for session_id in ("room", "hall"):
+        world.enter("a1", session_id)
+        world.enter("b1", session_id)
+
+    for _ in range(5):
+        world.sessions.typing("a1", "room", world.now, is_typing=True)
+        world.sessions.typing("a1", "hall", world.now, is_typing=True)
+    world.wait(TYPING_MILLISECONDS)
+    world.sessions.typing("a1", "room", world.now, is_typing=False)
+
+    assert typing(world, "b1") == [("ada", True), ("ada", True), ("ada", False)]
+
+
+def test_typing_does_not_give_away_who_hides(world: World) -> None:
+    for user_id in ("ada", "bob", "eve"):
+        world.join(user_id, f"{user_id}-1")
+        world.enter(f"{user_id}-1", "room")
+    world.privacy.block("ada", "eve", world.now)
+
+    world.sessions.typing("ada-1", "room", world.now, is_typing=True)
+    world.choose("ada", Choice.INVISIBLE)
+    world.wait(2 * SECOND)
+    world.sessions.typing("ada-1", "room", world.now, is_typing=True)
+
+    assert typing(world, "bob-1") == [("ada", True)]
+    assert typing(world, "eve-1") == []
+
+
+def test_a_message_reaches_every_other_connection_of_the_room(world: World) -> None:
+    for connection_id, user_id in {"a1": "ada", "a2": "ada", "b1": "bob", "e1": "eve"}.items():
+        world.join(user_id, connection_id)
+    for connection_id in ("a1", "a2", "b1"):
+        world.enter(connection_id, "room")
+
+    answer = world.sessions.say("a1", "room", {"text": "hi"}, "mine-1", world.now)
+
+    assert world.frames_of("b1") == world.frames_of("a2") == [answer]
+    assert world.frames_of("a1") == world.frames_of("e1") == []
+    assert (answer["senderId"], answer["clientId"]) == ("ada", "mine-1")
+    assert (answer["content"], answer["sentAt"]) == ({"text": "hi"}, world.now)
+
+
+def test_message_ids_sort_by_time(world: World) -> None:
+    world.join("ada", "a1")
+    world.enter("a1", "room")
+    ids = []
+    for _ in range(30):
+        world.wait(997)
+        ids.append(world.sessions.say("a1", "room", 1, None, world.now)["messageId"])
+
+    assert ids == sorted(ids)
+    assert len(set(ids)) == 30
+
+
+def test_a_message_that_cannot_be_posted_now_is_queued_before_the_answer(world: World) -> None:
+    for user_id in ("ada", "bob", "eve"):
+        world.join(user_id, f"{user_id}-1")
+        world.enter(f"{user_id}-1", "room")
+    world.gateway.busy.add("bob-1")
+
+    world.sessions.say("ada-1", "room", "hi", None, world.now)
+
+    ((post, attempt, delay),) = world.deliveries.waiting
+    assert (post.connection_ids, attempt, delay) == (["bob-1"], 1, 1)
+    assert len(world.frames_of("eve-1")) == 1
+
+
+def test_a_flood_of_messages_is_refused(world: World) -> None:
+    world.join("ada", "a1")
+    world.enter("a1", "room")
+
+    def flood() -> None:
+        for _ in range(40):
+            world.sessions.say("a1", "room", "x", None, world.now)
+
+    with pytest.raises(RateLimited):
+        flood()
+
+
+# ── pages ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_large_room_is_listed_completely_and_everybody_once(world: World) -> None:
+    names = [f"user-{number:03}" for number in range(237)]
+    for name in names:
+        world.join(name, name)
+        world.enter(name, "room")
+    world.choose("user-100", Choice.INVISIBLE)
+
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = world.sessions.page("room", "user-000", 50, cursor, world.now)
+        assert page.member_count == 236
+        found += [member.user_id for member in page.members]
+        if (cursor := page.cursor) is None:
+            break
+
+    assert found == [name for name in names if name != "user-100"]
+
+
+def test_a_member_whose_lease_ran_out_is_not_listed(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+    world.wait(LEASE - SECOND)
+    world.ping("a1")
+    world.wait(SECOND)
+
+    page = world.sessions.page("room", "ada", 50, None, world.now)
+
+    assert [(it.user_id, it.status) for it in page.members] == [("ada", Status.ONLINE)]
+    assert page.member_count == 1
+
+
+@pytest.mark.parametrize("cursor", ["x", "YWRh=", "!", "YSBi"])
+def test_a_cursor_that_was_never_given_is_refused(world: World, cursor: str) -> None:
+    with pytest.raises(InvalidMessage):
+        world.sessions.page("room", None, 50, cursor, world.now)

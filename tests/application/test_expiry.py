@@ -1,0 +1,407 @@
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pytest
+
+from presence.application.expiry import CHUNK
+from presence.domain.connection import State
+from presence.domain.errors import Unavailable
+from presence.domain.user import Choice, Status, User
+from presence.ports import Count, WriteConflict
+from tests.world import AUTHENTICATION, GRACE, LEASE, World
+
+
+def state(world: World, connection_id: str) -> State:
+    gate = world.connections.read(connection_id)
+    assert gate is not None
+    return gate.state
+
+
+def test_whoever_never_authenticates_is_told_why_and_closed(world: World) -> None:
+    world.open("a1")
+    world.wait(AUTHENTICATION)
+
+    world.fire_timers()
+
+    assert world.frames_of("a1") == [{"type": "closing", "reason": "authentication-timeout"}]
+    assert world.gateway.closed == ["a1"]
+    assert state(world, "a1") is State.CLOSED
+
+
+def test_a_connection_whose_opening_failed_is_closed_and_nobody_hears_of_it(world: World) -> None:
+    """API Gateway refused the handshake, but the function had come as far as the gate."""
+    world.open("a1")
+    world.gateway.gone.add("a1")
+    world.wait(AUTHENTICATION)
+
+    world.fire_timers()
+
+    assert state(world, "a1") is State.CLOSED
+    assert world.tables.stream == []
+    assert world.tables.is_spotless()
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_whoever_hung_up_on_nobody_does_so_when_the_timer_comes_again(
+    world: World, *, is_dead: bool
+) -> None:
+    """It closed the gate, and then died, or API Gateway was too busy."""
+    world.open("a1")
+    world.wait(AUTHENTICATION)
+    if is_dead:
+        world.connections.close_unclaimed("a1", world.now)
+    else:
+        world.gateway.busy.add("a1")
+        with pytest.raises(Unavailable):
+            world.settling.connection("a1", world.now)
+        world.gateway.busy.clear()
+
+    for _ in range(2):
+        world.settling.connection("a1", world.now)
+
+    assert set(world.gateway.closed) == {"a1"}
+    assert world.frames_of("a1") == []
+
+
+def test_a_timer_of_nobody_hangs_up_on_nobody(world: World) -> None:
+    world.settling.connection("a1", world.now)
+    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+
+    assert world.gateway.closed == []
+
+
+def test_a_timer_that_comes_early_waits_for_the_rest(world: World) -> None:
+    world.open("a1")
+    world.wait(AUTHENTICATION - 2_500)
+
+    world.fire_timers()
+
+    assert world.gateway.closed == []
+    assert world.timers.asked == [("connection", "a1", 3)]
+
+
+def test_whoever_authenticated_in_time_is_left_alone(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(AUTHENTICATION)
+
+    world.fire_timers()
+
+    assert world.gateway.closed == []
+    assert world.read("ada").status is Status.ONLINE
+
+
+def test_an_eviction_that_looked_before_the_ping_loses(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at the lease and its closing of the gate, a late ping is answered (I2).
+
+    Found by the nemesis: the pong came, and 24 milliseconds later the server hung up.
+    """
+    world.join("ada", "a1")
+    world.wait(LEASE)
+    read = world.users.read
+
+    def read_and_be_overtaken(user_id: str, *, consistent: bool = False) -> User:
+        found = read(user_id, consistent=consistent)
+        monkeypatch.undo()
+        world.ping("a1")
+        return found
+
+    monkeypatch.setattr(world.users, "read", read_and_be_overtaken)
+    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+
+    assert world.gateway.closed == []
+    assert state(world, "a1") is State.AUTHENTICATED
+    world.ping("a1")
+    assert world.read("ada").status is Status.ONLINE
+
+
+def test_a_lease_that_is_over_by_another_clock_is_looked_at_again(world: World) -> None:
+    """Whoever saw it run out removes it in a moment, and speaks of it only once.
+
+    Found by the simulation.
+    """
+    world.join("ada", "a1")
+    world.connections.close("a1", world.now)  # and whoever disconnected it died here
+    world.wait(LEASE - 1_500)
+
+    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+    asked = list(world.timers.lapsed)
+    world.wait(1_500)
+    world.fire_timers()
+
+    assert asked == [("a1", "ada", frozenset(), 2)]
+    assert world.tables.everyone == {}
+
+
+def test_a_lease_that_was_renewed_is_not_looked_at_again(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE - 20_000)
+
+    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+
+    assert world.timers.lapsed == []
+
+
+def test_grace_that_is_over_ends_in_one_announcement(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.leave("a1")
+    world.wait(GRACE)
+
+    world.fire_timers()
+    world.settling.user("ada", world.now)
+    world.stream()
+
+    assert world.heard_by("b1").count(("ada", "offline")) == 1
+
+
+def test_a_grace_timer_that_comes_too_soon_asks_again(world: World) -> None:
+    world.join("ada", "a1")
+    world.leave("a1")
+    world.timers.asked.clear()
+    world.wait(GRACE - 3_000)
+
+    world.settling.user("ada", world.now)
+
+    assert world.read("ada").status is Status.ONLINE
+    assert world.timers.asked == [("user", "ada", 3)]
+
+
+def test_a_grace_timer_of_somebody_who_is_back_does_nothing(world: World) -> None:
+    world.join("ada", "a1")
+    world.leave("a1")
+    world.join("ada", "a2")
+    world.wait(GRACE)
+    revision = world.user("ada").revision
+
+    world.fire_timers()
+
+    assert world.user("ada").revision == revision
+
+
+def test_the_timer_is_there_before_what_it_is_for(world: World) -> None:
+    world.join("ada", "a1")
+    world.timers.asked.clear()
+
+    def die(*_: object, **__: object) -> bool:
+        raise MemoryError
+
+    world.users.save = die  # type: ignore[method-assign]
+
+    with pytest.raises(MemoryError):
+        world.leave("a1")
+    assert world.timers.asked == [("user", "ada", GRACE // 1_000)]
+
+
+def test_a_timer_never_comes_before_its_time(world: World) -> None:
+    world.choose("ada", Choice.BUSY, until=world.now + 1_500)
+
+    assert world.timers.asked == [("user", "ada", 2)]
+
+
+def test_whoever_cannot_be_written_keeps_the_sweep_from_nobody_else(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.wait(LEASE)
+    save = world.users.save
+
+    def lose_ada(before: User, *images: Any, **rest: Any) -> bool:
+        if before.user_id == "ada":
+            raise WriteConflict
+        return save(before, *images, **rest)
+
+    world.users.save = lose_ada  # type: ignore[method-assign]
+    world.sweep()
+
+    assert world.user("ada").status is Status.ONLINE
+    assert world.user("bob").status is Status.OFFLINE
+
+
+def test_the_sweep_finds_whoever_fell_silent_and_clears_up_behind_them(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.stream()
+    world.wait(LEASE - 1_000)
+    world.ping("b1")
+    world.wait(1_000)
+
+    world.sweep()
+    world.fire_timers()
+    world.stream()
+
+    assert world.heard_by("b1")[-1] == ("ada", "offline")
+    assert state(world, "a1") is State.CLOSED
+    assert set(world.tables.everyone) == {"b1"}
+    assert world.gateway.closed == ["a1"]
+
+
+def test_the_sweep_looks_at_everybody_however_many(world: World) -> None:
+    users = [f"user-{number}" for number in range(CHUNK + 1)]
+    for name in users:
+        world.join(name, f"c-{name}")
+    world.wait(LEASE)
+
+    world.sweep()
+
+    assert {world.user(name).status for name in users} == {Status.OFFLINE}
+
+
+def test_a_connection_that_pinged_in_the_meantime_is_spared(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE)
+    world.read("ada")
+    world.ping("a1")
+
+    world.fire_timers()
+
+    assert world.gateway.closed == []
+    assert world.read("ada").status is Status.ONLINE
+
+
+def test_a_silent_connection_is_told_when_its_token_was_the_reason(world: World) -> None:
+    world.open("a1")
+    world.authenticate("ada", "a1", token_life=20_000)
+    world.wait(50_000)
+
+    world.sweep()
+    world.fire_timers()
+
+    assert world.frames_of("a1")[-1] == {"type": "closing", "reason": "token-expired"}
+    assert world.gateway.closed == ["a1"]
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_a_silent_connection_is_hung_up_on_when_the_timer_comes_again(
+    world: World, *, is_dead: bool
+) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE)
+    if is_dead:
+        world.lifecycle.lapsed("a1", "ada", frozenset(), world.now)
+    else:
+        world.gateway.busy.add("a1")
+        with pytest.raises(Unavailable):
+            world.settling.lapsed("a1", "ada", frozenset(), world.now)
+        world.gateway.busy.clear()
+
+    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+
+    assert world.gateway.closed == ["a1"]
+    assert world.frames_of("a1") == []
+
+
+def test_a_disconnect_that_died_halfway_is_finished_by_the_sweep(world: World) -> None:
+    world.join("ada", "a1")
+    world.connections.close("a1", world.now)
+    world.wait(LEASE)
+
+    world.sweep()
+    world.fire_timers()
+
+    assert world.user("ada").leases == {}
+    assert world.tables.everyone == {}
+
+
+def test_the_sweep_ends_what_a_lost_timer_should_have_ended(world: World) -> None:
+    world.join("ada", "a1")
+    world.choose("ada", Choice.BUSY, until=world.now + 20_000)
+    world.timers.asked.clear()
+    world.wait(21_000)
+
+    world.sweep()
+
+    assert world.user("ada").status is Status.ONLINE
+
+
+def test_the_sweep_sets_a_timer_for_what_falls_due_before_the_next_one(world: World) -> None:
+    world.join("ada", "a1")
+    world.choose("ada", Choice.BUSY, until=world.now + 240_000)
+    for _ in range(3):
+        world.wait(60_000)
+        world.ping("a1")
+    world.timers.asked.clear()
+
+    world.sweep()
+
+    assert world.timers.asked == [("user", "ada", 60)]
+
+
+def test_two_sweeps_at_once_say_everything_once(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.stream()
+    world.wait(LEASE)
+
+    world.sweep()
+    world.sweep()
+
+    assert len(world.tables.stream) == 4
+
+
+def test_of_two_sweeps_that_overlap_one_loses_and_everything_is_said_once(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.wait(LEASE)
+    read_many, overlapped = world.users.read_many, list[bool]()
+
+    def read_then_be_overtaken(
+        user_ids: Collection[str], *, consistent: bool = False
+    ) -> Mapping[str, User]:
+        users = read_many(user_ids, consistent=consistent)
+        if not overlapped:
+            overlapped.append(True)
+            world.sweep()
+        return users
+
+    world.users.read_many = read_then_be_overtaken  # type: ignore[method-assign]
+    world.sweep()
+
+    assert [after.status for _, after in world.tables.stream[2:]] == [Status.OFFLINE] * 2
+    assert world.online_index.count() == Count(0, world.now)
+
+
+def test_a_sweep_that_was_down_for_an_hour_tells_every_departure_once(world: World) -> None:
+    world.join("bob", "b1")
+    for number in range(30):
+        world.join(f"user-{number}", f"c{number}")
+    world.stream()
+    for _ in range(60):
+        world.wait(60_000)
+        world.ping("b1")
+    assert world.read("user-7").status is Status.OFFLINE, "whoever reads is not told otherwise"
+
+    world.sweep()
+    world.sweep()
+    world.fire_timers()
+    world.stream()
+
+    left = [name for name, status in world.heard_by("b1") if status == "offline"]
+    assert sorted(left) == sorted(f"user-{number}" for number in range(30))
+
+
+def test_a_tick_of_the_schedule_that_is_left_out_is_made_up_for(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE + 120_000)  # two sweeps should have come
+
+    world.sweep()
+
+    assert world.user("ada").status is Status.OFFLINE
+    assert world.user("ada").last_seen == world.now - LEASE - 120_000
+
+
+def test_the_sweep_counts_those_whom_others_see(world: World) -> None:
+    for name in ("ada", "bob", "eve"):
+        world.join(name, f"c-{name}")
+    world.choose("eve", Choice.INVISIBLE)
+    world.online_index.counted(Count(99, 0))
+
+    world.sweep()
+
+    assert world.online_index.count() == Count(2, world.now)
+
+
+def test_a_sweep_without_time_left_counts_nothing(world: World) -> None:
+    world.join("ada", "a1")
+
+    assert world.sweeping.run(world.now, lambda: False) is None

@@ -1,0 +1,138 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from presence.domain.errors import InvalidMessage
+from presence.domain.user import Choice, Status
+from presence.ports import Count
+from tests.world import GRACE, LEASE, World
+
+
+def online(world: World, limit: int = 50, cursor: str | None = None) -> list[str]:
+    page = world.statuses.online(limit, cursor, None, world.now)
+    return [user.user_id for user in page.users]
+
+
+def test_somebody_never_seen_is_offline(world: World) -> None:
+    presence = world.read("nobody")
+
+    assert (presence.status, presence.last_seen, presence.version) == (Status.OFFLINE, None, 0)
+
+
+def test_reads_are_exact_although_nobody_swept(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE)
+
+    assert world.read("ada").status is Status.OFFLINE
+    assert online(world) == []
+    assert world.statuses.count(None, world.now) == Count(0, world.now)
+
+
+def test_what_the_clock_decided_is_stored_before_it_is_told(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE)
+
+    presence = world.read("ada")
+
+    assert world.user("ada").presence == presence
+
+
+def test_a_reader_who_ends_a_lease_has_its_connection_looked_after(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE)
+
+    world.read("ada")
+
+    assert world.timers.lapsed == [("a1", "ada", frozenset(), 0)]
+
+
+def test_reading_somebody_unchanged_writes_nothing(world: World) -> None:
+    world.join("ada", "a1")
+    revision = world.user("ada").revision
+
+    world.read("ada")
+
+    assert world.user("ada").revision == revision
+
+
+def test_many_are_answered_in_the_order_asked(world: World) -> None:
+    world.join("ada", "a1")
+
+    users = world.statuses.read_many(["zoe", "ada", "zoe"], None, world.now)
+
+    assert [user.user_id for user in users] == ["zoe", "ada", "zoe"]
+
+
+def test_a_status_is_chosen_without_a_connection(world: World) -> None:
+    user = world.choose("ada", Choice.DND, "later")
+
+    assert user.status is Status.OFFLINE
+    assert world.join("ada", "a1").user.presence.status is Status.DND
+
+
+def test_pages_hold_everybody_once_and_end(world: World) -> None:
+    names = [f"user-{number:02}" for number in range(23)]
+    for name in names:
+        world.join(name, f"c-{name}")
+
+    seen, cursor, pages = [], None, 0
+    while pages == 0 or cursor is not None:
+        page = world.statuses.online(5, cursor, None, world.now)
+        seen += [user.user_id for user in page.users]
+        cursor, pages = page.cursor, pages + 1
+
+    assert sorted(seen) == names
+    assert pages == 5
+
+
+def test_an_index_that_lags_behind_proposes_and_the_items_decide(world: World) -> None:
+    for name in ("ada", "bob"):
+        world.join(name, f"c-{name}")
+    before = list(world.online_index.after(None))
+    world.leave("c-bob")
+    world.wait(GRACE)
+    world.fire_timers()
+    world.online_index.after = lambda *_: iter([*before, "nobody"])  # type: ignore[method-assign]
+
+    assert online(world) == ["ada"]
+    assert world.statuses.count(None, world.now) == Count(1, world.now)
+    world.sweep()
+    assert world.online_index.count() == Count(1, world.now)
+
+
+@given(hidden=st.sets(st.integers(0, 11)), limit=st.integers(1, 12))
+def test_an_invisible_user_leaves_no_gap_in_any_page(hidden: set[int], limit: int) -> None:
+    world, without = World(), World()
+    for number in range(12):
+        world.join(f"user-{number:02}", f"c{number}")
+        if number in hidden:
+            world.choose(f"user-{number:02}", Choice.INVISIBLE)
+        else:
+            without.join(f"user-{number:02}", f"c{number}")
+
+    page = world.statuses.online(limit, None, None, world.now)
+    same = without.statuses.online(limit, None, None, without.now)
+
+    assert [it.user_id for it in page.users] == [it.user_id for it in same.users]
+    assert page.cursor == same.cursor
+
+
+def test_the_count_is_exact_while_a_page_holds_everybody(world: World) -> None:
+    for name in ("ada", "bob", "eve"):
+        world.join(name, f"c-{name}")
+    world.choose("eve", Choice.INVISIBLE)
+    world.leave("c-bob")
+    world.wait(GRACE)
+
+    assert world.statuses.count(None, world.now) == Count(1, world.now)
+
+
+def test_the_count_of_many_is_as_of_the_last_time_they_were_counted(world: World) -> None:
+    world.online_index.counted(Count(70_000, world.now - 5_000))
+
+    assert world.statuses.count(None, world.now) == Count(70_000, world.now - 5_000)
+
+
+def test_a_cursor_that_no_page_gave_is_refused(world: World) -> None:
+    with pytest.raises(InvalidMessage):
+        world.statuses.online(10, "made-up", None, world.now)

@@ -1,0 +1,276 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from presence.domain.user import Choice, Status
+from presence.fanout.announcements import Record
+from tests.world import GRACE, World
+
+
+def records(world: World) -> list[Record]:
+    return [Record(*images) for images in world.tables.stream]
+
+
+def test_everyone_hears_who_comes_and_goes(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.stream()
+    world.leave("a1")
+    world.wait(GRACE)
+    world.fire_timers()
+    world.stream()
+
+    assert world.heard_by("b1") == [("bob", "online"), ("ada", "online"), ("ada", "offline")]
+
+
+def test_back_within_grace_nobody_hears_anything(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.stream()
+    before = world.everything_heard()
+
+    world.leave("a1")
+    world.wait(GRACE - 1)
+    world.join("ada", "a2")
+    world.fire_timers()
+    world.stream()
+
+    assert world.everything_heard() == before
+
+
+def test_every_connection_gets_one_frame_for_all_that_changed(world: World) -> None:
+    world.join("bob", "b1")
+    world.stream()
+    for name in ("ada", "eve", "kim"):
+        world.join(name, f"c-{name}")
+
+    world.stream()
+
+    assert [len(frame["changes"]) for frame in world.frames_of("b1")] == [1, 3]
+
+
+def test_without_global_presence_only_the_users_own_devices_hear() -> None:
+    world = World(is_global=False)
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.join("ada", "a2")
+    world.stream()
+    world.gateway.heard.clear()
+
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+
+    assert world.everything_heard() == {"a1": [("ada", "busy")], "a2": [("ada", "busy")]}
+
+
+def test_several_changes_of_one_user_become_the_newest(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.stream()
+    world.gateway.heard.clear()
+
+    for choice in (Choice.AWAY, Choice.BUSY, Choice.DND):
+        world.wait(1)
+        world.choose("ada", choice)
+    world.stream()
+
+    assert world.heard_by("b1") == [("ada", "dnd")]
+
+
+def test_a_change_and_its_opposite_are_told_as_what_is_true_now(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.stream()
+    world.gateway.heard.clear()
+
+    world.choose("ada", Choice.BUSY)
+    world.choose("ada", Choice.ONLINE)
+    world.stream()
+
+    assert world.heard_by("b1") == [("ada", "online")]
+
+
+def test_whoever_was_erased_and_is_back_at_once_is_told_as_they_are_now(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.stream()
+
+    world.wait(1_000)
+    world.privacy.erase("ada", world.now, lifts_blocks=False)
+    world.wait(1_000)
+    world.join("ada", "a2")
+    world.stream()
+
+    assert world.heard_by("b1")[-1] == ("ada", "online")
+
+
+def test_a_large_batch_is_split_into_frames_that_api_gateway_takes(world: World) -> None:
+    world.join("bob", "b1")
+    world.stream()
+    world.gateway.heard.clear()
+    for number in range(150):
+        name = f"user-{number:0100}"
+        world.join(name, f"c{number}")
+        world.choose(name, Choice.BUSY, "\N{GRINNING FACE}" * 140)
+
+    world.stream()
+
+    frames = world.gateway.heard["b1"]
+    assert len(frames) > 1
+    assert all(len(frame.encode()) < 32 * 1024 for frame in frames)
+    assert len({name for name, _ in world.heard_by("b1")}) == 150
+
+
+def test_a_socket_that_is_gone_is_disconnected_and_the_others_hear_all_the_same(
+    world: World,
+) -> None:
+    world.join("bob", "b1")
+    world.join("eve", "e1")
+    world.stream()
+    world.wait(60_000)
+    world.ping("b1")
+    world.ping("e1")
+    world.gateway.gone.add("e1")
+
+    world.join("ada", "a1")
+    world.stream()
+
+    world.fire_timers()
+
+    assert world.user("eve").leases == {}
+    assert world.heard_by("b1")[-1] == ("ada", "online")
+    assert "e1" not in world.tables.everyone
+
+
+def test_what_api_gateway_is_too_busy_for_waits_in_the_queue(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("eve", "e1")
+    world.gateway.busy.add("b1")
+
+    world.announcements.announce(records(world))
+
+    ((post, attempt, delay),) = world.deliveries.waiting
+    assert (post.connection_ids, attempt, delay) == (["b1"], 1, 1)
+    assert len(world.heard_by("e1")) == 2
+
+
+def test_a_post_that_is_refused_keeps_nobody_else_waiting(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("eve", "e1")
+    world.gateway.refusing.add("e1")
+
+    delivery = world.announcements.announce(records(world))
+
+    assert delivery.refused == ("e1",)
+    assert len(world.heard_by("b1")) == 2
+
+
+def test_who_missed_a_change_is_right_with_a_list_and_with_the_next_change(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.stream()
+    world.gateway.refusing.add("b1")
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+    world.gateway.refusing.clear()
+
+    missed, listed = world.heard_by("b1")[-1], world.statuses.online(50, None, "bob", world.now)
+    world.choose("ada", Choice.DND)
+    world.stream()
+
+    assert missed == ("ada", "online")
+    assert [it.status for it in listed.users if it.user_id == "ada"] == [Status.BUSY]
+    assert world.heard_by("b1")[-1] == ("ada", "dnd")
+
+
+def test_what_comes_late_tells_whoever_has_come_since_how_it_is_now(world: World) -> None:
+    """Out of a dead-letter queue, or twice; found by the simulation."""
+    world.join("ada", "a1")
+    late = records(world)
+    world.leave("a1")
+    world.wait(GRACE)
+    world.fire_timers()
+    world.stream()
+    world.join("bob", "b1")
+    world.stream()
+
+    world.announcements.announce(late)
+
+    assert world.heard_by("b1")[-1] == ("ada", "offline")
+    assert ("ada", "online") not in world.heard_by("b1")
+
+
+def test_what_comes_late_of_somebody_erased_tells_nobody_that_they_are_there(world: World) -> None:
+    world.join("ada", "a1")
+    world.enter("a1", "room")
+    late = records(world)
+    world.stream()
+    world.privacy.erase("ada", world.now, lifts_blocks=False)
+    world.stream()
+    world.join("bob", "b1")
+    world.enter("b1", "room")
+    world.stream()
+    world.gateway.heard.clear()
+
+    world.announcements.announce(late)
+
+    assert world.heard_by("b1") == [("ada", "offline")]
+    assert not any('"online"' in text for text in world.gateway.heard["b1"])
+
+
+def test_whoever_is_blocked_meanwhile_hears_nothing_new_by_what_comes_late(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    late = records(world)
+    world.stream()
+    world.wait(1)
+    world.privacy.block("ada", "bob", world.now)
+    world.wait(1)
+    world.choose("ada", Choice.BUSY, "secret")
+    world.stream()
+
+    world.announcements.announce(late)
+
+    assert world.heard_by("b1")[-1] == ("ada", "offline")
+    assert "secret" not in "".join(world.gateway.heard["b1"])
+
+
+def test_the_count_follows_the_stream(world: World) -> None:
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+    world.leave("a1")
+    world.wait(GRACE)
+    world.fire_timers()
+    world.stream()
+
+    assert world.online_index.count().online == 1
+
+
+@given(st.data())
+def test_an_observer_who_drops_old_versions_ends_right_whatever_the_stream_does(
+    data: st.DataObject,
+) -> None:
+    world = World()
+    world.join("bob", "b1")
+    world.join("ada", "a1")
+    for choice in data.draw(st.lists(st.sampled_from(Choice), max_size=8)):
+        world.wait(1)
+        world.choose("ada", choice)
+    delivered = data.draw(st.permutations(records(world) * 2))
+    world.tables.stream.clear()
+
+    while delivered:
+        size = data.draw(st.integers(1, len(delivered)))
+        world.announcements.announce(delivered[:size])
+        delivered = delivered[size:]
+
+    shown: dict[str, dict[str, int | str]] = {}
+    for text in world.gateway.heard["b1"]:
+        for change in json.loads(text)["changes"]:
+            if change["version"] > shown.get(change["userId"], {"version": -1})["version"]:
+                shown[change["userId"]] = change
+    expected = world.user("ada").presence
+    assert (shown["ada"]["status"], shown["ada"]["version"]) == (expected.status, expected.version)
