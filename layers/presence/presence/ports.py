@@ -41,12 +41,12 @@ class ConnectionRecords(Protocol):
         """
         ...
 
-    def close_unclaimed(self, connection_id: str, now: int) -> bool:
+    def close_unauthenticated(self, connection_id: str, now: int) -> bool:
         """Close the gate if nobody has authenticated; whether that was so."""
         ...
 
-    def spend(self, before: Connection, after: Connection) -> bool:
-        """Keep `spent_until` and `typed` of *after*; False if somebody else spent meanwhile."""
+    def charge(self, before: Connection, after: Connection) -> bool:
+        """Store the rate limit and `typed` of *after*; False if another action came first."""
         ...
 
 

@@ -80,7 +80,7 @@ class Story:
         and whoever heard it would wait for ever for its opposite (I8).
         """
         return any(
-            it.after.seen_by(viewer_id).says_more_than(it.before.seen_by(viewer_id))
+            it.after.seen_by(viewer_id).differs_for_others(it.before.seen_by(viewer_id))
             for it in self.records
         )
 

@@ -7,7 +7,7 @@ from pynamodb.connection import Connection as Client
 from pynamodb.expressions.condition import size
 
 from presence.adapters.dynamodb import topics
-from presence.adapters.dynamodb.connections import OPEN_TTL_SECONDS, still_of
+from presence.adapters.dynamodb.connections import still_of
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     ConnectionItem,
@@ -33,6 +33,7 @@ from presence.domain.connection import (
 )
 from presence.domain.errors import Conflict
 from presence.domain.user import User
+from presence.limits import OPEN_RECORD_SECONDS
 from presence.ports import EVERYONE, LargeRoom, Member, MembersPart, Part, Subscriber, Topic
 
 MAX_WATCHED = 1_000
@@ -271,7 +272,7 @@ def _member(item: SubscriptionItem) -> Member:
 
 def _subscriber(topic: str, connection_id: str, user_id: str, opened_at: int) -> Operation:
     """Part of a transaction with the gate: a closed one leaves no subscriber behind."""
-    ttl = opened_at // 1000 + OPEN_TTL_SECONDS
+    ttl = opened_at // 1000 + OPEN_RECORD_SECONDS
     item = SubscriptionItem(topic, connection_id, user_id=user_id, ttl=ttl)
     return {"Put": item.get_save_kwargs_from_instance()}
 
@@ -370,7 +371,7 @@ def _watched(connection: Connection, entries: Sequence[str]) -> Operation:
     room = MAX_WATCHED - len(entries)
     actions = [
         WatchItem.user_ids.add(set(entries)),
-        WatchItem.ttl.set(connection.opened_at // 1000 + OPEN_TTL_SECONDS),
+        WatchItem.ttl.set(connection.opened_at // 1000 + OPEN_RECORD_SECONDS),
     ]
     count = size(WatchItem.user_ids)  # type: ignore[no-untyped-call]
     fits = WatchItem.user_ids.does_not_exist() | (count <= room)
