@@ -53,15 +53,11 @@ ENDPOINT = "https://api.example/live"
 TOKEN_LIFE = 3_600_000
 
 
-class Queue(Deliveries, Jobs, Protocol):
-    """Both have one queue."""
-
-
 @dataclass(frozen=True)
-class Ports:
-    """What the use cases stand on."""
+class Fakes:
+    """What the use cases stand on in tests."""
 
-    connections: ConnectionRecords
+    records: ConnectionRecords
     users: Users
     subscriptions: Subscriptions
     members: Members
@@ -70,64 +66,44 @@ class Ports:
     gateway: Gateway
     deliveries: Queue
     authorizer: Authorizer
+    tokens: Tokens = field(default_factory=FakeTokens)
 
 
-class UseCases:
-    """The real ones; what they stand on is the caller's."""
+def settings(*, is_global: bool, large: int) -> Settings:
+    return Settings(
+        connections_table="",
+        users_table="",
+        subscriptions_table="",
+        timer_queue_url="",
+        delivery_queue_url="",
+        callback_url=ENDPOINT,
+        websocket_url="",
+        token_issuer="",
+        token_audience="",
+        token_secret_parameter="/token-secret",
+        token_jwks_url="",
+        authorizer_arn="",
+        allowed_origins=frozenset(),
+        heartbeat_seconds=HEARTBEAT // SECOND,
+        lease_seconds=LEASE // SECOND,
+        grace_seconds=GRACE // SECOND,
+        authentication_seconds=AUTHENTICATION // SECOND,
+        max_connection_seconds=CONNECTION // SECOND,
+        large_audience=large,
+        tick_seconds=TICK // SECOND,
+        global_presence=is_global,
+        public_reads=False,
+    )
 
-    def __init__(self, ports: Ports, *, is_global: bool, large: int) -> None:
-        self.ids = itertools.count()
-        self.lifecycle = Lifecycle(
-            ports.connections,
-            ports.users,
-            ports.subscriptions,
-            ports.online_index,
-            ports.timers,
-            Durations(HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION),
-            ENDPOINT,
-        )
-        self.statuses = Statuses(ports.users, ports.online_index, ports.timers)
-        self.dispatcher = Dispatcher(ports.gateway, ports.deliveries, ports.timers)
-        self.audiences = Audiences(
-            ports.subscriptions, ports.users, ports.deliveries, self.dispatcher
-        )
-        self.sessions = Sessions(
-            self.lifecycle,
-            self.statuses,
-            self.audiences,
-            ports.members,
-            self.dispatcher,
-            ports.authorizer,
-            new_id=lambda: f"{next(self.ids):04x}",
-        )
-        self.watching = Watching(
-            self.lifecycle, self.statuses, ports.subscriptions, self.dispatcher
-        )
-        self.privacy = Privacy(ports.users, ports.subscriptions, self.lifecycle, self.dispatcher)
-        self.rooms = LargeRooms(
-            ports.members,
-            ports.users,
-            ports.subscriptions,
-            self.audiences,
-            ports.timers,
-            large,
-            TICK // SECOND,
-        )
-        self.announcements = Announcements(
-            self.audiences,
-            ports.users,
-            ports.members,
-            ports.online_index,
-            self.dispatcher,
-            self.rooms,
-            is_global=is_global,
-        )
-        self.settling = Settling(ports.connections, self.dispatcher, self.lifecycle)
-        self.sweeping = Sweep(ports.users, ports.online_index, self.lifecycle)
+
+def compose(ports: Ports, *, is_global: bool, large: int) -> App:
+    """The real use cases on these ports; message ids count up."""
+    ids = itertools.count()
+    return App(ports, settings(is_global=is_global, large=large), lambda: f"{next(ids):04x}")
 
 
 @dataclass
-class World(UseCases):
+class World:
     """Nothing happens by itself: tests connect, wait, deliver the stream and run the sweep."""
 
     now: int = START
@@ -141,13 +117,13 @@ class World(UseCases):
     announced: int = 0
 
     def __post_init__(self) -> None:
-        self.connections = FakeConnections(self.tables)
+        self.records = FakeConnections(self.tables)
         self.users = FakeUsers(self.tables, is_global=self.is_global)
         self.subscriptions = FakeSubscriptions(self.tables)
         self.members = FakeMembers(self.tables)
         self.online_index = FakeOnlineIndex(self.tables)
-        ports = Ports(
-            self.connections,
+        ports = Fakes(
+            self.records,
             self.users,
             self.subscriptions,
             self.members,
@@ -157,7 +133,7 @@ class World(UseCases):
             self.deliveries,
             self.authorizer,
         )
-        super().__init__(ports, is_global=self.is_global, large=self.large)
+        self.app = compose(ports, is_global=self.is_global, large=self.large)
 
     # ── what people do ─────────────────────────────────────────────────────────────────
 
