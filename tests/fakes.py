@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from presence.adapters.dynamodb.subscriptions import MAX_WATCHED
+from presence import limits
 from presence.adapters.dynamodb.topics import at_first, shard_of
 from presence.domain.connection import (
     Admission,
@@ -324,14 +324,9 @@ class FakeSubscriptions:
         if self._tables.shards.get(topic, at_first(topic)) == before:
             self._tables.shards[topic] = shards
 
-    def everyone(self) -> Iterator[Sequence[Subscriber]]:
-        return _page(self._tables.everyone)
-
-    def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
-        return _page(self._tables.watchers.get(user_id, {}))
-
-    def subscribers(self, session_id: str) -> Iterator[Sequence[Subscriber]]:
-        return _page(self._tables.sessions.get(session_id, {}))
+    def pages(self, topic: Topic) -> Iterator[Sequence[Subscriber]]:
+        if rows := self._rows(topic):
+            yield [Subscriber(name, rows[name]) for name in sorted(rows)]
 
     def blockers(self, user_id: str) -> Iterator[str]:
         users = self._tables.users.values()
@@ -345,7 +340,7 @@ class FakeSubscriptions:
         if current.user_id != connection.user_id:
             return False
         watched = {user_id for user_id, rows in self._tables.watchers.items() if name in rows}
-        if len(watched | set(user_ids)) > MAX_WATCHED:
+        if len(watched | set(user_ids)) > limits.WATCHED_USERS:
             raise Conflict("too many")
         for user_id in user_ids:
             self._tables.watchers.setdefault(user_id, {})[name] = str(connection.user_id)
@@ -370,11 +365,6 @@ class FakeSubscriptions:
     def forget(self, user_id: str) -> None:
         self._tables.watchers.pop(user_id, None)
         self._tables.shards.pop(Topic("user", user_id), None)
-
-
-def _page(rows: Mapping[str, str]) -> Iterator[Sequence[Subscriber]]:
-    if rows:
-        yield [Subscriber(name, rows[name]) for name in sorted(rows)]
 
 
 @dataclass

@@ -15,10 +15,12 @@ from presence.application.watching import Watching
 from presence.domain.connection import AllowedSessions, Identity
 from presence.domain.errors import PresenceError
 from presence.domain.user import Choice, Presence, User
-from presence.fanout.announcements import Announcements, Record
+from presence.fanout import sinks
+from presence.fanout.announcer import Announced, Announcer
+from presence.fanout.broadcast import Broadcast
+from presence.fanout.diffs import Record
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.large_rooms import LargeRooms
-from presence.fanout.recipients import Audiences
 from presence.ports import (
     Authorizer,
     ConnectionRecords,
@@ -88,13 +90,13 @@ class UseCases:
         )
         self.statuses = Statuses(ports.users, ports.online_index, ports.timers)
         self.dispatcher = Dispatcher(ports.gateway, ports.deliveries, ports.timers)
-        self.audiences = Audiences(
+        self.broadcast = Broadcast(
             ports.subscriptions, ports.users, ports.deliveries, self.dispatcher
         )
         self.sessions = Sessions(
             self.lifecycle,
             self.statuses,
-            self.audiences,
+            self.broadcast,
             ports.members,
             self.dispatcher,
             ports.authorizer,
@@ -104,23 +106,19 @@ class UseCases:
             self.lifecycle, self.statuses, ports.subscriptions, self.dispatcher
         )
         self.privacy = Privacy(ports.users, ports.subscriptions, self.lifecycle, self.dispatcher)
-        self.rooms = LargeRooms(
+        self.subscriptions, self.members = ports.subscriptions, ports.members
+        self.is_global = is_global
+        self.large_rooms = LargeRooms(
             ports.members,
             ports.users,
             ports.subscriptions,
-            self.audiences,
+            self.broadcast,
             ports.timers,
             large,
             TICK // SECOND,
         )
-        self.announcements = Announcements(
-            self.audiences,
-            ports.users,
-            ports.members,
-            ports.online_index,
-            self.dispatcher,
-            self.rooms,
-            is_global=is_global,
+        self.announcer = Announcer(
+            ports.users, ports.online_index, [make(self) for make in sinks.SINKS]
         )
         self.settling = Settling(ports.connections, self.dispatcher, self.lifecycle)
         self.sweeping = Sweep(ports.users, ports.online_index, self.lifecycle)
@@ -133,6 +131,7 @@ class World(UseCases):
     now: int = START
     is_global: bool = True
     large: int = 1_000
+    page: int = 1_000
     tables: FakeTables = field(default_factory=FakeTables)
     timers: FakeTimers = field(default_factory=FakeTimers)
     gateway: FakeGateway = field(default_factory=FakeGateway)
@@ -143,7 +142,7 @@ class World(UseCases):
     def __post_init__(self) -> None:
         self.connections = FakeConnections(self.tables)
         self.users = FakeUsers(self.tables, is_global=self.is_global)
-        self.subscriptions = FakeSubscriptions(self.tables)
+        self.subscriptions = FakeSubscriptions(self.tables, self.page)
         self.members = FakeMembers(self.tables)
         self.online_index = FakeOnlineIndex(self.tables)
         ports = Ports(
@@ -217,17 +216,26 @@ class World(UseCases):
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 
-    def stream(self) -> None:
+    def stream(self) -> Announced:
         """Deliver what was written since the last time."""
         records = self.tables.stream[self.announced :]
         self.announced = len(self.tables.stream)
-        self.announcements.announce([Record(*images, at=self.now) for images in records])
+        return self.announcer.announce([Record(*images, at=self.now) for images in records])
 
     def work(self) -> int:
-        """Do every job, and those that follow from it; how many there were."""
+        """Do each job, and those that follow from it; how many there were."""
         count = 0
         while self.deliveries.jobs:
-            self.audiences.work(self.deliveries.jobs.pop(0), self.now)
+            self.broadcast.work(self.deliveries.jobs.pop(0), self.now)
+            count += 1
+        return count
+
+    def deliver(self) -> int:
+        """Deliver all posts that wait, and those that have to wait again; how many there were."""
+        count = 0
+        while self.deliveries.waiting:
+            post, attempt, _ = self.deliveries.waiting.pop(0)
+            self.dispatcher.deliver([post], attempt)
             count += 1
         return count
 
@@ -242,7 +250,7 @@ class World(UseCases):
             self.settling.lapsed(connection_id, user_id, sessions, self.now)
         rooms, self.timers.rooms = self.timers.rooms, []
         for session_id, tick, _ in rooms:
-            self.rooms.tick(session_id, tick, self.now)
+            self.large_rooms.tick(session_id, tick, self.now)
         gone, self.timers.gone = self.timers.gone, []
         for connection_id, at in gone:
             self.settling.gone(connection_id, at, self.now)

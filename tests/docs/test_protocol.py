@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from presence.adapters.dynamodb import subscriptions
+from presence import limits
 from presence.domain import connection, errors, user
 from presence.entrypoints import http as http_api
 from presence.protocol import frames, requests, strict_json
@@ -163,7 +163,7 @@ def test_every_reason_of_a_closing_is_named() -> None:
 LIMITS = {
     "connections of a user": user.MAX_CONNECTIONS,
     "chat sessions of a user, over all connections": user.MAX_SESSIONS,
-    "watched users of a connection": subscriptions.MAX_WATCHED,
+    "watched users of a connection": limits.WATCHED_USERS,
     "users that a user blocks": user.MAX_BLOCKED,
     "ids in `userIds`, and `limit`": requests.MAX_PAGE,
     "characters of `text`": requests.MAX_TEXT_LENGTH,

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from presence import limits
 from presence.application.chat_sessions import MemberPage
 from presence.domain.errors import Conflict, Unavailable
 from presence.domain.user import Choice
-from presence.fanout import large_rooms as rooms
-from presence.fanout.announcements import Record
+from presence.fanout.diffs import Record
 from presence.ports import Topic
 from tests.fakes import FakeMembers
 from tests.world import GRACE, TICK, World
@@ -219,7 +219,7 @@ def test_a_lost_timer_does_not_stop_the_ticks_for_ever(at: str) -> None:
     arrive(world, 21)
     too_soon = list(world.timers.rooms)
 
-    world.wait(TICK + rooms.LOST_MILLISECONDS)
+    world.wait(TICK + limits.LOST_TICK_MILLISECONDS)
     for number in range(22):
         world.ping(f"c{number}")
     arrive(world, 22)
@@ -233,8 +233,8 @@ def test_a_timer_that_nobody_waits_for_tells_nothing() -> None:
     world = crowd(20)
 
     for asked in (0, world.now, room_of(world).as_of):
-        world.rooms.tick(ROOM, asked, world.now)
-    world.rooms.tick("never-large", world.now, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
+    world.large_rooms.tick("never-large", world.now, world.now)
     world.work()
 
     assert not world.gateway.heard
@@ -247,11 +247,11 @@ def test_a_tick_that_stopped_halfway_is_told_when_it_comes_again() -> None:
     ((_, asked, _),) = world.timers.rooms
     count, world.members.count = world.members.count, None  # type: ignore[method-assign, assignment]
     with pytest.raises(TypeError):
-        world.rooms.tick(ROOM, asked, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
     world.members.count = count  # type: ignore[method-assign]
 
     world.wait(1)
-    world.rooms.tick(ROOM, asked, world.now)
+    world.large_rooms.tick(ROOM, asked, world.now)
     world.work()
 
     assert joined(members_told(world, "c0")) == ["user-20"]
@@ -272,7 +272,7 @@ def test_a_tick_that_was_overtaken_says_nothing_newer_than_the_next() -> None:
         return count(session_id) - 1
 
     count, world.members.count = world.members.count, overtaken  # type: ignore[method-assign]
-    world.rooms.tick(ROOM, asked, slow)
+    world.large_rooms.tick(ROOM, asked, slow)
     world.work()
 
     assert room_of(world).member_count == 22
@@ -391,10 +391,10 @@ def test_the_last_tick_is_told_also_if_it_stopped_before_it_could_say_so() -> No
     ((_, asked, _),) = world.timers.rooms
     part, world.subscriptions.part = world.subscriptions.part, None  # type: ignore[method-assign, assignment]
     with pytest.raises(TypeError):
-        world.rooms.tick(ROOM, asked, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
     world.subscriptions.part = part  # type: ignore[method-assign]
 
-    world.rooms.tick(ROOM, asked, world.now)
+    world.large_rooms.tick(ROOM, asked, world.now)
     world.work()
 
     assert [it["memberCount"] for it in members_told(world, "c0")] == [3]
@@ -435,7 +435,7 @@ def ticked_again(world: World) -> None:
     for asked in [*world.timers.rooms]:
         for _ in range(2):
             with suppress(Unavailable):
-                world.rooms.tick(asked[0], asked[1], world.now)
+                world.large_rooms.tick(asked[0], asked[1], world.now)
     world.work()
 
 
@@ -461,7 +461,7 @@ def test_nobody_misses_a_status_because_a_room_was_only_about_to_be_large(
     world.stream()
     for number in range(leaving):
         world.exit(f"c{number + 1}", ROOM)
-    world.announcements.announce(batch)
+    world.announcer.announce(batch)
     world.stream()
     ticked_again(world)
 
@@ -478,7 +478,7 @@ def test_nobody_misses_a_status_because_the_first_tick_stopped_halfway(call: str
     owner, name = call.split(".")
     fails_once(getattr(world, owner), name)
     with pytest.raises(Unavailable):
-        world.rooms.tick(ROOM, asked, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
 
     world.choose("user-0", Choice.BUSY)
     world.stream()
@@ -592,7 +592,7 @@ class Party:
                     self.ticks(asked[self.data.draw(st.integers(0, len(asked) - 1))])
                 case "job" if jobs := self.world.deliveries.jobs:
                     at = self.data.draw(st.integers(0, len(jobs) - 1))
-                    self.world.audiences.work(jobs[at], self.world.now)
+                    self.world.broadcast.work(jobs[at], self.world.now)
                     if self.data.draw(st.booleans()):
                         jobs.pop(at)
                 case _:
@@ -602,7 +602,7 @@ class Party:
     def ticks(self, asked: tuple[str, int, int]) -> None:
         session_id, tick, seconds = asked
         self.world.now = max(self.world.now, tick + seconds * 1000)
-        self.world.rooms.tick(session_id, tick, self.world.now)
+        self.world.large_rooms.tick(session_id, tick, self.world.now)
         if self.data.draw(st.booleans()):
             self.world.timers.rooms.remove(asked)
 
@@ -624,10 +624,10 @@ class Party:
             self.world.wait(TICK)
             asked, self.world.timers.rooms = self.world.timers.rooms, []
             for session_id, tick, _ in self.data.draw(st.permutations(asked)):
-                self.world.rooms.tick(session_id, tick, self.world.now)
+                self.world.large_rooms.tick(session_id, tick, self.world.now)
             jobs, self.world.deliveries.jobs = self.world.deliveries.jobs, []
             for job in self.data.draw(st.permutations(jobs)):
-                self.world.audiences.work(job, self.world.now)
+                self.world.broadcast.work(job, self.world.now)
             if not (self.listens() or asked or jobs):
                 return
         raise AssertionError("it never ends")

@@ -30,6 +30,7 @@ from presence import bootstrap
 from presence.domain.connection import Connection
 from presence.domain.user import User
 from presence.entrypoints import runtime
+from presence.ports import EVERYONE, Topic
 from tests.docs.schema import answer_faults, message_faults
 from tests.dynamodb import TABLES, create_tables
 from tests.endpoint import Answer, Endpoint, serving
@@ -360,11 +361,11 @@ class Stack:
         return [item for page in pages for item in page["Items"]]
 
     def subscribers(self) -> set[str]:
-        pages = bootstrap.app().subscriptions.everyone()
+        pages = bootstrap.app().subscriptions.pages(EVERYONE)
         return {subscriber.connection_id for page in pages for subscriber in page}
 
     def watchers(self, user_id: str) -> set[str]:
-        pages = bootstrap.app().subscriptions.watchers(user_id)
+        pages = bootstrap.app().subscriptions.pages(Topic("user", user_id))
         return {subscriber.connection_id for page in pages for subscriber in page}
 
     def image(self, user_id: str) -> Event | None:

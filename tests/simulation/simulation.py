@@ -89,7 +89,7 @@ class Simulation:
         self.large = rng.choice((1, 1_000, 1_000))
         self.cases = UseCases(self._ports(), is_global=self.is_global, large=self.large)
         self.stream = Stream(
-            rng, self.clock, self.functions, self.injector, self.cases.announcements.announce
+            rng, self.clock, self.functions, self.injector, self.cases.announcer.announce
         )
         self.devices = [
             Device(self, f"{user_id}-{number}", user_id)
@@ -404,12 +404,12 @@ class Simulation:
             "user": cases.settling.user,
             "expired": cases.settling.lapsed,
             "gone": cases.settling.gone,
-            "room": cases.rooms.tick,
+            "room": cases.large_rooms.tick,
         }
         if kind == "post":
             cases.dispatcher.deliver(*what)
         elif kind == "job":
-            cases.audiences.work(what[0], now)
+            cases.broadcast.work(what[0], now)
         else:
             actions[kind](*what, now)
 

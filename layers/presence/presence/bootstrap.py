@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from presence.application.expiry import Settling, Sweep
     from presence.application.statuses import Statuses
     from presence.application.watching import Watching
-    from presence.fanout.announcements import Announcements
+    from presence.fanout.announcer import Announcer
+    from presence.fanout.broadcast import Broadcast
     from presence.fanout.dispatch import Dispatcher
     from presence.fanout.large_rooms import LargeRooms
-    from presence.fanout.recipients import Audiences
 
 
 class App:
@@ -45,7 +45,7 @@ class App:
             users=settings.users_table,
             subscriptions=settings.subscriptions_table,
         )
-        is_global = settings.global_presence
+        self.is_global = is_global = settings.global_presence
         self.connections = DynamoDBConnections(client)
         shards = Shards()
         self.users = DynamoDBUsers(client, is_global=is_global, shards=shards)
@@ -90,7 +90,7 @@ class App:
         return Sessions(
             self.lifecycle,
             self.statuses,
-            self.audiences,
+            self.broadcast,
             self.members,
             self.dispatcher,
             self.authorizer,
@@ -110,28 +110,21 @@ class App:
         return Privacy(self.users, self.subscriptions, self.lifecycle, self.dispatcher)
 
     @cached_property
-    def announcements(self) -> "Announcements":
-        from presence.fanout.announcements import Announcements
+    def announcer(self) -> "Announcer":
+        from presence.fanout.announcer import Announcer
+        from presence.fanout.sinks import SINKS
 
-        return Announcements(
-            self.audiences,
-            self.users,
-            self.members,
-            self.online_index,
-            self.dispatcher,
-            self.rooms,
-            is_global=self.settings.global_presence,
-        )
+        return Announcer(self.users, self.online_index, [sink(self) for sink in SINKS])
 
     @cached_property
-    def rooms(self) -> "LargeRooms":
+    def large_rooms(self) -> "LargeRooms":
         from presence.fanout.large_rooms import LargeRooms
 
         return LargeRooms(
             self.members,
             self.users,
             self.subscriptions,
-            self.audiences,
+            self.broadcast,
             self.timers,
             self.settings.large_audience,
             self.settings.tick_seconds,
@@ -150,10 +143,10 @@ class App:
         return Sweep(self.users, self.online_index, self.lifecycle)
 
     @cached_property
-    def audiences(self) -> "Audiences":
-        from presence.fanout.recipients import Audiences
+    def broadcast(self) -> "Broadcast":
+        from presence.fanout.broadcast import Broadcast
 
-        return Audiences(self.subscriptions, self.users, self.deliveries, self.dispatcher)
+        return Broadcast(self.subscriptions, self.users, self.deliveries, self.dispatcher)
 
     @cached_property
     def dispatcher(self) -> "Dispatcher":

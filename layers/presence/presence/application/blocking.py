@@ -11,7 +11,7 @@ from presence.domain.errors import Conflict, Unavailable
 from presence.domain.events import Blocked, Erased, GraceEnded, Unblocked
 from presence.domain.user import User, may_see
 from presence.fanout.dispatch import Dispatcher
-from presence.ports import Post, Subscriptions, Users, WriteConflict
+from presence.ports import Post, Subscriptions, Topic, Users, WriteConflict
 from presence.protocol.frames import status_change_frames
 
 ATTEMPTS = 5
@@ -108,7 +108,7 @@ class Privacy:
 
     def _forget_watchers(self, user: User) -> None:
         """Watchers are told here: when the stream comes to it, nobody knows them any more."""
-        for page in self.subscriptions.watchers(user.user_id):
+        for page in self.subscriptions.pages(Topic("user", user.user_id)):
             self.dispatcher.send(
                 Post(text, [subscriber.connection_id])
                 for subscriber in page

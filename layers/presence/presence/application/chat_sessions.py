@@ -9,8 +9,9 @@ from presence.application.statuses import Statuses
 from presence.domain.connection import AllowedSessions, Connection, is_allowed, no_access
 from presence.domain.errors import Forbidden
 from presence.domain.user import Presence
+from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
-from presence.fanout.recipients import Audiences
+from presence.fanout.recipients import Few
 from presence.ports import Authorizer, LargeRoom, Members, MembersPart, Post, Topic
 from presence.protocol.cursors import decode_cursor, encode_cursor, not_ours
 from presence.protocol.frames import Frame, fitting, user_typing
@@ -43,7 +44,7 @@ class Sessions:
 
     lifecycle: Lifecycle
     statuses: Statuses
-    audiences: Audiences
+    broadcast: Broadcast
     members: Members
     dispatcher: Dispatcher
     authorizer: Authorizer
@@ -169,11 +170,11 @@ class Sessions:
         user = self.lifecycle.heard(connection, now).user
         expires_at = now + TYPING_SHOWN_MILLISECONDS if is_typing else now
         frame = user_typing(session_id, user.user_id, is_typing=is_typing, expires_at=expires_at)
-        crowd = self.audiences.gather(Topic("session", session_id))
-        # Where one function cannot tell all, nobody would know whom it is about.
+        found = self.broadcast.recipients(Topic("session", session_id))
+        # Where many members type, no client could show them all.
         subscribers = [
             subscriber.connection_id
-            for subscriber in crowd.subscribers or ()
+            for subscriber in (found.subscribers if isinstance(found, Few) else ())
             if subscriber.connection_id != connection_id
             and user.seen_by(subscriber.user_id).is_online
         ]
@@ -193,13 +194,13 @@ class Sessions:
         frame = self._frame(actor.user.user_id, session_id, content, now)
         if client_id is not None:
             frame["clientId"] = client_id
-        self.audiences.relay(Topic("session", session_id), encode(frame), connection_id, now)
+        self.broadcast.relay(Topic("session", session_id), encode(frame), connection_id, now)
         return frame
 
     def publish(self, sender_id: str, session_id: str, content: Json, now: int) -> Frame:
         """As `say`, for a back end, which has no connection."""
         frame = self._frame(sender_id, session_id, content, now)
-        self.audiences.relay(Topic("session", session_id), encode(frame), None, now)
+        self.broadcast.relay(Topic("session", session_id), encode(frame), None, now)
         return frame
 
     def _frame(self, sender_id: str, session_id: str, content: Json, now: int) -> Frame:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from presence import limits
 from presence.adapters.sqs import job_from_json, posts_from_json
 from presence.bootstrap import app
 from presence.entrypoints.runtime import (
@@ -18,9 +19,6 @@ from presence.entrypoints.runtime import (
 from presence.protocol.requests import is_id
 from presence.protocol.strict_json import Object, parse_object
 
-#: SQS takes no more for one message.
-MAX_QUEUED_BYTES = 256 * 1024
-
 
 @logged
 def timers(event: LambdaEvent, _context: LambdaContext) -> Response:
@@ -30,7 +28,7 @@ def timers(event: LambdaEvent, _context: LambdaContext) -> Response:
 
 @logged
 def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
-    """Make posts that had to wait, and work off jobs."""
+    """Make posts that had to wait, and work on jobs."""
     until = deadline(context)
     return _each(event, lambda body: _deliver(body, until))
 
@@ -40,7 +38,7 @@ def _each(event: LambdaEvent, handle: Callable[[Object], None]) -> Response:
     failed = []
     for message in event["Records"]:
         try:
-            handle(parse_object(message["body"], limit=MAX_QUEUED_BYTES))
+            handle(parse_object(message["body"], limit=limits.MESSAGE_BYTES))
         except Exception:  # noqa: BLE001  the other messages must not wait for this one
             logger.exception("message failed")
             failed.append(message["messageId"])
@@ -61,7 +59,7 @@ def _on_timer(body: Object) -> None:
         case "gone":
             _check_lost_sockets(body["connectionIds"], body["at"], moment)
         case "room":
-            app().rooms.tick(_id(body, "chatSessionId"), body["tick"], moment)
+            app().large_rooms.tick(_id(body, "chatSessionId"), body["tick"], moment)
         case unknown:
             raise ValueError(f"there is no check {unknown!r}")
 
@@ -73,7 +71,7 @@ def _check_lost_sockets(connection_ids: Iterable[str], at: int, moment: int) -> 
 
 def _deliver(body: Object, until: int) -> None:
     if "topic" in body:
-        if app().audiences.work(job_from_json(body), now(), until=until) is None:
+        if app().broadcast.work(job_from_json(body), now(), until=until) is None:
             logger.append_keys(jobs_too_late=1)  # a batch is one message
         return
     app().dispatcher.deliver(posts_from_json(body), body["attempt"], until=until)
