@@ -47,7 +47,7 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
     "on_typing": (DYNAMODB, POSTS),
     "on_message": (DYNAMODB, POSTS),
     "on_default": (DYNAMODB,),
-    "announce": (DYNAMODB, "parts.announcements", POSTS),
+    "announce": (DYNAMODB, "parts.announcer", POSTS),
     "deliver": ("parts.dispatcher", POSTS),
 }
 

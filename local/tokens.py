@@ -14,15 +14,16 @@ from typing import Any
 
 import jwt
 
-from presence.adapters.jwt import MAX_LIFETIME_SECONDS, REQUIRED, JWTTokens, shared_secret
+from presence.adapters.jwt import REQUIRED, JWTTokens, shared_secret
 from presence.domain.errors import PresenceError
+from presence.limits import ID_PATTERN, MAX_TOKEN_SECONDS
 
 ISSUER = "presence-local"
 AUDIENCE = "presence"
 ALGORITHM = "HS256"
 LIFE_SECONDS = 12 * 3600
 _SECRET_BYTES = 32
-_ID = re.compile(r"[A-Za-z0-9._~@+=-]{1,128}", re.ASCII)
+_ID = re.compile(ID_PATTERN, re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,8 @@ def mint(
     if not _ID.fullmatch(user_id):
         message = "A user id has 1 to 128 letters, digits and . _ ~ @ + = -"
         raise ValueError(message)
-    if life > MAX_LIFETIME_SECONDS:
-        message = f"A token lives for {MAX_LIFETIME_SECONDS} seconds (24 hours) at most."
+    if life > MAX_TOKEN_SECONDS:
+        message = f"A token lives for {MAX_TOKEN_SECONDS} seconds (24 hours) at most."
         raise ValueError(message)
     return jwt.encode(_claims(user_id, life, scope, chat_sessions), secret, algorithm=ALGORITHM)
 
@@ -169,7 +170,7 @@ def _differences(claims: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_times(life: int, overdue: float) -> Iterator[str]:
-    if life > MAX_LIFETIME_SECONDS:
+    if life > MAX_TOKEN_SECONDS:
         yield f"It lives for {life} seconds from iat to exp."
     if life <= 0:
         yield "Its exp is not after its iat."

@@ -18,7 +18,7 @@ from presence.domain.errors import Unavailable
 from presence.domain.events import Authenticated, Blocked, Chosen, Disconnected, Joined, UserEvent
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, User
-from presence.ports import WriteConflict
+from presence.ports import EVERYONE, Topic, WriteConflict
 from tests.contract.conftest import Store, items
 from tests.contract.test_store import (
     ADMISSION,
@@ -79,9 +79,9 @@ def crowd(store: Store) -> Connection:
 
 def everything_listed(store: Store) -> list[Any]:
     subscribers = [
-        *store.subscriptions.everyone(),
-        *store.subscriptions.subscribers(ROOM),
-        *store.subscriptions.watchers(NAMES[0]),
+        *store.subscriptions.pages(EVERYONE),
+        *store.subscriptions.pages(Topic("session", ROOM)),
+        *store.subscriptions.pages(Topic("user", NAMES[0])),
     ]
     return [
         *store.online_index.after(None),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from presence.adapters.dynamodb import subscriptions
+from presence import limits
 from presence.domain.events import Authenticated, Blocked, Joined
 from presence.ports import LargeRoom, Member, Topic
 from tests.contract.conftest import Store
@@ -83,7 +83,7 @@ def test_members_are_read_on_from_any_of_them(store: Store) -> None:
 def test_a_part_says_behind_whom_the_others_are(
     dynamodb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "MEMBERS_PAGE", 3)
+    monkeypatch.setattr(limits, "FIRST_MEMBERS", 3)
     names = members(dynamodb, 5)
     plain = dynamodb.members.part(ROOM)
     dynamodb.members.keep(LargeRoom(ROOM), KNOWN)
@@ -107,7 +107,9 @@ def test_whoever_tells_a_room_something_sees_that_it_is_large(store: Store) -> N
         seen.append(store.subscriptions.part(topic).is_large)
 
     assert seen == [False, True, True, False, False]
-    assert [it.connection_id for it in all_of(store.subscriptions.subscribers(ROOM))] == [TAB]
+    assert [
+        it.connection_id for it in all_of(store.subscriptions.pages(Topic("session", ROOM)))
+    ] == [TAB]
 
 
 def test_a_large_room_grows_like_any_topic(store: Store) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from presence.adapters.dynamodb import subscriptions
-from presence.domain import connection, errors, user
+from presence import limits
+from presence.domain import errors, user
 from presence.entrypoints import http as http_api
-from presence.protocol import frames, requests, strict_json
+from presence.protocol import frames
 from presence.protocol.requests import ACTIONS, ALIASES, parse
 from tests.docs.markdown import ROOT, blocks, code, table
 from tests.docs.test_readme import only_code, routes
@@ -161,17 +161,17 @@ def test_every_reason_of_a_closing_is_named() -> None:
 # ── limits and errors ──────────────────────────────────────────────────────────────────────
 
 LIMITS = {
-    "connections of a user": user.MAX_CONNECTIONS,
-    "chat sessions of a user, over all connections": user.MAX_SESSIONS,
-    "watched users of a connection": subscriptions.MAX_WATCHED,
-    "users that a user blocks": user.MAX_BLOCKED,
-    "ids in `userIds`, and `limit`": requests.MAX_PAGE,
-    "characters of `text`": requests.MAX_TEXT_LENGTH,
-    "bytes of a frame": strict_json.MAX_MESSAGE_BYTES,
-    "bytes of an HTTP body": http_api.MAX_BODY_BYTES,
-    "bytes of `content`": requests.MAX_CONTENT_BYTES,
-    "characters of `token`": requests.MAX_TOKEN_LENGTH,
-    "actions of a connection at once, then one a second": connection.BURST,
+    "connections of a user": limits.MAX_CONNECTIONS,
+    "chat sessions of a user, over all connections": limits.MAX_SESSIONS,
+    "watched users of a connection": limits.WATCHED_USERS,
+    "users that a user blocks": limits.MAX_BLOCKED,
+    "ids in `userIds`, and `limit`": limits.MAX_PAGE,
+    "characters of `text`": limits.MAX_TEXT_LENGTH,
+    "bytes of a frame": limits.MAX_MESSAGE_BYTES,
+    "bytes of an HTTP body": limits.MAX_BODY_BYTES,
+    "bytes of `content`": limits.MAX_CONTENT_BYTES,
+    "characters of `token`": limits.MAX_TOKEN_LENGTH,
+    "actions of a connection at once, then one a second": limits.BURST,
 }
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from presence.application.chat_sessions import MemberPage
+from presence import limits
+from presence.application.member_list import MemberPage
 from presence.domain.errors import Conflict, Unavailable
 from presence.domain.user import Choice
-from presence.fanout import large_rooms as rooms
-from presence.fanout.announcements import Record
+from presence.fanout.diffs import Record
 from presence.ports import Topic
 from tests.fakes import FakeMembers
 from tests.world import GRACE, TICK, World
@@ -102,7 +102,7 @@ def test_whoever_joins_a_large_room_is_told_so_and_reads_a_page() -> None:
 
     counted = Counted(world.tables, page=1)
     counted.part = world.members.part  # type: ignore[method-assign]
-    object.__setattr__(world.sessions, "members", counted)
+    object.__setattr__(world.member_list, "members", counted)
     page = arrive(world, 120)
 
     assert (page.is_sampled, page.member_count, page.as_of) == (True, 120, room_of(world).as_of)
@@ -113,10 +113,10 @@ def test_whoever_joins_a_large_room_is_told_so_and_reads_a_page() -> None:
 
 def test_the_whole_list_of_a_large_room_is_read_in_pages() -> None:
     world = crowd(230)
-    world.privacy.block("user-7", "user-3", world.now)
-    pages = [world.sessions.page(ROOM, "user-3", 100, None, world.now)]
+    world.blocking.block("user-7", "user-3", world.now)
+    pages = [world.member_list.page(ROOM, "user-3", 100, None, world.now)]
     while pages[-1].cursor is not None:
-        pages.append(world.sessions.page(ROOM, "user-3", 100, pages[-1].cursor, world.now))
+        pages.append(world.member_list.page(ROOM, "user-3", 100, pages[-1].cursor, world.now))
 
     listed = [it.user_id for page in pages for it in page.members]
     assert listed == sorted({f"user-{number}" for number in range(230)} - {"user-7"})
@@ -174,7 +174,7 @@ def test_where_nothing_happens_nothing_is_told() -> None:
 def test_who_hides_from_one_other_makes_no_tick() -> None:
     world = crowd(20)
 
-    world.privacy.block("user-3", "user-4", world.now)
+    world.blocking.block("user-3", "user-4", world.now)
     tick(world)
 
     assert not [frame for name in world.gateway.heard for frame in members_told(world, name)]
@@ -199,8 +199,8 @@ def test_a_status_in_a_large_room_reaches_own_devices_watchers_and_small_rooms()
 def test_messages_reach_all_of_a_large_room_and_typing_nobody() -> None:
     world = crowd(20)
 
-    world.sessions.typing("c0", ROOM, world.now, is_typing=True)
-    world.sessions.say("c0", ROOM, "hi", None, world.now)
+    world.messages.typing("c0", ROOM, world.now, is_typing=True)
+    world.messages.say("c0", ROOM, "hi", None, world.now)
     world.work()
 
     heard = {name: [it["type"] for it in world.frames_of(name)] for name in world.gateway.heard}
@@ -219,7 +219,7 @@ def test_a_lost_timer_does_not_stop_the_ticks_for_ever(at: str) -> None:
     arrive(world, 21)
     too_soon = list(world.timers.rooms)
 
-    world.wait(TICK + rooms.LOST_MILLISECONDS)
+    world.wait(TICK + limits.LOST_TICK_MILLISECONDS)
     for number in range(22):
         world.ping(f"c{number}")
     arrive(world, 22)
@@ -233,8 +233,8 @@ def test_a_timer_that_nobody_waits_for_tells_nothing() -> None:
     world = crowd(20)
 
     for asked in (0, world.now, room_of(world).as_of):
-        world.rooms.tick(ROOM, asked, world.now)
-    world.rooms.tick("never-large", world.now, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
+    world.large_rooms.tick("never-large", world.now, world.now)
     world.work()
 
     assert not world.gateway.heard
@@ -247,11 +247,11 @@ def test_a_tick_that_stopped_halfway_is_told_when_it_comes_again() -> None:
     ((_, asked, _),) = world.timers.rooms
     count, world.members.count = world.members.count, None  # type: ignore[method-assign, assignment]
     with pytest.raises(TypeError):
-        world.rooms.tick(ROOM, asked, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
     world.members.count = count  # type: ignore[method-assign]
 
     world.wait(1)
-    world.rooms.tick(ROOM, asked, world.now)
+    world.large_rooms.tick(ROOM, asked, world.now)
     world.work()
 
     assert joined(members_told(world, "c0")) == ["user-20"]
@@ -272,7 +272,7 @@ def test_a_tick_that_was_overtaken_says_nothing_newer_than_the_next() -> None:
         return count(session_id) - 1
 
     count, world.members.count = world.members.count, overtaken  # type: ignore[method-assign]
-    world.rooms.tick(ROOM, asked, slow)
+    world.large_rooms.tick(ROOM, asked, slow)
     world.work()
 
     assert room_of(world).member_count == 22
@@ -295,12 +295,12 @@ def test_whoever_cannot_write_because_all_others_do_comes_again(world: World) ->
 def test_whoever_hides_from_somebody_is_in_no_sample() -> None:
     world = crowd(20)
     world.join("shy", "s1")
-    world.privacy.block("shy", "user-0", world.now)
+    world.blocking.block("shy", "user-0", world.now)
     world.enter("s1", ROOM)
     arrive(world, 21)
     tick(world)
     world.exit("s1", ROOM)
-    world.privacy.unblock("shy", "user-0", world.now)
+    world.blocking.unblock("shy", "user-0", world.now)
     world.exit("c21", ROOM)
     tick(world)
 
@@ -312,7 +312,7 @@ def test_whoever_hides_from_somebody_is_in_no_sample() -> None:
 def test_whoever_blocks_before_the_tick_is_in_no_sample_either() -> None:
     world = crowd(20)
     arrive(world, 20)
-    world.privacy.block("user-20", "user-0", world.now)
+    world.blocking.block("user-20", "user-0", world.now)
     tick(world)
 
     assert "user-20" not in str(members_told(world, "c0"))
@@ -391,10 +391,10 @@ def test_the_last_tick_is_told_also_if_it_stopped_before_it_could_say_so() -> No
     ((_, asked, _),) = world.timers.rooms
     part, world.subscriptions.part = world.subscriptions.part, None  # type: ignore[method-assign, assignment]
     with pytest.raises(TypeError):
-        world.rooms.tick(ROOM, asked, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
     world.subscriptions.part = part  # type: ignore[method-assign]
 
-    world.rooms.tick(ROOM, asked, world.now)
+    world.large_rooms.tick(ROOM, asked, world.now)
     world.work()
 
     assert [it["memberCount"] for it in members_told(world, "c0")] == [3]
@@ -435,7 +435,7 @@ def ticked_again(world: World) -> None:
     for asked in [*world.timers.rooms]:
         for _ in range(2):
             with suppress(Unavailable):
-                world.rooms.tick(asked[0], asked[1], world.now)
+                world.large_rooms.tick(asked[0], asked[1], world.now)
     world.work()
 
 
@@ -461,7 +461,7 @@ def test_nobody_misses_a_status_because_a_room_was_only_about_to_be_large(
     world.stream()
     for number in range(leaving):
         world.exit(f"c{number + 1}", ROOM)
-    world.announcements.announce(batch)
+    world.announcer.announce(batch)
     world.stream()
     ticked_again(world)
 
@@ -478,7 +478,7 @@ def test_nobody_misses_a_status_because_the_first_tick_stopped_halfway(call: str
     owner, name = call.split(".")
     fails_once(getattr(world, owner), name)
     with pytest.raises(Unavailable):
-        world.rooms.tick(ROOM, asked, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
 
     world.choose("user-0", Choice.BUSY)
     world.stream()
@@ -576,9 +576,9 @@ class Party:
     def blocks(self, number: int, other: int) -> None:
         try:
             if self.data.draw(st.booleans()):
-                self.world.privacy.block(f"user-{number}", f"user-{other}", self.world.now)
+                self.world.blocking.block(f"user-{number}", f"user-{other}", self.world.now)
             else:
-                self.world.privacy.unblock(f"user-{number}", f"user-{other}", self.world.now)
+                self.world.blocking.unblock(f"user-{number}", f"user-{other}", self.world.now)
         except Conflict:
             return  # themselves
 
@@ -592,7 +592,7 @@ class Party:
                     self.ticks(asked[self.data.draw(st.integers(0, len(asked) - 1))])
                 case "job" if jobs := self.world.deliveries.jobs:
                     at = self.data.draw(st.integers(0, len(jobs) - 1))
-                    self.world.audiences.work(jobs[at], self.world.now)
+                    self.world.broadcast.work(jobs[at], self.world.now)
                     if self.data.draw(st.booleans()):
                         jobs.pop(at)
                 case _:
@@ -602,7 +602,7 @@ class Party:
     def ticks(self, asked: tuple[str, int, int]) -> None:
         session_id, tick, seconds = asked
         self.world.now = max(self.world.now, tick + seconds * 1000)
-        self.world.rooms.tick(session_id, tick, self.world.now)
+        self.world.large_rooms.tick(session_id, tick, self.world.now)
         if self.data.draw(st.booleans()):
             self.world.timers.rooms.remove(asked)
 
@@ -624,10 +624,10 @@ class Party:
             self.world.wait(TICK)
             asked, self.world.timers.rooms = self.world.timers.rooms, []
             for session_id, tick, _ in self.data.draw(st.permutations(asked)):
-                self.world.rooms.tick(session_id, tick, self.world.now)
+                self.world.large_rooms.tick(session_id, tick, self.world.now)
             jobs, self.world.deliveries.jobs = self.world.deliveries.jobs, []
             for job in self.data.draw(st.permutations(jobs)):
-                self.world.audiences.work(job, self.world.now)
+                self.world.broadcast.work(job, self.world.now)
             if not (self.listens() or asked or jobs):
                 return
         raise AssertionError("it never ends")
@@ -659,7 +659,7 @@ def test_nobody_hears_of_somebody_whom_they_were_never_to_see(data: st.DataObjec
     party = Party(data)
     party.world.join("hider", "h1")
     for number in range(9):
-        party.world.privacy.block("hider", f"user-{number}", party.world.now)
+        party.world.blocking.block("hider", f"user-{number}", party.world.now)
     party.world.stream()
     for number in range(data.draw(st.integers(0, 25))):
         party.happens()

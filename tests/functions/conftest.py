@@ -30,6 +30,7 @@ from presence import bootstrap
 from presence.domain.connection import Connection
 from presence.domain.user import User
 from presence.entrypoints import runtime
+from presence.ports import EVERYONE, Topic
 from tests.docs.schema import answer_faults, message_faults
 from tests.dynamodb import TABLES, create_tables
 from tests.endpoint import Answer, Endpoint, serving
@@ -174,7 +175,7 @@ class Stack:
         for name, value in environment.items():
             self.monkeypatch.setenv(name, value)
         bootstrap.app.cache_clear()
-        bootstrap.app().gateway = self.gateway
+        self.monkeypatch.setattr(bootstrap.app().ports, "gateway", self.gateway)
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 
@@ -285,7 +286,8 @@ class Stack:
         """DynamoDB refuses everything, after all the client's retries."""
         error = {"Code": "ProvisionedThroughputExceededException", "Message": "table Users"}
         answer = SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": {}}
-        events = bootstrap.app().users._client.client.meta.events
+        users: Any = bootstrap.app().ports.users
+        events = users._client.client.meta.events
 
         def refuse(**_: object) -> Any:
             return answer
@@ -331,10 +333,10 @@ class Stack:
     # ── what can be seen of it ─────────────────────────────────────────────────────────
 
     def gate(self, connection_id: str) -> Connection | None:
-        return bootstrap.app().connections.read(connection_id, consistent=True)
+        return bootstrap.app().ports.records.read(connection_id, consistent=True)
 
     def user(self, user_id: str) -> User:
-        return bootstrap.app().users.read(user_id, consistent=True)
+        return bootstrap.app().ports.users.read(user_id, consistent=True)
 
     def heard(self, connection_id: str) -> list[Event]:
         """Every frame that was posted to a connection, in order; the next time only what is new."""
@@ -360,11 +362,11 @@ class Stack:
         return [item for page in pages for item in page["Items"]]
 
     def subscribers(self) -> set[str]:
-        pages = bootstrap.app().subscriptions.everyone()
+        pages = bootstrap.app().ports.subscriptions.pages(EVERYONE)
         return {subscriber.connection_id for page in pages for subscriber in page}
 
     def watchers(self, user_id: str) -> set[str]:
-        pages = bootstrap.app().subscriptions.watchers(user_id)
+        pages = bootstrap.app().ports.subscriptions.pages(Topic("user", user_id))
         return {subscriber.connection_id for page in pages for subscriber in page}
 
     def image(self, user_id: str) -> Event | None:

@@ -270,23 +270,11 @@ def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack)
     assert gate.state is State.CLOSED
 
 
-def test_a_post_that_waited_across_a_deployment_is_made(stack: Stack) -> None:
-    """Once a message was one post."""
-    stack.gateway.busy.add(PHONE)
-    body = {"text": "{}", "connectionIds": [TAB, PHONE], "attempt": 1}
-
-    answer = stack.invoke("deliver", {"Records": [message("1", body)]})
-
-    assert answer == {"batchItemFailures": []}
-    assert stack.gateway.heard == {TAB: ["{}"]}
-    assert stack.queued("deliveries") == [(post(PHONE, attempt=2), 2)]
-
-
 def test_a_job_that_comes_too_late_is_counted_and_not_told(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.enter(TAB)
-    news = FramesPayload(["{}"], said_at=stack.clock.now)
-    job = job_to_json(Job(Topic("session", ROOM), 0, 1, news))
+    payload = FramesPayload(["{}"], said_at=stack.clock.now)
+    job = job_to_json(Job(Topic("session", ROOM), 0, 1, payload))
     stack.calm()
     stack.wait(3_600_000)
 
@@ -301,12 +289,11 @@ BAD_POSTS: list[Any] = [
     pytest.param("", id="empty"),
     pytest.param("[]", id="list"),
     pytest.param({}, id="nothing"),
-    pytest.param({"text": "{}", "connectionIds": [TAB]}, id="no-attempt"),
-    pytest.param({"text": "{}", "attempt": 0}, id="no-connections"),
-    pytest.param({"connectionIds": [TAB], "attempt": 0}, id="no-text"),
-    pytest.param({"text": "{}", "connectionIds": 7, "attempt": 0}, id="a-number"),
+    pytest.param({"posts": [{"text": "{}", "connectionIds": [TAB]}]}, id="no-attempt"),
+    pytest.param({"posts": [{"connectionIds": [TAB]}], "attempt": 0}, id="no-text"),
+    pytest.param({"posts": [{"text": "{}", "connectionIds": 7}], "attempt": 0}, id="a-number"),
     pytest.param({"posts": 7, "attempt": 0}, id="no-list"),
-    pytest.param({"posts": [{"text": "{}"}], "attempt": 0}, id="posts-to-nobody"),
+    pytest.param({"posts": [{"text": "{}"}], "attempt": 0}, id="no-connections"),
     pytest.param('{"text":"{}","text":"[]","connectionIds":[],"attempt":0}', id="two-texts"),
 ]
 
@@ -492,7 +479,7 @@ def test_a_lease_that_is_back_keeps_its_connection(stack: Stack) -> None:
 
 def test_what_a_disconnect_left_half_done_is_finished_by_the_lease(stack: Stack) -> None:
     a_member(stack)
-    bootstrap.app().connections.close(TAB, stack.clock.now)
+    bootstrap.app().ports.records.close(TAB, stack.clock.now)
     stack.wait(80_000)
     stack.invoke("sweep")
 

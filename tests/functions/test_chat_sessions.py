@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from presence import bootstrap
+from presence import bootstrap, limits
 from presence.domain.connection import State
-from presence.fanout import dispatch as dispatcher
 from tests.endpoint import Answer, Endpoint
 from tests.functions.conftest import DESK, PHONE, ROOM, START, TAB, WATCH, Event, Stack, frame_of
 
@@ -266,8 +265,8 @@ def test_a_watcher_hears_until_they_have_had_enough(private: Stack) -> None:
 def test_a_large_audience_is_shared_out_and_everybody_hears_once(
     room: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "DIRECT", 1)
-    monkeypatch.setattr(dispatcher, "CHUNK", 2)
+    monkeypatch.setattr(limits, "POSTS_AT_ONCE", 1)
+    monkeypatch.setattr(limits, "CONNECTIONS_PER_PARCEL", 2)
     names = [f"{number:0>15}=" for number in range(6)]
     for name in names:
         room.join("grace", name)
@@ -371,7 +370,7 @@ def test_a_token_that_allows_less_ends_a_join_that_waits_for_the_doorkeeper(
         assert stack.ask(ADA, "authenticate", token=less)["type"] == "authentication-success"
         return True
 
-    monkeypatch.setattr(bootstrap.app().authorizer, "may_join", think)
+    monkeypatch.setattr(bootstrap.app().ports.authorizer, "may_join", think)
 
     frame = stack.ask(ADA, "join")
 

@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 import pytest
 
-from presence.fanout import recipients as audiences
+from presence import limits
 from tests.functions.conftest import Event, Stack
 from tests.functions.test_user_status import MEMBERS
 
@@ -78,7 +78,7 @@ def test_a_large_audience_that_is_no_room_is_told_by_jobs_of_all_its_shards(stac
         stack.join(name, connection(name))
     stack.calm()
     stack.ask(connection(NAMES[0]), "status", status="busy")
-    with patch.object(audiences, "ALONE", 3):
+    with patch.object(limits, "POSTS_AT_ONCE", 3):
         stack.stream()
     own = stack.all_heard()
 

@@ -100,7 +100,7 @@ def test_every_way_of_reading_agrees(stack: Stack) -> None:
     watching = stack.ask(PHONE, "watch", userIds=["ada"])
     listed = stack.ask(PHONE, "online")
     behind = stack.ask(
-        PHONE, "online", cursor=bootstrap.app().statuses.online_index.position_of("eve")
+        PHONE, "online", cursor=bootstrap.app().ports.online_index.position_of("eve")
     )
 
     assert single["status"] == "offline"
@@ -153,7 +153,7 @@ def throw_out(stack: Stack, user_id: str) -> Event:
 
 def die_halfway(stack: Stack, connection_id: str) -> None:
     """A disconnect closes the gate first; this one gets no further."""
-    bootstrap.app().connections.close(connection_id, stack.clock.now)
+    bootstrap.app().ports.records.close(connection_id, stack.clock.now)
 
 
 def test_an_administrator_closes_every_connection_of_a_user(stack: Stack) -> None:
@@ -284,7 +284,7 @@ AFTERWARDS: dict[str, Callable[[Stack], object]] = {
 
 def test_whoever_erases_themselves_stays_on_the_privacy_lists_of_others(stack: Stack) -> None:
     a_life(stack)
-    blockers = set(bootstrap.app().subscriptions.blockers(ADA))
+    blockers = set(bootstrap.app().ports.subscriptions.blockers(ADA))
     assert blockers
 
     answer = stack.http(f"DELETE /{ADA}", token=stack.token(ADA))
@@ -339,7 +339,7 @@ def test_whatever_an_erased_user_does_meanwhile_leaves_no_row(
 ) -> None:
     stack.join(ADA, TAB)
     stack.enter(TAB)
-    subscriptions = bootstrap.app().subscriptions
+    subscriptions = bootstrap.app().ports.subscriptions
     forget, left = subscriptions.forget, [meanwhile]
 
     def forget_slowly(user_id: str) -> None:

@@ -61,7 +61,7 @@ class Rig(Stack):
         patch.setattr(runtime, "time", self.clock)
         patch.setattr(runtime.logger, "info", lambda *_, **__: None)
         patch.setattr(reducer, "MAX_CONNECTIONS", MAX_CONNECTIONS)
-        patch.setattr(bootstrap.App, "_client", lambda _, name, **__: lambda: self._clients[name])
+        patch.setattr(bootstrap.AWS, "_client", lambda _, name, **__: lambda: self._clients[name])
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         self.tables.written = self._written
@@ -72,7 +72,7 @@ class Rig(Stack):
             TIMER_QUEUE_URL="timers",
             DELIVERY_QUEUE_URL="deliveries",
         )
-        client: Any = bootstrap.app().users
+        client: Any = bootstrap.app().ports.users
         self.monkeypatch.setattr(client._client, "_client", self.tables)
 
     @property

@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Callable
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 
@@ -29,19 +29,7 @@ from presence.application.statuses import Statuses
 from presence.application.user_changes import UserChanges
 from presence.application.watching import Watching
 from presence.domain.durations import Durations
-from presence.ports import (
-    Authorizer,
-    ConnectionRecords,
-    Deliveries,
-    Gateway,
-    Jobs,
-    Members,
-    OnlineIndex,
-    Subscriptions,
-    Timers,
-    Tokens,
-    Users,
-)
+from presence.ports import Authorizer, Gateway, Ports, Tokens
 from presence.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -49,48 +37,10 @@ if TYPE_CHECKING:
     from presence.application.expiry import Expiry
     from presence.application.messages import Messages
     from presence.application.removal import Removal
-    from presence.fanout.announcements import Announcements
+    from presence.fanout.announcer import Announcer
+    from presence.fanout.broadcast import Broadcast
     from presence.fanout.dispatch import Dispatcher
     from presence.fanout.large_rooms import LargeRooms
-    from presence.fanout.recipients import Audiences
-
-
-class Queue(Deliveries, Jobs, Protocol):
-    """One queue takes both."""
-
-
-class Ports(Protocol):
-    """What the use cases stand on: AWS, or what tests put in its place."""
-
-    @property
-    def records(self) -> ConnectionRecords: ...
-
-    @property
-    def users(self) -> Users: ...
-
-    @property
-    def subscriptions(self) -> Subscriptions: ...
-
-    @property
-    def members(self) -> Members: ...
-
-    @property
-    def online_index(self) -> OnlineIndex: ...
-
-    @property
-    def timers(self) -> Timers: ...
-
-    @property
-    def deliveries(self) -> Queue: ...
-
-    @property
-    def gateway(self) -> Gateway: ...
-
-    @property
-    def authorizer(self) -> Authorizer: ...
-
-    @property
-    def tokens(self) -> Tokens: ...
 
 
 class App:
@@ -104,6 +54,7 @@ class App:
     ) -> None:
         self.ports = ports
         self.settings = settings
+        self.is_global = settings.global_presence
         self.durations = Durations(
             heartbeat=settings.heartbeat_seconds * 1000,
             lease=settings.lease_seconds * 1000,
@@ -140,7 +91,7 @@ class App:
         from presence.application.messages import Messages
 
         return Messages(
-            self.ports.records, self.access, self.audiences, self.dispatcher, self._new_id
+            self.ports.records, self.access, self.broadcast, self.dispatcher, self._new_id
         )
 
     @cached_property
@@ -193,39 +144,34 @@ class App:
         return Sweep(self.ports.users, self.ports.online_index, self.changes)
 
     @cached_property
-    def announcements(self) -> "Announcements":
-        from presence.fanout.announcements import Announcements
-
-        return Announcements(
-            self.audiences,
-            self.ports.users,
-            self.ports.members,
-            self.ports.online_index,
-            self.dispatcher,
-            self.rooms,
-            is_global=self.settings.global_presence,
-        )
-
-    @cached_property
-    def rooms(self) -> "LargeRooms":
-        from presence.fanout.large_rooms import LargeRooms
-
-        return LargeRooms(
-            self.ports.members,
-            self.ports.users,
-            self.ports.subscriptions,
-            self.audiences,
-            self.ports.timers,
-            self.settings.large_audience,
-            self.settings.tick_seconds,
-        )
-
-    @cached_property
-    def audiences(self) -> "Audiences":
-        from presence.fanout.recipients import Audiences
+    def announcer(self) -> "Announcer":
+        from presence.fanout.announcer import Announcer
+        from presence.fanout.sinks import SINKS
 
         ports = self.ports
-        return Audiences(ports.subscriptions, ports.users, ports.deliveries, self.dispatcher)
+        return Announcer(ports.users, ports.online_index, [sink(self) for sink in SINKS])
+
+    @cached_property
+    def large_rooms(self) -> "LargeRooms":
+        from presence.fanout.large_rooms import LargeRooms
+
+        ports, settings = self.ports, self.settings
+        return LargeRooms(
+            ports.members,
+            ports.users,
+            ports.subscriptions,
+            self.broadcast,
+            ports.timers,
+            settings.large_audience,
+            settings.tick_seconds,
+        )
+
+    @cached_property
+    def broadcast(self) -> "Broadcast":
+        from presence.fanout.broadcast import Broadcast
+
+        ports = self.ports
+        return Broadcast(ports.subscriptions, ports.users, ports.deliveries, self.dispatcher)
 
     @cached_property
     def dispatcher(self) -> "Dispatcher":

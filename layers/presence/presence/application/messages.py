@@ -7,8 +7,9 @@ from presence.application.access import Access
 from presence.domain.connection import Connection
 from presence.domain.errors import Forbidden
 from presence.domain.message import Message
+from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
-from presence.fanout.recipients import Audiences
+from presence.fanout.recipients import Few
 from presence.limits import TYPING_SHOWN_MILLISECONDS
 from presence.ports import ConnectionRecords, Post, Topic
 from presence.protocol.frames import new_message, user_typing
@@ -21,7 +22,7 @@ class Messages:
 
     records: ConnectionRecords
     access: Access
-    audiences: Audiences
+    broadcast: Broadcast
     dispatcher: Dispatcher
     new_id: Callable[[], str]
 
@@ -57,7 +58,7 @@ class Messages:
 
     def _relay(self, message: Message, without: str | None) -> Message:
         topic = Topic("session", message.session_id)
-        self.audiences.relay(topic, encode(new_message(message)), without, message.sent_at)
+        self.broadcast.relay(topic, encode(new_message(message)), without, message.sent_at)
         return message
 
     def typing(self, connection_id: str, session_id: str, now: int, *, is_typing: bool) -> None:
@@ -76,11 +77,11 @@ class Messages:
         user = self.access.touch(connection, now).user
         expires_at = now + TYPING_SHOWN_MILLISECONDS if is_typing else now
         frame = user_typing(session_id, user.user_id, is_typing=is_typing, expires_at=expires_at)
-        crowd = self.audiences.gather(Topic("session", session_id))
-        # With too many recipients for one function, the names would mean little to them.
+        found = self.broadcast.recipients(Topic("session", session_id))
+        # Where many members type, no client could show them all.
         recipients = [
             it.connection_id
-            for it in crowd.subscribers or ()
+            for it in (found.subscribers if isinstance(found, Few) else ())
             if it.connection_id != connection_id and user.seen_by(it.user_id).is_online
         ]
         self.dispatcher.send_or_drop([Post(encode(frame), recipients)])

@@ -11,7 +11,7 @@ from presence.domain.events import Erased, GraceEnded, Unblocked
 from presence.domain.user import User, may_see
 from presence.fanout.dispatch import Dispatcher
 from presence.limits import INTEGRATION_SECONDS, MAX_UNBLOCKED
-from presence.ports import Post, Subscriptions, Timers, Users, WriteConflict
+from presence.ports import Post, Subscriptions, Timers, Topic, Users, WriteConflict
 from presence.protocol.frames import status_change_frames
 
 ATTEMPTS = 5
@@ -69,7 +69,7 @@ class Removal:
 
     def _tell_watchers(self, user: User) -> None:
         """Before their subscriptions go: the stream would find no watchers any more."""
-        for page in self.subscriptions.watchers(user.user_id):
+        for page in self.subscriptions.pages(Topic("user", user.user_id)):
             self.dispatcher.send(
                 Post(text, [subscriber.connection_id])
                 for subscriber in page

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from presence import limits
 from presence.adapters.sqs import job_from_json, posts_from_json
 from presence.bootstrap import app
 from presence.entrypoints.runtime import (
@@ -15,7 +16,6 @@ from presence.entrypoints.runtime import (
     logger,
     now,
 )
-from presence.limits import MAX_QUEUED_BYTES
 from presence.protocol.requests import is_id
 from presence.protocol.strict_json import Object, parse_object
 
@@ -28,7 +28,7 @@ def timers(event: LambdaEvent, _context: LambdaContext) -> Response:
 
 @logged
 def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
-    """Make posts that had to wait, and work off jobs."""
+    """Make posts that had to wait, and work on jobs."""
     until = deadline(context)
     return _each(event, lambda body: _deliver(body, until))
 
@@ -38,7 +38,7 @@ def _each(event: LambdaEvent, handle: Callable[[Object], None]) -> Response:
     failed = []
     for message in event["Records"]:
         try:
-            handle(parse_object(message["body"], limit=MAX_QUEUED_BYTES))
+            handle(parse_object(message["body"], limit=limits.MESSAGE_BYTES))
         except Exception:  # noqa: BLE001  the other messages must not wait for this one
             logger.exception("message failed")
             failed.append(message["messageId"])
@@ -59,14 +59,14 @@ def _on_timer(body: Object) -> None:
         case "gone":
             on_timer.gone(_ids(body, "connectionIds"), _instant(body, "at"), moment)
         case "room":
-            app().rooms.tick(_id(body, "chatSessionId"), _instant(body, "tick"), moment)
+            app().large_rooms.tick(_id(body, "chatSessionId"), _instant(body, "tick"), moment)
         case unknown:
             raise ValueError(f"there is no check {unknown!r}")
 
 
 def _deliver(body: Object, until: int) -> None:
     if "topic" in body:
-        if app().audiences.work(job_from_json(body), now(), until=until) is None:
+        if app().broadcast.work(job_from_json(body), now(), until=until) is None:
             logger.append_keys(jobs_too_late=1)  # a batch is one message
         return
     app().dispatcher.deliver(posts_from_json(body), body["attempt"], until=until)

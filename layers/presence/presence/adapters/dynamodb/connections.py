@@ -8,6 +8,7 @@ from pynamodb.connection import Connection as Client
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
+from presence import limits
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     ConnectionItem,
@@ -17,7 +18,7 @@ from presence.adapters.dynamodb.tables import (
     update_of,
     write,
 )
-from presence.adapters.dynamodb.topics import EVERYONE_SHARDS, entry, parsed, shard_of
+from presence.adapters.dynamodb.topics import entry, parsed, shard_of
 from presence.domain.connection import (
     Admission,
     Closing,
@@ -95,7 +96,7 @@ def connection_update(change: ConnectionChange, user_id: str, shard: int) -> Ope
         case Admission():
             is_open = ConnectionItem.state == State.OPEN.value
             actions = _admitting(change, user_id)
-            if shard != shard_of(change.connection_id, EVERYONE_SHARDS):
+            if shard != shard_of(change.connection_id, limits.EVERYONE_SHARDS):
                 actions = [*actions, ConnectionItem.everyone_shards.add({shard})]
             return update_of(item, actions, is_open | is_same_user)
         case Joining():

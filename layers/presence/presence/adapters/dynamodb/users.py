@@ -12,7 +12,7 @@ from pynamodb.expressions.update import Action
 
 from presence.adapters.dynamodb.connections import connection_update
 from presence.adapters.dynamodb.online_index import shard_of
-from presence.adapters.dynamodb.subscriptions import listener_changes, row_changes, shard_for
+from presence.adapters.dynamodb.subscriptions import row_changes, shard_for, subscription_changes
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     Item,
@@ -71,7 +71,7 @@ class DynamoDBUsers:
             shard = shard_for(connection_change, self._shards, is_global=self._is_global)
             others += [
                 {"Update": connection_update(connection_change, after.user_id, shard)},
-                *listener_changes(
+                *subscription_changes(
                     connection_change, after.user_id, shard, is_global=self._is_global
                 ),
             ]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence.domain.user import Choice, Status
-from presence.fanout.announcements import Record
+from presence.fanout.diffs import Record
 from tests.world import GRACE, World
 
 
@@ -97,7 +97,7 @@ def test_whoever_was_erased_and_is_back_at_once_is_told_as_they_are_now(world: W
     world.stream()
 
     world.wait(1_000)
-    world.privacy.erase("ada", world.now, lifts_blocks=False)
+    world.removal.erase("ada", world.now, lifts_blocks=False)
     world.wait(1_000)
     world.join("ada", "a2")
     world.stream()
@@ -148,7 +148,7 @@ def test_what_api_gateway_is_too_busy_for_waits_in_the_queue(world: World) -> No
     world.join("eve", "e1")
     world.gateway.busy.add("b1")
 
-    world.announcements.announce(records(world))
+    world.announcer.announce(records(world))
 
     ((post, attempt, delay),) = world.deliveries.waiting
     assert (post.connection_ids, attempt, delay) == (["b1"], 1, 1)
@@ -160,9 +160,9 @@ def test_a_post_that_is_refused_keeps_nobody_else_waiting(world: World) -> None:
     world.join("eve", "e1")
     world.gateway.refusing.add("e1")
 
-    delivery = world.announcements.announce(records(world))
+    announced = world.announcer.announce(records(world))
 
-    assert delivery.refused == ("e1",)
+    assert announced.figures["refused_posts"] == 1
     assert len(world.heard_by("b1")) == 2
 
 
@@ -175,7 +175,7 @@ def test_who_missed_a_change_is_right_with_a_list_and_with_the_next_change(world
     world.stream()
     world.gateway.refusing.clear()
 
-    missed, listed = world.heard_by("b1")[-1], world.statuses.online(50, None, "bob", world.now)
+    missed, listed = world.heard_by("b1")[-1], world.online_list.page(50, None, "bob", world.now)
     world.choose("ada", Choice.DND)
     world.stream()
 
@@ -195,7 +195,7 @@ def test_what_comes_late_tells_whoever_has_come_since_how_it_is_now(world: World
     world.join("bob", "b1")
     world.stream()
 
-    world.announcements.announce(late)
+    world.announcer.announce(late)
 
     assert world.heard_by("b1")[-1] == ("ada", "offline")
     assert ("ada", "online") not in world.heard_by("b1")
@@ -206,14 +206,14 @@ def test_what_comes_late_of_somebody_erased_tells_nobody_that_they_are_there(wor
     world.enter("a1", "room")
     late = records(world)
     world.stream()
-    world.privacy.erase("ada", world.now, lifts_blocks=False)
+    world.removal.erase("ada", world.now, lifts_blocks=False)
     world.stream()
     world.join("bob", "b1")
     world.enter("b1", "room")
     world.stream()
     world.gateway.heard.clear()
 
-    world.announcements.announce(late)
+    world.announcer.announce(late)
 
     assert world.heard_by("b1") == [("ada", "offline")]
     assert not any('"online"' in text for text in world.gateway.heard["b1"])
@@ -225,12 +225,12 @@ def test_whoever_is_blocked_meanwhile_hears_nothing_new_by_what_comes_late(world
     late = records(world)
     world.stream()
     world.wait(1)
-    world.privacy.block("ada", "bob", world.now)
+    world.blocking.block("ada", "bob", world.now)
     world.wait(1)
     world.choose("ada", Choice.BUSY, "secret")
     world.stream()
 
-    world.announcements.announce(late)
+    world.announcer.announce(late)
 
     assert world.heard_by("b1")[-1] == ("ada", "offline")
     assert "secret" not in "".join(world.gateway.heard["b1"])
@@ -264,7 +264,7 @@ def test_an_observer_who_drops_old_versions_ends_right_whatever_the_stream_does(
 
     while delivered:
         size = data.draw(st.integers(1, len(delivered)))
-        world.announcements.announce(delivered[:size])
+        world.announcer.announce(delivered[:size])
         delivered = delivered[size:]
 
     shown: dict[str, dict[str, int | str]] = {}

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from presence import limits
 from presence.domain.errors import Unavailable
 from presence.domain.user import Choice
-from presence.fanout import recipients as audiences
-from presence.fanout.announcements import Record
+from presence.fanout.diffs import Record
+from presence.fanout.recipients import TooMany, rebalance
 from presence.ports import EVERYONE, Topic
-from tests.fakes import FakeSubscriptions
 from tests.world import World
 
 ROOM = "room.1"
@@ -25,25 +25,13 @@ SESSION = Topic("session", ROOM)
 @pytest.fixture(autouse=True)
 def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five is a crowd, and two fill a shard."""
-    for name, value in {"ALONE": 5, "ROWS": 2, "MOST_SHARDS": 16}.items():
-        monkeypatch.setattr(audiences, name, value)
+    for name, value in {"POSTS_AT_ONCE": 5, "ROWS_PER_SHARD": 2, "MOST_SHARDS": 16}.items():
+        monkeypatch.setattr(limits, name, value)
 
 
 def crowded(amount: int, *, page: int = 2, is_global: bool = False) -> World:
     """A room with so many connections of as many users, all of whom have been announced."""
-    world = World(is_global=is_global)
-    world.audiences = audiences.Audiences(
-        FakeSubscriptions(world.tables, page), world.users, world.deliveries, world.dispatcher
-    )
-    world.announcements = type(world.announcements)(
-        world.audiences,
-        world.users,
-        world.members,
-        world.online_index,
-        world.dispatcher,
-        world.rooms,
-        is_global=is_global,
-    )
+    world = World(is_global=is_global, page=page)
     for number in range(amount):
         world.join(f"user-{number}", f"c{number}")
         world.enter(f"c{number}", ROOM)
@@ -110,7 +98,7 @@ def test_a_job_that_comes_late_tells_whoever_has_come_since_how_it_is_now(
     late = [*world.deliveries.jobs]
     world.work()
     world.wait(1)
-    world.privacy.block("user-0", "user-7", world.now)
+    world.blocking.block("user-0", "user-7", world.now)
     world.wait(1)
     world.choose("user-0", Choice.ONLINE)
     world.stream()
@@ -134,16 +122,16 @@ def test_a_job_that_fails_on_the_way_has_put_no_other(monkeypatch: pytest.Monkey
     world = crowded(20)
     world.choose("user-0", Choice.BUSY)
     world.stream()
-    part = world.audiences.subscriptions.part
+    part = world.subscriptions.part
     job = next(it for it in world.deliveries.jobs if part(SESSION, it.shard).after is not None)
     world.deliveries.jobs.clear()
 
     with monkeypatch.context() as broken:
         broken.setattr(world.users, "read_many", refuse)
         with pytest.raises(Unavailable):
-            world.audiences.work(job, world.now)
+            world.broadcast.work(job, world.now)
     put_by_the_failure = [*world.deliveries.jobs]
-    world.audiences.work(job, world.now)
+    world.broadcast.work(job, world.now)
 
     behind = part(SESSION, job.shard).after
     assert put_by_the_failure == []
@@ -155,7 +143,7 @@ def refuse(*_: object, **__: object) -> NoReturn:
 
 
 def message(world: World) -> None:
-    world.sessions.say("c0", ROOM, "hi", None, world.now)
+    world.messages.say("c0", ROOM, "hi", None, world.now)
 
 
 def movement(world: World) -> None:
@@ -165,8 +153,8 @@ def movement(world: World) -> None:
 
 def tick(world: World) -> None:
     now = world.now
-    world.rooms.opens(ROOM, ["user-0"], 20, now)
-    world.rooms.tick(ROOM, now, now)
+    world.large_rooms.open(ROOM, ["user-0"], 20, now)
+    world.large_rooms.tick(ROOM, now, now)
 
 
 @pytest.mark.parametrize("say", [message, movement, tick])
@@ -180,7 +168,7 @@ def test_what_was_said_is_told_to_nobody_who_came_long_after(say: Callable[[Worl
     world.enter("n1", ROOM)
     world.gateway.heard.clear()
 
-    done = [world.audiences.work(job, world.now) for job in late]
+    done = [world.broadcast.work(job, world.now) for job in late]
 
     assert done == [None] * len(late)
     assert late
@@ -223,7 +211,7 @@ def test_a_job_about_somebody_erased_says_that_they_are_gone(*, is_global: bool)
     world.work()
     (held,) = changes(world, "c1")
     world.wait(1)
-    world.privacy.erase("user-0", world.now, lifts_blocks=True)
+    world.removal.erase("user-0", world.now, lifts_blocks=True)
     world.stream()
     world.gateway.heard.clear()
 
@@ -239,7 +227,7 @@ def test_a_job_about_somebody_erased_says_that_they_are_gone(*, is_global: bool)
 def test_a_message_to_many_reaches_all_others_once() -> None:
     world = crowded(20)
 
-    world.sessions.say("c3", ROOM, "hi", None, world.now)
+    world.messages.say("c3", ROOM, "hi", None, world.now)
     world.work()
 
     frames = {name: world.frames_of(name) for name in world.gateway.heard}
@@ -249,7 +237,7 @@ def test_a_message_to_many_reaches_all_others_once() -> None:
 
 def test_whom_a_user_hides_from_hears_nothing_by_a_job_either() -> None:
     world = crowded(20)
-    world.privacy.block("user-0", "user-7", world.now)
+    world.blocking.block("user-0", "user-7", world.now)
     world.stream()
     world.work()
     blocked = world.heard_by("c7")
@@ -279,7 +267,7 @@ def test_who_turns_invisible_looks_like_leaving_and_their_devices_know_the_truth
 
 def test_comings_and_goings_are_counted_for_each_viewer_also_by_jobs() -> None:
     world = crowded(20)
-    world.privacy.block("user-0", "user-7", world.now)
+    world.blocking.block("user-0", "user-7", world.now)
     world.stream()
     world.work()
     world.gateway.heard.clear()
@@ -296,7 +284,7 @@ def test_comings_and_goings_are_counted_for_each_viewer_also_by_jobs() -> None:
 
 def test_what_no_job_can_carry_is_told_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
     world = crowded(20)
-    monkeypatch.setattr(audiences, "ROOM", 100)
+    monkeypatch.setattr(limits, "JOB_BUDGET", 100)
 
     world.choose("user-0", Choice.BUSY)
     world.exit("c1", ROOM)
@@ -332,7 +320,8 @@ def test_a_shard_that_got_very_full_before_anybody_read_it_is_split_far_enough()
         world.join(f"user-{number}", f"c{number}")
         world.enter(f"c{number}", ROOM)
 
-    world.audiences.gather(SESSION, grows=True)
+    found = world.broadcast.recipients(SESSION)
+    rebalance(world.subscriptions, SESSION, found.shards, dict(enumerate(found.rows)))
 
     assert world.tables.shards[SESSION] == 16
 
@@ -342,7 +331,7 @@ def test_whoever_only_reads_lets_nothing_grow(world: World) -> None:
         world.join(f"user-{number}", f"c{number}")
         world.enter(f"c{number}", ROOM)
 
-    assert world.audiences.gather(SESSION).subscribers is None
+    assert isinstance(world.broadcast.recipients(SESSION), TooMany)
 
     assert SESSION not in world.tables.shards
 
@@ -350,14 +339,14 @@ def test_whoever_only_reads_lets_nothing_grow(world: World) -> None:
 def test_nobody_types_for_more_than_one_function_can_tell() -> None:
     world = crowded(20)
 
-    world.sessions.typing("c0", ROOM, world.now, is_typing=True)
+    world.messages.typing("c0", ROOM, world.now, is_typing=True)
 
     assert not world.gateway.heard
     assert not world.deliveries.jobs
 
 
 def everybody_of(world: World) -> Iterator[str]:
-    for page in world.subscriptions.everyone():
+    for page in world.subscriptions.pages(EVERYONE):
         yield from (it.connection_id for it in page)
 
 
@@ -368,12 +357,12 @@ NAMES = [f"user-{number}" for number in range(8)]
 @settings(max_examples=40)
 def test_many_end_with_what_few_would_whatever_the_queue_does(data: st.DataObject) -> None:
     """Jobs come in any order, some twice; clients drop versions that are not newer."""
-    with patch.multiple(audiences, ALONE=5, ROWS=2, MOST_SHARDS=16):
+    with patch.multiple(limits, POSTS_AT_ONCE=5, ROWS_PER_SHARD=2, MOST_SHARDS=16):
         world = crowded(8, is_global=data.draw(st.booleans()))
         for _ in range(data.draw(st.integers(1, 12))):
             world.wait(1)
             _something_happens(world, data)
-        world.announcements.announce([Record(*images) for images in world.tables.stream])
+        world.announcer.announce([Record(*images) for images in world.tables.stream])
         _work_at_random(world, data)
 
     for number, viewer_id in enumerate(NAMES):
@@ -388,9 +377,9 @@ def _something_happens(world: World, data: st.DataObject) -> None:
         case "choose":
             world.choose(user_id, data.draw(st.sampled_from(Choice)))
         case "block":
-            world.privacy.block(user_id, other, world.now)
+            world.blocking.block(user_id, other, world.now)
         case "unblock":
-            world.privacy.unblock(user_id, other, world.now)
+            world.blocking.unblock(user_id, other, world.now)
         case "stream":
             world.stream()
         case "work":
@@ -411,8 +400,8 @@ def _work_at_random(world: World, data: st.DataObject) -> None:
     while jobs := world.deliveries.jobs:
         at = data.draw(st.integers(0, len(jobs) - 1))
         if data.draw(st.booleans()):
-            world.audiences.work(jobs[at], world.now)
-        world.audiences.work(jobs.pop(at), world.now)
+            world.broadcast.work(jobs[at], world.now)
+        world.broadcast.work(jobs.pop(at), world.now)
 
 
 def test_everybody_of_a_large_stack_hears_a_change_once() -> None:
