@@ -478,16 +478,16 @@ def test_every_action_is_among_those_that_are_understood() -> None:
     assert {body["action"] for body, _ in UNDERSTOOD.values()} == ACTIONS.keys()
 
 
-@pytest.mark.parametrize(("body", "request"), UNDERSTOOD.values(), ids=UNDERSTOOD)
-def test_a_frame_is_understood(body: dict[str, Any], request: Request) -> None:
-    assert parse(body, NOW) == Envelope(body["action"], request)
+@pytest.mark.parametrize(("body", "asked"), UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_a_frame_is_understood(body: dict[str, Any], asked: Request) -> None:
+    assert parse(body, NOW) == Envelope(body["action"], asked)
 
 
-@pytest.mark.parametrize(("body", "request"), UNDERSTOOD.values(), ids=UNDERSTOOD)
-def test_unknown_fields_are_ignored(body: dict[str, Any], request: Request) -> None:
+@pytest.mark.parametrize(("body", "asked"), UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_unknown_fields_are_ignored(body: dict[str, Any], asked: Request) -> None:
     more = {"type": "ping", "user_id": "eve", "role": "admin", "__proto__": {}, "x": [1]}
 
-    assert parse({**more, **body, "id": "1"}, NOW) == Envelope(body["action"], request, "1")
+    assert parse({**more, **body, "id": "1"}, NOW) == Envelope(body["action"], asked, "1")
 
 
 @pytest.mark.parametrize("choice", Choice)
