@@ -1,8 +1,8 @@
-"""Large audiences: told by jobs, each a page of a shard, and nobody hears what is not for them."""
+"""Topics with many recipients: jobs post to a page of a shard each, and each viewer ends right."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 from unittest.mock import patch
 
@@ -14,7 +14,6 @@ from presence import limits
 from presence.domain.errors import Unavailable
 from presence.domain.user import Choice
 from presence.fanout.diffs import Record
-from presence.fanout.recipients import TooMany, rebalance
 from presence.ports import EVERYONE, Topic
 from tests.world import World
 
@@ -24,13 +23,13 @@ SESSION = Topic("session", ROOM)
 
 @pytest.fixture(autouse=True)
 def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five is a crowd, and two fill a shard."""
+    """More than five recipients are too many, and two fill a shard."""
     for name, value in {"POSTS_AT_ONCE": 5, "ROWS_PER_SHARD": 2, "MOST_SHARDS": 16}.items():
         monkeypatch.setattr(limits, name, value)
 
 
 def crowded(amount: int, *, page: int = 2, is_global: bool = False) -> World:
-    """A room with so many connections of as many users, all of whom have been announced."""
+    """A room with so many connections of as many users, all of them announced."""
     world = World(is_global=is_global, page=page)
     for number in range(amount):
         world.join(f"user-{number}", f"c{number}")
@@ -49,7 +48,7 @@ def changes(world: World, connection_id: str) -> list[dict[str, Any]]:
     return [it for frame in world.frames_of(connection_id) for it in frame.get("changes", [])]
 
 
-def test_a_few_are_told_at_once() -> None:
+def test_few_recipients_are_posted_to_at_once() -> None:
     world = crowded(5)
 
     world.choose("user-0", Choice.BUSY)
@@ -59,7 +58,7 @@ def test_a_few_are_told_at_once() -> None:
     assert heard(world) == {f"c{number}": [("user-0", "busy")] for number in range(5)}
 
 
-def test_many_are_told_by_jobs_one_for_each_shard() -> None:
+def test_many_recipients_are_posted_to_by_one_job_for_each_shard() -> None:
     world = crowded(20)
     shards = world.tables.shards[SESSION]
 
@@ -75,7 +74,7 @@ def test_many_are_told_by_jobs_one_for_each_shard() -> None:
 
 
 @pytest.mark.parametrize("is_global", [True, False])
-def test_a_job_that_is_done_twice_says_nothing_new(*, is_global: bool) -> None:
+def test_a_job_that_runs_twice_says_nothing_new(*, is_global: bool) -> None:
     world = crowded(20, is_global=is_global)
     world.choose("user-0", Choice.BUSY)
     world.stream()
@@ -89,9 +88,7 @@ def test_a_job_that_is_done_twice_says_nothing_new(*, is_global: bool) -> None:
 
 
 @pytest.mark.parametrize("is_global", [True, False])
-def test_a_job_that_comes_late_tells_whoever_has_come_since_how_it_is_now(
-    *, is_global: bool
-) -> None:
+def test_a_late_job_sends_presences_as_they_are_now(*, is_global: bool) -> None:
     world = crowded(20, is_global=is_global)
     world.choose("user-0", Choice.BUSY, "secret")
     world.stream()
@@ -117,8 +114,8 @@ def test_a_job_that_comes_late_tells_whoever_has_come_since_how_it_is_now(
     assert "secret" not in "".join(text for texts in world.gateway.heard.values() for text in texts)
 
 
-def test_a_job_that_fails_on_the_way_has_put_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each try would put the next page once more, and so would each job behind it."""
+def test_a_job_that_fails_has_queued_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each retry would queue the next page once more, and so would each job behind it."""
     world = crowded(20)
     world.choose("user-0", Choice.BUSY)
     world.stream()
@@ -146,7 +143,7 @@ def message(world: World) -> None:
     world.messages.say("c0", ROOM, "hi", None, world.now)
 
 
-def movement(world: World) -> None:
+def membership(world: World) -> None:
     world.exit("c0", ROOM)
     world.stream()
 
@@ -157,9 +154,9 @@ def tick(world: World) -> None:
     world.large_rooms.tick(ROOM, now, now)
 
 
-@pytest.mark.parametrize("say", [message, movement, tick])
-def test_what_was_said_is_told_to_nobody_who_came_long_after(say: Callable[[World], None]) -> None:
-    """Out of a dead-letter queue: a job does not say who was there."""
+@pytest.mark.parametrize("say", [message, membership, tick])
+def test_frames_are_not_sent_long_after_they_were_made(say: Callable[[World], None]) -> None:
+    """Out of a dead-letter queue: a job does not say who was subscribed then."""
     world = crowded(20)
     say(world)
     late, world.deliveries.jobs = world.deliveries.jobs, []
@@ -176,8 +173,8 @@ def test_what_was_said_is_told_to_nobody_who_came_long_after(say: Callable[[Worl
     assert not world.deliveries.jobs
 
 
-@pytest.mark.parametrize("say", [message, movement, tick])
-def test_what_the_queue_had_to_repeat_is_told_all_the_same(say: Callable[[World], None]) -> None:
+@pytest.mark.parametrize("say", [message, membership, tick])
+def test_frames_that_the_queue_had_to_repeat_are_sent(say: Callable[[World], None]) -> None:
     world = crowded(20)
     say(world)
     world.wait(13 * 60_000)
@@ -188,7 +185,7 @@ def test_what_the_queue_had_to_repeat_is_told_all_the_same(say: Callable[[World]
 
 
 @pytest.mark.parametrize("is_global", [True, False])
-def test_what_only_the_users_own_devices_see_makes_no_job(*, is_global: bool) -> None:
+def test_changes_that_only_own_devices_see_make_no_job(*, is_global: bool) -> None:
     world = crowded(20, is_global=is_global)
     world.choose("user-0", Choice.INVISIBLE)
     world.stream()
@@ -203,7 +200,7 @@ def test_what_only_the_users_own_devices_see_makes_no_job(*, is_global: bool) ->
 
 
 @pytest.mark.parametrize("is_global", [True, False])
-def test_a_job_about_somebody_erased_says_that_they_are_gone(*, is_global: bool) -> None:
+def test_a_late_job_about_an_erased_user_says_offline(*, is_global: bool) -> None:
     world = crowded(20, is_global=is_global)
     world.choose("user-0", Choice.BUSY)
     world.stream()
@@ -224,7 +221,7 @@ def test_a_job_about_somebody_erased_says_that_they_are_gone(*, is_global: bool)
     assert told[0]["version"] > held["version"]
 
 
-def test_a_message_to_many_reaches_all_others_once() -> None:
+def test_a_message_to_many_reaches_each_other_member_once() -> None:
     world = crowded(20)
 
     world.messages.say("c3", ROOM, "hi", None, world.now)
@@ -235,7 +232,7 @@ def test_a_message_to_many_reaches_all_others_once() -> None:
     assert all([it["content"] for it in told] == ["hi"] for told in frames.values())
 
 
-def test_whom_a_user_hides_from_hears_nothing_by_a_job_either() -> None:
+def test_a_blocked_viewer_hears_nothing_by_a_job() -> None:
     world = crowded(20)
     world.blocking.block("user-0", "user-7", world.now)
     world.stream()
@@ -253,7 +250,7 @@ def test_whom_a_user_hides_from_hears_nothing_by_a_job_either() -> None:
     assert sorted(world.heard_by("c8")) == [("user-0", "busy"), ("user-1", "away")]
 
 
-def test_who_turns_invisible_looks_like_leaving_and_their_devices_know_the_truth() -> None:
+def test_an_invisible_user_looks_offline_except_to_own_devices() -> None:
     world = crowded(20)
 
     world.choose("user-0", Choice.INVISIBLE)
@@ -265,7 +262,7 @@ def test_who_turns_invisible_looks_like_leaving_and_their_devices_know_the_truth
     }
 
 
-def test_comings_and_goings_are_counted_for_each_viewer_also_by_jobs() -> None:
+def test_joins_and_leaves_are_counted_for_each_viewer_also_by_jobs() -> None:
     world = crowded(20)
     world.blocking.block("user-0", "user-7", world.now)
     world.stream()
@@ -282,20 +279,21 @@ def test_comings_and_goings_are_counted_for_each_viewer_also_by_jobs() -> None:
     assert [(it["left"], it["memberCount"]) for it in told["c8"]] == [(["user-0", "user-1"], 18)]
 
 
-def test_what_no_job_can_carry_is_told_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_payloads_too_large_for_a_job_are_posted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     world = crowded(20)
     monkeypatch.setattr(limits, "JOB_BUDGET", 100)
 
     world.choose("user-0", Choice.BUSY)
     world.exit("c1", ROOM)
     world.stream()
+    world.deliver()
 
     assert not world.deliveries.jobs
     assert all(("user-0", "busy") in world.heard_by(f"c{number}") for number in range(2, 20))
     assert all(world.frames_of(f"c{number}")[-1]["left"] == ["user-1"] for number in range(2, 20))
 
 
-def test_a_topic_grows_with_its_listeners_and_not_because_it_is_read() -> None:
+def test_a_topic_grows_with_its_subscribers_and_not_because_it_is_read() -> None:
     world = crowded(3)
     grown = [world.tables.shards.get(SESSION, 1)]
     for number in range(3, 40):
@@ -314,29 +312,7 @@ def test_a_topic_grows_with_its_listeners_and_not_because_it_is_read() -> None:
     assert grown[-1] == world.tables.shards[SESSION] == 16
 
 
-def test_a_shard_that_got_very_full_before_anybody_read_it_is_split_far_enough() -> None:
-    world = World(is_global=False)
-    for number in range(30):
-        world.join(f"user-{number}", f"c{number}")
-        world.enter(f"c{number}", ROOM)
-
-    found = world.broadcast.recipients(SESSION)
-    rebalance(world.subscriptions, SESSION, found.shards, dict(enumerate(found.rows)))
-
-    assert world.tables.shards[SESSION] == 16
-
-
-def test_whoever_only_reads_lets_nothing_grow(world: World) -> None:
-    for number in range(30):
-        world.join(f"user-{number}", f"c{number}")
-        world.enter(f"c{number}", ROOM)
-
-    assert isinstance(world.broadcast.recipients(SESSION), TooMany)
-
-    assert SESSION not in world.tables.shards
-
-
-def test_nobody_types_for_more_than_one_function_can_tell() -> None:
+def test_typing_is_not_sent_to_too_many() -> None:
     world = crowded(20)
 
     world.messages.typing("c0", ROOM, world.now, is_typing=True)
@@ -345,17 +321,12 @@ def test_nobody_types_for_more_than_one_function_can_tell() -> None:
     assert not world.deliveries.jobs
 
 
-def everybody_of(world: World) -> Iterator[str]:
-    for page in world.subscriptions.pages(EVERYONE):
-        yield from (it.connection_id for it in page)
-
-
 NAMES = [f"user-{number}" for number in range(8)]
 
 
 @given(st.data())
 @settings(max_examples=40)
-def test_many_end_with_what_few_would_whatever_the_queue_does(data: st.DataObject) -> None:
+def test_each_viewer_ends_right_whatever_the_queue_does(data: st.DataObject) -> None:
     """Jobs come in any order, some twice; clients drop versions that are not newer."""
     with patch.multiple(limits, POSTS_AT_ONCE=5, ROWS_PER_SHARD=2, MOST_SHARDS=16):
         world = crowded(8, is_global=data.draw(st.booleans()))
@@ -387,7 +358,7 @@ def _something_happens(world: World, data: st.DataObject) -> None:
 
 
 def _shown(world: World, connection_id: str) -> dict[str, tuple[int, str]]:
-    """What a client shows of each user: the newest that it was told."""
+    """What a client shows of each user: the newest version that it was sent."""
     shown: dict[str, tuple[int, str]] = {}
     for frame in world.frames_of(connection_id):
         for change in frame.get("changes", []):
@@ -404,7 +375,7 @@ def _work_at_random(world: World, data: st.DataObject) -> None:
         world.broadcast.work(jobs.pop(at), world.now)
 
 
-def test_everybody_of_a_large_stack_hears_a_change_once() -> None:
+def test_each_connection_of_a_large_stack_hears_a_change_once() -> None:
     world = crowded(40, is_global=True)
 
     world.choose("user-0", Choice.BUSY)
@@ -413,5 +384,5 @@ def test_everybody_of_a_large_stack_hears_a_change_once() -> None:
 
     counts = Counter({name: len(texts) for name, texts in world.gateway.heard.items()})
     assert world.tables.shards[EVERYONE] == 16
-    assert counts == dict.fromkeys(everybody_of(world), 1)
+    assert counts == dict.fromkeys(world.tables.everyone, 1)
     assert json.loads(world.gateway.heard["c39"][0])["changes"][0]["status"] == "busy"

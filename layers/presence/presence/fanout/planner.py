@@ -55,7 +55,7 @@ def plan(
     found: Mapping[Topic, Recipients],
 ) -> Sequence[Send]:
     """What is sent to which recipients; *found* has each topic of the changes."""
-    sends: list[Send] = []
+    jobs = list[Send]()
     sources: list[_Source] = [(diff.devices, [diff]) for diff in diffs if diff.presence.is_news]
     for topic, changes in by_topic.items():
         match found[topic]:
@@ -64,11 +64,11 @@ def plan(
             case TooMany(shards):
                 views = (it.presence.without_own_devices() for it in changes)
                 if others := [it for it in views if it.is_news]:
-                    sends.append(ToMany(topic, shards, PresencePayload(others)))
+                    jobs.append(ToMany(topic, shards, PresencePayload(others)))
             case Sampled():
                 pass  # the members of a large room are sent its ticks
     moves = (_membership_send(it, found[Topic("session", it.session_id)]) for it in memberships)
-    return [*sends, *_to_few(sources), *moves]
+    return [*jobs, *_to_few(sources), *moves]
 
 
 def _membership_send(diff: MembershipDiff, found: Recipients) -> Send:
