@@ -1,5 +1,6 @@
 """What a cold start may not cost; how much it does is in bench/cold_start.py."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +23,16 @@ def test_a_cold_start_imports_nothing_that_the_first_request_may_not_need(
 ) -> None:
     code = f"import functions.{function}, sys\nprint(*sys.modules)"
 
-    imported = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "layers" / "presence")}
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = told.stdout.split()
 
     assert "presence.bootstrap" in imported
     assert [it for it in imported if any(name in it for name in late)] == []

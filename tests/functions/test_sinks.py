@@ -86,7 +86,7 @@ def test_a_sink_sees_each_change_once_whatever_comes_late_or_twice(data: st.Data
     written = [
         (after.version, after.presence.status.value)
         for before, after in world.tables.stream
-        if after.presence.says_more_than(before.presence)
+        if after.presence.differs_for_others(before.presence)
     ]
     assert sorted((version, it) for (_, version), it in history.kept.items()) == written
 
