@@ -1,6 +1,6 @@
 # Thin on purpose: what the targets do is in local/ (bootstrap.py, __main__.py).
 .DEFAULT_GOAL := help
-.PHONY: help run up down setup web demo test mutants check bench nemesis deploy clean
+.PHONY: help run up down setup web demo test check bench nemesis deploy clean
 
 # The first interpreter that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -35,9 +35,6 @@ demo: web  ## web/demo, built into local/demo: commit both
 
 test: setup web  ## all tests
 	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
-
-mutants: setup web  ## mistakes on purpose: each has to fail a test; ARGS="NAME..." for some
-	@$(BIN)/python -m tests.mutants $(ARGS)
 
 check: setup web  ## style, types, architecture, template, documentation
 	$(BIN)/ruff check .

@@ -40,7 +40,6 @@ GOOD = (
     Case("session", "MUTUAL"),
     Case("session", "RETURNING"),
     Case("session", "PARTING"),
-    Case("rejected", "FENCED"),
 )
 
 BAD = (
@@ -84,11 +83,6 @@ BAD = (
     Case("session", "RETURNING", "ROW_APART", "I6"),
     Case("session", "RETURNING", "ROWS_FIRST", "I6"),
     Case("session", "MOVING", "ONLY_THE_GATE_KNOWS", "I6"),
-    # The design that was not taken.
-    Case("rejected", "FENCED", "COUNTER", "CALM"),
-    Case("rejected", "FENCED", "UNFENCED", "I1"),
-    Case("rejected", "FENCED", "SKIP_EXPIRED", "I1"),
-    Case("rejected", "FENCED", "PARTIAL", "I1"),
 )
 
 CASES = (*GOOD, *BAD)
