@@ -15,7 +15,7 @@ from presence.adapters.dynamodb.roster import DynamoDBRoster
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
-from presence.ports import Connections, Members, Roster, Subscriptions, Users
+from presence.ports import Connections, Listener, Members, Roster, Subscriptions, Topic, Users
 from tests.dynamodb import KEYS, TABLES, create_tables
 from tests.fakes import (
     FakeConnections,
@@ -40,6 +40,17 @@ class Store:
     members: Members
     #: All that is stored, in a form that can be compared with what is stored later.
     everything: Callable[[], Any]
+
+    def heard(self, topic: Topic) -> list[Listener]:
+        """Who hears of a topic, read as many functions would: shard by shard, page by page."""
+        found: list[Listener] = []
+        for shard in range(self.subscriptions.part(topic).shards):
+            part = self.subscriptions.part(topic, shard)
+            found += part.listeners
+            while part.after is not None:
+                part = self.subscriptions.part(topic, shard, part.after)
+                found += part.listeners
+        return found
 
 
 def fakes() -> Store:

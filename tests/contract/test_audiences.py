@@ -26,7 +26,7 @@ from presence.domain.events import (
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import MAX_SESSIONS, Choice
-from presence.ports import Listener, Member
+from presence.ports import EVERYONE, Listener, Member, Topic
 from presence.use_cases.privacy import CHUNK as PRIVACY_CHUNK
 from tests.contract.conftest import Store, fakes, items
 from tests.contract.test_store import (
@@ -249,12 +249,12 @@ def test_listeners_are_connections_and_say_whose_they_are(store: Store) -> None:
         enter(store, user_id, ROOM, name)
     enter(store, "bob", "room.2", "b1")
 
-    listeners = all_of(store.subscriptions.listeners(ROOM))
+    listeners = store.heard(Topic("session", ROOM))
 
     assert set(listeners) == {Listener("a1", "ada"), Listener("a2", "ada"), Listener("b1", "bob")}
     assert len(listeners) == 3
-    assert set(all_of(store.subscriptions.everyone())) == set(listeners)
-    assert all_of(store.subscriptions.listeners("nowhere")) == []
+    assert set(store.heard(EVERYONE)) == set(listeners)
+    assert store.heard(Topic("session", "nowhere")) == []
 
 
 def test_an_invisible_member_goes_on_hearing(store: Store) -> None:
@@ -264,7 +264,7 @@ def test_an_invisible_member_goes_on_hearing(store: Store) -> None:
     save(store, "ada", Chosen(Choice.INVISIBLE))
 
     assert seen_in(store) == []
-    assert all_of(store.subscriptions.listeners(ROOM)) == [Listener(TAB, "ada")]
+    assert store.heard(Topic("session", ROOM)) == [Listener(TAB, "ada")]
 
 
 # ── watching ───────────────────────────────────────────────────────────────────────────────
@@ -381,10 +381,9 @@ def test_a_connection_that_has_closed_hears_nothing_more_and_the_others_all(stor
     for _ in range(2):  # the second time after a crash, as far as anybody knows
         store.subscriptions.remove(closed)
 
-    heard = [store.subscriptions.everyone()]
-    heard += [store.subscriptions.watchers(name) for name in names]
-    heard += [store.subscriptions.listeners(room) for room in rooms]
-    assert all(all_of(pages) == [Listener(PHONE, "eve")] for pages in heard)
+    topics = [EVERYONE, *(Topic("user", name) for name in names)]
+    topics += [Topic("session", room) for room in rooms]
+    assert all(store.heard(topic) == [Listener(PHONE, "eve")] for topic in topics)
 
 
 def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store: Store) -> None:
@@ -397,14 +396,14 @@ def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store
     store.subscriptions.remove(trace)
 
     assert watching(store, "bob") == {"bob": []}
-    assert all_of(store.subscriptions.listeners(ROOM)) == []
-    assert all_of(store.subscriptions.everyone()) == []
+    assert store.heard(Topic("session", ROOM)) == []
+    assert store.heard(EVERYONE) == []
 
 
 def test_removing_somebody_who_heard_nothing_is_fine(store: Store) -> None:
     store.subscriptions.remove(replace(GATE, is_watching=True, sessions=frozenset({ROOM})))
 
-    assert all_of(store.subscriptions.everyone()) == []
+    assert store.heard(EVERYONE) == []
 
 
 def test_whoever_is_forgotten_is_watched_by_nobody(store: Store) -> None:

@@ -18,7 +18,7 @@ from presence.domain.errors import Unavailable
 from presence.domain.events import Authenticated, Blocked, Chosen, Disconnected, Event, Joined
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, User
-from presence.ports import Lost
+from presence.ports import EVERYONE, Lost, Topic
 from tests.contract.conftest import Store, items
 from tests.contract.test_store import (
     ADMISSION,
@@ -78,16 +78,13 @@ def crowd(store: Store) -> Connection:
 
 
 def everything_listed(store: Store) -> list[Any]:
-    listeners = [
-        *store.subscriptions.everyone(),
-        *store.subscriptions.listeners(ROOM),
-        *store.subscriptions.watchers(NAMES[0]),
-    ]
     return [
         *store.roster.after(None),
         *store.members.of(ROOM),
         *store.subscriptions.blockers("eve"),
-        *(it for page in listeners for it in page),
+        *store.heard(EVERYONE),
+        *store.heard(Topic("session", ROOM)),
+        *(it for page in store.subscriptions.watchers(NAMES[0]) for it in page),
     ]
 
 

@@ -14,7 +14,6 @@ from presence.adapters.queue import (
     SQSDeliveries,
     SQSTimers,
     job_from_json,
-    job_to_json,
     posts_from_json,
 )
 from presence.background import MAX_QUEUED_BYTES
@@ -178,14 +177,6 @@ def test_a_job_comes_as_it_was_put(queues: Queues, news: News, topic: Topic) -> 
     queues.deliveries.put_jobs([])
 
     assert queues.jobs() == jobs
-
-
-def test_a_job_that_was_put_before_it_said_when_is_read() -> None:
-    job = Job(EVERYONE, 0, 8, Saying(["{}"]))
-    body = job_to_json(job)
-    del body["news"]["saidAt"]
-
-    assert job_from_json(body) == job
 
 
 def test_jobs_for_many_shards_are_put_together(sqs: Queues) -> None:

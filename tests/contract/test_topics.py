@@ -15,9 +15,9 @@ from presence.adapters.dynamodb.topics import EVERYONE_SHARDS, key_of, shards_so
 from presence.domain.connection import Connection, Joining, Leaving
 from presence.domain.errors import Conflict
 from presence.domain.events import Joined, Left
-from presence.ports import EVERYONE, Listener, Topic
+from presence.ports import EVERYONE, Topic
 from tests.contract.conftest import Store, items
-from tests.contract.test_audiences import all_of, arrive
+from tests.contract.test_audiences import arrive
 from tests.contract.test_store import (
     GATE,
     NOW,
@@ -42,20 +42,6 @@ def asks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "ROWS_UNASKED", 1)
 
 
-def heard(store: Store, topic: Topic) -> list[Listener]:
-    """Everybody who hears of a topic, read as many functions would: shard by shard."""
-    found: list[Listener] = []
-    for shard in range(store.subscriptions.part(topic).shards):
-        after = None
-        while True:
-            part = store.subscriptions.part(topic, shard, after)
-            found += part.listeners
-            after = part.after
-            if after is None:
-                break
-    return found
-
-
 def shards_of(topic: Topic) -> Counter[str]:
     """How many rows lie under which key of a topic."""
     keys = {key_of(topic, shard) for shard in range(64)}
@@ -72,10 +58,10 @@ def everybody(store: Store, names: list[str]) -> Iterator[Connection]:
 
 @pytest.mark.parametrize("topic", [EVERYONE, SESSION, WATCHED])
 def test_a_topic_is_read_part_by_part(store: Store, topic: Topic) -> None:
-    assert heard(store, topic) == []
+    assert store.heard(topic) == []
     list(everybody(store, NAMES))
 
-    found = heard(store, topic)
+    found = store.heard(topic)
 
     assert sorted(it.connection_id for it in found) == sorted(NAMES)
     assert all(it.user_id == f"user-{it.connection_id}" for it in found)
@@ -106,7 +92,7 @@ def test_whoever_came_before_a_topic_grew_is_found_as_well(store: Store, topic: 
     store.subscriptions.grow(topic, first, 4 * first)
     list(everybody(store, NAMES[6:]))
 
-    found = [it.connection_id for it in heard(store, topic)]
+    found = [it.connection_id for it in store.heard(topic)]
     assert sorted(found) == sorted(NAMES)
     assert store.subscriptions.part(topic).shards == 4 * first
 
@@ -136,9 +122,6 @@ def test_a_page_says_where_the_next_one_begins(
 
     assert [len(page.listeners) for page in pages] == [2, 3, 3, 3, 1]
     assert [it.connection_id for page in pages for it in page.listeners] == sorted(NAMES)
-    assert all_of(dynamodb.subscriptions.listeners(ROOM)) == [
-        it for page in pages for it in page.listeners
-    ]
 
 
 def test_rows_of_a_topic_that_grew_are_spread(dynamodb: Store) -> None:
@@ -241,7 +224,7 @@ def test_whoever_writes_rarely_writes_where_everybody_reads(
     spread = shards_of(SESSION)
     assert spread[key_of(SESSION, 0)] >= 5
     assert sum(spread.values()) == len(NAMES)
-    assert len(heard(dynamodb, SESSION)) == len(NAMES)
+    assert len(dynamodb.heard(SESSION)) == len(NAMES)
 
 
 def test_what_is_known_of_topics_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

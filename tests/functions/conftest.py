@@ -27,8 +27,10 @@ from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID, MockAWS
 
 from presence import bootstrap, entrypoint
+from presence.adapters.dynamodb import topics
 from presence.domain.connection import Connection
 from presence.domain.user import User
+from presence.ports import EVERYONE
 from tests.docs.schema import answer_faults, message_faults
 from tests.dynamodb import TABLES, create_tables
 from tests.endpoint import Answer, Endpoint, serving
@@ -357,8 +359,9 @@ class Stack:
         return [item for page in pages for item in page["Items"]]
 
     def listeners(self) -> set[str]:
-        pages = bootstrap.app().subscriptions.everyone()
-        return {listener.connection_id for page in pages for listener in page}
+        """The connections that hear of every user."""
+        pages = topics.pages(EVERYONE)
+        return {listener.connection_id for page in pages for listener in page.listeners}
 
     def watchers(self, user_id: str) -> set[str]:
         pages = bootstrap.app().subscriptions.watchers(user_id)

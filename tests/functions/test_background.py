@@ -269,18 +269,6 @@ def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack)
     assert gate.state is State.CLOSED
 
 
-def test_a_post_that_waited_across_a_deployment_is_made(stack: Stack) -> None:
-    """Once a message was one post."""
-    stack.gateway.busy.add(PHONE)
-    body = {"text": "{}", "connectionIds": [TAB, PHONE], "attempt": 1}
-
-    answer = stack.invoke("deliver", {"Records": [message("1", body)]})
-
-    assert answer == {"batchItemFailures": []}
-    assert stack.gateway.heard == {TAB: ["{}"]}
-    assert stack.queued("deliveries") == [(post(PHONE, attempt=2), 2)]
-
-
 def test_a_job_that_comes_too_late_is_counted_and_not_told(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.enter(TAB)
@@ -300,13 +288,13 @@ BAD_POSTS: list[Any] = [
     pytest.param("", id="empty"),
     pytest.param("[]", id="list"),
     pytest.param({}, id="nothing"),
-    pytest.param({"text": "{}", "connectionIds": [TAB]}, id="no-attempt"),
-    pytest.param({"text": "{}", "attempt": 0}, id="no-connections"),
-    pytest.param({"connectionIds": [TAB], "attempt": 0}, id="no-text"),
-    pytest.param({"text": "{}", "connectionIds": 7, "attempt": 0}, id="a-number"),
+    pytest.param({"posts": [{"text": "{}", "connectionIds": [TAB]}]}, id="no-attempt"),
+    pytest.param({"attempt": 0}, id="no-posts"),
+    pytest.param({"posts": [{"connectionIds": [TAB]}], "attempt": 0}, id="no-text"),
+    pytest.param({"posts": [{"text": "{}", "connectionIds": 7}], "attempt": 0}, id="a-number"),
     pytest.param({"posts": 7, "attempt": 0}, id="no-list"),
     pytest.param({"posts": [{"text": "{}"}], "attempt": 0}, id="posts-to-nobody"),
-    pytest.param('{"text":"{}","text":"[]","connectionIds":[],"attempt":0}', id="two-texts"),
+    pytest.param('{"posts":[],"posts":[],"attempt":0}', id="two-lists"),
 ]
 
 
@@ -340,7 +328,6 @@ BAD_TIMERS: list[Any] = [
         id="lapsed-without-list",
     ),
     pytest.param({"check": "gone"}, id="gone-without-connection"),
-    pytest.param({"check": "gone", "connectionId": "#watching", "at": 1}, id="gone-without-id"),
     pytest.param({"check": "gone", "connectionIds": 7, "at": 1}, id="gone-without-list"),
     pytest.param({"check": "gone", "connectionIds": ["#w"], "at": 1}, id="gone-without-ids"),
 ]

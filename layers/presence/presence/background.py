@@ -110,9 +110,6 @@ def _look_after(gone: Iterable[str], at: int, moment: int) -> None:
 
 
 def _gone(body: Object) -> Sequence[str]:
-    """Of one connection before a timer was for several; such may still be on their way."""
-    if "connectionIds" not in body:
-        return [_id(body, "connectionId")]
     return [_id({"connectionIds": it}, "connectionIds") for it in body["connectionIds"]]
 
 
