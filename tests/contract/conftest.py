@@ -16,6 +16,10 @@ from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSu
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
 from presence.ports import Connections, Listener, Members, Roster, Subscriptions, Topic, Users
+from proof.simulation.faults import Faults, Faulty, Injector
+from proof.simulation.memory import Memory
+from proof.simulation.scheduler import Scheduler
+from proof.stateful.tables import Tables
 from tests.dynamodb import KEYS, TABLES, create_tables
 from tests.fakes import (
     FakeConnections,
@@ -25,10 +29,6 @@ from tests.fakes import (
     FakeTables,
     FakeUsers,
 )
-from tests.simulation.faults import Faults, Faulty, Injector
-from tests.simulation.memory import Memory
-from tests.simulation.scheduler import Scheduler
-from tests.stateful.tables import Tables
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.nemesis.report import Results, render
+from proof.nemesis.report import Results, render
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "docs" / "faults.toml"

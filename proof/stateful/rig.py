@@ -1,0 +1,183 @@
+"""The real handlers on `Tables`, with queues, a stream and sockets that only tests move.
+
+Nothing comes by itself, so a test decides what comes when, how often, and in which order.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from presence import bootstrap, entrypoint
+from presence.domain import reducer
+from proof.stateful.tables import Item, Tables
+from tests.fakes import FakeGateway
+from tests.functions.conftest import (
+    ENVIRONMENT,
+    SECRET,
+    START,
+    Event,
+    Stack,
+    change,
+    message,
+)
+
+#: So few that ordinary runs have more.
+MAX_CONNECTIONS = 3
+#: What a handler takes. Versions follow the clock, and it never stands still in between.
+TAKES = 3
+
+
+@dataclass
+class Waiting:
+    """A message of a queue: it may come from `due` on."""
+
+    due: int
+    body: Event
+
+
+class Gateway(FakeGateway):
+    """Too busy for posts at times, but never to close a socket: that a closing is asked for tells
+    the oracle that the connection is over. What follows when it fails is told by test_upkeep."""
+
+    def close(self, connection_id: str) -> None:
+        self.closed.append(connection_id)
+
+
+@dataclass
+class Rig(Stack):
+    gateway: FakeGateway = field(default_factory=lambda: Gateway(at=START))
+    tables: Tables = field(default_factory=Tables)
+    timers_waiting: list[Waiting] = field(default_factory=list)
+    deliveries_waiting: list[Waiting] = field(default_factory=list)
+    #: By user, what the stream has not told yet: the order of one key is kept, and no other.
+    records: dict[str, list[tuple[Item, Item]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        patch = self.monkeypatch
+        patch.setattr(entrypoint, "time", self.clock)
+        patch.setattr(entrypoint.logger, "info", lambda *_, **__: None)
+        patch.setattr(reducer, "MAX_CONNECTIONS", MAX_CONNECTIONS)
+        patch.setattr(bootstrap.App, "_client", lambda _, name, **__: lambda: self._clients[name])
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        self.tables.written = self._written
+
+    def start(self, *, is_global: bool) -> None:
+        self.configure(
+            GLOBAL_PRESENCE=str(is_global).lower(),
+            TIMER_QUEUE_URL="timers",
+            DELIVERY_QUEUE_URL="deliveries",
+        )
+        client: Any = bootstrap.app().users
+        self.monkeypatch.setattr(client._client, "_client", self.tables)
+
+    @property
+    def _clients(self) -> dict[str, Any]:
+        secret = {"Parameter": {"Value": SECRET}}
+        return {
+            "ssm": SimpleNamespace(get_parameter=lambda **_: secret),
+            "sqs": SimpleNamespace(
+                send_message=self._send_message, send_message_batch=self._send_message_batch
+            ),
+        }
+
+    def _send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Event]) -> Event:  # noqa: N803
+        for entry in Entries:
+            self._send_message(
+                QueueUrl=QueueUrl,
+                MessageBody=entry["MessageBody"],
+                DelaySeconds=entry["DelaySeconds"],
+            )
+        return {}
+
+    def _send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> None:  # noqa: N803
+        waiting = self.timers_waiting if QueueUrl == "timers" else self.deliveries_waiting
+        waiting.append(Waiting(self.clock.now + 1000 * DelaySeconds, json.loads(MessageBody)))
+
+    def _written(self, before: Item, after: Item) -> None:
+        if after.get("changed") == {"BOOL": True}:  # the filter of template.yaml
+            self.records.setdefault(after["user_id"]["S"], []).append((before, after))
+
+    # ── what AWS does ──────────────────────────────────────────────────────────────────
+
+    def invoke(self, name: str, event: Event | None = None, *, remaining: int = 60_000) -> Event:
+        answer = super().invoke(name, event, remaining=remaining)
+        self.clock.now += TAKES
+        return answer
+
+    def announce(self, user_id: str, records: list[tuple[Item, Item]]) -> None:
+        batch = [change(user_id, *images, n) for n, images in enumerate(records)]
+        assert self.invoke("announce", {"Records": batch}) == {"batchItemFailures": []}
+
+    def handle(self, queue: str, body: Event) -> bool:
+        """Hand a message to the function of its queue; False if it will come again."""
+        answer = self.invoke(queue, {"Records": [message("1", body)]})
+        return not answer["batchItemFailures"]
+
+    @contextmanager
+    def interrupted(self, number: int, by: Callable[[], None]) -> Iterator[None]:
+        """Something else happens just before a call to the tables, counted from 0."""
+        calls = iter(range(number + 1))
+
+        def before(_: str) -> None:
+            if next(calls, None) == number:
+                by()
+
+        self.tables.before = before
+        try:
+            yield
+        finally:
+            self.tables.before = lambda _: None
+
+    def expire(self, chosen: Callable[[], bool]) -> None:
+        """Let DynamoDB delete some of what it may delete by now."""
+        seconds = self.clock.now // 1000
+        for items in self.tables.items.values():
+            for key, item in list(items.items()):
+                if "ttl" in item and int(item["ttl"]["N"]) < seconds and chosen():
+                    del items[key]
+
+    # ── what is stored ─────────────────────────────────────────────────────────────────
+
+    def users(self) -> Iterator[Item]:
+        """Every user as stored, but for the count."""
+        return (item for key, item in self.tables.items["Users"].items() if key != ("#online",))
+
+    def has_overdue(self) -> bool:
+        """Whether something of a user is over, and nobody has written so."""
+        return any(end <= self.clock.now for item in self.users() for end in _ends(item))
+
+    def essence(self) -> Any:
+        """All that is stored, but for what anything that comes twice may change (I13)."""
+        return [
+            {name: it for name, it in _timeless(item).items() if name not in _FLEETING}
+            for table in self.tables.items.values()
+            for item in table.values()
+            if item.get("user_id") != {"S": "#online"}
+        ]
+
+
+def _ends(item: Item) -> Iterator[int]:
+    for name in ("until", "grace_until"):
+        if name in item:
+            yield int(item[name]["N"])
+    for lease in item["leases"]["M"].values():
+        yield int(lease["M"]["expires_at"]["N"])
+    for end in item.get("lingering", {"M": {}})["M"].values():
+        yield int(end["N"])
+
+
+_FLEETING = {"revision", "changed", "ttl", "spent_until", "typed", "token_expires_at"}
+
+
+def _timeless(item: Item) -> Item:
+    """A user whose leases have no ends."""
+    leases = item.get("leases", {"M": {}})["M"]
+    return item | {"leases": {name: _without_ends(it["M"]) for name, it in leases.items()}}
+
+
+def _without_ends(lease: Item) -> Item:
+    return {name: it for name, it in lease.items() if name not in ("expires_at", "seen_at")}
