@@ -326,7 +326,7 @@ class Story:
         self.stack.stream()
 
     def delivers(self) -> None:
-        body = {"text": "{}", "connectionIds": [PHONE], "attempt": 1}
+        body = {"posts": [{"text": "{}", "connectionIds": [PHONE]}], "attempt": 1}
         news = Changes([View(User("ada", version=1).presence)])
         job = job_to_json(Job(Topic("session", ROOM), 0, 1, news))
         with patch.multiple(audiences, ROWS=0, MOST_SHARDS=16), patch.object(topics, "PAGE", 1):
@@ -341,8 +341,8 @@ class Story:
         self.hides_for_a_while()
         self._settle({"check": "user", "userId": "ada"})
         self._settle({"check": "connection", "connectionId": early})
-        self._settle({"check": "gone", "connectionId": PHONE, "at": 1 << 52})
-        self._settle({"check": "gone", "connectionId": "forgotten", "at": 1 << 52})
+        self._settle({"check": "gone", "connectionIds": [PHONE], "at": 1 << 52})
+        self._settle({"check": "gone", "connectionIds": ["forgotten"], "at": 1 << 52})
         self.stack.wait(90_000)
         self._settle({"check": "user", "userId": "ada"})
         lapsed = {"check": "lapsed", "connectionId": TAB, "userId": "ada", "chatSessionIds": [ROOM]}
