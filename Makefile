@@ -1,6 +1,6 @@
 # Thin on purpose: what the targets do is in local/ (bootstrap.py, __main__.py).
 .DEFAULT_GOAL := help
-.PHONY: help run up down setup web demo test check bench proof deploy clean
+.PHONY: help run up down setup web demo docs test check bench proof deploy clean
 
 # The first interpreter that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -32,6 +32,9 @@ web:  ## the tools of the client in web/, if there is a Node for them
 
 demo: web  ## web/demo, built into local/demo: commit both
 	@cd web && npm run --silent demo
+
+docs: setup  ## the generated parts of the pages
+	@$(BIN)/python -m tests.docs
 
 test: setup web  ## all tests
 	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)

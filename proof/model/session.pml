@@ -322,7 +322,7 @@ end:
 #define in(u, n)  (stream[u].was_member[n] || stream[u].is_member[n])
 
 /* A batch: the records from `first` to `last` say that there is something to tell; what that is,
- * the user as stored says (F54).
+ * the user as stored says.
  */
 #if defined(OLDEST_WINS)
 #define told(u, field, first, last) stream[u].field[first]

@@ -105,7 +105,7 @@ class Checks:
             self.expected_until[user_id, it] = until
 
     def leaves(self, user_id: str, room: str = EVERYWHERE) -> None:
-        """Somebody on any device asks for it: the frame may be handled after later ones (F10)."""
+        """Somebody on any device asks for it: the frame may be handled after later ones."""
         self.asked_at[user_id, room] = self.clock()
 
     def _is_expected(self, user_id: str, room: str) -> bool:

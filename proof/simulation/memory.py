@@ -47,9 +47,9 @@ class Memory:
     # ── writes ─────────────────────────────────────────────────────────────────────────
 
     def transact(self, act: Callable[[FakeTables], T]) -> T:
-        """All or nothing; but whoever only reads may see the half of it (F39).
+        """All or nothing; but whoever only reads may see the half of it.
 
-        What is in another transaction just now is waited for, as the adapters do (F38).
+        What is in another transaction just now is waited for, as the adapters do.
         """
         while True:
             draft = copy_of(self.tables)

@@ -278,7 +278,7 @@ class Simulation:
             self.functions.invoke("kick", work, lambda _: None)
 
     def _forget(self, _: Device) -> None:
-        """TTL deletes what nobody needs any more, some time (F45)."""
+        """TTL deletes what nobody needs any more, some time."""
         for name, gate in list(self.memory.tables.connections.items()):
             is_old = gate.opened_at < self.clock.now - FORGOTTEN
             if gate.state is State.CLOSED and is_old:

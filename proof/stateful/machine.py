@@ -114,7 +114,7 @@ class Presence(Steps):
 
     @rule(target=devices, user=users, seconds=st.sampled_from((0, 11)))
     def arrive_slowly(self, user: str, seconds: int) -> str:
-        """API Gateway says 410 of a socket that is young; the timer comes when it comes (F56)."""
+        """API Gateway says 410 of a socket that is young; the timer comes when it comes."""
         name = str(self.connect())
         self.rig.gateway.gone.add(name)
         self.deaf.add(name)

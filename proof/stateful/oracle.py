@@ -319,7 +319,7 @@ class Oracle:
         return self.closed(name, now, grace=0)
 
     def lost(self, name: str, at: int, now: int) -> "Oracle":
-        """API Gateway said that the socket is gone; of a young one that may be wrong (F56)."""
+        """API Gateway said that the socket is gone; of a young one that may be wrong."""
         conn = self.conns[name]
         return self.closed(name, now) if at - conn.opened > YOUNG else self
 

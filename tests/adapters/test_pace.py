@@ -26,6 +26,7 @@ def test_when_many_are_refused_it_grows_by_steps_from_then_on() -> None:
     assert [behind(cut, 0, rounds).window for rounds in (1, 2)] == [94 + STEP, 94 + 2 * STEP]
 
 
+@pytest.mark.fault("The account's quota of requests is used up: 429.")
 def test_it_is_cut_by_half_of_the_share_that_was_refused() -> None:
     pace = Pace(100, is_probing=False)
 

@@ -107,6 +107,7 @@ def test_a_topic_grows_once_for_all_who_want_it_to(store: Store) -> None:
     assert [*grown, store.subscriptions.part(SESSION).shards] == [2, 4]
 
 
+@pytest.mark.fault("A room is larger than the memory of a function.")
 def test_a_page_says_where_the_next_one_begins(
     dynamodb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_page_says_where_the_next_one_begins(
     assert [it.connection_id for page in pages for it in page.listeners] == sorted(NAMES)
 
 
+@pytest.mark.fault("One partition is asked too much.")
 def test_rows_of_a_topic_that_grew_are_spread(dynamodb: Store) -> None:
     for topic in (SESSION, WATCHED):
         dynamodb.subscriptions.grow(topic, 1, 4)

@@ -69,6 +69,7 @@ POISON: list[Any] = [
 ]
 
 
+@pytest.mark.fault("A record of the stream cannot be read.")
 @pytest.mark.parametrize("poison", POISON)
 def test_a_poison_record_is_named_and_all_others_are_announced(stack: Stack, poison: Event) -> None:
     stack.join("ada", TAB)
@@ -85,6 +86,7 @@ def test_a_poison_record_is_named_and_all_others_are_announced(stack: Stack, poi
     assert told(stack, PHONE) == [("ada", "online"), ("grace", "online")]
 
 
+@pytest.mark.fault("A function names what failed in a form that Lambda takes for success.")
 def test_of_two_poison_records_the_first_is_named(stack: Stack) -> None:
     poison = {"version": {"N": "many"}}
     records = [change("bob", None, poison, number=number) for number in (1, 2)]
@@ -333,6 +335,7 @@ BAD_TIMERS: list[Any] = [
 ]
 
 
+@pytest.mark.fault("Part of a batch fails.")
 @pytest.mark.parametrize("bad", BAD_TIMERS)
 def test_a_timer_that_fails_keeps_no_other_waiting(stack: Stack, bad: Any) -> None:
     stack.connect(TAB)
@@ -520,6 +523,7 @@ def test_a_socket_that_has_just_opened_may_seem_gone(stack: Stack, age: int) -> 
     assert set(stack.user("ada").leases) == {TAB}
 
 
+@pytest.mark.fault("The stack gets a new stage or address.")
 def test_a_socket_of_another_endpoint_seems_gone_from_here(stack: Stack) -> None:
     a_member(stack)
     stack.wait(20_000)
@@ -545,6 +549,7 @@ def test_a_socket_that_nobody_remembers_hears_nothing_more(stack: Stack) -> None
 # ── sweep ──────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.fault("A function runs out of time in a loop.")
 def test_a_sweep_without_time_looks_at_nobody_and_counts_nothing(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.wait(90_000)

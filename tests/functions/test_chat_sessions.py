@@ -403,6 +403,7 @@ def test_only_whoever_has_joined_is_relayed(room: Stack, action: str) -> None:
 # ── typing ─────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.fault("A user types, and no frame says that it is over.")
 def test_typing_is_told_until_an_instant_and_that_it_is_over(room: Stack) -> None:
     room.send(ADA, {"action": "typing-start", "chatSessionId": ROOM})
     room.wait(1_000)

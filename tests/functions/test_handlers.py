@@ -461,6 +461,7 @@ def test_any_origin_may_be_allowed(stack: Stack) -> None:
     assert answer == {"statusCode": 200}
 
 
+@pytest.mark.fault("`$connect` fails.")
 def test_a_handshake_that_fails_leaves_nobody_at_the_door(stack: Stack) -> None:
     with stack.throttled(), pytest.raises(ClientError):
         stack.connect(TAB)  # API Gateway refuses the handshake of a function that fails
@@ -792,6 +793,8 @@ def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
     assert "too-short" not in logged
 
 
+@pytest.mark.fault("Very many connections are cut at once, and come back.")
+@pytest.mark.fault("DynamoDB refuses for lack of capacity.")
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_throttled_table_makes_the_client_come_back(stack: Stack, action: str) -> None:
     stack.join("ada", TAB)
@@ -867,6 +870,7 @@ def test_nobody_writes_log_lines_of_their_own(stack: Stack, text: str) -> None:
     assert "\x1b" not in stack.log.getvalue()
 
 
+@pytest.mark.fault("A warm environment remembers the previous call.")
 def test_a_warm_environment_remembers_nothing_of_the_call_before(stack: Stack) -> None:
     """One process serves one person after the other; a cold one serves each of them alone."""
 

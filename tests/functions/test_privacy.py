@@ -154,6 +154,7 @@ def die_halfway(stack: Stack, connection_id: str) -> None:
     bootstrap.app().connections.close(connection_id, stack.clock.now)
 
 
+@pytest.mark.fault("A user is banned while connected.")
 def test_an_administrator_closes_every_connection_of_a_user(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.join("ada", PHONE)

@@ -89,6 +89,7 @@ def test_every_plan_has_every_fault_and_ends_in_time(number: int) -> None:
         assert all(it.at + it.seconds <= seconds for it in steps if it.fault in STACK)
 
 
+@pytest.mark.fault("A client's clock is wrong by hours.")
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_the_nemesis_finds_nothing_in_a_short_run(tmp_path: Path) -> None:

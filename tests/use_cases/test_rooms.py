@@ -127,6 +127,7 @@ def test_the_whole_list_of_a_large_room_is_read_in_pages() -> None:
 # ── ticks ──────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.fault("A large room changes very often.")
 def test_however_much_happens_a_tick_is_one_frame_for_each_listener() -> None:
     world = crowd(20)
 
