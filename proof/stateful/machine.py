@@ -226,7 +226,7 @@ class Presence(Steps):
     @rule(user=users, count=st.integers(1, 4), again=st.booleans())
     def announce(self, user: str, count: int, again: bool) -> None:
         """A batch; if it comes again, perhaps with others behind it."""
-        records = self.rig.records.get(user, [])
+        records = self.rig.by_user.get(user, [])
         batch = records[:count]
         if batch:
             self.take(Step(lambda: self.rig.announce(user, batch), comes_again=True))
@@ -358,7 +358,7 @@ class Presence(Steps):
             for waiting in [*self.rig.deliveries_waiting]:
                 self.rig.deliveries_waiting.remove(waiting)
                 self.take(Step(partial(self.rig.handle, "deliver", waiting.body)))
-            for user, records in self.rig.records.items():
+            for user, records in self.rig.by_user.items():
                 if batch := [*records]:
                     records.clear()
                     self.take(Step(partial(self.rig.announce, user, batch)))

@@ -3,26 +3,22 @@
 Nothing comes by itself, so a test decides what comes when, how often, and in which order.
 """
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
-from presence import bootstrap, entrypoint
+from presence import entrypoint
 from presence.domain import reducer
-from proof.stateful.tables import Item, Tables
 from tests.fakes import FakeGateway
 from tests.functions.conftest import (
-    ENVIRONMENT,
-    SECRET,
     START,
     Event,
     Stack,
     change,
     message,
 )
+from tests.tables import Item
 
 #: So few that ordinary runs have more.
 MAX_CONNECTIONS = 3
@@ -49,21 +45,15 @@ class Gateway(FakeGateway):
 @dataclass
 class Rig(Stack):
     gateway: FakeGateway = field(default_factory=lambda: Gateway(at=START))
-    tables: Tables = field(default_factory=Tables)
     timers_waiting: list[Waiting] = field(default_factory=list)
     deliveries_waiting: list[Waiting] = field(default_factory=list)
     #: By user, what the stream has not told yet: the order of one key is kept, and no other.
-    records: dict[str, list[tuple[Item, Item]]] = field(default_factory=dict)
+    by_user: dict[str, list[tuple[Item, Item]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        patch = self.monkeypatch
-        patch.setattr(entrypoint, "time", self.clock)
-        patch.setattr(entrypoint.logger, "info", lambda *_, **__: None)
-        patch.setattr(reducer, "MAX_CONNECTIONS", MAX_CONNECTIONS)
-        patch.setattr(bootstrap.App, "_client", lambda _, name, **__: lambda: self._clients[name])
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        self.tables.written = self._written
+        super().__post_init__()
+        self.monkeypatch.setattr(entrypoint.logger, "info", lambda *_, **__: None)
+        self.monkeypatch.setattr(reducer, "MAX_CONNECTIONS", MAX_CONNECTIONS)
 
     def start(self, *, is_global: bool) -> None:
         self.configure(
@@ -71,35 +61,14 @@ class Rig(Stack):
             TIMER_QUEUE_URL="timers",
             DELIVERY_QUEUE_URL="deliveries",
         )
-        client: Any = bootstrap.app().users
-        self.monkeypatch.setattr(client._client, "_client", self.tables)
 
-    @property
-    def _clients(self) -> dict[str, Any]:
-        secret = {"Parameter": {"Value": SECRET}}
-        return {
-            "ssm": SimpleNamespace(get_parameter=lambda **_: secret),
-            "sqs": SimpleNamespace(
-                send_message=self._send_message, send_message_batch=self._send_message_batch
-            ),
-        }
+    def put(self, queue: str, body: Event, delay: int) -> None:
+        waiting = self.timers_waiting if queue == "timers" else self.deliveries_waiting
+        waiting.append(Waiting(self.clock.now + 1000 * delay, body))
 
-    def _send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Event]) -> Event:  # noqa: N803
-        for entry in Entries:
-            self._send_message(
-                QueueUrl=QueueUrl,
-                MessageBody=entry["MessageBody"],
-                DelaySeconds=entry["DelaySeconds"],
-            )
-        return {}
-
-    def _send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> None:  # noqa: N803
-        waiting = self.timers_waiting if QueueUrl == "timers" else self.deliveries_waiting
-        waiting.append(Waiting(self.clock.now + 1000 * DelaySeconds, json.loads(MessageBody)))
-
-    def _written(self, before: Item, after: Item) -> None:
+    def written(self, before: Item, after: Item) -> None:
         if after.get("changed") == {"BOOL": True}:  # the filter of template.yaml
-            self.records.setdefault(after["user_id"]["S"], []).append((before, after))
+            self.by_user.setdefault(after["user_id"]["S"], []).append((before, after))
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 
@@ -122,15 +91,15 @@ class Rig(Stack):
         """Something else happens just before a call to the tables, counted from 0."""
         calls = iter(range(number + 1))
 
-        def before(_: str) -> None:
+        def called(*_: object) -> None:
             if next(calls, None) == number:
                 by()
 
-        self.tables.before = before
+        self.called = called
         try:
             yield
         finally:
-            self.tables.before = lambda _: None
+            self.called = lambda *_: None
 
     def expire(self, chosen: Callable[[], bool]) -> None:
         """Let DynamoDB delete some of what it may delete by now."""

@@ -65,7 +65,7 @@ class Steps(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.rig = Rig(self.patch, session=None)
+        self.rig = Rig(self.patch)
         self.world = Oracle()
         self.past: list[tuple[int, Oracle]] = []
         self.clients: dict[str, Client] = {}

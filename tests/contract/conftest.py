@@ -19,7 +19,6 @@ from presence.ports import Connections, Listener, Members, Roster, Subscriptions
 from proof.simulation.faults import Faults, Faulty, Injector
 from proof.simulation.memory import Memory
 from proof.simulation.scheduler import Scheduler
-from proof.stateful.tables import Tables
 from tests.dynamodb import KEYS, TABLES, create_tables
 from tests.fakes import (
     FakeConnections,
@@ -29,6 +28,7 @@ from tests.fakes import (
     FakeTables,
     FakeUsers,
 )
+from tests.tables import Tables
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from presence.domain.connection import Connection, Joining, Leaving
 from presence.domain.errors import Conflict
 from presence.domain.events import Joined, Left
 from presence.ports import EVERYONE, Topic
-from proof.stateful.tables import Tables
 from tests.contract.conftest import Store, items
 from tests.contract.test_audiences import arrive
 from tests.contract.test_store import (
@@ -29,6 +28,7 @@ from tests.contract.test_store import (
     enter,
     gate_of,
 )
+from tests.tables import Tables
 
 pytestmark = pytest.mark.contract
 

@@ -11,7 +11,6 @@ from presence.domain.connection import State
 from presence.domain.news import Saying
 from presence.domain.user import Status
 from presence.ports import Job, Topic
-from tests.dynamodb import TABLES
 from tests.functions.conftest import (
     PHONE,
     ROOM,
@@ -113,10 +112,8 @@ def test_what_comes_again_behind_a_poison_record_is_counted_then(stack: Stack) -
 
 
 def counted(stack: Stack) -> int:
-    answer = stack.aws("dynamodb").get_item(
-        TableName=TABLES["users"], Key={"user_id": {"S": "#online"}}
-    )
-    return int(answer["Item"]["online"]["N"])
+    item = stack.image("#online") or {}
+    return int(item["online"]["N"])
 
 
 def test_a_whole_batch_is_one_frame_for_each_connection(stack: Stack) -> None:
@@ -137,7 +134,7 @@ def test_a_whole_batch_is_one_frame_for_each_connection(stack: Stack) -> None:
 def test_an_erased_user_is_announced_as_offline_or_not_at_all(stack: Stack) -> None:
     stack.join("ada", TAB)
     record = change("ada", stack.image("ada"), None)
-    stack.aws("dynamodb").delete_item(TableName=TABLES["users"], Key={"user_id": {"S": "ada"}})
+    del stack.tables.items["Users"]["ada",]
 
     answer = stack.invoke("announce", {"Records": [record]})
 
@@ -429,8 +426,8 @@ def a_member(stack: Stack) -> None:
 
 
 def all_that_is_heard(stack: Stack) -> list[Event]:
-    table = stack.aws("dynamodb").scan(TableName=TABLES["subscriptions"])
-    return [item for item in table["Items"] if item["subscriber"] == {"S": TAB}]
+    rows = stack.tables.items["Subscriptions"]
+    return [item for (_, subscriber), item in rows.items() if subscriber == TAB]
 
 
 def test_a_lease_that_ran_out_takes_its_connection_along(stack: Stack) -> None:
@@ -537,9 +534,7 @@ def test_a_socket_of_another_endpoint_seems_gone_from_here(stack: Stack) -> None
 def test_a_socket_that_nobody_remembers_hears_nothing_more(stack: Stack) -> None:
     a_member(stack)
     stack.ask(TAB, "leave")
-    stack.aws("dynamodb").delete_item(
-        TableName=TABLES["connections"], Key={"connection_id": {"S": TAB}}
-    )
+    del stack.tables.items["Connections"][TAB,]
 
     settle(stack, gone(stack.clock.now))
 

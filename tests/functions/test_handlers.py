@@ -776,7 +776,7 @@ def test_a_closed_connection_stays_closed(stack: Stack) -> None:
 
 def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
     stack.connect(TAB)
-    stack.set_secret("too-short")
+    stack.secret = "too-short"
 
     body = {"action": "authenticate", "id": "1", "token": stack.token("ada")}
     frame = frame_of(stack.send(TAB, body))

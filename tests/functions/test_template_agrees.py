@@ -24,7 +24,6 @@ from presence.domain.reducer import reduce
 from presence.domain.user import Choice, Lease, User
 from presence.ports import Delivery, Job, Post, Room, Topic
 from presence.use_cases import audiences
-from tests.dynamodb import TABLES
 from tests.endpoint import Answer, Endpoint
 from tests.fakes import FakeGateway
 from tests.functions.conftest import PHONE, ROOM, TAB, Event, Stack, message
@@ -139,6 +138,7 @@ def spy(stack: Stack, doorkeeper: Endpoint, monkeypatch: pytest.MonkeyPatch) -> 
     doorkeeper.otherwise = Answer(body=b'{"allowed":true}')
     monkeypatch.setattr(topics, "ROWS_UNASKED", 1)  # as whoever writes to a large topic
     spy, call, invoke = Spy(), BaseClient._make_api_call, stack.invoke
+    stack.called = spy.called
     stack.gateway = SpiedGateway(spy)
 
     def spied_call(client: BaseClient, operation: str, arguments: Event) -> Any:
@@ -188,8 +188,7 @@ class Story:
 
     def forget(self) -> None:
         """An erasure, as a function sees it that knew the user a moment ago."""
-        key = {"user_id": {"S": "ada"}}
-        self.stack.aws("dynamodb").delete_item(TableName=TABLES["users"], Key=key)
+        self.stack.tables.items["Users"].pop(("ada",), None)
 
     def sweep_all(self) -> None:
         self.stack.wait(90_000)

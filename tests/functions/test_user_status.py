@@ -529,7 +529,7 @@ def test_a_throttled_table_makes_the_caller_come_back(
 
 
 def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
-    stack.set_secret("too-short")
+    stack.secret = "too-short"
 
     answer = stack.http("GET /ada", token=stack.token("ada"))
 

@@ -47,19 +47,19 @@ class _Refused(Exception):
 class Tables:
     """Takes the place of botocore's client. Items are never changed, only put anew.
 
-    `before` is called with the name of every operation, before it is done; `written` with each
+    `before` is called with every operation and its request, before it is done; `written` with each
     item of Users that was written, as it was and as it is.
     """
 
     items: dict[str, dict[Key, Item]] = field(default_factory=lambda: {name: {} for name in KEYS})
-    before: Callable[[str], None] = lambda _: None
+    before: Callable[[str, Item], None] = lambda *_: None
     written: Callable[[Item, Item], None] = lambda *_: None
 
     #: PynamoDB looks whether its client has credentials.
     _request_signer = SimpleNamespace(_credentials="testing")
 
     def _make_api_call(self, operation: str, request: Item) -> Item:
-        self.before(operation)
+        self.before(operation, request)
         answer: Item = _OPERATIONS[operation](self, request)
         return answer
 
