@@ -11,6 +11,7 @@ PROVERS = {
     "stateful": (PYTHON, "-m", "proof.stateful", "--examples", "1000"),
     "model": (PYTHON, "-m", "proof.model"),
     "nemesis": (PYTHON, "-m", "proof.nemesis", "--runs", "5"),
+    "mutants": (PYTHON, "-m", "proof.mutants"),
 }
 
 

@@ -208,15 +208,10 @@ def test_messages_reach_all_of_a_large_room_and_typing_nobody() -> None:
     assert heard == {f"c{number}": ["new-message"] for number in range(1, 20)}
 
 
-@pytest.mark.parametrize("at", ["mark", "timer"])
-def test_a_lost_timer_does_not_stop_the_ticks_for_ever(at: str) -> None:
+def test_a_lost_timer_does_not_stop_the_ticks_for_ever() -> None:
     world = crowd(20)
     arrive(world, 20)
-    if at == "timer":
-        world.timers.rooms.clear()
-    else:
-        world.tables.rooms[ROOM] = world.members.room(ROOM)
-        world.timers.rooms.clear()
+    world.timers.rooms.clear()
     arrive(world, 21)
     too_soon = list(world.timers.rooms)
 
