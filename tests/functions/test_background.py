@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from presence import bootstrap
 from presence.adapters.queue import job_to_json
 from presence.domain.connection import State
 from presence.domain.news import Saying
@@ -160,26 +159,6 @@ def gone_check(at: int, *connection_ids: str) -> Event:
     return {"check": "gone", "connectionIds": list(connection_ids), "at": at}
 
 
-def test_whoever_is_gone_takes_the_path_of_a_disconnect(stack: Stack) -> None:
-    stack.join("ada", TAB)
-    record = change("ada", None, stack.image("ada"))
-    stack.gateway.gone.add(TAB)
-    stack.wait(20_000)
-
-    answer = stack.invoke("announce", {"Records": [record]})
-    lines, timers = stack.log_lines(), stack.timers()
-    stack.settle()
-
-    gate = stack.gate(TAB)
-    assert answer == {"batchItemFailures": []}
-    assert timers[-1] == (gone_check(stack.gateway.at, TAB), 0)
-    assert gate is not None
-    assert gate.state is State.CLOSED
-    assert stack.listeners() == set()
-    assert stack.user("ada").grace_until == START + 30_000
-    assert lines[-1]["gone"] == 1
-
-
 def test_announced_arrivals_are_counted(stack: Stack) -> None:
     stack.join("ada", TAB)
 
@@ -202,30 +181,6 @@ def post(*connection_ids: str, text: str = "{}", attempt: int = 0) -> Event:
     return {"posts": [{"text": text, "connectionIds": list(connection_ids)}], "attempt": attempt}
 
 
-@pytest.mark.parametrize(("attempt", "delay"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16)])
-def test_whoever_is_busy_waits_longer_each_time(stack: Stack, attempt: int, delay: int) -> None:
-    stack.gateway.busy.add(PHONE)
-    body = post(TAB, PHONE, WATCH, attempt=attempt)
-
-    answer = stack.invoke("deliver", {"Records": [message("1", body)]})
-
-    assert answer == {"batchItemFailures": []}
-    assert stack.queued("deliveries") == [(post(PHONE, attempt=attempt + 1), delay)]
-    assert stack.gateway.heard == {TAB: ["{}"], WATCH: ["{}"]}
-
-
-def test_a_post_that_has_waited_often_enough_fails_its_message_and_no_other(stack: Stack) -> None:
-    stack.gateway.busy.add(PHONE)
-    bodies = [post(TAB), post(PHONE, attempt=5), post(WATCH)]
-    records = [message(str(number), body) for number, body in enumerate(bodies)]
-
-    answer = stack.invoke("deliver", {"Records": records})
-
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
-    assert stack.queued("deliveries") == []
-    assert stack.gateway.heard.keys() == {TAB, WATCH}
-
-
 def test_from_the_first_post_to_the_dead_letter_queue_and_back(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.gateway.busy.add(TAB)
@@ -241,16 +196,6 @@ def test_from_the_first_post_to_the_dead_letter_queue_and_back(stack: Stack) -> 
     assert [len(it["batchItemFailures"]) for it in answers] == [0, 0, 0, 1]
     assert redriven == {"batchItemFailures": []}
     assert told(stack, TAB) == [("ada", "online")]
-
-
-def test_whoever_never_takes_a_post_is_asked_once(stack: Stack) -> None:
-    stack.gateway.refusing.add(TAB)
-
-    answer = stack.invoke("deliver", {"Records": [message("1", post(TAB, PHONE))]})
-
-    assert answer == {"batchItemFailures": []}
-    assert stack.queued("deliveries") == stack.timers() == []
-    assert stack.gateway.heard.keys() == {PHONE}
 
 
 def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack) -> None:
@@ -446,101 +391,6 @@ def test_a_lease_that_ran_out_takes_its_connection_along(stack: Stack) -> None:
     assert stack.heard(TAB) == []
 
 
-def test_a_connection_that_ends_with_its_token_is_told_so(stack: Stack) -> None:
-    stack.join("ada", TAB, exp=START // 1000 + 60)
-    stack.calm()
-    stack.wait(90_000)
-    stack.invoke("sweep")
-
-    stack.settle()
-
-    assert stack.heard(TAB) == [{"type": "closing", "reason": "token-expired"}]
-    assert stack.gateway.closed == [TAB]
-
-
-def test_a_lease_that_is_back_keeps_its_connection(stack: Stack) -> None:
-    a_member(stack)
-    stack.wait(80_000)
-    stack.invoke("sweep")
-    stack.ask(TAB, "ping")
-    before = all_that_is_heard(stack)
-
-    settle(stack, lapsed(TAB, "ada", ROOM))
-
-    gate = stack.gate(TAB)
-    assert gate is not None
-    assert gate.state is State.AUTHENTICATED
-    assert all_that_is_heard(stack) == before
-    assert stack.user("ada").sessions == {ROOM}
-    assert stack.gateway.closed == []
-
-
-def test_what_a_disconnect_left_half_done_is_finished_by_the_lease(stack: Stack) -> None:
-    a_member(stack)
-    bootstrap.app().connections.close(TAB, stack.clock.now)
-    stack.wait(80_000)
-    stack.invoke("sweep")
-
-    stack.settle()
-
-    assert all_that_is_heard(stack) == []
-    assert stack.user("ada").leases == {}
-    assert set(stack.gateway.closed) == {TAB}
-    assert stack.heard(TAB) == []
-
-
-def test_a_lease_of_nobody_is_no_work(stack: Stack) -> None:
-    settle(stack, lapsed("never-opened", "nobody", ROOM))
-
-    assert stack.everything() == []
-
-
-def test_a_socket_that_is_gone_is_a_disconnect(stack: Stack) -> None:
-    a_member(stack)
-    stack.wait(20_000)
-
-    for _ in range(2):
-        settle(stack, gone(stack.clock.now))
-
-    user = stack.user("ada")
-    assert (user.leases, user.grace_until) == ({}, START + 30_000)
-    assert all_that_is_heard(stack) == []
-    assert stack.gateway.closed == []
-
-
-@pytest.mark.parametrize("age", [0, 10_000])
-def test_a_socket_that_has_just_opened_may_seem_gone(stack: Stack, age: int) -> None:
-    a_member(stack)
-    stack.wait(age)
-    said_at = stack.clock.now
-    stack.wait(20_000)
-
-    settle(stack, gone(said_at))
-
-    assert set(stack.user("ada").leases) == {TAB}
-
-
-@pytest.mark.fault("The stack gets a new stage or address.")
-def test_a_socket_of_another_endpoint_seems_gone_from_here(stack: Stack) -> None:
-    a_member(stack)
-    stack.wait(20_000)
-    stack.configure(CALLBACK_URL="https://z9y8x7w6v5.execute-api.eu-central-1.amazonaws.com/live")
-
-    settle(stack, gone(stack.clock.now))
-
-    assert set(stack.user("ada").leases) == {TAB}
-
-
-def test_a_socket_that_nobody_remembers_hears_nothing_more(stack: Stack) -> None:
-    a_member(stack)
-    stack.ask(TAB, "leave")
-    del stack.tables.items["Connections"][TAB,]
-
-    settle(stack, gone(stack.clock.now))
-
-    assert all_that_is_heard(stack) == []
-
-
 # ── sweep ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -554,20 +404,6 @@ def test_a_sweep_without_time_looks_at_nobody_and_counts_nothing(stack: Stack) -
     assert answer == {}
     assert stack.user("ada").status is Status.ONLINE
     assert "online" not in stack.log_lines()[-1]
-
-
-def test_a_sweep_closes_what_the_silent_left_open(stack: Stack) -> None:
-    stack.join("ada", TAB)
-    stack.wait(90_000)
-
-    stack.invoke("sweep")
-    stack.invoke("settle", {"Records": [message("1", stack.timers()[-1][0])]})
-
-    gate = stack.gate(TAB)
-    assert gate is not None
-    assert gate.state is State.CLOSED
-    assert stack.listeners() == set()
-    assert stack.gateway.closed == [TAB]
 
 
 def test_a_second_sweep_finds_nothing_left_to_do(stack: Stack) -> None:

@@ -517,19 +517,6 @@ def test_authenticate_is_answered_with_everything_a_client_needs(stack: Stack) -
     assert stack.listeners() == {TAB}
 
 
-def test_authenticate_says_whether_a_person_is_there_and_goes_on_saying_it(stack: Stack) -> None:
-    stack.connect(TAB)
-    frame = {"action": "authenticate", "token": stack.token("ada")}
-
-    statuses = [
-        frame_of(stack.send(TAB, {**frame, **said}))["presence"]["status"]
-        for said in ({"active": False}, {}, {"active": True}, {"active": None})
-    ]
-
-    assert statuses == ["away", "away", "online", "online"]
-    assert stack.user("ada").leases[TAB].is_active
-
-
 @pytest.mark.parametrize(
     "frame",
     [
@@ -631,18 +618,6 @@ def test_before_authenticate_nothing_else_is_served(stack: Stack, action: str) -
     assert stack.everything() == stored
 
 
-def test_a_token_of_another_user_is_refused_on_a_claimed_connection(stack: Stack) -> None:
-    stack.join("ada", TAB)
-
-    frame = frame_of(stack.send(TAB, {"action": "authenticate", "token": stack.token("eve")}))
-
-    gate = stack.gate(TAB)
-    assert (frame["type"], frame["code"]) == ("authentication-error", "forbidden")
-    assert gate is not None
-    assert gate.user_id == "ada"
-    assert stack.image("eve") is None
-
-
 def test_a_body_never_says_who_somebody_is(stack: Stack) -> None:
     stack.connect(TAB)
     body = {"action": "authenticate", "token": stack.token("eve"), "userId": "ada", "id": "1"}
@@ -742,36 +717,6 @@ def test_a_refusal_repeats_the_id_and_the_action_if_they_are_ones(
 
     assert frame == {**expected, "message": frame["message"]}
     assert frame["message"]
-
-
-def test_a_flood_is_told_when_to_come_back(stack: Stack) -> None:
-    stack.join("ada", TAB)
-
-    frames = [frame_of(stack.send(TAB, {"action": "online"})) for _ in range(21)]
-
-    assert [frame["type"] for frame in frames] == ["online-users-list"] * 20 + ["error"]
-    assert (frames[-1]["code"], frames[-1]["retryAfterSeconds"]) == ("rate-limited", 1)
-
-
-def test_a_connection_ends_with_its_token(stack: Stack) -> None:
-    stack.join("ada", TAB)
-    stack.wait(3_600_000 + 30_000)
-
-    frame = frame_of(stack.send(TAB, {"action": "ping", "id": "1"}))
-
-    assert (frame["code"], frame["id"], frame["action"]) == ("token-expired", "1", "ping")
-
-
-def test_a_closed_connection_stays_closed(stack: Stack) -> None:
-    stack.join("ada", TAB)
-    stack.disconnect(TAB)
-
-    ping = frame_of(stack.send(TAB, {"action": "ping"}))
-    again = frame_of(stack.send(TAB, {"action": "authenticate", "token": stack.token("ada")}))
-
-    assert (ping["type"], ping["code"]) == ("error", "not-authenticated")
-    assert (again["type"], again["code"]) == ("authentication-error", "not-authenticated")
-    assert stack.user("ada").leases == {}
 
 
 def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
