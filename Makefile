@@ -1,6 +1,6 @@
 # Thin on purpose: what the targets do is in local/ (bootstrap.py, __main__.py).
 .DEFAULT_GOAL := help
-.PHONY: help run up down setup web demo test mutants check bench nemesis deploy clean
+.PHONY: help run up down setup web demo docs test check bench proof deploy clean
 
 # The first interpreter that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -33,11 +33,11 @@ web:  ## the tools of the client in web/, if there is a Node for them
 demo: web  ## web/demo, built into local/demo: commit both
 	@cd web && npm run --silent demo
 
+docs: setup  ## the generated parts of the pages
+	@$(BIN)/python -m tests.docs
+
 test: setup web  ## all tests
 	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
-
-mutants: setup web  ## mistakes on purpose: each has to fail a test; ARGS="NAME..." for some
-	@$(BIN)/python -m tests.mutants $(ARGS)
 
 check: setup web  ## style, types, architecture, template, documentation
 	$(BIN)/ruff check .
@@ -57,8 +57,8 @@ bench: setup  ## what routes cost, how soon others hear, crowds, cold starts, po
 	@$(BIN)/python -m bench.cold_start
 	@$(BIN)/python -m bench.posting
 
-nemesis: setup  ## attacks a stack for three minutes and says what anybody was told wrong
-	@$(BIN)/python -m tests.nemesis $(ARGS)
+proof: setup  ## simulation, state machine, model, nemesis, mutants: an hour; ARGS="NAME..." for some
+	@$(BIN)/python -m proof $(ARGS)
 
 deploy: setup  ## to AWS; STAGE=dev or prod (see samconfig.toml)
 	.venv-sam/bin/sam build

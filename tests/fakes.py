@@ -324,14 +324,8 @@ class FakeSubscriptions:
         if self._tables.shards.get(topic, at_first(topic)) == before:
             self._tables.shards[topic] = shards
 
-    def everyone(self) -> Iterator[Sequence[Subscriber]]:
-        return _page(self._tables.everyone)
-
     def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
         return _page(self._tables.watchers.get(user_id, {}))
-
-    def subscribers(self, session_id: str) -> Iterator[Sequence[Subscriber]]:
-        return _page(self._tables.sessions.get(session_id, {}))
 
     def blockers(self, user_id: str) -> Iterator[str]:
         users = self._tables.users.values()

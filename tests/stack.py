@@ -1,11 +1,12 @@
-"""A whole stack for black-box tests, started as a newcomer starts it: `make up`, then URLs."""
+"""A whole stack for black-box tests, as `make run` starts it: URLs in, frames out."""
 
 import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,10 @@ class RunningStack:
         return client(service, self.told["endpointUrl"])
 
 
+#: A slow machine that has other things to do needs a minute or two.
+UP_SECONDS, DOWN_SECONDS = 300.0, 60.0
+
+
 @contextmanager
 def running_stack(home: Path, parameters: Mapping[str, object]) -> Iterator[RunningStack]:
     """A stack of its own: its ports are free ones, what it stores is in *home*."""
@@ -63,23 +68,40 @@ def running_stack(home: Path, parameters: Mapping[str, object]) -> Iterator[Runn
         "PRESENCE_AWS_PORT": str(aws_port),
         "PRESENCE_SET": " ".join(f"{name}={value}" for name, value in parameters.items()),
     }
-    command(environment, "up")
-    try:
+    with guarded([sys.executable, "-u", "-m", "local", "run"], environment, home) as guard:
+        _wait_for(home / "stack.json", guard)
         yield RunningStack(home, json.loads((home / "stack.json").read_text()))
+
+
+@contextmanager
+def guarded(
+    command: Sequence[str], environment: Mapping[str, str], home: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with this block, and with this process however that ends."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "run.log").open("wb") as log:
+        guard = subprocess.Popen(
+            [sys.executable, "-m", "tests.guard", *command],
+            cwd=ROOT,
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for its owner, whose end it sees
+        )
+    try:
+        yield guard
     finally:
-        command(environment, "down")
+        guard.communicate(timeout=DOWN_SECONDS)
 
 
-def command(environment: Mapping[str, str], name: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "local", name],
-        cwd=ROOT,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, f"{result.stdout}{result.stderr}"
+def _wait_for(file: Path, guard: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + UP_SECONDS
+    while not file.exists():
+        log = file.with_name("run.log").read_text
+        assert guard.poll() is None, log()
+        assert time.monotonic() < deadline, log()
+        time.sleep(0.05)
 
 
 def free_ports(count: int) -> list[int]:

@@ -15,7 +15,18 @@ from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
-from presence.ports import ConnectionRecords, Members, OnlineIndex, Subscriptions, Users
+from presence.ports import (
+    ConnectionRecords,
+    Members,
+    OnlineIndex,
+    Subscriber,
+    Subscriptions,
+    Topic,
+    Users,
+)
+from proof.simulation.faults import Faults, Faulty, Injector
+from proof.simulation.memory import Memory
+from proof.simulation.scheduler import Scheduler
 from tests.dynamodb import KEYS, TABLES, create_tables
 from tests.fakes import (
     FakeConnections,
@@ -25,10 +36,7 @@ from tests.fakes import (
     FakeTables,
     FakeUsers,
 )
-from tests.simulation.faults import Faults, Faulty, Injector
-from tests.simulation.memory import Memory
-from tests.simulation.scheduler import Scheduler
-from tests.stateful.tables import Tables
+from tests.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,17 @@ class Store:
     members: Members
     #: All that is stored, in a form that can be compared with what is stored later.
     everything: Callable[[], Any]
+
+    def heard(self, topic: Topic) -> list[Subscriber]:
+        """Who hears of a topic, read as many functions would: shard by shard, page by page."""
+        found: list[Subscriber] = []
+        for shard in range(self.subscriptions.part(topic).shards):
+            part = self.subscriptions.part(topic, shard)
+            found += part.subscribers
+            while part.after is not None:
+                part = self.subscriptions.part(topic, shard, part.after)
+                found += part.subscribers
+        return found
 
 
 def fakes() -> Store:

@@ -27,7 +27,7 @@ from presence.domain.events import (
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import MAX_SESSIONS, Choice
-from presence.ports import Member, Subscriber
+from presence.ports import EVERYONE, Member, Subscriber, Topic
 from tests.contract.conftest import Store, fakes, items
 from tests.contract.test_store import (
     ADMISSION,
@@ -249,7 +249,7 @@ def test_listeners_are_connections_and_say_whose_they_are(store: Store) -> None:
         enter(store, user_id, ROOM, name)
     enter(store, "bob", "room.2", "b1")
 
-    subscribers = all_of(store.subscriptions.subscribers(ROOM))
+    subscribers = store.heard(Topic("session", ROOM))
 
     assert set(subscribers) == {
         Subscriber("a1", "ada"),
@@ -257,8 +257,8 @@ def test_listeners_are_connections_and_say_whose_they_are(store: Store) -> None:
         Subscriber("b1", "bob"),
     }
     assert len(subscribers) == 3
-    assert set(all_of(store.subscriptions.everyone())) == set(subscribers)
-    assert all_of(store.subscriptions.subscribers("nowhere")) == []
+    assert set(store.heard(EVERYONE)) == set(subscribers)
+    assert store.heard(Topic("session", "nowhere")) == []
 
 
 def test_an_invisible_member_goes_on_hearing(store: Store) -> None:
@@ -268,7 +268,7 @@ def test_an_invisible_member_goes_on_hearing(store: Store) -> None:
     save(store, "ada", Chosen(Choice.INVISIBLE))
 
     assert seen_in(store) == []
-    assert all_of(store.subscriptions.subscribers(ROOM)) == [Subscriber(TAB, "ada")]
+    assert store.heard(Topic("session", ROOM)) == [Subscriber(TAB, "ada")]
 
 
 # ── watching ───────────────────────────────────────────────────────────────────────────────
@@ -385,10 +385,9 @@ def test_a_connection_that_has_closed_hears_nothing_more_and_the_others_all(stor
     for _ in range(2):  # the second time after a crash, as far as anybody knows
         store.subscriptions.remove(closed)
 
-    heard = [store.subscriptions.everyone()]
-    heard += [store.subscriptions.watchers(name) for name in names]
-    heard += [store.subscriptions.subscribers(room) for room in rooms]
-    assert all(all_of(pages) == [Subscriber(PHONE, "eve")] for pages in heard)
+    topics = [EVERYONE, *(Topic("user", name) for name in names)]
+    topics += [Topic("session", room) for room in rooms]
+    assert all(store.heard(topic) == [Subscriber(PHONE, "eve")] for topic in topics)
 
 
 def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store: Store) -> None:
@@ -401,14 +400,14 @@ def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store
     store.subscriptions.remove(trace)
 
     assert watching(store, "bob") == {"bob": []}
-    assert all_of(store.subscriptions.subscribers(ROOM)) == []
-    assert all_of(store.subscriptions.everyone()) == []
+    assert store.heard(Topic("session", ROOM)) == []
+    assert store.heard(EVERYONE) == []
 
 
 def test_removing_somebody_who_heard_nothing_is_fine(store: Store) -> None:
     store.subscriptions.remove(replace(GATE, is_watching=True, sessions=frozenset({ROOM})))
 
-    assert all_of(store.subscriptions.everyone()) == []
+    assert store.heard(EVERYONE) == []
 
 
 def test_whoever_is_forgotten_is_watched_by_nobody(store: Store) -> None:

@@ -8,7 +8,7 @@ from presence.adapters.dynamodb import subscriptions
 from presence.domain.events import Authenticated, Blocked, Joined
 from presence.ports import LargeRoom, Member, Topic
 from tests.contract.conftest import Store
-from tests.contract.test_audiences import all_of, arrive
+from tests.contract.test_audiences import arrive
 from tests.contract.test_store import NOW, PHONE, ROOM, TAB, enter, lease, save
 
 pytestmark = pytest.mark.contract
@@ -107,7 +107,7 @@ def test_whoever_tells_a_room_something_sees_that_it_is_large(store: Store) -> N
         seen.append(store.subscriptions.part(topic).is_large)
 
     assert seen == [False, True, True, False, False]
-    assert [it.connection_id for it in all_of(store.subscriptions.subscribers(ROOM))] == [TAB]
+    assert [it.connection_id for it in store.heard(Topic("session", ROOM))] == [TAB]
 
 
 def test_a_large_room_grows_like_any_topic(store: Store) -> None:

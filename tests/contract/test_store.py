@@ -29,7 +29,7 @@ from presence.domain.events import (
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, Lease, User
-from presence.ports import Count, Renewal, Subscriber, WriteConflict
+from presence.ports import EVERYONE, Count, Renewal, Subscriber, Topic, WriteConflict
 from tests.contract.conftest import Store, items
 
 pytestmark = pytest.mark.contract
@@ -284,6 +284,7 @@ def test_many_users_are_read_beyond_one_batch(store: Store) -> None:
     assert all(users[name].is_here for name in names)
 
 
+@pytest.mark.fault("A read returns an older state.")
 def test_of_two_writers_the_second_loses_and_learns_what_the_first_wrote(store: Store) -> None:
     before = save(store, "ada", Authenticated(TAB, lease()))
     busy, _ = reduce(before, Chosen(Choice.BUSY), NOW)
@@ -340,6 +341,7 @@ def renew(
     )
 
 
+@pytest.mark.fault("A renewal that began before a `leave` ends after it.")
 def test_a_renewal_moves_the_end_of_the_lease_and_nothing_else(store: Store) -> None:
     before = save(store, "ada", Authenticated(TAB, lease()))
 
@@ -381,6 +383,7 @@ def test_a_renewal_that_does_not_fit_says_what_is_there(
 # ── both at once ───────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.fault("A function dies in the middle of an admission.")
 def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(store: Store) -> None:
     store.connections.open(GATE)
 
@@ -394,7 +397,7 @@ def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(stor
         token_expires_at=ADMISSION.token_expires_at,
     )
     assert set(store.users.read("ada", consistent=True).leases) == {TAB}
-    assert list(store.subscriptions.everyone()) == [[Subscriber(TAB, "ada")]]
+    assert store.heard(EVERYONE) == [Subscriber(TAB, "ada")]
 
 
 def test_an_admission_may_be_repeated_and_takes_the_new_token(store: Store) -> None:
@@ -407,7 +410,7 @@ def test_an_admission_may_be_repeated_and_takes_the_new_token(store: Store) -> N
 
     gate = gate_of(store)
     assert (gate.token_expires_at, set(gate.sessions)) == (NOW + 7_200_000, {ROOM})
-    assert list(store.subscriptions.everyone()) == [[Subscriber(TAB, "ada")]]
+    assert store.heard(EVERYONE) == [Subscriber(TAB, "ada")]
 
 
 def test_joining_lets_the_connection_hear_and_the_user_be_seen(store: Store) -> None:
@@ -419,7 +422,7 @@ def test_joining_lets_the_connection_hear_and_the_user_be_seen(store: Store) -> 
 
     assert gate_of(store).sessions == {ROOM}
     assert store.users.read("ada", consistent=True).leases[TAB].sessions == {ROOM}
-    assert list(store.subscriptions.subscribers(ROOM)) == [[Subscriber(TAB, "ada")]]
+    assert store.heard(Topic("session", ROOM)) == [Subscriber(TAB, "ada")]
     assert [member.user_id for member in store.members.of(ROOM)] == ["ada"]
 
 
@@ -434,7 +437,7 @@ def test_leaving_undoes_it_and_may_be_repeated(store: Store) -> None:
         assert exit_(store, "ada", ROOM)
 
     assert (fields(store.users.read("ada", consistent=True)), gate_of(store)) == before
-    assert not list(store.subscriptions.subscribers(ROOM))
+    assert not store.heard(Topic("session", ROOM))
     assert not list(store.members.of(ROOM))
     assert [member.user_id for member in store.members.of("room.2")] == ["ada"]
 
@@ -623,12 +626,14 @@ def test_unsubscribing_may_be_repeated(store: Store) -> None:
     store.subscriptions.remove(GATE)
     store.subscriptions.remove(GATE)
 
-    assert list(store.subscriptions.everyone()) == []
+    assert store.heard(EVERYONE) == []
 
 
 # ── what only the real tables show ─────────────────────────────────────────────────────────
 
 
+@pytest.mark.fault("A function dies after the write and before the change is announced.")
+@pytest.mark.fault("A write that changes nothing leaves no stream record.")
 def test_only_writes_that_announce_are_marked_for_the_stream(dynamodb: Store) -> None:
     table = boto3.resource("dynamodb").Table("Users")
     before = save(dynamodb, "ada", Authenticated(TAB, lease()))
@@ -649,6 +654,8 @@ def test_only_writes_that_announce_are_marked_for_the_stream(dynamodb: Store) ->
 WITHOUT_TTL = {("Subscriptions", f"members:{ROOM}", "ada"), ("Subscriptions", "blocked:eve", "ada")}
 
 
+@pytest.mark.fault("TTL deletes days late, or never.")
+@pytest.mark.fault("TTL deletes too early, or never because it is in milliseconds.")
 def test_every_ttl_is_in_seconds_and_outlives_what_it_is_for(dynamodb: Store) -> None:
     full_gate(dynamodb)
     save(dynamodb, "ada", Blocked("eve"))

@@ -60,6 +60,7 @@ async def test_one_of_two_tabs_may_close(deployed: RunningStack) -> None:
         assert time.monotonic() - closed_at >= GRACE
 
 
+@pytest.mark.fault("A user is back within grace, from another device.")
 @story
 async def test_back_within_grace_is_no_news(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
@@ -72,6 +73,7 @@ async def test_back_within_grace_is_no_news(deployed: RunningStack) -> None:
             await ada.never(lambda frame: change(frame, grace_id), during=GRACE + 2)
 
 
+@pytest.mark.fault("A client is killed, and the network says so.")
 @story
 async def test_a_killed_client_is_offline_after_grace(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
@@ -97,7 +99,7 @@ def another_process(stack: RunningStack, user_id: str) -> subprocess.Popen[bytes
 
 @pytest.fixture
 def without_disconnect(deployed: RunningStack) -> Iterator[RunningStack]:
-    """The deployed API without its `$disconnect` route: nobody says who has left (F2)."""
+    """The deployed API without its `$disconnect` route: nobody says who has left."""
     gateway, api = deployed.aws("apigatewayv2"), deployed.told["webSocketApiId"]
     (route,) = [
         route
@@ -109,6 +111,7 @@ def without_disconnect(deployed: RunningStack) -> Iterator[RunningStack]:
     gateway.create_route(ApiId=api, RouteKey="$disconnect", Target=route["Target"])
 
 
+@pytest.mark.fault("A client dies, and nobody says so: a cable is pulled, a laptop sleeps.")
 @story
 async def test_a_death_that_nobody_reports_ends_with_the_lease(
     without_disconnect: RunningStack,

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 from unittest.mock import patch
 
@@ -356,11 +356,6 @@ def test_nobody_types_for_more_than_one_function_can_tell() -> None:
     assert not world.deliveries.jobs
 
 
-def everybody_of(world: World) -> Iterator[str]:
-    for page in world.subscriptions.everyone():
-        yield from (it.connection_id for it in page)
-
-
 NAMES = [f"user-{number}" for number in range(8)]
 
 
@@ -424,5 +419,5 @@ def test_everybody_of_a_large_stack_hears_a_change_once() -> None:
 
     counts = Counter({name: len(texts) for name, texts in world.gateway.heard.items()})
     assert world.tables.shards[EVERYONE] == 16
-    assert counts == dict.fromkeys(everybody_of(world), 1)
+    assert counts == dict.fromkeys(world.tables.everyone, 1)
     assert json.loads(world.gateway.heard["c39"][0])["changes"][0]["status"] == "busy"

@@ -16,5 +16,5 @@ def test_who_has_nothing_to_post_imports_nothing_to_post_with() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
-    assert "on_ping" in HANDLERS
+    assert "websocket" in HANDLERS
     assert told.stdout.strip() == ""

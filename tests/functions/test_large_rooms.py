@@ -1,10 +1,7 @@
 """Large audiences and large rooms, through the functions: the stream, the timer, the jobs."""
 
-from unittest.mock import patch
-
 import pytest
 
-from presence.fanout import recipients as audiences
 from tests.functions.conftest import Event, Stack
 from tests.functions.test_user_status import MEMBERS
 
@@ -71,31 +68,3 @@ def test_a_message_to_a_crowd_goes_by_jobs(crowded: Stack) -> None:
     assert {name: [it["content"] for it in frames] for name, frames in heard.items()} == {
         connection(name): ["hi"] for name in NAMES[1:]
     }
-
-
-def test_a_large_audience_that_is_no_room_is_told_by_jobs_of_all_its_shards(stack: Stack) -> None:
-    for name in NAMES:
-        stack.join(name, connection(name))
-    stack.calm()
-    stack.ask(connection(NAMES[0]), "status", status="busy")
-    with patch.object(audiences, "ALONE", 3):
-        stack.stream()
-    own = stack.all_heard()
-
-    stack.deliver()
-
-    assert own.keys() == {connection(NAMES[0])}
-    assert stack.all_heard().keys() == {connection(name) for name in NAMES[1:]}
-
-
-def test_a_crowd_that_has_gone_home_is_told_every_change_again(crowded: Stack) -> None:
-    for name in NAMES[2:]:
-        crowded.ask(connection(name), "leave")
-    ended = told(crowded)[connection(NAMES[0])][-1]
-    crowded.ask(connection(NAMES[1]), "leave")
-    crowded.stream()
-
-    (frame,) = crowded.heard(connection(NAMES[0]))
-    assert (ended["memberCount"], "sampled" in ended) == (2, False)
-    assert (frame["memberCount"], frame["left"], "sampled" in frame) == (1, [NAMES[1]], False)
-    assert frame["asOf"] >= ended["asOf"]

@@ -95,6 +95,7 @@ def test_only_those_that_verify_tokens_read_the_secret() -> None:
     assert readers == {"OnAuthenticate", "OnDefault", "UserStatus"}
 
 
+@pytest.mark.fault("A post is made from `$connect`, before the socket can take one.")
 def test_only_those_that_tell_others_reach_connections_and_only_on_their_stage() -> None:
     for function in FUNCTIONS:
         for statement in statements(function):
@@ -128,12 +129,14 @@ def test_every_route_that_answers_has_its_route_response(route: str) -> None:
     assert all(response["RouteResponseKey"] == "$default" for response in responses)
 
 
+@pytest.mark.fault("A function starts slowly, or not at all.")
 @pytest.mark.parametrize("route", ROUTES)
 def test_functions_of_routes_end_before_api_gateway_gives_up(route: str) -> None:
     function, _ = ROUTES[route]["FunctionArn"]["Fn::GetAtt"].split(".")
     assert seconds(function) <= 29
 
 
+@pytest.mark.fault("What TTL removes is taken for a departure.")
 def test_the_stream_tells_only_changes_and_gives_up_on_poison() -> None:
     mapping = FUNCTIONS["Announce"]["Events"]["Changes"]["Properties"]
     (wanted,) = mapping["FilterCriteria"]["Filters"]
@@ -153,6 +156,7 @@ def test_a_batch_of_changes_fits_the_frames_that_tell_it() -> None:
     assert FUNCTIONS["Announce"]["Events"]["Changes"]["Properties"]["BatchSize"] == CROWD
 
 
+@pytest.mark.fault("SQS hands a message out twice.")
 @pytest.mark.parametrize(("name", "function"), [("Timers", "Settle"), ("Deliveries", "Deliver")])
 def test_a_message_is_not_handed_out_twice_while_it_is_worked_on(name: str, function: str) -> None:
     queue = RESOURCES[name]["Properties"]
@@ -164,6 +168,7 @@ def test_a_message_is_not_handed_out_twice_while_it_is_worked_on(name: str, func
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
+@pytest.mark.fault("No more functions may run at once.")
 def test_so_many_work_at_once_and_what_is_beyond_waits_in_the_queue() -> None:
     """A reserved concurrency would refuse it instead, five times until it is given up."""
     limits = {
@@ -187,6 +192,7 @@ def test_what_waits_is_encrypted(queue: str) -> None:
     assert RESOURCES[queue]["Properties"]["SqsManagedSseEnabled"] is True
 
 
+@pytest.mark.fault("A message lies in a dead-letter queue for days.")
 @pytest.mark.parametrize("queue", [it for it in of_type("AWS::SQS::Queue") if "Dead" in it])
 def test_somebody_is_told_of_what_ends_in_a_dead_letter_queue(queue: str) -> None:
     watched = [
@@ -247,6 +253,7 @@ def test_nothing_local_is_deployed() -> None:
     assert not [path for path in deployed if uses_local.search(path.read_text())]
 
 
+@pytest.mark.fault("Work goes on when a function has returned, and is frozen.")
 def test_nothing_goes_on_when_a_function_has_returned() -> None:
     """Lambda freezes what still runs then, and may never thaw it."""
     modules = "threading|concurrent|multiprocessing|asyncio"
@@ -257,6 +264,7 @@ def test_nothing_goes_on_when_a_function_has_returned() -> None:
     assert not [path for path in deployed if goes_on.search(path.read_text())]
 
 
+@pytest.mark.fault("API Gateway cuts a connection that was silent for ten minutes.")
 def test_a_client_that_keeps_its_lease_is_never_idle_for_api_gateway() -> None:
     """It cuts whoever is silent for ten minutes; one heartbeat may be lost before."""
     assert TEMPLATE["Parameters"]["HeartbeatSeconds"]["MaxValue"] * 2 <= 600

@@ -283,16 +283,8 @@ class Subscriptions(Protocol):
         """Say to whoever tells a chat session something whether it is a large room."""
         ...
 
-    def everyone(self) -> Iterator[Sequence[Subscriber]]:
-        """Pages of the connections that hear of every user."""
-        ...
-
     def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
         """Pages of the connections that watch a user."""
-        ...
-
-    def subscribers(self, session_id: str) -> Iterator[Sequence[Subscriber]]:
-        """Pages of the connections that have joined a chat session."""
         ...
 
     def blockers(self, user_id: str) -> Iterator[str]:

@@ -122,8 +122,7 @@ def _post_to_json(post: Post) -> Object:
 
 
 def posts_from_json(body: Object) -> Sequence[Post]:
-    """Also of a message that is one post, as all were once; such may still be on their way."""
-    return [Post(it["text"], it["connectionIds"]) for it in body.get("posts", [body])]
+    return [Post(it["text"], it["connectionIds"]) for it in body["posts"]]
 
 
 def job_to_json(job: Job) -> Object:

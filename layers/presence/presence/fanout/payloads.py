@@ -166,8 +166,7 @@ def from_json(value: Object) -> Payload:
     if "views" in value:
         return PresencePayload([_view_from_json(it) for it in value["views"]])
     special = {name: it["texts"] for it in value["special"] for name in it["viewers"]}
-    # Jobs that were put by the version before, and are still on their way, do not say when.
-    return FramesPayload(value["texts"], special, value.get("saidAt"))
+    return FramesPayload(value["texts"], special, value["saidAt"])
 
 
 def _view_to_json(view: View) -> Object:

@@ -71,14 +71,9 @@ class DynamoDBSubscriptions:
     def mark(self, session_id: str, *, is_large: bool) -> None:
         topics.mark(self._client, Topic("session", session_id), is_large=is_large)
 
-    def everyone(self) -> Iterator[Sequence[Subscriber]]:
-        return _pages(EVERYONE)
-
     def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
-        return _pages(Topic("user", user_id))
-
-    def subscribers(self, session_id: str) -> Iterator[Sequence[Subscriber]]:
-        return _pages(Topic("session", session_id))
+        pages = topics.pages(Topic("user", user_id))
+        return (part.subscribers for part in pages if part.subscribers)
 
     def blockers(self, user_id: str) -> Iterator[str]:
         for item in SubscriptionItem.query(blockers(user_id), consistent_read=True):
@@ -322,10 +317,6 @@ def _rows(user: User) -> dict[tuple[str, str], frozenset[str]]:
     seen_in = {(members(name), user.user_id): hidden_from for name in user.sessions_seen_by(None)}
     blocks = {(blockers(name), user.user_id): frozenset[str]() for name in user.blocked}
     return {**seen_in, **blocks}
-
-
-def _pages(topic: Topic) -> Iterator[Sequence[Subscriber]]:
-    return (part.subscribers for part in topics.pages(topic) if part.subscribers)
 
 
 def _rows_of_list(connection_id: str, entries: Iterable[str]) -> Iterator[tuple[str, str]]:
