@@ -75,7 +75,8 @@ server.on("connection", (connection, { url: path }) => {
 });
 
 function judge() {
-  const inStep = (wave, seconds) => wave.every((d) => d > seconds - 0.1 && d < seconds + 0.8);
+  // A busy machine adds to a delay. Eight random ones between 1 and 5 s would not all fit here.
+  const inStep = (wave, seconds) => wave.every((d) => d > seconds - 0.1 && d < seconds + 1.5);
   const text = (wave) => wave.map((delay) => delay.toFixed(1)).join(" ");
   console.log(`After the first close, seconds: ${text(delays[0])}`);
   console.log(`After the second close, seconds: ${text(delays[1])}`);
