@@ -6,7 +6,7 @@
 #            all connections at the same moment with code 1001, and each again as soon as it is back.
 # Expected   The README gives the default minReconnectionDelay as 1000 + Math.random() * 4000: the
 #            eight come back spread over the time from 1 to 5 s.
-# What       All eight come back 3.0 s after the first close and 3.9 s after the second, within a
+# What       All eight wait 3.0 s after the first close and 3.9 s after the second, and arrive within a
 # happens    fraction of a second: the default is the constant 3000, and no part of it is random.
 # Why it     API Gateway accepts 500 new connections per second and account by default, and each
 # matters    $connect runs a function that writes to DynamoDB. Clients that lose their connections
@@ -14,8 +14,8 @@
 #            minReconnectionDelay of its own.
 #
 # Seen       README: 1000 + Math.random() * 4000
-#            After the first close, seconds: 3.0 3.0 3.0 3.0 3.0 3.0 3.1 3.1
-#            After the second close, seconds: 3.9 3.9 3.9 3.9 3.9 3.9 3.9 3.9
+#            After the first close, seconds: 3.1 3.1 3.2 3.2 3.2 3.2 3.2 3.2
+#            After the second close, seconds: 4.0 4.0 4.0 4.0 4.0 4.0 4.0 4.0
 # Takes about 15 s. Needs Node.js 20 or later and npm.
 set -euo pipefail
 
@@ -75,7 +75,8 @@ server.on("connection", (connection, { url: path }) => {
 });
 
 function judge() {
-  const inStep = (wave, seconds) => wave.every((d) => d > seconds - 0.1 && d < seconds + 0.8);
+  // A busy machine adds to a delay. Eight random ones between 1 and 5 s would not all fit here.
+  const inStep = (wave, seconds) => wave.every((d) => d > seconds - 0.1 && d < seconds + 1.5);
   const text = (wave) => wave.map((delay) => delay.toFixed(1)).join(" ");
   console.log(`After the first close, seconds: ${text(delays[0])}`);
   console.log(`After the second close, seconds: ${text(delays[1])}`);
