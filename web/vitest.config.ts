@@ -24,7 +24,7 @@ export default defineConfig({
           exclude: ["tests/react/**", "tests/stack/**"],
         },
       },
-      // Against a real stack: tests/e2e/test_client_in_node.py starts it and says where it is.
+      // Against a real stack: tests/e2e/test_around.py starts it and says where it is.
       ...(process.env.PRESENCE_STACK
         ? [
             {

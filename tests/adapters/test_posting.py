@@ -211,7 +211,7 @@ REGIONS = st.sampled_from(["us-east-1", "eu-central-1", "cn-north-1", "us-gov-we
 SECONDS = st.integers(0, 4_000_000_000)
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=300)
 @given(URLS, st.tuples(KEYS, REGIONS, SECONDS), IDS, st.text(max_size=200))
 def test_every_post_is_signed_as_botocore_would_sign_it(
     url: str, signing: tuple[Credentials, str, int], connection_id: str, text: str
@@ -235,7 +235,7 @@ class Caught(Exception):
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     connection_id=IDS,

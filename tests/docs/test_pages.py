@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,13 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
 
 def is_test(node: str) -> bool:
     file, _, function = node.partition("::")
-    if file not in KNOWN:
-        return False
-    tree = ast.parse((ROOT / file).read_text("utf-8"))
-    return any(getattr(it, "name", "") == function for it in tree.body)
+    return file in KNOWN and function in functions_of(ROOT / file)
+
+
+@cache
+def functions_of(file: Path) -> frozenset[str]:
+    tree = ast.parse(file.read_text("utf-8"))
+    return frozenset(getattr(it, "name", "") for it in tree.body)
 
 
 @PAGES

@@ -630,7 +630,7 @@ class Party:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40)
 def test_every_listener_ends_with_the_right_count_whatever_comes_late_or_twice(
     data: st.DataObject,
 ) -> None:
@@ -649,7 +649,7 @@ def test_every_listener_ends_with_the_right_count_whatever_comes_late_or_twice(
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30)
 def test_nobody_hears_of_somebody_whom_they_were_never_to_see(data: st.DataObject) -> None:
     """One hides from all others, but shows up in the room, again and again."""
     party = Party(data)

@@ -136,6 +136,12 @@ def test_functions_of_routes_end_before_api_gateway_gives_up(route: str) -> None
     assert seconds(function) <= 29
 
 
+def test_the_sweep_runs_once_a_minute() -> None:
+    (schedule,) = FUNCTIONS["Sweep"]["Events"].values()
+
+    assert schedule["Properties"]["Schedule"] == "rate(1 minute)"
+
+
 @pytest.mark.fault("What TTL removes is taken for a departure.")
 def test_the_stream_tells_only_changes_and_gives_up_on_poison() -> None:
     mapping = FUNCTIONS["Announce"]["Events"]["Changes"]["Properties"]
