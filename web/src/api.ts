@@ -3,6 +3,8 @@
 import type { PresenceError } from "./errors.js";
 import type {
   AuthenticationSuccess,
+  BlockedUser,
+  BlockedUsers,
   Choice,
   ClientFrame,
   LastSeen,
@@ -243,46 +245,31 @@ export interface Abortable {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The routes under /api/user-status: docs/protocol.md §2. */
-export type Route =
-  | "GET /online"
-  | `GET /online?${string}`
-  | "GET /online/count"
-  | `GET /${string}`
-  | "POST /batch"
-  | "PUT /last-seen"
-  | "PUT /"
-  | "GET /blocked"
-  | `GET /blocked/${string}`
-  | `PUT /blocked/${string}`
-  | `DELETE /blocked/${string}`
-  | `GET /chat-sessions/${string}/members`
-  | `GET /chat-sessions/${string}/members?${string}`
-  | `POST /chat-sessions/${string}/messages`
-  | `DELETE /${string}`;
+/** What the routes under /api/user-status answer: docs/protocol.md §2. */
+export interface Routes {
+  "PUT /": Presence;
+  "GET /online": OnlinePage;
+  [page: `GET /online?${string}`]: OnlinePage;
+  "GET /online/count": OnlineCount;
+  "POST /batch": Users;
+  "PUT /last-seen": LastSeen;
+  "GET /blocked": BlockedUsers;
+  [blocked: `GET /blocked/${string}`]: BlockedUser;
+  [block: `PUT /blocked/${string}`]: undefined;
+  [members: `GET /chat-sessions/${string}/members${string}`]: MembersPage;
+  [messages: `POST /chat-sessions/${string}/messages`]: NewMessage;
+  /** `DELETE /blocked/{userId}` and `DELETE /{userId}`. */
+  [removal: `DELETE /${string}`]: undefined;
+}
 
-/** What a route answers. */
-export type Answer<R extends string> = R extends "GET /online/count"
-  ? OnlineCount
-  : R extends "GET /online" | `GET /online?${string}`
-    ? OnlinePage
-    : R extends "GET /blocked"
-      ? { readonly userIds: readonly string[] }
-      : R extends `GET /blocked/${string}`
-        ? { readonly userId: string; readonly blocked: boolean }
-        : R extends `GET /chat-sessions/${string}/members${string}`
-          ? MembersPage
-          : R extends `GET /${string}` | "PUT /"
-            ? Presence
-            : R extends "POST /batch"
-              ? Users
-              : R extends "PUT /last-seen"
-                ? LastSeen
-                : R extends `POST /chat-sessions/${string}/messages`
-                  ? NewMessage
-                  : R extends `PUT /blocked/${string}` | `DELETE /${string}`
-                    ? undefined
-                    : never;
+/** `GET /{userId}` stands apart: as a key it would match the other routes, too. */
+export type Route = keyof Routes | `GET /${string}`;
+
+export type Answer<R extends string> = R extends keyof Routes
+  ? Routes[R]
+  : R extends `GET /${string}`
+    ? Presence
+    : never;
 
 /** Its functions need no `this`. */
 export interface PresenceClient {

@@ -266,7 +266,7 @@ describe("coming back", () => {
 
   it("comes back when it is told to, and when", async () => {
     const { client, server, clock, state } = await connected();
-    server.connections[0]?.closing("draining", 30);
+    server.connections[0]?.closing("authentication-timeout", 30);
     await clock.settle();
     expect(client.connection.get()).toMatchObject({ name: "recovering", reason: "server" });
     await clock.advance(29 * SECOND);

@@ -1,9 +1,9 @@
 import { createServer } from "node:net";
 import { describe, expect, it, vi } from "vitest";
 import WebSocket from "ws";
+import { openLink } from "../../src/drivers/link.js";
 import type { SocketLike } from "../../src/index.js";
 import { systemClock } from "../../src/index.js";
-import { openLink } from "../../src/link.js";
 
 const Socket = WebSocket as unknown as new (url: string) => SocketLike;
 

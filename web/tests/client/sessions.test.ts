@@ -19,7 +19,7 @@ async function lobby(...others: string[]) {
     joined?: string[];
     left?: string[];
     memberCount: number;
-    asOf?: number;
+    asOf: number;
   }) => {
     set.server.connections[0]?.send({
       type: "chat-session-members",
@@ -188,7 +188,7 @@ describe("taking part", () => {
     await clock.advance(5 * SECOND);
     expect(stadium.members.get().count).toBe(1201);
     expect(stadium.members.get().userIds.length).toBeGreaterThanOrEqual(1000);
-  });
+  }, 20_000);
 
   it("does not bring back whoever left while the members were loaded", async () => {
     const { client, server, clock } = await connected();
@@ -233,13 +233,6 @@ describe("what comes in another order than it happened", () => {
       await tell({ joined: [name], memberCount: 3, asOf: now + 1 });
     }
     expect(members()).toMatchObject({ userIds: ["ada", "grace", "linus"], count: 3 });
-  });
-
-  it("is believed as it comes where it does not say as of when it is", async () => {
-    const { tell, members } = await lobby("alan");
-    await tell({ joined: ["bob"], memberCount: 3 });
-    await tell({ left: ["alan"], memberCount: 2 });
-    expect(members()).toMatchObject({ userIds: ["ada", "bob"], count: 2 });
   });
 
   it("counts anew when it is joined anew", async () => {
