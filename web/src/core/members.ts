@@ -46,23 +46,28 @@ const idsOf = (presences: readonly Presence[]) => presences.map((it) => it.userI
 const isNewest = (state: MembersState, userId: string, at: number) =>
   at >= Math.max(state.since, state.movedAt.get(userId) ?? 0);
 
-/** Whether there are more members than a large room shows. */
-const isCrowded = ({ isSampled }: MembersState, present: ReadonlySet<string>) =>
-  isSampled && present.size > MEMBERS_SHOWN;
+/** Of a large room only the newest: its frames do not name all who leave. */
+const newest = ({ isSampled }: MembersState, present: ReadonlySet<string>) =>
+  isSampled && present.size > MEMBERS_SHOWN ? [...present].slice(-MEMBERS_SHOWN) : present;
 
+/** Who came and who left, at that time; users of whom more is known stay as they are. */
 function move(
   state: MembersState,
   left: Iterable<string>,
   came: readonly string[],
   at: number,
 ): MembersState {
+  const gone = [...left].filter((id) => isNewest(state, id, at));
+  const here = came.filter((id) => isNewest(state, id, at));
+  const moved = [...gone, ...here].map((id) => [id, at] as const);
   const present = new Set(state.present);
-  const movedAt = new Map(state.movedAt);
-  for (const id of left) if (isNewest(state, id, at) && movedAt.set(id, at)) present.delete(id);
-  for (const id of came) if (isNewest(state, id, at) && movedAt.set(id, at)) present.add(id);
-  // The frames of a large room do not name all who leave; the oldest entries make room.
-  for (const id of present) if (isCrowded(state, present)) present.delete(id);
-  return { ...state, present, movedAt };
+  for (const id of gone) present.delete(id);
+  for (const id of here) present.add(id);
+  return {
+    ...state,
+    present: new Set(newest(state, present)),
+    movedAt: new Map([...state.movedAt, ...moved]),
+  };
 }
 
 function count(state: MembersState, told: ChatSessionJoined | ChatSessionMembers): MembersState {

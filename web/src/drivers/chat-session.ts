@@ -44,6 +44,7 @@ export interface SessionContext {
 }
 
 type Listeners = Set<(message: NewMessage) => void>;
+type Dispatch = (...event: ChatSessionEvent) => void;
 
 /** Not to be met again among the last few hundred messages of one user. */
 const newId = () => Math.random().toString(36).slice(2);
@@ -52,7 +53,7 @@ function createEffects(
   chatSessionId: string,
   { clock, http, presences, link, settle }: SessionContext,
   listeners: Listeners,
-  dispatch: (...event: ChatSessionEvent) => void,
+  dispatch: Dispatch,
 ): ChatSessionEffects {
   return {
     settle,
@@ -79,22 +80,55 @@ function createEffects(
   };
 }
 
-export function createSession(chatSessionId: string, on: SessionContext): SessionDriver {
-  const { clock } = on;
+/** What the app sees of it. */
+const createChat = (
+  views: Pick<ChatSession, "id" | "members" | "typing">,
+  listeners: Listeners,
+  dispatch: Dispatch,
+): ChatSession => ({
+  ...views,
+  send(content, clientId = newId()) {
+    const unsent = { ...deferred<NewMessage>(), content, clientId };
+    dispatch("send", unsent);
+    return unsent.promise;
+  },
+  keystroke: () => dispatch("keystroke"),
+  stopTyping: () => dispatch("stopTyping"),
+  onMessage(listener) {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  },
+});
+
+async function enter(chatSessionId: string, link: Link, dispatch: Dispatch): Promise<void> {
+  dispatch("entering");
+  try {
+    const frame = await link.ask<ChatSessionJoined>({ action: "join", chatSessionId });
+    link.joined.add(chatSessionId);
+    dispatch("joined", frame);
+  } catch (error) {
+    if (!link.isDown()) dispatch("refused", error as PresenceError);
+  }
+}
+
+async function exit(chatSessionId: string, link: Link, dispatch: Dispatch): Promise<void> {
+  link.joined.delete(chatSessionId);
+  dispatch("lost", true);
+  // Frames may overtake each other: to join again has to wait for the answer.
+  await link.ask({ action: "leave", chatSessionId }).catch(() => {});
+}
+
+export function createSession(id: string, on: SessionContext): SessionDriver {
+  const { clock, skewMs, userId } = on;
   const listeners: Listeners = new Set();
-  const isIn = (link = on.link()) => !!link?.joined.has(chatSessionId);
+  const isIn = (link = on.link()) => !!link?.joined.has(id);
   const { state, dispatch } = createMachine({
     clock,
     initial: unjoined,
     transition: transitionChatSession,
     wakeAt: chatSessionWakesAt,
-    around: () => ({
-      now: clock.now(),
-      skewMs: on.skewMs(),
-      userId: on.userId(),
-      isIn: isIn(),
-    }),
-    effects: createEffects(chatSessionId, on, listeners, (...event) => dispatch(...event)),
+    around: () => ({ now: clock.now(), skewMs: skewMs(), userId: userId(), isIn: isIn() }),
+    effects: createEffects(id, on, listeners, (...event) => dispatch(...event)),
     changed(after, before) {
       if (after.members !== before.members) members.changed();
       // One event only adds to them, or only removes.
@@ -107,41 +141,7 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
     return { userIds: [...present].sort(), count, state: joined, error, fresh };
   });
   const typing = view<readonly string[]>(() => [...state().typists.keys()]);
-
-  const chat: ChatSession = {
-    id: chatSessionId,
-    members,
-    typing,
-    send(content, clientId = newId()) {
-      const unsent = { ...deferred<NewMessage>(), content, clientId };
-      dispatch("send", unsent);
-      return unsent.promise;
-    },
-    keystroke: () => dispatch("keystroke"),
-    stopTyping: () => dispatch("stopTyping"),
-    onMessage(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-  };
-
-  async function enter(link: Link): Promise<void> {
-    dispatch("entering");
-    try {
-      const frame = await link.ask<ChatSessionJoined>({ action: "join", chatSessionId });
-      link.joined.add(chatSessionId);
-      dispatch("joined", frame);
-    } catch (error) {
-      if (!link.isDown()) dispatch("refused", error as PresenceError);
-    }
-  }
-
-  async function exit(link: Link): Promise<void> {
-    link.joined.delete(chatSessionId);
-    dispatch("lost", true);
-    // Frames may overtake each other: to join again has to wait for the answer.
-    await link.ask({ action: "leave", chatSessionId }).catch(() => {});
-  }
+  const chat = createChat({ id, members, typing }, listeners, dispatch);
 
   return {
     chat,
@@ -151,11 +151,11 @@ export function createSession(chatSessionId: string, on: SessionContext): Sessio
     },
     leave: () => dispatch("leave"),
     async sync(link) {
-      const what = wanted(state(), isIn(link));
-      if (what) await (what === "join" ? enter : exit)(link);
+      const action = wanted(state(), isIn(link));
+      if (action) await (action === "join" ? enter : exit)(id, link, dispatch);
     },
     onFrame: (frame) => dispatch("received", frame),
-    covers: (userId, link) => isIn(link) && covers(state(), userId),
+    covers: (user, link) => isIn(link) && covers(state(), user),
     lost: (isOver) => dispatch("lost", isOver),
   };
 }

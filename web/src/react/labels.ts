@@ -1,7 +1,5 @@
-import { useMemo } from "react";
 import type { PresenceError } from "../api.js";
 import type { Choice, Status } from "../protocol.js";
-import { useShared } from "./provider.js";
 
 /** Every text that is shown or read out. Give the provider those that you want otherwise. */
 export interface PresenceLabels {
@@ -90,9 +88,3 @@ export const english: PresenceLabels = {
   nameHint: "Letters, digits and . _ ~ @ + = -",
   enter: "Enter",
 };
-
-/** English, and what the provider was given instead. */
-export function useLabels(): PresenceLabels {
-  const { labels } = useShared();
-  return useMemo(() => ({ ...english, ...labels }), [labels]);
-}

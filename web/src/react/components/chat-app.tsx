@@ -1,6 +1,6 @@
 import { type FormEvent, type ReactElement, useState } from "react";
-import { useMessages } from "../hooks.js";
 import { english } from "../labels.js";
+import { useMessages } from "../messages.js";
 import { SocketProvider, type SocketProviderProps, useShared } from "../provider.js";
 import { ChatRoom } from "./chat-room.js";
 import { ConnectionBanner } from "./connection-banner.js";

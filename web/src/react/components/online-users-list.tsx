@@ -10,8 +10,8 @@ import {
 } from "react";
 import type { UserPresence } from "../../api.js";
 import { useAgo, useOnlineUserIds, useUserStatus } from "../hooks.js";
-import { useLabels } from "../labels.js";
 import { useShared } from "../provider.js";
+import { useLabels } from "../use-labels.js";
 import { classes, describe, Mark, statusOf } from "./status.js";
 
 export interface OnlineUsersListProps extends HTMLAttributes<HTMLElement> {

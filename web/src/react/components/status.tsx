@@ -2,8 +2,9 @@ import type { HTMLAttributes, ReactElement } from "react";
 import type { UserPresence } from "../../api.js";
 import type { Status } from "../../protocol.js";
 import { useAgo, useUserStatus } from "../hooks.js";
-import { type PresenceLabels, useLabels } from "../labels.js";
+import type { PresenceLabels } from "../labels.js";
 import { useShared } from "../provider.js";
+import { useLabels } from "../use-labels.js";
 
 export type Size = "xs" | "sm" | "md" | "lg";
 
