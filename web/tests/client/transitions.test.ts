@@ -219,6 +219,7 @@ describe("a user's link", () => {
     const random = seeded(7);
     const pick = <T>(all: readonly T[]) => all[Math.floor(random() * all.length)] as T;
     let state = unconnected;
+    let now = 0;
     let asked: (readonly [name: string, attempt: number])[] = [];
     /** What comes of what was asked, well or not. */
     const answer = ([name, attempt]: readonly [string, number]): UserLinkEvent => {
@@ -240,7 +241,8 @@ describe("a user's link", () => {
         () => ["authenticate", random() < 0.5],
         () => (random() < 0.1 ? ["disconnect"] : ["tick"]),
       ])();
-      const around = { ...usual, now: step * 20 * SECOND, random: random() };
+      now += pick([SECOND, MINUTE, 120 * MINUTE]);
+      const around = { ...usual, now, random: random() };
       const [next, effects] = transitionUserLink(state, event, around);
       state = next;
       for (const [name, attempt] of effects)
