@@ -124,6 +124,8 @@ def answers() -> dict[str, set[str]]:
             if isinstance(node, ast.Dict):
                 keys = [it.value for it in node.keys if isinstance(it, ast.Constant)]
                 fields = dict(zip(map(str, keys), node.values, strict=False))
+                if "**counted(" in ast.unparse(node):
+                    fields["asOf"] = node
                 if isinstance(kind := fields.pop("type", None), ast.Constant):
                     found[str(kind.value)] = set(fields)
     return found

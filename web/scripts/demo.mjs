@@ -1,5 +1,5 @@
 // Builds the demo and writes down what it was made from and what came of it: bundle.lock.json.
-// tests/web/test_demo_bundle.py reads that, so that nobody commits a demo of other sources.
+// tests/web/test_demo_bundle.py reads that, so that no demo of other sources is committed.
 //
 //   node scripts/demo.mjs [folder of its sources] [folder to build into]
 

@@ -57,7 +57,7 @@ export type DropReason =
   | "sleep";
 
 export type ConnectionState =
-  /** Nobody has authenticated yet. */
+  /** `authenticate` was not called yet. */
   | { readonly name: "idle" }
   | { readonly name: "connecting" }
   | { readonly name: "authenticating" }
@@ -104,7 +104,7 @@ export type LifecycleEvent =
   | "leaving"
   /** It is back from a sleep, a freeze or the back-forward cache. */
   | "resume"
-  /** A person touched something. */
+  /** The user touched the device. */
   | "activity";
 
 export interface Lifecycle {
@@ -142,7 +142,7 @@ export interface PresenceClientOptions {
   readonly getToken?: TokenProvider;
   /** A name of this device, in the server's lists. */
   readonly device?: string;
-  /** When nobody seems to be there: after 5 minutes without a touch, or 1 minute hidden. */
+  /** When the user counts as away: after 5 minutes without a touch, or 1 minute hidden. */
   readonly autoAway?: false | { readonly idleMs?: number; readonly hiddenMs?: number };
   /** Full jitter between 0 and 0.5 s, doubled up to 30 s, by default. */
   readonly backoff?: Backoff;
@@ -154,11 +154,11 @@ export interface PresenceClientOptions {
   readonly random?: () => number;
 }
 
-/** Who is online. Kept up to date while somebody is subscribed to it. */
+/** The users that are online. Kept up to date while it has subscribers. */
 export interface OnlineUsers {
   /** In alphabetical order; `client.user(id)` has how each of them is. */
   readonly userIds: readonly string[];
-  /** How many there are in all, or null while it is not known. */
+  /** How many are online in all, or null while it is not known. */
   readonly count: number | null;
   readonly isLoading: boolean;
   /** Whether there are more than are loaded; `loadMoreOnlineUsers` loads the next. */
@@ -166,7 +166,7 @@ export interface OnlineUsers {
   readonly fresh: boolean;
 }
 
-/** Who is in a chat session, for those whom this user can see. */
+/** The members of a chat session, as far as this user can see them. */
 export interface Members {
   readonly userIds: readonly string[];
   readonly count: number | null;
@@ -183,7 +183,7 @@ export interface ChatSession {
   /** Ids of the others who are typing, first come first. An entry ends by itself. */
   readonly typing: Store<readonly string[]>;
   /**
-   * Relays a message to everybody in the session. It waits for a link for up to 30 s.
+   * Relays a message to all members of the session. It waits for a link for up to 30 s.
    *
    * Rejects with a PresenceError; `timeout` leaves open whether it arrived.
    */
@@ -201,7 +201,7 @@ export interface MyStatus {
   readonly presence: UserPresence | undefined;
   /** What was chosen and is not confirmed yet. */
   readonly pending: Choice | undefined;
-  /** Whether somebody seems to be at this device. */
+  /** Whether the user seems to be at this device. */
   readonly isActive: boolean;
 }
 
@@ -215,7 +215,7 @@ export interface StatusOptions {
 type FrameEvents = { readonly [F in ServerFrame as F["type"]]: F };
 
 export interface PresenceEvents extends FrameEvents {
-  /** Something was refused that nobody waits for. */
+  /** A request without an answer, such as typing, was refused. */
   problem: PresenceError;
   /**
    * All is known again after a gap; what happened in between was not told one by one. `since` is by
@@ -279,11 +279,11 @@ export interface PresenceClient {
   readonly options: PresenceClientOptions;
 
   /**
-   * Says who this is and connects. The token is one, or a provider, or left to `getToken`; a local
+   * Connects as this user. The token is one, or a provider, or left to `getToken`; a local
    * stack makes one by itself. Calling it again with the same user renews the token; with another
    * one, the first is disconnected.
    *
-   * Rejects with a PresenceError; a rejection that nobody looks at is no unhandled one.
+   * Rejects with a PresenceError. The rejection may be ignored: it is never an unhandled one.
    */
   authenticate(userId: string, token?: string | TokenProvider): Promise<AuthenticationSuccess>;
   /** Tries again now instead of at `retryAt`. */
@@ -297,7 +297,7 @@ export interface PresenceClient {
    */
   setStatus(status: Choice, options?: StatusOptions): Promise<void>;
 
-  /** How a user is. Whoever is subscribed to it hears of every change. */
+  /** The presence of a user, kept up to date while it has subscribers. */
   user(userId: string): Store<UserPresence | undefined>;
   /** Takes part in a chat session until `leaveChatSession` was called as often. */
   joinChatSession(chatSessionId: string): ChatSession;

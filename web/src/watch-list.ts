@@ -25,7 +25,7 @@ export function createWatchList(on: WatchContext): WatchList {
   let isFull = false;
   const isGlobal = () => on.config()?.globalPresence;
 
-  function isHeardOf(userId: string, link: Link): boolean | undefined {
+  function isUpToDate(userId: string, link: Link): boolean | undefined {
     const isTold = isGlobal() || userId === on.userId() || on.isCovered(userId, link);
     return link.watched.has(userId) || (isTold && presences.store(userId).get()?.fresh);
   }
@@ -59,11 +59,11 @@ export function createWatchList(on: WatchContext): WatchList {
       const wanted = new Set([...presences.watched(), ...listed]);
       const spare = [...link.watched].filter((id) => !wanted.has(id));
       await inPages(spare, (userIds) => unwatch(link, userIds));
-      const missing = [...wanted].filter((id) => !isHeardOf(id, link));
+      const missing = [...wanted].filter((id) => !isUpToDate(id, link));
       // Only watching can be full.
       const ask = isGlobal() ? query : watch;
       if (!isFull) await inPages(missing, (userIds) => ask(link, userIds));
-      presences.markStale((id) => !isHeardOf(id, link));
+      presences.markStale((id) => !isUpToDate(id, link));
     },
     lost() {
       isFull = false;

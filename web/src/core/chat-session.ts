@@ -35,7 +35,7 @@ interface Page {
 export interface ChatSessionEffects {
   /** The server has to be told something, in so many milliseconds. */
   settle(afterMs?: number): void;
-  /** To hear of all members again is not to know them all: that takes another `join`. */
+  /** All changes are told again, but not all members are known: that takes another `join`. */
   rejoin(): void;
   load(cursor: string, visit: number): void;
   apply(presences: readonly Presence[]): void;
@@ -113,7 +113,7 @@ const frames: {
     );
     effects.push(["apply", frame.joined]);
     if (wasSampled && !isSampled) effects.push(["rejoin"]);
-    effects.push(["settle"]); // members who left are no longer heard of through this session
+    effects.push(["settle"]); // changes of members who left are not told because of this session any more
   },
 
   "user-typing"(turn, { userId, typing, expiresAt }) {

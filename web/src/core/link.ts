@@ -43,7 +43,7 @@ export interface LinkState {
   /** How many questions were asked: the id of the last one. */
   readonly asked: number;
   readonly questions: readonly Question[];
-  readonly heardAt: number;
+  readonly receivedAt: number;
   readonly leaseFrom: number;
   /** Infinite before authentication, like the heartbeat. */
   readonly leaseMs: number;
@@ -72,7 +72,7 @@ export const openingLink = (now: number): LinkState => ({
   isDown: false,
   asked: 0,
   questions: [],
-  heardAt: now,
+  receivedAt: now,
   leaseFrom: now,
   leaseMs: Number.POSITIVE_INFINITY,
   heartbeatMs: Number.POSITIVE_INFINITY,
@@ -100,13 +100,13 @@ function close({ state, effects }: LinkTurn, reason?: DropReason): void {
 
 function beat(turn: LinkTurn, quietMs = turn.state.leaseMs / 2): void {
   const { state, now, isActive, effects } = turn;
-  const { leaseMs, leaseFrom, heardAt } = state;
+  const { leaseMs, leaseFrom, receivedAt } = state;
   const ping = { action: "ping", active: isActive } as const;
   const isAsleep = now - leaseFrom > leaseMs;
   state.leaseFrom = now;
   if (isAsleep) close(turn, "sleep");
   // A dead link is noticed before the lease ends, without a pong for every ping.
-  else if (now - heardAt >= quietMs) ask(turn, ping, undefined, Math.min(PONG_MS, leaseMs / 4));
+  else if (now - receivedAt >= quietMs) ask(turn, ping, undefined, Math.min(PONG_MS, leaseMs / 4));
   else effects.push(["transmit", ping]);
 }
 
@@ -115,7 +115,7 @@ function answered({ state, effects }: LinkTurn, frame: ServerFrame): void {
   if (!question) return;
   const { answer, askedAt } = question;
   state.questions = state.questions.filter((it) => it !== question);
-  state.roundTripMs = state.heardAt - askedAt;
+  state.roundTripMs = state.receivedAt - askedAt;
   if ("code" in frame) {
     effects.push(["reject", answer, fromFrame(frame)]);
   } else {
@@ -135,7 +135,7 @@ const table = {
   /** `frame` is undefined if what came is not a frame of ours. */
   received(turn, frame: ServerFrame | undefined) {
     const { state, now, effects } = turn;
-    state.heardAt = now;
+    state.receivedAt = now;
     if (!frame) return;
     effects.push(["deliver", frame]);
     if (frame.type === "pong") state.heartbeatMs = frame.heartbeatSeconds * 1000;
@@ -154,11 +154,11 @@ const table = {
 
   tick(turn) {
     const { state, now, effects } = turn;
-    const { leaseFrom, heartbeatMs, heardAt, questions } = state;
+    const { leaseFrom, heartbeatMs, receivedAt, questions } = state;
     const late = questions.filter((it) => it.until <= now);
     for (const { answer } of late) effects.push(["reject", answer, noAnswer()]);
     state.questions = questions.filter((it) => it.until > now);
-    if (late.some((it) => heardAt <= it.askedAt)) close(turn, "silence");
+    if (late.some((it) => receivedAt <= it.askedAt)) close(turn, "silence");
     else if (now - leaseFrom >= heartbeatMs) beat(turn);
   },
 

@@ -50,7 +50,7 @@ const isNewest = (state: MembersState, userId: string, at: number) =>
 const newest = ({ isSampled }: MembersState, present: ReadonlySet<string>) =>
   isSampled && present.size > MEMBERS_SHOWN ? [...present].slice(-MEMBERS_SHOWN) : present;
 
-/** Who came and who left, at that time; users of whom more is known stay as they are. */
+/** Who came and who left, at that time; a user who moved later stays as is. */
 function move(
   state: MembersState,
   left: Iterable<string>,

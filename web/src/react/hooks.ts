@@ -115,7 +115,7 @@ export interface OnlineUserIds {
   readonly loadMore: (() => void) | null;
 }
 
-/** Who is online. It renders again when somebody comes or goes, not when somebody changes. */
+/** The users that are online. It renders again when one comes or goes, not when one changes. */
 export function useOnlineUserIds({ chatSessionId }: OnlineOptions = {}): OnlineUserIds {
   const { client } = useShared();
   const online = useStore<Online>(
@@ -148,7 +148,7 @@ export interface OwnStatus {
   /** What was chosen last, confirmed or not; `offline` before the first authentication. */
   readonly status: Status;
   readonly text: string | undefined;
-  /** Away by itself, because nobody seems to be at this device. */
+  /** Away by itself, because the user seems not to be at this device. */
   readonly isAuto: boolean;
   /** What was chosen and is not confirmed yet. */
   readonly pending: Choice | undefined;
@@ -172,7 +172,7 @@ type TextField = HTMLInputElement | HTMLTextAreaElement;
 export interface Typing {
   /** Ids of the others who are typing, first come first. */
   readonly typers: readonly string[];
-  /** The same as a sentence; empty for nobody. */
+  /** The same as a sentence; empty if no one is typing. */
   readonly label: string;
   readonly stop: () => void;
   /** For the field that is typed in. */
@@ -231,12 +231,12 @@ export function usePresenceEvent<K extends keyof PresenceEvents>(
   useEffect(() => client.on(type, (event) => latest.current(event)), [client, type]);
 }
 
-/** "5 min. ago", kept up to date; null for somebody who is online, and for nobody known. */
+/** "5 min. ago", kept up to date; null for a user who is online or not known. */
 export function useLastSeenText(userId: string): string | null {
   return useAgo(useUserStatus(userId));
 }
 
-/** When somebody was seen: whoever was online when the link went down, at that moment. */
+/** When the user was seen: at the moment the link went down, if online then. */
 export function useAgo(presence: UserPresence | undefined): string | null {
   const shared = useShared();
   const isNow = !presence || (presence.isOnline && presence.fresh);

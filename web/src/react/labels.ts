@@ -11,7 +11,7 @@ export interface PresenceLabels {
   readonly lastSeen: (ago: string) => string;
   /** What was known when the link went down. */
   readonly asOf: (status: string, ago: string) => string;
-  /** Empty for nobody. */
+  /** Empty without names. */
   readonly typing: (names: readonly string[]) => string;
   readonly online: (count: number | null) => string;
   readonly nobody: string;
@@ -26,7 +26,7 @@ export interface PresenceLabels {
   readonly failed: (error: PresenceError) => string;
   readonly myStatus: string;
   readonly statusText: string;
-  /** Away because nobody touched this device. */
+  /** Away because this device was not touched. */
   readonly auto: string;
   readonly chat: (chatSessionId: string) => string;
   readonly messages: string;

@@ -32,7 +32,7 @@ describe("the lease", () => {
     expect(others[0]).toBe(true);
   });
 
-  it("notices it within 10 s when somebody waits for an answer", async () => {
+  it("notices it within 10 s when an answer is awaited", async () => {
     const { client, server, network, clock } = await connected();
     network.blackHole();
     const choice = client.setStatus("busy");

@@ -16,7 +16,7 @@ async function deafServer() {
 }
 
 describe("in Node", () => {
-  it("a link that is given up before it is open ends without an error that nobody hears", async () => {
+  it("a link that is given up before it is open ends without an unhandled error", async () => {
     const unheard = vi.fn();
     process.on("uncaughtException", unheard);
     const server = await deafServer();

@@ -86,7 +86,7 @@ describe("taking part", () => {
     expect(actions()).toEqual(["authenticate", "join", "leave", "join"]);
   });
 
-  it("knows whoever came while the members were on their way", async () => {
+  it("knows users who came while the members were on their way", async () => {
     const { client, server, clock } = await connected();
     server.answer("join", { delayMs: SECOND });
     const lobby = client.joinChatSession("lobby");
@@ -190,7 +190,7 @@ describe("taking part", () => {
     expect(stadium.members.get().userIds.length).toBeGreaterThanOrEqual(1000);
   }, 20_000);
 
-  it("does not bring back whoever left while the members were loaded", async () => {
+  it("does not bring back users who left while the members were loaded", async () => {
     const { client, server, clock } = await connected();
     for (let n = 0; n < 120; n += 1) server.join(`user-${1000 + n}`, "hall");
     server.answer("GET /chat-sessions/{chatSessionId}/members", { delayMs: 2000 });
@@ -376,7 +376,7 @@ describe("typing", () => {
 });
 
 describe("messages", () => {
-  it("reach everybody once, the sender too, and say who sent them when", async () => {
+  it("reach all members once, the sender too, and say who sent them when", async () => {
     const { client, clock, another, server } = await connected();
     const lobby = client.joinChatSession("lobby");
     const grace = another();
@@ -492,7 +492,7 @@ describe("messages", () => {
     await expect(lobby.send("x".repeat(5000))).rejects.toMatchObject({ code: "payload-too-large" });
   });
 
-  it("are not kept for somebody else", async () => {
+  it("are not kept for another user", async () => {
     const { client, clock, got } = await connected();
     const sent = client.joinChatSession("lobby").send("as Ada");
     client.authenticate("linus");
@@ -502,7 +502,7 @@ describe("messages", () => {
   });
 });
 
-describe("what nobody waits for", () => {
+describe("a request without an answer", () => {
   it("is told as a problem when it is refused", async () => {
     const { client, server, clock } = await connected();
     const problems: string[] = [];

@@ -34,7 +34,7 @@ function Room({ chatSessionId, userId }: RoomProps): ReactElement {
         chatSessionId={chatSessionId}
         currentUserId={userId}
         messages={messages.map((message) =>
-          // Written before it was known who one is.
+          // Written before the own user id was known.
           message.senderId ? message : { ...message, senderId: userId },
         )}
         onSendMessage={(text) => send({ text })}

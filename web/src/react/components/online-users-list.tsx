@@ -21,7 +21,7 @@ export interface OnlineUsersListProps extends HTMLAttributes<HTMLElement> {
   readonly limit?: number;
   /** Instead of mark, name and status. Keep it the same function between renders. */
   readonly renderUser?: (user: UserPresence) => ReactNode;
-  /** Instead of "Nobody is online". */
+  /** Shown when the list is empty, instead of the label `nobody`. */
   readonly empty?: ReactNode;
 }
 
