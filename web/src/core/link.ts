@@ -138,7 +138,9 @@ const table = {
     state.receivedAt = now;
     if (!frame) return;
     effects.push(["deliver", frame]);
-    if (frame.type === "pong") state.heartbeatMs = frame.heartbeatSeconds * 1000;
+    // Not 0: a ping would follow every pong at once.
+    if (frame.type === "pong")
+      state.heartbeatMs = frame.heartbeatSeconds * 1000 || state.heartbeatMs;
     // The socket is open and the connection is over: what is sent through it renews no lease.
     if ((frame as ErrorFrame).code === "not-authenticated") close(turn, "server");
     else answered(turn, frame);

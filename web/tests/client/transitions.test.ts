@@ -75,11 +75,13 @@ describe("a link", () => {
     expect(later.state.questions).toMatchObject([{ id: "1", until: 65 * SECOND }]);
   });
 
-  it("follows the heartbeat that a pong names, longer or shorter", () => {
-    for (const seconds of [10, 29]) {
-      const { state } = run([0, "accepted", terms], [SECOND, "received", pong(seconds)]);
-      expect(linkWakesAt(state)).toBe(seconds * SECOND);
-    }
+  it.each([
+    [10, 10],
+    [29, 29],
+    [0, 30],
+  ])("after a pong that says %s s, the next ping is due after %s s", (told, seconds) => {
+    const { state } = run([0, "accepted", terms], [SECOND, "received", pong(told)]);
+    expect(linkWakesAt(state)).toBe(seconds * SECOND);
   });
 
   it.each<[string, string, [number, ...LinkEvent][]]>([
