@@ -25,20 +25,17 @@
  * `advance`. A promise of your own that waits for something real is not waited for.
  */
 
-import { FakeClock } from "./clock.js";
 import { fakeFetch } from "./fetch.js";
-import { FakeLifecycle } from "./lifecycle.js";
 import { FakeNetwork } from "./network.js";
 import { id } from "./requests.js";
-import { Server, statusIn, toldOf } from "./server.js";
+import { Server } from "./server.js";
 import { FakeSocket } from "./socket.js";
 import { Stack } from "./stack.js";
-import { Timeline } from "./timeline.js";
+import { FakeClock, FakeLifecycle, Timeline } from "./surroundings.js";
 import type { FakeDevice, FakePresence, FakePresenceOptions } from "./types.js";
 
-export type { FakeClock } from "./clock.js";
-export type { FakeLifecycle } from "./lifecycle.js";
 export type { FakeNetwork } from "./network.js";
+export type { FakeClock, FakeLifecycle } from "./surroundings.js";
 export type { TokenOptions } from "./tokens.js";
 export type * from "./types.js";
 
@@ -50,8 +47,7 @@ export function createFakePresence(options: FakePresenceOptions = {}): FakePrese
   const timeline = new Timeline(options.now ?? NOW);
   const stack = new Stack(parametersOf(options), timeline);
   for (const presence of options.users ?? []) {
-    const userId = id("userId", presence.userId);
-    stack.seed(userId, toldOf(userId, statusIn(presence), presence));
+    stack.users.seed(id("userId", presence.userId), presence);
   }
   const server = new Server(stack, {
     apiUrl: API_URL,

@@ -1,7 +1,7 @@
 /** The network between one device and the server. */
 
 import type { ServerFrame } from "../protocol.js";
-import { soon, type Timeline } from "./timeline.js";
+import { soon, type Timeline } from "./surroundings.js";
 
 type State = "up" | "cut" | "frozen" | "black-hole";
 

@@ -2,7 +2,7 @@
 
 import type { SocketLike } from "../api.js";
 import type { FakeNetwork, Pipe } from "./network.js";
-import { soon, type Timeline } from "./timeline.js";
+import { soon, type Timeline } from "./surroundings.js";
 
 /** What the server writes into. */
 export interface Link {

@@ -9,9 +9,8 @@ import type {
   Presence,
   ServerFrame,
 } from "../protocol.js";
-import type { FakeClock } from "./clock.js";
-import type { FakeLifecycle } from "./lifecycle.js";
 import type { FakeNetwork } from "./network.js";
+import type { FakeClock, FakeLifecycle } from "./surroundings.js";
 import type { TokenOptions } from "./tokens.js";
 
 export interface FakePresenceOptions {

@@ -1,7 +1,5 @@
 import { describe, expect, test } from "vitest";
 import { createFakePresence } from "../../src/testing/index.js";
-import { type Happening, reduce } from "../../src/testing/reducer.js";
-import { publicPresence, unknownUser } from "../../src/testing/user.js";
 import { type AnyFrame, Device } from "./device.js";
 
 const short = (presences: readonly AnyFrame[]) =>
@@ -202,28 +200,6 @@ describe("somebody invisible", () => {
     expect(sam.heard).toEqual([]);
     expect(fake.server.presence("ada", "sam")).toEqual(before);
   });
-
-  test.each([
-    [100_000, [96_000, 100_000], 5_000],
-    [100_000, [100_000], 5_000],
-    [80_000, [81_000, 96_000], 80_000],
-    [80_000, [96_000], 80_000],
-  ])(
-    "until %i ms who falls silent and is looked at after %j was seen at %i",
-    (until, looks, at) => {
-      const heard = (now: number) => ({ connectionId: "tab", expiresAt: now + 75_000 });
-      const lease = { ...heard(0), seenAt: 0, isActive: true, sessions: new Set<string>() };
-      const happened: [number, Happening][] = [
-        [0, { is: "authenticated", connectionId: "tab", lease, isActive: true }],
-        [5_000, { is: "chosen", choice: "invisible", text: null, until }],
-        [20_000, { is: "renewed", ...heard(20_000), isActive: true }],
-        ...looks.map((now): [number, Happening] => [now, { is: "time-passed" }]),
-      ];
-      let user = unknownUser("ada");
-      for (const [now, event] of happened) user = reduce(user, event, now).after;
-      expect(publicPresence(user)).toMatchObject({ status: "offline", lastSeen: at });
-    },
-  );
 
   test("who left is not shown when that ends in the grace period, nor by a choice", async () => {
     const fake = createFakePresence({ globalPresence: true });

@@ -1,30 +1,31 @@
-/** Large rooms, which are told by ticks: the server's `use_cases/rooms.py`. */
+/** Chat sessions with so many members that they are told by ticks: the server's `fanout/large_rooms.py`. */
 
 import type { ServerFrame } from "../protocol.js";
 import { publicPresence, sessionsSeenBy, type User } from "./user.js";
 
 type Frame = Extract<ServerFrame, { type: "chat-session-members" }>;
 
-/** How old is what is said of a room, and whether it is large. */
+/** How old is what is said of a chat session, and whether it is large. */
 export type Counted = Pick<Frame, "sampled" | "asOf">;
 
-export interface Stage {
+/** What the rooms need of the server. */
+export interface Host {
   readonly largeAudience: number;
   now(): number;
   after(milliseconds: number, run: () => void): unknown;
   user(userId: string): User;
-  /** How many most people see in a chat session. */
+  /** How many members a viewer who is not blocked sees. */
   count(sessionId: string): number;
-  /** Tells everybody who listens to the session. */
-  tell(sessionId: string, frame: Frame): void;
+  /** Sends a frame to all connections that have joined the session. */
+  send(sessionId: string, frame: Frame): void;
 }
 
-interface Room {
+interface LargeRoom {
   isLarge: boolean;
-  isAwaited: boolean;
+  hasTick: boolean;
   count: number;
   asOf: number;
-  /** Who came or went since the last tick, the newest last. */
+  /** Users who came or went since the last tick, the newest last. */
   readonly moved: Set<string>;
 }
 
@@ -32,20 +33,20 @@ const TICK_MS = 2_000;
 const SAMPLE = 50;
 const STAYS_LARGE = 0.8;
 
-export class Rooms {
-  readonly #on: Stage;
-  readonly #rooms = new Map<string, Room>();
+export class LargeRooms {
+  readonly #host: Host;
+  readonly #rooms = new Map<string, LargeRoom>();
   #asOf = 0;
 
-  constructor(on: Stage) {
-    this.#on = on;
+  constructor(host: Host) {
+    this.#host = host;
   }
 
   isLarge(sessionId: string): boolean {
     return this.#rooms.get(sessionId)?.isLarge ?? false;
   }
 
-  /** How many there are, as last counted; undefined if the room is not large. */
+  /** How many members there are, as last counted; undefined if the room is not large. */
   count(sessionId: string): number | undefined {
     const room = this.#rooms.get(sessionId);
     return room?.isLarge ? room.count : undefined;
@@ -58,17 +59,17 @@ export class Rooms {
 
   /** Now, but never the same twice: here more happens within a millisecond than on a network. */
   #instant(): number {
-    this.#asOf = Math.max(this.#on.now(), this.#asOf + 1);
+    this.#asOf = Math.max(this.#host.now(), this.#asOf + 1);
     return this.#asOf;
   }
 
-  /** Somebody may have come or gone; whether a tick will tell it. */
+  /** A user may have come or gone. Returns whether a tick will tell the members. */
   moved(sessionId: string, before: User, after: User): boolean {
     const [was, is] = [before, after].map((user) => sessionsSeenBy(null, user).has(sessionId));
-    if (was !== is && this.#on.count(sessionId) > this.#on.largeAudience) this.#open(sessionId);
+    if (was !== is && this.#host.count(sessionId) > this.#host.largeAudience) this.#open(sessionId);
     const room = this.#rooms.get(sessionId);
     if (!room?.isLarge) return false;
-    if (was !== is) this.#await(sessionId, room);
+    if (was !== is) this.#setTick(sessionId, room);
     const isNameable = was !== is && !before.blocked.size && !after.blocked.size;
     if (isNameable) remember(room.moved, after.userId);
     return true;
@@ -76,32 +77,32 @@ export class Rooms {
 
   #open(sessionId: string): void {
     if (this.isLarge(sessionId)) return;
-    const count = this.#on.count(sessionId);
+    const count = this.#host.count(sessionId);
     const asOf = this.#instant();
-    const room = { isLarge: true, isAwaited: false, count, asOf, moved: new Set<string>() };
+    const room = { isLarge: true, hasTick: false, count, asOf, moved: new Set<string>() };
     this.#rooms.set(sessionId, room);
   }
 
-  #await(sessionId: string, room: Room): void {
-    if (room.isAwaited) return;
-    room.isAwaited = true;
-    this.#on.after(TICK_MS, () => this.#tick(sessionId, room));
+  #setTick(sessionId: string, room: LargeRoom): void {
+    if (room.hasTick) return;
+    room.hasTick = true;
+    this.#host.after(TICK_MS, () => this.#tick(sessionId, room));
   }
 
-  #tick(chatSessionId: string, room: Room): void {
-    const users = [...room.moved].map((userId) => this.#on.user(userId));
+  #tick(chatSessionId: string, room: LargeRoom): void {
+    const users = [...room.moved].map((userId) => this.#host.user(userId));
     const named = users.filter((user) => !user.blocked.size);
-    const isHere = (user: User) => sessionsSeenBy(null, user).has(chatSessionId);
-    room.isAwaited = false;
+    const isMember = (user: User) => sessionsSeenBy(null, user).has(chatSessionId);
+    room.hasTick = false;
     room.moved.clear();
-    room.count = this.#on.count(chatSessionId);
-    room.isLarge = room.count >= STAYS_LARGE * this.#on.largeAudience;
+    room.count = this.#host.count(chatSessionId);
+    room.isLarge = room.count >= STAYS_LARGE * this.#host.largeAudience;
     room.asOf = this.#instant();
-    this.#on.tell(chatSessionId, {
+    this.#host.send(chatSessionId, {
       type: "chat-session-members",
       chatSessionId,
-      joined: named.filter(isHere).map(publicPresence),
-      left: named.filter((user) => !isHere(user)).map((user) => user.userId),
+      joined: named.filter(isMember).map(publicPresence),
+      left: named.filter((user) => !isMember(user)).map((user) => user.userId),
       memberCount: room.count,
       ...this.counted(chatSessionId),
     });
