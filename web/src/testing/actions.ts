@@ -43,7 +43,7 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
   authenticate: (fields) => {
     const request = {
       token: read.token(fields),
-      claimed: read.optionalId(fields, "userId"),
+      expectedUserId: read.optionalId(fields, "userId"),
       device: read.optionalId(fields, "device"),
       isActive: read.optionalBoolean(fields, "active"),
     };
@@ -87,11 +87,7 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
     const clientId = read.optionalId(fields, "clientId");
     return charged(({ stack, connection, userId }) => {
       requireJoined(connection, sessionId);
-      const said = { chatSessionId: sessionId, senderId: userId, content };
-      return stack.fanout.message(
-        clientId === undefined ? said : { ...said, clientId },
-        connection,
-      );
+      return stack.fanout.message(sessionId, userId, content, clientId, connection);
     });
   },
   watch: (fields) => {
@@ -126,15 +122,15 @@ function callOf(stack: Stack, connection: Connection): Call {
 
 interface Authentication {
   readonly token: string;
-  readonly claimed: string | undefined;
+  readonly expectedUserId: string | undefined;
   readonly isActive: boolean | null;
 }
 
 function authenticate(stack: Stack, connection: Connection, request: Authentication): ServerFrame {
-  const { claimed, isActive } = request;
+  const { expectedUserId, isActive } = request;
   const identity = stack.tokens.verify(request.token, stack.now);
   const { userId } = identity;
-  if (claimed !== undefined && claimed !== userId) {
+  if (expectedUserId !== undefined && expectedUserId !== userId) {
     throw new Refusal("forbidden", "Leave userId out, or send the subject of the token.");
   }
   if (!connection.isOpen) {

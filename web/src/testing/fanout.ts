@@ -3,14 +3,7 @@
 import type { NewMessage, ServerFrame } from "../protocol.js";
 import type { Connection } from "./connections.js";
 import { type Host, LargeRooms } from "./large-rooms.js";
-import {
-  saysMoreThan,
-  seenBy,
-  sessionsOf,
-  sessionsSeenBy,
-  type User,
-  type Viewer,
-} from "./user.js";
+import { isSeenIn, saysMoreThan, seenBy, sessionsOf, type User, type Viewer } from "./user.js";
 import type { Users } from "./users.js";
 
 const TYPING_MS = 6_000;
@@ -91,8 +84,8 @@ export class Fanout {
     for (const connection of this.#subscribers(sessionId)) {
       const viewer = connection.userId;
       if (viewer === null || viewer === after.userId) continue;
-      const was = sessionsSeenBy(viewer, before).has(sessionId);
-      const is = sessionsSeenBy(viewer, after).has(sessionId);
+      const was = isSeenIn(sessionId, viewer, before);
+      const is = isSeenIn(sessionId, viewer, after);
       if (was === is) continue;
       this.post(connection, {
         type: "chat-session-members",
@@ -114,15 +107,19 @@ export class Fanout {
   }
 
   message(
-    message: Pick<NewMessage, "chatSessionId" | "senderId" | "content" | "clientId">,
+    chatSessionId: string,
+    senderId: string,
+    content: unknown,
+    clientId?: string,
     from?: Connection,
   ): NewMessage & { readonly type: "new-message" } {
     this.#messages += 1;
     const sentAt = this.#to.now();
     const time = sentAt.toString(16).padStart(12, "0");
     const messageId = `${time}-${String(this.#messages).padStart(8, "0")}`;
-    const frame = { type: "new-message", ...message, messageId, sentAt } as const;
-    this.#relay(message.chatSessionId, frame, from);
+    const said = { chatSessionId, messageId, senderId, content, sentAt };
+    const frame = { type: "new-message", ...said, ...(clientId && { clientId }) } as const;
+    this.#relay(chatSessionId, frame, from);
     return frame;
   }
 
@@ -139,6 +136,6 @@ export class Fanout {
   }
 
   #memberCount(sessionId: string, viewer: Viewer): number {
-    return this.#to.users.all.filter((user) => sessionsSeenBy(viewer, user).has(sessionId)).length;
+    return this.#to.users.all.filter((user) => isSeenIn(sessionId, viewer, user)).length;
   }
 }

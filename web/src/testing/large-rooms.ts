@@ -1,7 +1,7 @@
 /** Chat sessions with so many members that they are told by ticks: the server's `fanout/large_rooms.py`. */
 
 import type { ServerFrame } from "../protocol.js";
-import { publicPresence, sessionsSeenBy, type User } from "./user.js";
+import { isSeenIn, publicPresence, type User } from "./user.js";
 
 type Frame = Extract<ServerFrame, { type: "chat-session-members" }>;
 
@@ -65,7 +65,7 @@ export class LargeRooms {
 
   /** A user may have come or gone. Returns whether a tick will tell the members. */
   moved(sessionId: string, before: User, after: User): boolean {
-    const [was, is] = [before, after].map((user) => sessionsSeenBy(null, user).has(sessionId));
+    const [was, is] = [before, after].map((user) => isSeenIn(sessionId, null, user));
     if (was !== is && this.#host.count(sessionId) > this.#host.largeAudience) this.#open(sessionId);
     const room = this.#rooms.get(sessionId);
     if (!room?.isLarge) return false;
@@ -92,7 +92,7 @@ export class LargeRooms {
   #tick(chatSessionId: string, room: LargeRoom): void {
     const users = [...room.moved].map((userId) => this.#host.user(userId));
     const named = users.filter((user) => !user.blocked.size);
-    const isMember = (user: User) => sessionsSeenBy(null, user).has(chatSessionId);
+    const isMember = (user: User) => isSeenIn(chatSessionId, null, user);
     room.hasTick = false;
     room.moved.clear();
     room.count = this.#host.count(chatSessionId);

@@ -90,7 +90,7 @@ export function reduce(
 
 // What the clock decides.
 
-/** Without what is over, in the order in which it ended, however late somebody looks. */
+/** Without what is over, in the order in which it ended, however late that is noticed. */
 function settle(user: User, now: number): User {
   const ends = [...user.leases.values()].map((lease) => lease.expiresAt);
   const over = [...ends, user.until ?? now].filter((end) => end < now);
@@ -316,7 +316,7 @@ export function effects(before: User, settled: User, after: User): readonly Effe
     : removed;
 }
 
-/** Whether a viewer has to hear of the difference, in whatever frame. */
+/** Whether a viewer has to hear of the difference, in any frame. */
 function isNews(before: User, after: User, viewer: Viewer): boolean {
   const [was, is] = [sessionsSeenBy(viewer, before), sessionsSeenBy(viewer, after)];
   const areSame = was.size === is.size && [...was].every((name) => is.has(name));

@@ -90,7 +90,7 @@ export function byteLength(text: string): number {
 
 // Frames.
 
-/** The action in a frame, whatever it is called there, and its fields. */
+/** The action in a frame, by its name or an older one, and its fields. */
 export function actionIn(fields: Fields): { readonly action: Action; readonly fields: Fields } {
   const name = nameIn(fields);
   const expected = `action has to be one of ${ACTIONS.join(", ")}.`;

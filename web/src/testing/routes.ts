@@ -73,24 +73,12 @@ export interface Match {
 
 export function match(method: string, path: string): Match | null {
   if (path !== BASE && !path.startsWith(`${BASE}/`)) return null;
-  const parts = path.slice(BASE.length + 1).split("/");
+  const asked = `${method} ${path.slice(BASE.length) || "/"}`;
   for (const [route, handler] of ROUTES) {
-    const [wanted = "", pattern = ""] = route.split(" ");
-    const id = wanted === method ? fits(pattern.slice(1).split("/"), parts) : null;
-    if (id !== null) return { route, id, handler };
+    const found = new RegExp(`^${route.replace(/{\w+}/, "([^/]+)")}$`).exec(asked);
+    if (found) return { route, id: decoded(found[1] ?? ""), handler };
   }
   return null;
-}
-
-function fits(pattern: readonly string[], parts: readonly string[]): string | null {
-  if (pattern.length !== parts.length) return null;
-  let id = "";
-  for (const [index, name] of pattern.entries()) {
-    const part = parts[index] ?? "";
-    if (name.startsWith("{") && part !== "") id = decoded(part);
-    else if (name !== part) return null;
-  }
-  return id;
 }
 
 function decoded(part: string): string {
@@ -221,8 +209,7 @@ function publish(call: Call): HttpAnswer {
   const name = read.id("chatSessionId", call.id);
   const content = read.content(bodyOf(call));
   requireAllowed(name, caller);
-  const said = { chatSessionId: name, senderId: caller.userId, content };
-  const { type: _, ...message } = call.stack.fanout.message(said);
+  const { type: _, ...message } = call.stack.fanout.message(name, caller.userId, content);
   return json(message);
 }
 

@@ -9,7 +9,7 @@ import type { PageRequest } from "./requests.js";
 import type { Link } from "./socket.js";
 import type { Timeline } from "./surroundings.js";
 import { isOver, servedUntil, Tokens } from "./tokens.js";
-import { seenBy, sessionsSeenBy, type User, type Viewer } from "./user.js";
+import { isSeenIn, seenBy, type User, type Viewer } from "./user.js";
 import { Users } from "./users.js";
 
 /** What the stack's parameters are called in template.yaml. */
@@ -167,7 +167,7 @@ export class Stack {
   }
 
   members(sessionId: string, viewer: Viewer, request: PageRequest): Page {
-    const members = this.#current().filter((user) => sessionsSeenBy(viewer, user).has(sessionId));
+    const members = this.#current().filter((user) => isSeenIn(sessionId, viewer, user));
     const presences = members.map((user) => seenBy(viewer, user));
     const found = page("", presences, request, members.length);
     return { ...found, count: this.fanout.rooms.count(sessionId) ?? found.count };

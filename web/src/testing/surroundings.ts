@@ -200,7 +200,7 @@ export class FakeLifecycle implements Lifecycle {
     return this.#listeners.size;
   }
 
-  /** Tells it, whatever was before; what it says about the page is so from then on. */
+  /** Tells it, even if it is no change; what it says about the page is so from then on. */
   emit(event: LifecycleEvent): void {
     if (event === "online" || event === "offline") this.#isOnline = event === "online";
     if (event === "visible" || event === "hidden") this.#isVisible = event === "visible";

@@ -39,8 +39,6 @@ export interface User {
 /** A user id, or null for a caller without a token. */
 export type Viewer = string | null;
 
-const NONE: ReadonlySet<string> = new Set();
-
 export function unknownUser(userId: string): User {
   return {
     userId,
@@ -105,7 +103,15 @@ export function seenBy(viewer: Viewer, user: User): Presence {
 
 /** The chat sessions in which a viewer sees the user; none for a user who is offline to others. */
 export function sessionsSeenBy(viewer: Viewer, user: User): ReadonlySet<string> {
-  return maySee(viewer, user) && user.status !== "offline" ? sessionsOf(user) : NONE;
+  return new Set([...sessionsOf(user)].filter((name) => isSeenIn(name, viewer, user)));
+}
+
+/** Whether one of those is this chat session. */
+export function isSeenIn(sessionId: string, viewer: Viewer, user: User): boolean {
+  if (!maySee(viewer, user) || user.status === "offline") return false;
+  if (user.pendingLeaves.has(sessionId)) return true;
+  for (const lease of user.leases.values()) if (lease.sessions.has(sessionId)) return true;
+  return false;
 }
 
 /** When something about the user changes by itself next, besides the ends of leases. */

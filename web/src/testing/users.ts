@@ -49,7 +49,7 @@ export class Users {
     this.#apply(userId, (user, now) => told(user, said, now));
   }
 
-  /** The same, and nobody is told. */
+  /** The same, before any client is there. */
   seed(userId: string, said: Partial<Presence>): void {
     this.#users.set(userId, told(unknownUser(userId), said, this.#timeline.now)[0]);
   }
@@ -89,7 +89,7 @@ function changesAt(user: User): number {
 
 // Users as a test tells of them.
 
-/** The device of a user of whom a test tells. */
+/** The device that `tell` uses. */
 export function otherDevice(userId: string): string {
   return `elsewhere-${userId}`;
 }
@@ -127,7 +127,7 @@ function eventsOf(user: User, said: Partial<Presence>, now: number): readonly Us
   return [chosen, { type: "authenticated", connectionId, lease, isActive: true }];
 }
 
-/** A user of whom no status is said stays as they are, and comes online if they were offline. */
+/** Without a status, a user stays as they are, and comes online if they were offline. */
 function statusOf(user: User, { status, isOnline }: Partial<Presence>): Status {
   if (status !== undefined) return status;
   if (isOnline !== undefined) return isOnline ? "online" : "offline";

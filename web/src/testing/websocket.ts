@@ -9,12 +9,6 @@ import type { Inbox, Link } from "./socket.js";
 import type { Stack } from "./stack.js";
 import type { AnswerHow, ReceivedFrame } from "./types.js";
 
-export interface WebSocketOptions {
-  readonly url: string;
-  /** Whether changes are sent before the answer to what caused them. */
-  readonly changesFirst: boolean;
-}
-
 /** What API Gateway takes; beyond it, the connection is closed. */
 const MAX_GATEWAY_BYTES = 32 * 1024;
 const TOO_LARGE = 1009;
@@ -23,17 +17,20 @@ export class WebSocketApi {
   readonly received: ReceivedFrame[] = [];
   readonly #stack: Stack;
   readonly #rules: Rules;
-  readonly #options: WebSocketOptions;
+  readonly #url: string;
+  /** Whether changes are sent before the answer to what caused them. */
+  readonly #changesFirst: boolean;
 
-  constructor(stack: Stack, rules: Rules, options: WebSocketOptions) {
+  constructor(stack: Stack, rules: Rules, url: string, changesFirst: boolean) {
     this.#stack = stack;
     this.#rules = rules;
-    this.#options = options;
+    this.#url = url;
+    this.#changesFirst = changesFirst;
   }
 
   /** Takes a handshake, or refuses it with null. */
   open(url: string, link: Link): Inbox | null {
-    if (this.#rules.refusal("connect") || url !== this.#options.url) return null;
+    if (this.#rules.refusal("connect") || url !== this.#url) return null;
     const connection = this.#stack.open(link);
     return {
       receive: (text) => this.#receive(connection, text),
@@ -53,7 +50,7 @@ export class WebSocketApi {
     const tellOthers = this.#stack.fanout.holding(() => {
       answer = this.#serve(connection, text);
     });
-    const inOrder = this.#options.changesFirst ? [tellOthers, answer] : [answer, tellOthers];
+    const inOrder = this.#changesFirst ? [tellOthers, answer] : [answer, tellOthers];
     for (const send of inOrder) send();
   }
 

@@ -2,6 +2,7 @@
 
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
+import { isDeepStrictEqual } from "node:util";
 import { expect, test } from "vitest";
 import type { Presence } from "../../src/protocol.js";
 import { reduce } from "../../src/testing/reducer.js";
@@ -17,9 +18,11 @@ test("the reducer of the test double answers as the server's does, in every stor
     const { user, steps } = JSON.parse(line);
     let before = read(user) as User;
     for (const [index, step] of steps.entries()) {
-      const after = answerTo(before, step);
-      expect(plain(after.answer), `step ${index} of story ${told}`).toEqual(step);
-      before = after.user;
+      const { user: after, answer } = answerTo(before, step);
+      // The quick comparison first: there are thousands, and one to be shown if it fails.
+      const isSame = isDeepStrictEqual(plain(answer), step);
+      if (!isSame) expect(plain(answer), `step ${index} of story ${told}`).toEqual(step);
+      before = after;
     }
     told += 1;
   }
@@ -64,6 +67,6 @@ function plain(value: Json): Json {
 
 /** A presence as the server has it in memory: whether it is online is computed, no text is null. */
 function withoutDerived({ isOnline, text, ...presence }: Presence): Json {
-  expect(isOnline).toBe(presence.status !== "offline");
-  return { ...presence, text: text ?? null };
+  const isRight = isOnline === (presence.status !== "offline");
+  return { ...presence, text: text ?? null, ...(isRight ? {} : { isOnline }) };
 }
