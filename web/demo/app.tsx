@@ -1,4 +1,5 @@
 import { type FormEvent, type RefObject, useEffect, useRef, useState } from "react";
+import { createRoot } from "react-dom/client";
 import { Drawer } from "./drawer.js";
 import { Gallery } from "./gallery.js";
 import { Observable, useValue } from "./observable.js";
@@ -141,7 +142,7 @@ function Header({
   );
 }
 
-export function App() {
+function App() {
   const view = useView();
   const shown = useValue(people);
   const isDown = useValue(health.isDown);
@@ -198,3 +199,6 @@ export function App() {
     </div>
   );
 }
+
+const root = document.getElementById("root");
+if (root) createRoot(root).render(<App />);
