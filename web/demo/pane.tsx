@@ -1,9 +1,7 @@
 import { useId, useState } from "react";
 import { english, SocketProvider, usePresenceEvent, useUserStatus } from "../src/react/index.js";
 import type { Device } from "./device.js";
-import { Devices, Nowhere } from "./devices.js";
-import { Lab } from "./lab.js";
-import { useLink } from "./link.js";
+import { Devices, Lab, Nowhere, useLink } from "./devices.js";
 import { useValue } from "./observable.js";
 import { Avatar } from "./parts.js";
 import type { Person } from "./person.js";
