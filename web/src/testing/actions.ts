@@ -220,9 +220,7 @@ function leave({ stack, connection, userId }: Call, sessionId: string): ServerFr
 function typing(call: Call, sessionId: string, isTyping: boolean): ServerFrame {
   const { stack, connection, userId } = call;
   requireJoined(connection, sessionId);
-  if (connection.mayType(sessionId, stack.now)) {
-    connection.charge(stack.now);
-    connection.typed(sessionId, stack.now);
+  if (connection.relaysTyping(sessionId, stack.now)) {
     renew(call, null);
     stack.fanout.typing(sessionId, stack.users.get(userId), isTyping, connection);
   }

@@ -66,13 +66,12 @@ export class Connection {
     this.#chargedUntil = after;
   }
 
-  /** Whether `typing` is relayed now; what comes sooner than a second later is not. */
-  mayType(sessionId: string, now: number): boolean {
+  /** Whether `typing` is relayed now, which is charged; not sooner than a second after the last. */
+  relaysTyping(sessionId: string, now: number): boolean {
     const lastAt = this.#typedAt.get(sessionId);
-    return lastAt === undefined || now - lastAt >= TYPING_MS;
-  }
-
-  typed(sessionId: string, now: number): void {
+    if (lastAt !== undefined && now - lastAt < TYPING_MS) return false;
+    this.charge(now);
     this.#typedAt.set(sessionId, now);
+    return true;
   }
 }

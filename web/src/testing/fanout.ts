@@ -39,19 +39,19 @@ export class Fanout {
     else connection.send(frame);
   }
 
-  /** Runs something, and returns what sends all frames that follow from it. */
-  holding(run: () => void): () => void {
+  /** Runs something, and returns its result, and what sends all frames that follow from it. */
+  holding<T>(run: () => T): readonly [T, () => void] {
     const outer = this.#held;
     const held: (() => void)[] = [];
     this.#held = held;
     try {
-      run();
+      const sendAll = () => {
+        for (const send of held) send();
+      };
+      return [run(), sendAll];
     } finally {
       this.#held = outer;
     }
-    return () => {
-      for (const send of held) send();
-    };
   }
 
   /** Tells a change of a user to all recipients. */

@@ -69,20 +69,13 @@ export class HttpApi {
     try {
       const refusal = this.#rules.refusal(route);
       if (refusal) throw refusal;
-      return this.#sent(this.#served(serve), this.#rules.answerHow(route));
+      const [answer, tellOthers] = this.#stack.fanout.holding(serve);
+      tellOthers();
+      return this.#sent(answer, this.#rules.answerHow(route));
     } catch (refusal) {
       if (refusal instanceof Refusal) return Promise.resolve(refused(refusal));
       throw refusal;
     }
-  }
-
-  #served(serve: () => HttpAnswer): HttpAnswer {
-    let answer: HttpAnswer = { status: 500 };
-    const tellOthers = this.#stack.fanout.holding(() => {
-      answer = serve();
-    });
-    tellOthers();
-    return answer;
   }
 
   #sent(answer: HttpAnswer, how: AnswerHow | undefined): Promise<HttpAnswer> {

@@ -46,10 +46,8 @@ export class WebSocketApi {
       this.#stack.cut(connection, TOO_LARGE);
       return;
     }
-    let answer: () => void = () => {};
-    const tellOthers = this.#stack.fanout.holding(() => {
-      answer = this.#serve(connection, text);
-    });
+    const serve = () => this.#serve(connection, text);
+    const [answer, tellOthers] = this.#stack.fanout.holding(serve);
     const inOrder = this.#changesFirst ? [tellOthers, answer] : [answer, tellOthers];
     for (const send of inOrder) send();
   }
