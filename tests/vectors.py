@@ -206,9 +206,9 @@ def unknown(_: Random) -> User:
 
 
 def known(leases: Mapping[str, Lease], blocked: int = 0) -> User:
-    masks = {f"blocked-{number}": Mask(START - 5, START - 5) for number in range(blocked)}
+    views = {f"blocked-{number}": Mask(START - 5, START - 5) for number in range(blocked)}
     since: dict[str, Any] = {"version": START, "own_version": START, "last_seen": START}
-    return User(USER, leases=leases, status=Status.ONLINE, blocked=masks, **since)
+    return User(USER, leases=leases, status=Status.ONLINE, blocked=views, **since)
 
 
 def with_connections(random: Random) -> User:

@@ -157,8 +157,8 @@ const ATTENDANCES: readonly Choosable<Attendance>[] = [
 function explain({ leaseMs, heartbeatMs, state }: Device, isOver: boolean, name: string): string {
   const { condition, attendance } = state.get();
   const end = isOver
-    ? `The lease is over: with the next sweep, once a minute, ${name} is offline for the others, but for another device.`
-    : "The server was not told, and waits until the lease ends.";
+    ? `The lease is over: with the next sweep, once a minute, ${name} is offline for the others, unless another device is connected.`
+    : "The server does not know it, and waits until the lease ends.";
   if (attendance === "asleep") return `The device sleeps: nothing runs, nothing is sent. ${end}`;
   if (condition === "cut") return `The socket has dropped and nothing connects. ${end}`;
   if (condition === "black-hole")

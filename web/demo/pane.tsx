@@ -50,7 +50,7 @@ function OwnStatus({ userId }: { userId: string }) {
   );
 }
 
-/** For those who listen to the page instead of looking at it. */
+/** For screen readers: a sentence for each change. */
 function Announcer() {
   const [said, setSaid] = useState("");
   usePresenceEvent("user-status-change", ({ changes }) => {

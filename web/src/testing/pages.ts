@@ -9,7 +9,7 @@ export interface Page {
   readonly count: number;
 }
 
-/** What a frame of 32 KB holds of a list, whatever stands around it. */
+/** What a frame of 32 KB holds of a list, beside all other fields. */
 const MAX_LIST_BYTES = 31 * 1024;
 
 /** `counted` is how many there are in all, as far as that is known without reading them. */

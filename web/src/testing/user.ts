@@ -61,7 +61,7 @@ export function erased({ userId, version, ownVersion, blocked }: User): User {
   return { ...unknownUser(userId), version, ownVersion, blocked };
 }
 
-/** Connected, or expected back within the grace period; whatever others may see. */
+/** Connected, or expected back within the grace period; even if others see the user offline. */
 export function isHere(user: User): boolean {
   return user.leases.size > 0 || user.graceUntil !== null;
 }

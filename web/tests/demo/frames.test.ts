@@ -92,7 +92,7 @@ describe("a frame as a command", () => {
     expect(curl).toContain(String.raw`-d '{"status":"busy","text":"It'\''s lunch"}'`);
   });
 
-  test("asks for those who have changed", () => {
+  test("asks for the users who have changed", () => {
     const { presence, curl, wscat } = commands({ type: "user-status-change", changes: [grace] });
     expect(presence).toBe(".venv/bin/presence status grace");
     expect(curl).toContain(`/api/user-status/batch ${bearer}`);

@@ -112,7 +112,7 @@ describe("typing", () => {
     expect(ada.heard[1]).toMatchObject({ typing: false, expiresAt: fake.server.now() });
   });
 
-  test("is for those who have joined", async () => {
+  test("is for members", async () => {
     const fake = createFakePresence();
     const ada = await Device.of(fake, "ada");
     const typing = { action: "typing", ...LOBBY, typing: true };
@@ -157,7 +157,7 @@ describe("a message", () => {
     expect(new Set(said).size).toBe(20);
   });
 
-  test("is for those who have joined, and at most 4 KiB", async () => {
+  test("is for members, and at most 4 KiB", async () => {
     const [fake, ada] = await inLobby("ada");
     const say = (chatSessionId: string, content: unknown) =>
       ada.ask({ action: "message", chatSessionId, content });
