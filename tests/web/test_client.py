@@ -1,11 +1,13 @@
 """The client's own tests in all their projects, its style and types, and the committed demo."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from local.stack import ROOT
+from tests import vectors
 from tests.node import Tools
 
 DEMO = ROOT / "local" / "demo"
@@ -36,3 +38,19 @@ def test_the_demo_needs_no_exception_from_the_content_security_policy() -> None:
     assert re.findall(r"<script[^>]*>(.*?)</script>", html, re.DOTALL) == [""]
     assert not re.search(r"<style|style=|data:", html)
     assert not re.search(r"\beval\(|new Function\(", (DEMO / "assets" / "demo.js").read_text())
+
+
+@pytest.mark.slow
+def test_the_test_double_answers_as_the_reducer(tools: Tools, tmp_path: Path) -> None:
+    stories = tmp_path / "stories.jsonl"
+    vectors.write(stories)
+    replay = ("--project", "node", "tests/testing/vectors.test.ts")
+    tools.run("vitest", "run", *replay, environment={"PRESENCE_VECTORS": str(stories)})
+
+    told = [json.loads(line) for line in stories.read_text("utf-8").splitlines()]
+    steps = [step for story in told for step in story["steps"]]
+    events = {(step["event"]["type"], "refused" in step) for step in steps}
+    effects = {it["type"] for step in steps for it in step.get("effects", ())}
+    assert len({kind for kind, _ in events}) == len(vectors.EVENTS)
+    assert {kind for kind, refused in events if refused} == {"authenticated", "joined", "blocked"}
+    assert effects == {"lease-removed", "presence-changed", "view-changed"}

@@ -1,4 +1,6 @@
-/** The time that the server and the devices share, turned by hand. */
+/** What is around the devices: the time that they share with the server, and the page of each. */
+
+import type { Clock, Lifecycle, LifecycleEvent } from "../api.js";
 
 export type Stop = () => void;
 
@@ -13,6 +15,7 @@ const TURNS = 2;
 /** Where there is no MessageChannel (jsdom under Jest), so many microtasks instead. */
 const MICROTASKS = 64;
 
+/** The time that the server and the devices share, turned by hand. */
 export class Timeline {
   #now: number;
   /** In the order in which they were set. */
@@ -119,4 +122,97 @@ function eventLoopTurn(): Promise<void> {
 /** Runs something soon, never inside the call that asks for it. */
 export function soon(run: () => void): void {
   void Promise.resolve().then(run);
+}
+
+/** The clock of the devices. */
+export class FakeClock implements Clock {
+  readonly #timeline: Timeline;
+  /** How far the devices are ahead of the server, in milliseconds. */
+  #ahead = 0;
+
+  constructor(timeline: Timeline) {
+    this.#timeline = timeline;
+  }
+
+  now(): number {
+    return this.#timeline.now + this.#ahead;
+  }
+
+  after(milliseconds: number, run: () => void): () => void {
+    return this.#timeline.after(milliseconds, run, false);
+  }
+
+  /**
+   * Lets time pass and runs what falls due, in order. Promises settle before the first timer, and
+   * after each. `advance(0)` runs what is due already.
+   */
+  advance(milliseconds: number): Promise<void> {
+    return this.#timeline.advance(milliseconds);
+  }
+
+  /** Resolves when frames and answers without latency have arrived; no time passes. */
+  settle(): Promise<void> {
+    return settled();
+  }
+
+  /**
+   * Lets time pass for the server alone: all devices sleep. Their timers that fell due meanwhile,
+   * and what came from the network, wait for the next `advance`. What they have just sent is on its
+   * way: `await settle()` first, if it should arrive before.
+   */
+  sleep(milliseconds: number): void {
+    this.#timeline.sleep(milliseconds);
+  }
+
+  /** As `sleep`, until an instant of this clock. */
+  set(instant: number): void {
+    this.sleep(instant - this.now());
+  }
+
+  /** Puts the clock of all devices forward (or back): no time passes, and the server knows nothing. */
+  shift(milliseconds: number): void {
+    this.#ahead += milliseconds;
+  }
+}
+
+/** What happens around a page, said by a test. */
+export class FakeLifecycle implements Lifecycle {
+  #isOnline = true;
+  #isVisible = true;
+  readonly #listeners = new Set<(event: LifecycleEvent) => void>();
+
+  isOnline(): boolean {
+    return this.#isOnline;
+  }
+
+  isVisible(): boolean {
+    return this.#isVisible;
+  }
+
+  subscribe(listener: (event: LifecycleEvent) => void): () => void {
+    const own = (event: LifecycleEvent) => listener(event);
+    this.#listeners.add(own);
+    return () => this.#listeners.delete(own);
+  }
+
+  /** How many listen; a client that has been closed leaves none behind. */
+  get listenerCount(): number {
+    return this.#listeners.size;
+  }
+
+  /** Tells it, even if it is no change; what it says about the page is so from then on. */
+  emit(event: LifecycleEvent): void {
+    if (event === "online" || event === "offline") this.#isOnline = event === "online";
+    if (event === "visible" || event === "hidden") this.#isVisible = event === "visible";
+    for (const listener of [...this.#listeners]) listener(event);
+  }
+
+  /** What the browser believes; the network itself is `FakeNetwork`. Tells it if it changes. */
+  setOnline(isOnline: boolean): void {
+    if (isOnline !== this.#isOnline) this.emit(isOnline ? "online" : "offline");
+  }
+
+  setVisible(isVisible: boolean): void {
+    if (isVisible !== this.#isVisible) this.emit(isVisible ? "visible" : "hidden");
+  }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { keyOf, type Stored, usersIn } from "../../demo/tables.js";
+import { keyOf, type Stored, usersIn } from "../../demo/stack.js";
 
 const stored: Stored = {
   now: 1_000,
@@ -23,17 +23,21 @@ const stored: Stored = {
 };
 
 test("a user has their leases, the next to end first", () => {
-  const [ada] = usersIn(stored);
-  expect(ada).toMatchObject({ userId: "ada", status: "away", choice: "online", version: 7 });
-  expect(ada?.forgottenAt).toBe(90_000);
-  expect(ada?.leases).toEqual([
+  expect(usersIn(stored)[0]?.leases).toEqual([
     { connectionId: "sooner", device: "tab-1", expiresAt: 5_000, isActive: false },
     { connectionId: "later", device: "tab-2", expiresAt: 9_000, isActive: true },
   ]);
 });
 
-test("what an item does not have is as of somebody who has gone", () => {
-  expect(usersIn(stored)[1]).toMatchObject({ userId: "grace", status: "offline", leases: [] });
+test("a user has all attributes that the item has, under their stored names", () => {
+  const [ada, grace] = usersIn(stored);
+  expect(Object.fromEntries(ada?.attributes ?? [])).toEqual({
+    status: "away",
+    choice: "online",
+    version: "7",
+    ttl: "90",
+  });
+  expect(grace).toEqual({ userId: "grace", attributes: [], leases: [] });
   expect(usersIn({ ...stored, tables: {} })).toEqual([]);
 });
 

@@ -1,4 +1,4 @@
-/** One connection as the server knows it: whose it is, what it hears, how fast it may ask. */
+/** A connection as the server knows it: whose it is, what it hears, how fast it may ask. */
 
 import type { ServerFrame } from "../protocol.js";
 import { Refusal } from "./refusal.js";
@@ -9,7 +9,7 @@ const COST_MS = 1_000;
 const BURST = 20;
 const TYPING_MS = 1_000;
 
-export class Gate {
+export class Connection {
   readonly connectionId: string;
   readonly openedAt: number;
   readonly sessions = new Set<string>();
@@ -22,7 +22,7 @@ export class Gate {
   stopTimers: () => void = () => {};
   readonly #link: Link;
   readonly #typedAt = new Map<string, number>();
-  #spentUntil = 0;
+  #chargedUntil = 0;
 
   constructor(connectionId: string, openedAt: number, link: Link) {
     this.connectionId = connectionId;
@@ -35,8 +35,8 @@ export class Gate {
     this.#link.send(typeof frame === "string" ? frame : JSON.stringify(frame));
   }
 
-  /** The socket closes; what the connection stood for is not its own business. */
-  hangUp(code: number, reason = ""): void {
+  /** Closes the socket alone: the lease is the stack's business. */
+  closeSocket(code: number, reason = ""): void {
     this.isOpen = false;
     this.#link.close(code, reason);
   }
@@ -55,24 +55,23 @@ export class Gate {
     return this.userId;
   }
 
-  /** Pays for one action: 20 at once, then one a second. Throws a Refusal. */
-  pay(now: number): void {
-    const after = Math.max(this.#spentUntil, now) + COST_MS;
+  /** Charges one action to the rate limit: 20 at once, then one a second. Throws a Refusal. */
+  charge(now: number): void {
+    const after = Math.max(this.#chargedUntil, now) + COST_MS;
     const excess = after - now - BURST * COST_MS;
     if (excess > 0) {
       const seconds = Math.ceil(excess / 1000);
       throw new Refusal("rate-limited", `Ask again in ${seconds} s.`, seconds);
     }
-    this.#spentUntil = after;
+    this.#chargedUntil = after;
   }
 
-  /** Whether `typing` is relayed now; what comes sooner than a second later is not. */
-  mayType(sessionId: string, now: number): boolean {
+  /** Whether `typing` is relayed now, which is charged; not sooner than a second after the last. */
+  relaysTyping(sessionId: string, now: number): boolean {
     const lastAt = this.#typedAt.get(sessionId);
-    return lastAt === undefined || now - lastAt >= TYPING_MS;
-  }
-
-  typed(sessionId: string, now: number): void {
+    if (lastAt !== undefined && now - lastAt < TYPING_MS) return false;
+    this.charge(now);
     this.#typedAt.set(sessionId, now);
+    return true;
   }
 }
