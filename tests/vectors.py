@@ -4,8 +4,8 @@
 
 writes one JSON object a line:
 
-    {"user": User, "steps": [{"now": ms, "event": Event, "refused": {"code", "message"}}
-                           | {"now": ms, "event": Event, "user": User, "effects": [...],
+    {"user": User, "steps": [{"now": ms, "event": UserEvent, "refused": {"code", "message"}}
+                           | {"now": ms, "event": UserEvent, "user": User, "effects": [...],
                               "nextChangeAt": ms | null, "views": [View, ...]}, ...]}
 
 Values are written as the dataclasses are, with their fields in camelCase; an event or an effect
@@ -29,16 +29,16 @@ from presence.domain.events import (
     Blocked,
     Chosen,
     Disconnected,
-    Dismissed,
-    Due,
     Erased,
-    Event,
+    GraceEnded,
     Joined,
     Left,
     Renewed,
     Seen,
     TimePassed,
+    TimerDue,
     Unblocked,
+    UserEvent,
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import (
@@ -46,8 +46,8 @@ from presence.domain.user import (
     MAX_CONNECTIONS,
     MAX_SESSIONS,
     Choice,
+    FrozenView,
     Lease,
-    Mask,
     Status,
     User,
 )
@@ -57,13 +57,6 @@ STEPS = 15
 
 #: What the double does not keep.
 LEFT_OUT = {"device", "revision"}
-#: What is called differently there.
-RENAMED = {
-    "lingering": "pendingLeaves",
-    "dismissed": "grace-ended",
-    "lease-ran-out": "lease-removed",
-}
-
 START = 1_800_000_000_000
 LEASE = 75_000
 GRACE = 10_000
@@ -103,8 +96,8 @@ def steps(random: Random, user: User) -> Iterator[dict[str, Json]]:
         yield asked | {
             "user": plain(user),
             # The double sets its timers by what is next.
-            "effects": [typed(effect) for effect in effects if not isinstance(effect, Due)],
-            "nextChangeAt": user.wakes_at,
+            "effects": [typed(effect) for effect in effects if not isinstance(effect, TimerDue)],
+            "nextChangeAt": user.next_change_at,
             "views": [view(user, viewer) for viewer in (None, USER, VIEWERS[0])],
         }
 
@@ -123,13 +116,13 @@ def view(user: User, viewer: str | None) -> dict[str, Json]:
 def later(random: Random, user: User, now: int) -> int:
     """Often just when something ends, or a millisecond before or after; clocks may go back."""
     ends = [lease.expires_at for lease in user.leases.values()]
-    ends += [at for at in (user.grace_until, user.until, user.wakes_at) if at is not None]
+    ends += [at for at in (user.grace_until, user.until, user.next_change_at) if at is not None]
     if ends and random.random() < 0.15:
         return max(now, random.choice(ends) + random.choice((-1, 0, 1)))
     return now + random.choice(DURATIONS)
 
 
-def happening(random: Random, user: User, now: int) -> Event:
+def happening(random: Random, user: User, now: int) -> UserEvent:
     kind = random.choices([*EVENTS], [it.weight for it in EVENTS.values()])[0]
     return EVENTS[kind].make(Moment(random, user, now))
 
@@ -165,12 +158,12 @@ class Moment:
         return self.now + self.random.choice(durations)
 
 
-def authenticated(at: Moment) -> Event:
+def authenticated(at: Moment) -> UserEvent:
     names = (at.connection(), f"new-{at.random.randrange(3)}")
     return Authenticated(at.random.choice(names), at.lease(), at.is_active())
 
 
-def chosen(at: Moment) -> Event:
+def chosen(at: Moment) -> UserEvent:
     text = at.random.choice((None, None, "At lunch"))
     until = at.random.choice((None, at.to_come(1, 3_000, GRACE, LEASE)))
     return Chosen(at.random.choice([*Choice]), text, until)
@@ -179,14 +172,14 @@ def chosen(at: Moment) -> Event:
 @dataclass(frozen=True)
 class Kind:
     weight: int
-    make: Callable[[Moment], Event]
+    make: Callable[[Moment], UserEvent]
 
 
 EVENTS = {
     Authenticated: Kind(5, authenticated),
     Renewed: Kind(3, lambda at: Renewed(at.connection(), at.lease(), at.is_active())),
     Disconnected: Kind(4, lambda at: Disconnected(at.connection(), at.to_come(GRACE, 1_000, 0))),
-    Dismissed: Kind(1, lambda _: Dismissed()),
+    GraceEnded: Kind(1, lambda _: GraceEnded()),
     Joined: Kind(4, lambda at: Joined(at.connection(), at.session())),
     Left: Kind(2, lambda at: Left(at.connection(), at.session())),
     Chosen: Kind(4, chosen),
@@ -206,7 +199,7 @@ def unknown(_: Random) -> User:
 
 
 def known(leases: Mapping[str, Lease], blocked: int = 0) -> User:
-    views = {f"blocked-{number}": Mask(START - 5, START - 5) for number in range(blocked)}
+    views = {f"blocked-{number}": FrozenView(START - 5, START - 5) for number in range(blocked)}
     since: dict[str, Any] = {"version": START, "own_version": START, "last_seen": START}
     return User(USER, leases=leases, status=Status.ONLINE, blocked=views, **since)
 
@@ -234,7 +227,7 @@ BEGINNINGS = (*[unknown] * 27, with_connections, with_sessions, with_blocks)
 
 def typed(value: Json) -> Json:
     kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(value).__name__).lower()
-    return {"type": RENAMED.get(kind, kind)} | plain(value)
+    return {"type": kind} | plain(value)
 
 
 def plain(value: Json) -> Json:
@@ -253,7 +246,7 @@ def names_of(kind: type[Any]) -> Mapping[str, str]:
 
 
 def camel(name: str) -> str:
-    first, *others = RENAMED.get(name, name).split("_")
+    first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)
 
 
