@@ -48,7 +48,7 @@ def test_the_route_table_names_every_route() -> None:
 
 def routes() -> list[str]:
     """The routes of the template, in the order of their names."""
-    events = FUNCTIONS["UserStatus"]["Events"].values()
+    events = FUNCTIONS["HttpFunction"]["Events"].values()
     return sorted({f"{it['Properties']['Method']} {path_of(it['Properties'])}" for it in events})
 
 

@@ -100,7 +100,7 @@ def test_a_time_that_is_promised_follows_from_the_parameters(promise: dict[str, 
 
 
 def test_the_sweep_runs_as_often_as_is_promised() -> None:
-    (schedule,) = FUNCTIONS["Sweep"]["Events"].values()
+    (schedule,) = FUNCTIONS["SweepFunction"]["Events"].values()
 
     assert schedule["Properties"]["Schedule"] == "rate(1 minute)"
 

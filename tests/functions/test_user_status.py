@@ -80,7 +80,7 @@ def test_the_routes_here_are_those_of_the_resolver_and_of_the_template() -> None
     }
     deployed = {
         (event["Properties"]["Method"], re.sub(r"{(\w+)}", "{}", event["Properties"]["Path"]))
-        for event in FUNCTIONS["UserStatus"]["Events"].values()
+        for event in FUNCTIONS["HttpFunction"]["Events"].values()
     }
 
     assert resolved == deployed
