@@ -160,7 +160,7 @@ def test_on_status_stores_the_choice_for_the_stream(stack: Stack) -> None:
     assert image["changed"] == {"BOOL": True}
 
 
-@pytest.mark.parametrize(("name", "id"), [("on_online", "4"), ("on_default", "5")])
+@pytest.mark.parametrize(("name", "id"), [("online", "4"), ("get-online-users", "5")])
 def test_the_recorded_questions_are_answered_with_who_is_online(
     stack: Stack,
     name: str,
@@ -168,7 +168,7 @@ def test_the_recorded_questions_are_answered_with_who_is_online(
 ) -> None:
     presence = stack.join("ada", TAB)["presence"]
 
-    frame = frame_of(stack.invoke(name))
+    frame = frame_of(stack.replay(name))
 
     assert frame == {
         "type": "online-users-list",
@@ -811,7 +811,7 @@ def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> Non
     stack.http(f"GET /chat-sessions/{marker}/members", token=scoped)
     for request_line in ("PUT /blocked/", "DELETE /blocked/", "GET /blocked/", "DELETE /"):
         stack.http(f"{request_line}{marker}", token=scoped)
-    for function in ("settle", "deliver"):
+    for function in ("timers", "deliver"):
         stack.invoke(function, {"Records": [{"messageId": "1", "body": f"{marker} {token}"}]})
     stack.invoke("announce", {"Records": [change("ada", {"text": {"S": marker}}, None)]})
     stack.disconnect(TAB)
