@@ -357,7 +357,7 @@ def _among(name: str, names: set[str]) -> Iterator[None]:
 
 STORIES: dict[str, Callable[[Story], object]] = {
     "websocket": Story.frames,
-    "http": Story.requests,
+    "http_api": Story.requests,
     "announce": Story.announces,
     "deliver": Story.delivers,
     "timers": Story.looks_at_timers,

@@ -67,7 +67,7 @@ def code_of(answer: Event, status: int) -> str:
 
 
 def test_the_recorded_request_is_refused_because_its_token_has_expired(stack: Stack) -> None:
-    answer = stack.invoke("http")
+    answer = stack.invoke("http_api")
 
     assert code_of(answer, 401) == "token-expired"
     assert answer["headers"]["WWW-Authenticate"] == "Bearer"
@@ -539,10 +539,10 @@ def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
 
 
 def test_a_stage_in_the_path_is_no_part_of_the_route(stack: Stack) -> None:
-    event = recorded("http")
+    event = recorded("http_api")
     event["rawPath"] = "/live/api/user-status/config"
     event["requestContext"]["stage"] = "live"
 
-    answer = stack.invoke("http", event)
+    answer = stack.invoke("http_api", event)
 
     assert body_of(answer)["protocol"] == 1

@@ -1,6 +1,7 @@
 """Properties of template.yaml that a deployment would not complain about, but its users would."""
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,12 @@ def test_every_function_has_its_file_and_every_file_its_function() -> None:
     handlers = {properties["Handler"] for properties in FUNCTIONS.values()}
     files = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__"}
     assert handlers == {f"{name}.handler" for name in files}
+
+
+def test_no_function_hides_a_module_of_python() -> None:
+    """Lambda puts the folder of the functions before Python's own: `http.py` breaks botocore."""
+    files = {path.stem for path in (ROOT / "functions").glob("*.py")}
+    assert files & sys.stdlib_module_names == set()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
