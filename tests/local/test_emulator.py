@@ -1,7 +1,6 @@
 """The local AWS serves frames of different connections side by side, as AWS does."""
 
 import io
-import socket
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from websockets.sync.client import connect
 from local.aws import client, local_aws
 from local.build import runtime
 from local.stack import Settings
+from tests.stack import free_ports
 
 FRAMES = 6
 TRUST = """{"Version": "2012-10-17", "Statement": [{
@@ -36,16 +36,11 @@ def handler(event, context):
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """A WebSocket API with one function behind its routes."""
-    settings = Settings(home=tmp_path, aws_port=free_port())
+    (port,) = free_ports(1)
+    settings = Settings(home=tmp_path, aws_port=port)
     with local_aws(settings):
         function = create_function(settings.endpoint_url, tmp_path / "frames")
         api = create_api(settings.endpoint_url, function)
