@@ -104,12 +104,11 @@ def test_a_decision_says_why_and_what_else_there_was(page: Path) -> None:
     assert text.startswith(f"# {int(page.name[:4])}. ")
 
 
-def test_decisions_are_numbered_without_gaps_and_listed() -> None:
+def test_every_decision_is_listed() -> None:
     index = (ROOT / "docs" / "decisions" / "README.md").read_text("utf-8")
 
-    assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
     assert re.findall(r"^\| \[(\d+)\]\((.+?)\)", index, re.MULTILINE) == [
-        (str(number), page.name) for number, page in enumerate(DECISIONS, 1)
+        (str(int(page.name[:4])), page.name) for page in DECISIONS
     ]
 
 
