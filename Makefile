@@ -57,7 +57,7 @@ bench: setup  ## what routes cost, how soon others hear, crowds, cold starts, po
 	@$(BIN)/python -m bench.cold_start
 	@$(BIN)/python -m bench.posting
 
-nemesis: setup  ## attacks a stack for three minutes and says what anybody was told wrong
+nemesis: setup  ## attacks a stack for three minutes and lists what clients were told wrong
 	@$(BIN)/python -m tests.nemesis $(ARGS)
 
 deploy: setup  ## to AWS; STAGE=dev or prod (see samconfig.toml)
