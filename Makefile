@@ -62,6 +62,7 @@ proof: setup  ## simulation, state machine, model, nemesis, mutants: an hour; AR
 
 deploy: setup  ## to AWS; STAGE=dev or prod (see samconfig.toml)
 	.venv-sam/bin/sam build
+	$(BIN)/python -m local.layer .aws-sam/build/PresenceLayer/python
 	# Lambda cannot keep what Python compiles: without this, each cold start does it again.
 	$(RUNTIME) -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/PresenceLayer/python
 	.venv-sam/bin/sam deploy --config-env $(or $(STAGE),default)

@@ -244,7 +244,7 @@ def changed_users(crowd: Crowd) -> set[str]:
 def switch_announcing(stack: RunningStack, *, is_on: bool) -> None:
     """While it is off the stream keeps what happened; then it comes in whole batches."""
     functions = stack.aws("lambda")
-    name = stack.told["functions"]["Announce"]
+    name = stack.told["functions"]["AnnounceFunction"]
     for mapping in functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=is_on)
 

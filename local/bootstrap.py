@@ -38,7 +38,7 @@ _NODE_22 = (22, 12)
 
 
 class SetupError(Exception):
-    """A sentence for the person at the keyboard."""
+    """An error for the user of the command; the message is a sentence."""
 
 
 class NoNodeError(SetupError):
@@ -216,7 +216,7 @@ def _alone() -> Iterator[None]:
 
 
 def _make_missing(missing: Sequence[Installed], duration: str) -> None:
-    if not missing:  # whoever was here before has made it
+    if not missing:  # another process has made it meanwhile
         return
     print(f"Installing into {', '.join(item.folder for item in missing)} (once, {duration})")
     width = max(len(item.folder) for item in missing)

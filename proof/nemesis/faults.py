@@ -48,7 +48,7 @@ class Scheduler:
 
     def sweep(self) -> None:
         functions = self.stack.aws("lambda")
-        name = self.stack.told["functions"]["Sweep"]
+        name = self.stack.told["functions"]["SweepFunction"]
         functions.invoke(FunctionName=name, InvocationType="Event", Payload="{}")
 
 
@@ -86,7 +86,7 @@ class Nemesis:
 
     def _without_stream(self, seconds: float, _: int) -> None:
         functions = self.stack.aws("lambda")
-        name = self.stack.told["functions"]["Announce"]
+        name = self.stack.told["functions"]["AnnounceFunction"]
         (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         time.sleep(seconds)
@@ -124,7 +124,7 @@ class Nemesis:
         time.sleep(RECOVERY + self.scheduler.every)
 
     def _sweep_twice(self, *_: float) -> None:
-        name = self.stack.told["functions"]["Sweep"]
+        name = self.stack.told["functions"]["SweepFunction"]
 
         def sweep(_: int) -> None:
             with suppress(ClientError, BotoCoreError):  # another fault may have killed its worker

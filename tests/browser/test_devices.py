@@ -17,7 +17,7 @@ CHOICE = 25_000
 def sweep(deployed: RunningStack) -> None:
     """What happens once a minute: those whose leases ran out are told."""
     event = {"source": "aws.events", "detail-type": "Scheduled Event"}
-    name = deployed.told["functions"]["Sweep"]
+    name = deployed.told["functions"]["SweepFunction"]
     deployed.aws("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
 
 

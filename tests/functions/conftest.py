@@ -275,7 +275,7 @@ class Stack:
     ) -> Event:
         """One request to the HTTP API, as in `GET /online`."""
         method, _, path = request.partition(" ")
-        event = recorded("http")
+        event = recorded("http_api")
         event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
         event["requestContext"]["http"]["method"] = method
         del event["headers"]["authorization"]
@@ -289,7 +289,7 @@ class Stack:
             event["rawQueryString"] = "&".join(f"{name}={value}" for name, value in query.items())
         if body is not None:
             event["body"] = body if isinstance(body, str) else json.dumps(body)
-        answer = self.invoke("http", event | fields)
+        answer = self.invoke("http_api", event | fields)
         told = json.loads(answer["body"]) if answer["body"] else None
         assert answer_faults(method, path, answer["statusCode"], told) == []
         return answer

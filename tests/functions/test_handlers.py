@@ -759,7 +759,7 @@ def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> Non
     stack.http(f"GET /chat-sessions/{marker}/members", token=scoped)
     for request_line in ("PUT /blocked/", "DELETE /blocked/", "GET /blocked/", "DELETE /"):
         stack.http(f"{request_line}{marker}", token=scoped)
-    for function in ("settle", "deliver"):
+    for function in ("timers", "deliver"):
         stack.invoke(function, {"Records": [{"messageId": "1", "body": f"{marker} {token}"}]})
     stack.invoke("announce", {"Records": [change("ada", {"text": {"S": marker}}, None)]})
     stack.disconnect(TAB)

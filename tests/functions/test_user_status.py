@@ -67,7 +67,7 @@ def code_of(answer: Event, status: int) -> str:
 
 
 def test_the_recorded_request_is_refused_because_its_token_has_expired(stack: Stack) -> None:
-    answer = stack.invoke("http")
+    answer = stack.invoke("http_api")
 
     assert code_of(answer, 401) == "token-expired"
     assert answer["headers"]["WWW-Authenticate"] == "Bearer"
@@ -80,7 +80,7 @@ def test_the_routes_here_are_those_of_the_resolver_and_of_the_template() -> None
     }
     deployed = {
         (event["Properties"]["Method"], re.sub(r"{(\w+)}", "{}", event["Properties"]["Path"]))
-        for event in FUNCTIONS["UserStatus"]["Events"].values()
+        for event in FUNCTIONS["HttpFunction"]["Events"].values()
     }
 
     assert resolved == deployed
@@ -502,10 +502,10 @@ def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
 
 
 def test_a_stage_in_the_path_is_no_part_of_the_route(stack: Stack) -> None:
-    event = recorded("http")
+    event = recorded("http_api")
     event["rawPath"] = "/live/api/user-status/config"
     event["requestContext"]["stage"] = "live"
 
-    answer = stack.invoke("http", event)
+    answer = stack.invoke("http_api", event)
 
     assert body_of(answer)["protocol"] == 1

@@ -88,13 +88,11 @@ TEMPLATE: dict[str, Any] = {
         "PresenceLayer": {"Type": "AWS::Serverless::LayerVersion", "Properties": {}},
         "WebSocketApi": {"Type": "AWS::Serverless::WebSocketApi", "Properties": {}},
         "PingRouteResponse": {"Type": "AWS::ApiGatewayV2::RouteResponse", "Properties": {}},
-        "Deliver": {
+        "DeliverFunction": {
             "Type": "AWS::Serverless::Function",
             "Properties": {
                 "Policies": [{"Statement": [{"Action": "sqs:SendMessage"}, {"Fn::If": ["C"]}]}],
-                "Events": {
-                    "TimerDue": {"Properties": {"BatchSize": 1, "ScalingConfig": {"Ref": "C"}}}
-                },
+                "Events": {"Due": {"Properties": {"BatchSize": 1, "ScalingConfig": {"Ref": "C"}}}},
             },
         },
     },
@@ -103,10 +101,10 @@ TEMPLATE: dict[str, Any] = {
 
 def test_the_local_copy_leaves_out_what_the_local_aws_lacks() -> None:
     copy = for_local_aws(TEMPLATE, "/built/layer")
-    assert set(copy["Resources"]) == {"WebSocketApi", "Deliver"}
-    events = copy["Resources"]["Deliver"]["Properties"]["Events"]
-    assert events == {"TimerDue": {"Properties": {"BatchSize": 1}}}
-    statement = copy["Resources"]["Deliver"]["Properties"]["Policies"][0]["Statement"][0]
+    assert set(copy["Resources"]) == {"WebSocketApi", "DeliverFunction"}
+    events = copy["Resources"]["DeliverFunction"]["Properties"]["Events"]
+    assert events == {"Due": {"Properties": {"BatchSize": 1}}}
+    statement = copy["Resources"]["DeliverFunction"]["Properties"]["Policies"][0]["Statement"][0]
     assert statement == {"Action": ["sqs:SendMessage", "sqs:SendMessageBatch"]}
     assert copy["Resources"]["WebSocketApi"]["Properties"]["Tags"]["ms-custom-id"]
     function = copy["Globals"]["Function"]
@@ -143,10 +141,10 @@ def test_a_parameter_that_the_template_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_routes_are_read_from_the_document_that_sam_writes() -> None:
-    uri = "arn:${AWS::Partition}:apigateway:r:lambda:path/functions/${UserStatus.Arn}/invocations"
+    uri = "arn:${AWS::Partition}:apigateway:r:lambda:path/functions/${HttpFunction.Arn}/invocations"
     operation = {"x-amazon-apigateway-integration": {"uri": {"Fn::Sub": uri}}}
     body = {"paths": {"/a/{b}": {"get": operation, "put": operation}}}
-    assert list(routes_of(body)) == [("GET /a/{b}", "UserStatus"), ("PUT /a/{b}", "UserStatus")]
+    assert list(routes_of(body)) == [("GET /a/{b}", "HttpFunction"), ("PUT /a/{b}", "HttpFunction")]
 
 
 # ── keep ──────────────────────────────────────────────────────────────────────────────────────────
@@ -192,14 +190,9 @@ def test_nothing_kept_is_nothing_loaded(tmp_path: Path, deployed: Deployed) -> N
 # ── warm ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_function_is_called() -> None:
-    functions = {
-        route: it["FunctionArn"]["Fn::GetAtt"].split(".")[0] for route, it in ROUTES.items()
-    }
-
+def test_every_function_is_called_and_every_route_of_the_socket() -> None:
+    assert _EVENTS.keys() == FUNCTIONS.keys() - {"WebSocketFunction"}
     assert {*_ACTIONS} - {"unknown"} == {route for route in ROUTES if not route.startswith("$")}
-    assert _EVENTS.keys() | set(functions.values()) == FUNCTIONS.keys()
-    assert _EVENTS.keys().isdisjoint(functions.values())
 
 
 @pytest.mark.parametrize(

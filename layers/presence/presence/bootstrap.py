@@ -1,38 +1,38 @@
 """The composition root: the only module that puts adapters and use cases together.
 
-Everything is made when it is first used, so that a function pays at its cold start for what it
-needs and nothing else: `ping` never imports PyJWT.
+Parts are made when they are first used. Our own modules are imported at the start, so that no
+frame waits for an import later; PyJWT, which imports cryptography, when a token has to be verified.
 """
 
 import os
 import secrets
 from collections.abc import Callable
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.config import Config
 
+from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
 from presence.adapters.dynamodb.connections import DynamoDBConnections
 from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.topics import Shards
 from presence.adapters.dynamodb.users import DynamoDBUsers
+from presence.adapters.gateway import ManagementGateway, engine_of
 from presence.adapters.sqs import SQSDeliveries, SQSTimers
+from presence.application.blocking import Privacy
+from presence.application.chat_sessions import Sessions
 from presence.application.connections import Durations, Lifecycle
+from presence.application.expiry import Settling, Sweep
+from presence.application.statuses import Statuses
+from presence.application.watching import Watching
+from presence.fanout.announcements import Announcements
+from presence.fanout.dispatch import Dispatcher
+from presence.fanout.large_rooms import LargeRooms
+from presence.fanout.recipients import Audiences
 from presence.ports import Authorizer, Gateway, Tokens
 from presence.settings import Settings, read_settings
-
-if TYPE_CHECKING:
-    from presence.application.blocking import Privacy
-    from presence.application.chat_sessions import Sessions
-    from presence.application.expiry import Settling, Sweep
-    from presence.application.statuses import Statuses
-    from presence.application.watching import Watching
-    from presence.fanout.announcements import Announcements
-    from presence.fanout.dispatch import Dispatcher
-    from presence.fanout.large_rooms import LargeRooms
-    from presence.fanout.recipients import Audiences
 
 
 class App:
@@ -78,15 +78,11 @@ class App:
         )
 
     @cached_property
-    def statuses(self) -> "Statuses":
-        from presence.application.statuses import Statuses
-
+    def statuses(self) -> Statuses:
         return Statuses(self.users, self.online_index, self.timers)
 
     @cached_property
-    def sessions(self) -> "Sessions":
-        from presence.application.chat_sessions import Sessions
-
+    def sessions(self) -> Sessions:
         return Sessions(
             self.lifecycle,
             self.statuses,
@@ -98,21 +94,15 @@ class App:
         )
 
     @cached_property
-    def watching(self) -> "Watching":
-        from presence.application.watching import Watching
-
+    def watching(self) -> Watching:
         return Watching(self.lifecycle, self.statuses, self.subscriptions, self.dispatcher)
 
     @cached_property
-    def privacy(self) -> "Privacy":
-        from presence.application.blocking import Privacy
-
+    def privacy(self) -> Privacy:
         return Privacy(self.users, self.subscriptions, self.lifecycle, self.dispatcher)
 
     @cached_property
-    def announcements(self) -> "Announcements":
-        from presence.fanout.announcements import Announcements
-
+    def announcements(self) -> Announcements:
         return Announcements(
             self.audiences,
             self.users,
@@ -124,9 +114,7 @@ class App:
         )
 
     @cached_property
-    def rooms(self) -> "LargeRooms":
-        from presence.fanout.large_rooms import LargeRooms
-
+    def rooms(self) -> LargeRooms:
         return LargeRooms(
             self.members,
             self.users,
@@ -138,33 +126,23 @@ class App:
         )
 
     @cached_property
-    def settling(self) -> "Settling":
-        from presence.application.expiry import Settling
-
+    def settling(self) -> Settling:
         return Settling(self.connections, self.dispatcher, self.lifecycle)
 
     @cached_property
-    def sweep(self) -> "Sweep":
-        from presence.application.expiry import Sweep
-
+    def sweep(self) -> Sweep:
         return Sweep(self.users, self.online_index, self.lifecycle)
 
     @cached_property
-    def audiences(self) -> "Audiences":
-        from presence.fanout.recipients import Audiences
-
+    def audiences(self) -> Audiences:
         return Audiences(self.subscriptions, self.users, self.deliveries, self.dispatcher)
 
     @cached_property
-    def dispatcher(self) -> "Dispatcher":
-        from presence.fanout.dispatch import Dispatcher
-
+    def dispatcher(self) -> Dispatcher:
         return Dispatcher(self.gateway, self.deliveries, self.timers)
 
     @cached_property
     def gateway(self) -> Gateway:
-        from presence.adapters.gateway import ManagementGateway, engine_of
-
         url = self.settings.callback_url
         client = self._client(
             "apigatewaymanagementapi",
@@ -176,8 +154,6 @@ class App:
 
     @cached_property
     def authorizer(self) -> Authorizer:
-        from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
-
         if arn := self.settings.authorizer_arn:
             # A second try could only come when the client has stopped waiting.
             client = self._client("lambda", read_timeout=5, retries={"total_max_attempts": 1})
