@@ -5,9 +5,9 @@ import re
 import subprocess
 from typing import Any
 
-from local.cli import _parser
 from presence.domain.errors import PresenceError
 from presence.domain.requests import ACTIONS, ALIASES
+from presence_client.cli import parser
 from tests.docs.markdown import README, ROOT, blocks, code, pages, table
 from tests.template.test_template import FUNCTIONS, TEMPLATE
 
@@ -115,7 +115,7 @@ def test_every_target_that_a_page_names_exists() -> None:
 
 
 def test_every_command_that_a_page_names_exists() -> None:
-    (choices,) = (action.choices for action in _parser()._actions if action.choices)
+    (choices,) = (action.choices for action in parser()._actions if action.choices)
     known = set(choices)
 
     assert commands("presence") <= known

@@ -15,7 +15,7 @@ from tests.stack import RunningStack
 def presence(stack: RunningStack, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command as a newcomer types it, until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "local.cli", *arguments],
+        [sys.executable, "-m", "presence_client.cli", *arguments],
         cwd=ROOT,
         env=os.environ | {"PRESENCE_HOME": str(stack.home)},
         stdout=subprocess.PIPE,

@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.client import PresenceClient, call
+from tests.conversation import Conversation
 from tests.e2e.story import people, story
-from tests.stack import API, RunningStack
+from tests.stack import API, RunningStack, call
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -24,7 +24,7 @@ async def test_one_url_and_a_name_are_enough_to_be_online(deployed: RunningStack
     )
 
     token = made.json["token"]
-    async with PresenceClient.connect(config.json["webSocketUrl"], token=token):
+    async with Conversation.connect(config.json["webSocketUrl"], token=token):
         assert deployed.call(f"GET /{ada_id}").json["isOnline"]
 
 
@@ -53,7 +53,7 @@ def test_a_page_from_elsewhere_cannot_ask_on_this_way(deployed: RunningStack) ->
 @story
 async def test_what_is_stored_about_somebody_can_be_looked_at(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
-    async with PresenceClient.connect(deployed.url, token=deployed.token(ada_id)) as ada:
+    async with Conversation.connect(deployed.url, token=deployed.token(ada_id)) as ada:
         await ada.request("watch", userIds=[grace_id])
         found = call("GET", f"{deployed.demo_url}/dev/tables?user={ada_id}").json["tables"]
 
