@@ -55,6 +55,7 @@ class Stack:
     """Stands in for a stack; a test changes the answers and closes the sockets."""
 
     answers: dict[str, Frame] = field(default_factory=dict)
+    around: dict[str, tuple[Frame, Frame]] = field(default_factory=dict)
     routes: dict[str, Frame] = field(default_factory=dict)
     heard: list[Frame] = field(default_factory=list)
     sockets: list[ServerConnection] = field(default_factory=list)
@@ -66,7 +67,9 @@ class Stack:
             async for text in socket:
                 frame = json.loads(text)
                 self.heard.append(frame)
-                await socket.send(json.dumps({"id": frame["id"], **self.answer(frame)}))
+                before, after = self.around.get(frame["action"], ({}, {}))
+                for told in (before, {"id": frame["id"], **self.answer(frame)}, after):
+                    await socket.send(json.dumps(told))
 
     def answer(self, frame: Frame) -> Frame:
         if frame["action"] in self.answers:
@@ -107,6 +110,7 @@ async def stack_of(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
             presence_client.client, "Api", lambda url, token: Api(url, token, transport=transport)
         )
         monkeypatch.setattr(presence_client.client, "backoff", lambda _: 0.01)
+        monkeypatch.setattr(presence_client.client, "_SOONEST_SECONDS", 0.01)
         yield stack
 
 
@@ -335,6 +339,23 @@ def test_a_token_is_made_for_each_connection_and_renewed_before_it_ends(
         given = [it["token"] for it in stack.heard if it["action"] == "authenticate"]
         assert given[:2] == ["t2", "t3"]
         assert len(stack.sockets) == 1
+
+    play(story)
+
+
+def test_what_is_told_around_the_answer_to_join_is_not_lost(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(stack: Stack) -> None:
+        stack.answers["join"] = members("me", as_of=11)
+        stack.around["join"] = (
+            moved(joined="ada", as_of=12, count=2),
+            moved(joined="lin", as_of=13, count=3),
+        )
+        async with Client("http://x", "t") as client:
+            lobby = await client.join("lobby")
+            await until(lambda: lobby.members == {"me", "ada", "lin"})
+            assert lobby.member_count == 3
 
     play(story)
 

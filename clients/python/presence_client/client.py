@@ -37,7 +37,7 @@ from presence_client.state import ChatSession, Presences
 #: After a connection that lasted this long, in seconds, the next wait is a short one.
 _STABLE_SECONDS = 5.0
 #: A token is renewed this long before it ends, or after three quarters of a shorter life.
-_AHEAD_SECONDS = 60.0
+_AHEAD_SECONDS, _SOONEST_SECONDS = 60.0, 5.0
 #: So many events wait for an iterator; then the oldest is dropped.
 _MOST_EVENTS = 10_000
 _NO_RETURN = frozenset({"kicked", "replaced"})
@@ -132,8 +132,13 @@ class Client:
 
     async def join(self, chat_session_id: str) -> ChatSession:
         """Take part in a chat session; it is joined again after each reconnect."""
-        await self._enter(chat_session_id, await self._connected())
-        return self.chat_sessions[chat_session_id]
+        connection, is_new = await self._connected(), chat_session_id not in self.chat_sessions
+        try:
+            return await self._enter(chat_session_id, connection)
+        except ClientError:
+            if is_new:
+                self.chat_sessions.pop(chat_session_id, None)
+            raise
 
     async def leave(self, chat_session_id: str) -> None:
         self.chat_sessions.pop(chat_session_id, None)
@@ -143,10 +148,7 @@ class Client:
         await self._ask("typing", chatSessionId=chat_session_id, typing=typing)
 
     async def message(
-        self,
-        chat_session_id: str,
-        content: object,
-        client_id: str | None = None,
+        self, chat_session_id: str, content: object, client_id: str | None = None
     ) -> Message:
         names = {"chatSessionId": chat_session_id, "clientId": client_id}
         return parse(Message, await self._ask("message", content=content, **names))
@@ -167,12 +169,13 @@ class Client:
         return await (await self._connected()).request(action, within=None, **fields)
 
     async def _connected(self) -> Connection:
-        await self._settled.wait()
-        if self._connection:
-            return self._connection
-        if not self._running.cancelled():
-            self._running.result()  # raises
-        raise ConnectionOver(None)
+        while self._connection is None:
+            if self._running.cancelled():
+                raise ConnectionOver(None)
+            if self._running.done():
+                self._running.result()  # raises
+            await self._settled.wait()
+        return self._connection
 
     # ── connections ─────────────────────────────────────────────────────────────────────────
 
@@ -223,7 +226,7 @@ class Client:
                 self._settled.clear()
                 for task in work:
                     task.cancel()
-                await asyncio.gather(*work, return_exceptions=True)
+                _raise_faults(await asyncio.gather(*work, return_exceptions=True))
         raise connection.over or ConnectionOver(None)
 
     async def _authenticate(self, connection: Connection, token: str) -> None:
@@ -275,7 +278,7 @@ class Client:
         while callable(self._token):
             terms = connection.welcome
             left = (terms["tokenExpiresAt"] - terms["serverTime"]) / 1000
-            await asyncio.sleep(left - min(_AHEAD_SECONDS, left / 4))
+            await asyncio.sleep(max(left - min(_AHEAD_SECONDS, left / 4), _SOONEST_SECONDS))
             await self._insist(self._renew_once, connection)
 
     async def _renew_once(self, connection: Connection) -> None:
@@ -287,7 +290,9 @@ class Client:
     # ── steps ───────────────────────────────────────────────────────────────────────────────
 
     async def _enter_again(self, chat_session_id: str, connection: Connection) -> None:
-        """Join again; a session that is refused for good is forgotten."""
+        """Join again, unless it was left; a session that is refused for good is forgotten."""
+        if chat_session_id not in self.chat_sessions:
+            return
         try:
             await self._enter(chat_session_id, connection)
         except Refused as refused:
@@ -297,30 +302,29 @@ class Client:
             names = {"chat_session_id": chat_session_id}
             self._tell(Problem(code=refused.code, message=str(refused), **names))
 
-    async def _enter(self, chat_session_id: str, connection: Connection) -> None:
-        answer = await connection.request("join", chatSessionId=chat_session_id)
-        page = parse(MembersPage, answer)
+    async def _enter(self, chat_session_id: str, connection: Connection) -> ChatSession:
+        # It is there before the answer is: what is told next may be heard first.
         session = self.chat_sessions.setdefault(chat_session_id, ChatSession(chat_session_id))
+        page = parse(MembersPage, await connection.request("join", chatSessionId=chat_session_id))
         session.enter(page)
         self._take(page.members)
         while page.cursor and not session.sampled:
             page = await self.api.members(chat_session_id, PAGE, page.cursor)
             session.add(page)
             self._take(page.members)
+        return session
 
     async def _watch(self, user_ids: list[str], connection: Connection) -> None:
         answer = await connection.request("watch", userIds=user_ids)
         self._take(parse(Presence, it) for it in answer["users"])
 
     async def _list(self, connection: Connection) -> None:
-        cursor: str | None = None
-        while True:
+        page: OnlinePage | None = None
+        while page is None or page.cursor:
+            cursor = page and page.cursor
             answer = await connection.request("online", limit=PAGE, cursor=cursor)
             page = parse(OnlinePage, answer)
             self._take(page.users)
-            cursor = page.cursor
-            if cursor is None:
-                return
 
     async def _read_doubtful(self, _connection: Connection) -> None:
         """What became of the users of whom the new connection was told nothing."""
@@ -362,7 +366,14 @@ class Client:
         self._tell(None)
 
 
+def _raise_faults(results: Iterable[object]) -> None:
+    """A cancelled task is none; what else ended one is a fault of ours or of the server."""
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
 def _pages(user_ids: Iterable[str]) -> Iterator[list[str]]:
-    everyone = sorted(user_ids)
-    for start in range(0, len(everyone), PAGE):
-        yield everyone[start : start + PAGE]
+    ordered = sorted(user_ids)
+    for start in range(0, len(ordered), PAGE):
+        yield ordered[start : start + PAGE]

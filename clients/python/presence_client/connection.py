@@ -144,7 +144,7 @@ class Connection:
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         """Yield the frames that answer no request, until the connection is closed."""
-        while frame := await self._frames.get():
+        while (frame := await self._frames.get()) is not None:
             yield frame
         self._frames.put_nowait(None)  # for the next iterator
 
