@@ -216,7 +216,7 @@ def _alone() -> Iterator[None]:
 
 
 def _make_missing(missing: Sequence[Installed], duration: str) -> None:
-    if not missing:  # whoever was here before has made it
+    if not missing:  # the process that held the lock before has made it
         return
     print(f"Installing into {', '.join(item.folder for item in missing)} (once, {duration})")
     width = max(len(item.folder) for item in missing)

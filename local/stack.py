@@ -123,7 +123,7 @@ def running(settings: Settings) -> dict[str, Any] | None:
 
 
 def publish(settings: Settings, told: Mapping[str, Any]) -> None:
-    """Write stack.json in one step, so that nobody reads half of it."""
+    """Write stack.json in one step, so that no reader sees half of it."""
     fresh = settings.stack_file.with_suffix(".new")
     fresh.write_text(json.dumps(told, indent=2) + "\n")
     fresh.replace(settings.stack_file)

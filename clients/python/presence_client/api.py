@@ -84,7 +84,7 @@ class Api:
         return found
 
     async def online(self, limit: int | None = None, cursor: str | None = None) -> OnlinePage:
-        """One page of the users whom the caller sees online."""
+        """One page of the users that the caller sees online."""
         return parse(OnlinePage, await self._call("GET", "/online", limit=limit, cursor=cursor))
 
     async def all_online(self) -> AsyncIterator[Presence]:
@@ -113,7 +113,7 @@ class Api:
     # ── blocking and removal ────────────────────────────────────────────────────────────────
 
     async def blocked(self) -> list[str]:
-        """The users from whom the caller hides."""
+        """The users that the caller hides from."""
         return list((await self._call("GET", "/blocked"))["userIds"])
 
     async def is_blocked(self, user_id: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from presence_client import tokens
 from presence_client.errors import ClientError, ConnectionOver, Refused
@@ -21,6 +21,8 @@ from presence_client.models import Connected, Disconnected, Presence, Problem
 if TYPE_CHECKING:
     from presence_client.api import Api
     from presence_client.client import Client
+
+Greet: TypeAlias = Callable[[Connected], Awaitable[None]]
 
 STATUSES = ("online", "away", "busy", "dnd", "invisible")
 #: Sees all users, and is seen by none.
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (Failure, ClientError) as error:
         print(_sentence(error), file=sys.stderr)
-        return getattr(error, "code", 1) if isinstance(error, Failure) else 1
+        return error.code if isinstance(error, Failure) else 1
     return code
 
 
@@ -198,19 +200,16 @@ async def _watch(options: argparse.Namespace) -> int:
         if presence.user_id != _WATCHER:
             print(json.dumps(presence.to_json())) if options.json else _print_change(presence)
 
-    async def greet(_connected: Connected) -> None:
-        """Say nothing: the lines are for changes alone."""
-
     if user == _WATCHER and not target.given:
         async with target.api() as api:
             await api.set_status("invisible")
     async with target.client(user) as client:
-        return await _stay(client, greet, show, notes=sys.stderr)
+        return await _stay(client, None, show, notes=sys.stderr)
 
 
 async def _stay(
     client: "Client",
-    greet: Callable[[Connected], Awaitable[None]],
+    greet: Greet | None,
     show: Callable[[Presence], None],
     notes: TextIO | None = None,
 ) -> int:
@@ -229,11 +228,10 @@ async def _stay(
     return 0
 
 
-async def _begin(
-    client: "Client", greet: Callable[[Connected], Awaitable[None]], connected: Connected
-) -> None:
+async def _begin(client: "Client", greet: Greet | None, connected: Connected) -> None:
     try:
-        await greet(connected)
+        if greet:
+            await greet(connected)
         await client.online()
     except Refused as refused:
         if not refused.is_retryable:

@@ -327,7 +327,7 @@ class Client:
             self._take(page.users)
 
     async def _read_doubtful(self, _connection: Connection) -> None:
-        """What became of the users of whom the new connection was told nothing."""
+        """Read users that the new connection was told nothing about."""
         self._take(await self.api.statuses(sorted(self.presences.doubtful)))
 
     # ── events ──────────────────────────────────────────────────────────────────────────────
