@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -106,9 +107,7 @@ async def stack_of(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
         port = next(iter(listening.sockets)).getsockname()[1]
         stack.routes["GET /config"] = {"webSocketUrl": f"ws://127.0.0.1:{port}"}
         transport = httpx.MockTransport(stack.http)
-        monkeypatch.setattr(
-            presence_client.client, "Api", lambda url, token: Api(url, token, transport=transport)
-        )
+        monkeypatch.setattr(presence_client.client, "Api", partial(Api, transport=transport))
         monkeypatch.setattr(presence_client.client, "backoff", lambda _: 0.01)
         monkeypatch.setattr(presence_client.client, "_SOONEST_SECONDS", 0.01)
         yield stack

@@ -31,7 +31,7 @@ from presence_client.models import (
     Typing,
     parse,
 )
-from presence_client.network import Token, backoff, fresh
+from presence_client.network import ANSWER_SECONDS, Token, backoff, fresh
 from presence_client.state import ChatSession, Presences
 
 #: After a connection that lasted this long, in seconds, the next wait is a short one.
@@ -70,6 +70,7 @@ class Client:
         user_id: str | None = None,
         device: str | None = None,
         active: bool | None = None,
+        within: float = ANSWER_SECONDS,
     ) -> None:
         """A callable token is called for each connection, and again before the token ends.
 
@@ -79,12 +80,14 @@ class Client:
             user_id: the token's user, if the server shall compare.
             device: what to call this device among those of the user.
             active: whether a person is at the device; None says nothing about it.
+            within: seconds that each answer may take.
         """
-        self.api = Api(api_url, token)
+        self.api = Api(api_url, token, within=within)
         self.presences = Presences()
         self.chat_sessions: dict[str, ChatSession] = {}
         self._token = token
         self._user_id, self._device, self._active = user_id, device, active
+        self._within = within
         self._watched: set[str] = set()
         self._lists_online = False
         self._connection: Connection | None = None
@@ -214,7 +217,7 @@ class Client:
     async def _visit(self) -> Never:
         """Stay as long as one connection lasts; raises why it ended."""
         url, token = (await self.api.config()).web_socket_url, await fresh(self._token)
-        async with Connection.connect(url, active=self._active) as connection:
+        async with Connection.connect(url, active=self._active, within=self._within) as connection:
             await self._authenticate(connection, token)
             self._begin(connection)
             work = [asyncio.create_task(it(connection)) for it in (self._work, self._renew)]
