@@ -15,10 +15,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.client import ClientError, call
+import httpx
+
 from proof.nemesis.device import SESSION
 from proof.nemesis.history import Writer
 from proof.nemesis.wire import NOT_OPENED, Frame, Wire
+from tests.stack import call
 
 BETWEEN_POLLS = 0.25
 
@@ -110,7 +112,7 @@ async def poll(errand: Errand, writer: Writer, leaving: asyncio.Event) -> None:
         asked = time.monotonic()
         try:
             answer = await asyncio.to_thread(call, "POST", url, token=errand.token, body=body)
-        except ClientError as error:
+        except httpx.TransportError as error:
             writer.write("unanswered", asked=asked, why=str(error))
         else:
             if answer.status == 200:

@@ -155,12 +155,14 @@ class Crowd:
         return _end(self.observers)
 
 
+_PATHS = (ROOT, ROOT / "layers/presence", ROOT / "clients/python")
+
+
 def _spawn(program: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", f"proof.nemesis.{program}", *arguments],
         cwd=ROOT,
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "layers/presence")))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, _PATHS))},
         stdin=subprocess.DEVNULL,
     )
 

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.client import PresenceClient, call
 from local.stack import ROOT
+from tests.conversation import Conversation
 from tests.e2e.story import join, people, story
 from tests.node import Tools
-from tests.stack import API, RunningStack
+from tests.stack import API, RunningStack, call
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 def presence(stack: RunningStack, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command as a newcomer types it, until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "local.cli", *arguments],
+        [sys.executable, "-m", "presence_client.cli", *arguments],
         cwd=ROOT,
         env=os.environ | {"PRESENCE_HOME": str(stack.home)},
         stdout=subprocess.PIPE,
@@ -91,7 +91,7 @@ async def test_one_url_and_a_name_are_enough_to_be_online(deployed: RunningStack
     )
 
     token = made.json["token"]
-    async with PresenceClient.connect(config.json["webSocketUrl"], token=token):
+    async with Conversation.connect(config.json["webSocketUrl"], token=token):
         assert deployed.call(f"GET /{ada_id}").json["isOnline"]
 
 
@@ -120,7 +120,7 @@ def test_a_page_from_elsewhere_cannot_ask_on_this_way(deployed: RunningStack) ->
 @story
 async def test_what_is_stored_about_somebody_can_be_looked_at(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
-    async with PresenceClient.connect(deployed.url, token=deployed.token(ada_id)) as ada:
+    async with Conversation.connect(deployed.url, token=deployed.token(ada_id)) as ada:
         await ada.request("watch", userIds=[grace_id])
         found = call("GET", f"{deployed.demo_url}/dev/tables?user={ada_id}").json["tables"]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from local.client import PresenceClient, change
 from local.stack import ROOT
 from tests.conftest import SHORT
+from tests.conversation import Conversation, change
 from tests.e2e.story import join, people, story
 from tests.stack import RunningStack
 
@@ -89,7 +89,7 @@ async def test_a_killed_client_is_offline_after_grace(deployed: RunningStack) ->
 
 def another_process(stack: RunningStack, user_id: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "local.cli", "join", user_id],
+        [sys.executable, "-m", "presence_client.cli", "join", user_id],
         cwd=ROOT,
         env=os.environ | {"PRESENCE_HOME": str(stack.home)},
         stdout=subprocess.DEVNULL,
@@ -193,11 +193,11 @@ async def is_offline(stack: RunningStack, user_id: str, *, by: float) -> None:
 
 async def crowd(
     everybody: AsyncExitStack, stack: RunningStack, user_ids: list[str]
-) -> list[PresenceClient]:
+) -> list[Conversation]:
     """All of them connected, ten handshakes at a time."""
     turns = asyncio.Semaphore(10)
 
-    async def enter(user_id: str) -> PresenceClient:
+    async def enter(user_id: str) -> Conversation:
         async with turns:
             return await everybody.enter_async_context(join(stack, user_id))
 
@@ -212,7 +212,7 @@ async def counted(stack: RunningStack, least: int) -> None:
         await asyncio.sleep(0.1)
 
 
-async def all_online(client: PresenceClient) -> list[dict[str, Any]]:
+async def all_online(client: Conversation) -> list[dict[str, Any]]:
     users: list[dict[str, Any]] = []
     cursor: str | None = None
     while True:

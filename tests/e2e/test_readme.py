@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from local.client import PresenceClient
+from tests.conversation import Conversation
 from tests.docs.markdown import ROOT, blocks, code, table
 from tests.lacking import program
 from tests.stack import RunningStack
@@ -78,7 +78,7 @@ def test_the_browser_client_shows_who_comes_and_goes(
 
 
 async def visit(stack: RunningStack, user_id: str, meanwhile: Callable[[], None]) -> None:
-    async with PresenceClient.connect(stack.url, token=stack.token(user_id)):
+    async with Conversation.connect(stack.url, token=stack.token(user_id)):
         await asyncio.to_thread(meanwhile)
 
 

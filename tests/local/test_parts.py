@@ -92,7 +92,9 @@ TEMPLATE: dict[str, Any] = {
             "Type": "AWS::Serverless::Function",
             "Properties": {
                 "Policies": [{"Statement": [{"Action": "sqs:SendMessage"}, {"Fn::If": ["C"]}]}],
-                "Events": {"Due": {"Properties": {"BatchSize": 1, "ScalingConfig": {"Ref": "C"}}}},
+                "Events": {
+                    "TimerDue": {"Properties": {"BatchSize": 1, "ScalingConfig": {"Ref": "C"}}}
+                },
             },
         },
     },
@@ -103,7 +105,7 @@ def test_the_local_copy_leaves_out_what_the_local_aws_lacks() -> None:
     copy = for_local_aws(TEMPLATE, "/built/layer")
     assert set(copy["Resources"]) == {"WebSocketApi", "DeliverFunction"}
     events = copy["Resources"]["DeliverFunction"]["Properties"]["Events"]
-    assert events == {"Due": {"Properties": {"BatchSize": 1}}}
+    assert events == {"TimerDue": {"Properties": {"BatchSize": 1}}}
     statement = copy["Resources"]["DeliverFunction"]["Properties"]["Policies"][0]["Statement"][0]
     assert statement == {"Action": ["sqs:SendMessage", "sqs:SendMessageBatch"]}
     assert copy["Resources"]["WebSocketApi"]["Properties"]["Tags"]["ms-custom-id"]

@@ -1,3 +1,4 @@
+import base64
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +8,10 @@ from typing import Any
 import jwt
 import pytest
 
-from local import tokens
-from local.tokens import AUDIENCE, ISSUER, Verdict
+from presence.adapters.jwt import JWTTokens, shared_secret
+from presence.domain.errors import PresenceError
+from presence_client import tokens
+from presence_client.tokens import AUDIENCE, ISSUER, Verdict
 
 SECRET = "s" * 64
 
@@ -24,11 +27,32 @@ def signed(secret: str = SECRET, algorithm: str = "HS256", **changes: Any) -> st
     return jwt.encode(claims(**changes), secret, algorithm=algorithm)
 
 
+def encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+TWICE = '{"alg": "HS256", "alg": "HS256"}'
+DOUBLE = f"{encoded(TWICE)}.{encoded('{}')}.x"
+
+
 def checked(token: str) -> Verdict:
-    return tokens.check(token, SECRET, int(time.time() * 1000))
+    """What `check` says, which has to be what the server says."""
+    now = int(time.time() * 1000)
+    verdict = tokens.check(token, SECRET, now)
+    assert verdict.code == server_says(token, now)
+    return verdict
 
 
-def test_the_secret_is_made_once_is_long_and_is_nobody_elses(tmp_path: Path) -> None:
+def server_says(token: str, now: int) -> str | None:
+    keys = shared_secret(SECRET)
+    try:
+        JWTTokens(keys, ("HS256",), issuer=ISSUER, audience=AUDIENCE).verify(token, now)
+    except PresenceError as error:
+        return error.code
+    return None
+
+
+def test_the_secret_is_made_once_is_long_and_is_private(tmp_path: Path) -> None:
     home = tmp_path / "new"
     secret = tokens.secret(home)
     assert len(bytes.fromhex(secret)) == 32
@@ -65,12 +89,12 @@ def test_optional_claims_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("user_id", ["", "a b", "ada\n", "é", "x" * 129])
-def test_who_is_no_user_gets_no_token(user_id: str) -> None:
+def test_a_user_id_of_other_characters_gets_no_token(user_id: str) -> None:
     with pytest.raises(ValueError, match="1 to 128"):
         tokens.mint(SECRET, user_id)
 
 
-def test_nobody_gets_a_token_that_the_server_would_refuse_for_its_life() -> None:
+def test_no_token_is_made_that_the_server_would_refuse_for_its_life() -> None:
     assert checked(tokens.mint(SECRET, "ada", ttl=24 * 3600)).code is None
     with pytest.raises(ValueError, match="24 hours"):
         tokens.mint(SECRET, "ada", ttl=24 * 3600 + 1)
@@ -93,7 +117,17 @@ def test_a_negative_life_makes_a_token_that_is_refused_as_expired(ttl: int) -> N
         (signed(algorithm="HS512"), "alg is 'HS512'; the local stack takes HS256."),
         (jwt.encode(claims(), "", algorithm="none"), "alg is 'none'"),
         (signed(exp=claims()["iat"] + 90_000), "It lives for 90000 seconds from iat to exp."),
+        (signed(exp=claims()["iat"]), "Its exp is not after its iat."),
+        (signed(exp=1.5), "exp and iat have to be whole seconds"),
+        (signed(iat=claims()["iat"] + 600), "not yet valid"),
+        (signed(nbf=claims()["iat"] + 600), "not yet valid"),
         (signed(sub="a b"), "sub has to"),
+        (signed(sub=7), "sub has to"),
+        (signed(scope=["presence:admin"]), "scope has to be"),
+        (signed(chat_sessions="lobby"), "chat_sessions has to be"),
+        (signed(chat_sessions=["a b"]), "chat_sessions has to be"),
+        (signed(aud=["presence"]), "aud is ['presence']"),
+        (DOUBLE, "every name once"),
         ("abc", "three parts"),
         ("a.b.c", "have to be JSON"),
         ("", "three parts"),
@@ -107,4 +141,4 @@ def test_a_refusal_says_exactly_why(token: str, why: str) -> None:
 
 def test_every_reason_is_named_at_once() -> None:
     verdict = checked(signed("x" * 64, aud="other", iss="another"))
-    assert {reason.split()[0] for reason in verdict.reasons[1:]} == {"Its", "aud", "iss"}
+    assert {reason.split()[0] for reason in verdict.reasons} == {"Its", "aud", "iss"}

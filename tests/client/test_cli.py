@@ -16,13 +16,22 @@ import jwt
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
-from local import cli, tokens
-from local.client import Frame
 from local.stack import ROOT
+from presence_client import cli, tokens
+from presence_client.models import Frame
 
 ADA = {"userId": "ada", "status": "online", "isOnline": True, "lastSeen": 1, "version": 1}
 BUSY = {**ADA, "status": "busy", "version": 2, "text": "In a \x1b[31mmeeting"}
 GRACE = {**ADA, "userId": "grace", "status": "offline", "isOnline": False, "lastSeen": None}
+
+WELCOME = {
+    "type": "authentication-success",
+    "userId": "ada",
+    "onlineCount": 1,
+    "heartbeatSeconds": 30,
+    "serverTime": 0,
+    "tokenExpiresAt": 3_600_000,
+}
 
 
 @dataclass
@@ -36,15 +45,16 @@ class Stack:
     told: list[Frame] = field(default_factory=list)
     refusal: Frame | None = None
     closes: int = 0
+    is_public: bool = True
 
     def http(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         self.heard.append((f"{method} {path}", body))
         if path.endswith("/config"):
             return 200, {"webSocketUrl": self.web_socket_url}
         if path.endswith("/batch"):
-            known = {one["userId"]: one for one in (ADA, GRACE)}
+            known = {one["userId"]: one for one in (GRACE, *self.online)}
             return 200, {"users": [known[user] for user in body["userIds"]]}
-        if "/online" in path:
+        if "/online" in path and self.is_public:
             cursor = None if "cursor" in path else "next"
             users = self.online if cursor else [BUSY]
             return 200, {"users": users, "cursor": cursor, "onlineCount": 2}
@@ -68,8 +78,7 @@ class Stack:
 
     def answer(self, frame: Frame) -> Frame:
         if frame["action"] == "authenticate":
-            welcome = {"type": "authentication-success", "onlineCount": 1, "heartbeatSeconds": 30}
-            return self.refusal or welcome
+            return self.refusal or WELCOME
         if frame["action"] == "online":
             return {"type": "online-users-list", "users": self.online, "cursor": None}
         return {"type": "ack"}
@@ -126,7 +135,7 @@ def stack(home: Path) -> Iterator[Stack]:
 def presence(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run the command with its output in a pipe."""
     with subprocess.Popen(
-        [sys.executable, "-m", "local.cli", *arguments],
+        [sys.executable, "-m", "presence_client.cli", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -233,28 +242,34 @@ def test_a_deployed_stack_needs_one_url_and_a_token(
     (home / "stack.json").unlink()
     assert cli.main(["status", "ada", "--api-url", f"{stack.http_url}/", "--token", "t"]) == 0
     asked = [what for what, _ in stack.heard]
-    assert asked == ["GET /api/user-status/config", "POST /api/user-status/batch"]
+    assert asked == ["POST /api/user-status/batch"]
     assert cli.main(["online", "--api-url", "http://127.0.0.1:9"]) == 1
     assert "does not answer" in capsys.readouterr().err
 
 
-def test_an_error_of_the_stack_is_told_with_its_code(stack: Stack) -> None:
-    target = cli.Target(stack.http_url, stack.web_socket_url)
-    with pytest.raises(cli.Failure, match=r"not-authenticated: Send a token\. Give one"):
-        target.ask("GET", "/elsewhere")
+def test_an_error_of_the_stack_is_told_with_its_code(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.is_public = False
+    assert cli.main(["online", "--api-url", stack.http_url]) == 1
+    told = "not-authenticated: Send a token. Give one with --token.\n"
+    assert capsys.readouterr().err == told
 
 
 # ── visits ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_join_stays_prints_what_happens_and_goes_quietly(stack: Stack) -> None:
+    stack.online = [{**ADA, "userId": "lin"}]
     stack.told = [{"type": "user-status-change", "changes": [BUSY]}] * 2
     stack.told += [{"type": "user-status-change", "changes": [{**GRACE, "version": 9}]}]
     with presence("join", "ada", "--device", "desk", "--status", "dnd", "--text", "Hm") as process:
         assert line(process) == "connected as ada, 1 online"
-        assert line(process) == "● ada          online"
-        assert line(process) == "◐ ada          busy     In a �[31mmeeting"
-        assert line(process) == "○ grace        offline"
+        assert {line(process) for _ in range(3)} == {
+            "● lin          online",
+            "◐ ada          busy     In a �[31mmeeting",
+            "○ grace        offline",
+        }
         assert interrupted(process) == (130, "")
     asked = dict(stack.heard)
     assert asked["authenticate"]["device"] == "desk"
@@ -284,11 +299,15 @@ def test_join_does_not_come_back_to_where_it_is_not_welcome(stack: Stack, code: 
 def test_watch_is_unseen_and_prints_a_line_for_each_change(stack: Stack) -> None:
     own = {**ADA, "userId": "presence.watch"}
     stack.told = [{"type": "user-status-change", "changes": [own, BUSY]}]
+    stack.online = [{**ADA, "userId": "lin"}]
     with presence("watch") as process:
-        assert line(process) == "● ada          online"
-        assert line(process) == "◐ ada          busy     In a �[31mmeeting"
+        assert {line(process) for _ in range(2)} == {
+            "● lin          online",
+            "◐ ada          busy     In a �[31mmeeting",
+        }
         assert interrupted(process) == (130, "")
-    assert stack.heard[0] == ("PUT /api/user-status", {"status": "invisible"})
+    first, body = stack.heard[0]
+    assert (first, body["status"]) == ("PUT /api/user-status", "invisible")
 
 
 def test_watch_tells_what_was_missed_while_the_link_was_lost(stack: Stack) -> None:

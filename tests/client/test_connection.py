@@ -1,28 +1,19 @@
 import asyncio
 import itertools
 import json
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from local.client import (
-    CannotConnect,
-    ConnectionOver,
-    Frame,
-    Heard,
-    NotHeard,
-    PresenceClient,
-    Refused,
-    backoff,
-    call,
-    change,
-)
+from presence_client.connection import Connection
+from presence_client.errors import CannotConnect, ConnectionOver, Refused
+from presence_client.models import Frame
+from presence_client.network import backoff
+from tests.conversation import Conversation, Heard, NotHeard, change
 
 Script: TypeAlias = Callable[[ServerConnection, Frame], Awaitable[None]]
 ADA = {"userId": "ada", "status": "online", "isOnline": True, "lastSeen": 1, "version": 1}
@@ -102,7 +93,7 @@ def of_ada(frame: Frame) -> bool:
 def test_it_authenticates_and_says_goodbye() -> None:
     async def test() -> None:
         async with server(echo) as there:
-            async with PresenceClient.connect(there.url, token="t", device="desk") as client:
+            async with Conversation.connect(there.url, token="t", device="desk") as client:
                 assert client.welcome["userId"] == "ada"
                 assert client.over is None
             await there.gone.wait()
@@ -113,7 +104,7 @@ def test_it_authenticates_and_says_goodbye() -> None:
     run(test())
 
 
-def test_answers_find_those_who_asked_in_whatever_order_they_come() -> None:
+def test_answers_find_their_requests_in_any_order() -> None:
     held: list[Frame] = []
 
     async def backwards(connection: ServerConnection, frame: Frame) -> None:
@@ -123,10 +114,10 @@ def test_answers_find_those_who_asked_in_whatever_order_they_come() -> None:
                 await tell(connection, type="ack", id=one["id"], about=one["action"])
 
     async def test() -> None:
-        async with server(backwards) as there, PresenceClient.connect(there.url) as client:
+        async with server(backwards) as there, Conversation.connect(there.url) as client:
             answers = await asyncio.gather(client.request("one"), client.request("two"))
             assert [answer["about"] for answer in answers] == ["one", "two"]
-            assert client.latency is not None
+            assert client.latency > 0
             assert [frame["about"] for frame in client.heard] == ["two", "one"]
 
     run(test())
@@ -136,11 +127,11 @@ def test_a_refusal_is_an_error_with_its_code() -> None:
     async def test() -> None:
         async with server(refuse) as there:
             with pytest.raises(Refused, match="Slow down") as refused:
-                async with PresenceClient.connect(there.url, token="bad"):
+                async with Conversation.connect(there.url, token="bad"):
                     pytest.fail("it was let in")
             assert refused.value.code == "rate-limited"
             assert refused.value.retry_after_seconds == 7
-            async with PresenceClient.connect(there.url, token="t") as client:
+            async with Conversation.connect(there.url, token="t") as client:
                 with pytest.raises(Refused):
                     await client.request("status", status="busy")
 
@@ -152,7 +143,7 @@ def test_what_is_expected_is_found_among_what_came_and_what_comes() -> None:
     ada = {"type": "user-status-change", "changes": [ADA]}
 
     async def test() -> None:
-        async with server(echo) as there, PresenceClient.connect(there.url, token="t") as client:
+        async with server(echo) as there, Conversation.connect(there.url, token="t") as client:
             awaited = asyncio.create_task(client.expect(of_ada, within=5))
             frames = [{"type": "surprise"}, other, ada, ada]
             await client.send({"action": "tell", "frames": frames})
@@ -174,25 +165,24 @@ def test_frames_can_be_walked_through_until_the_end() -> None:
         await connection.close(1001)
 
     async def test() -> None:
-        async with server(last_words) as there, PresenceClient.connect(there.url) as client:
+        async with server(last_words) as there, Connection.connect(there.url) as client:
             await client.send({"action": "go"})
             assert [frame["type"] async for frame in client] == ["closing"]
-            over = await client.closed(within=1)
-            assert (over.code, over.reason) == (1001, "draining")
-            with pytest.raises(ConnectionOver):
+            assert [frame async for frame in client] == []
+            assert client.over
+            assert (client.over.code, client.over.reason) == (1001, "draining")
+            with pytest.raises(ConnectionOver, match="draining"):
                 await client.send({"action": "go"})
-            with pytest.raises(ConnectionOver):
-                await client.expect(of_ada)
 
     run(test())
 
 
-def test_those_who_wait_hear_that_the_connection_is_over() -> None:
+def test_requests_that_wait_hear_that_the_connection_is_over() -> None:
     async def close(connection: ServerConnection, _frame: Frame) -> None:
         connection.transport.abort()
 
     async def test() -> None:
-        async with server(close) as there, PresenceClient.connect(there.url) as client:
+        async with server(close) as there, Conversation.connect(there.url) as client:
             awaited = asyncio.create_task(client.expect(of_ada))
             with pytest.raises(ConnectionOver):
                 await client.request("go")
@@ -206,7 +196,7 @@ def test_what_must_not_come_is_told_when_it_does() -> None:
     ada = {"type": "user-status-change", "changes": [ADA]}
 
     async def test() -> None:
-        async with server(echo) as there, PresenceClient.connect(there.url) as client:
+        async with server(echo) as there, Conversation.connect(there.url) as client:
             await client.never(of_ada, during=0.01)
             await client.send({"action": "tell", "frames": [ada]})
             with pytest.raises(Heard, match="ada"):
@@ -220,7 +210,7 @@ def test_heartbeats_count_from_what_was_sent_last() -> None:
     async def test() -> None:
         async with (
             server(echo, heartbeat_seconds=0.6) as there,
-            PresenceClient.connect(there.url, token="t") as client,
+            Conversation.connect(there.url, token="t") as client,
         ):
             for _ in range(4):
                 await client.request("status")
@@ -236,11 +226,11 @@ def test_heartbeats_count_from_what_was_sent_last() -> None:
     run(test())
 
 
-def test_whether_a_person_is_there_is_said_from_the_authentication_on() -> None:
+def test_active_is_said_from_the_authentication_on() -> None:
     async def test() -> None:
         async with (
             server(echo, heartbeat_seconds=0.05) as there,
-            PresenceClient.connect(there.url, token="t", active=False) as client,
+            Conversation.connect(there.url, token="t", active=False) as client,
         ):
             while there.heard[-1]["action"] != "ping":
                 await client.never(lambda _: False, during=0.02)
@@ -249,11 +239,11 @@ def test_whether_a_person_is_there_is_said_from_the_authentication_on() -> None:
     run(test())
 
 
-def test_no_heartbeats_for_those_who_want_none() -> None:
+def test_heartbeats_can_be_left_out() -> None:
     async def test() -> None:
         async with (
             server(echo, heartbeat_seconds=0.05) as there,
-            PresenceClient.connect(there.url, token="t", heartbeats=False) as client,
+            Conversation.connect(there.url, token="t", heartbeats=False) as client,
         ):
             await client.never(lambda _: False, during=0.2)
             assert [frame["action"] for frame in there.heard] == ["authenticate"]
@@ -265,7 +255,7 @@ def test_a_server_that_does_not_answer_a_heartbeat_is_gone() -> None:
     async def test() -> None:
         async with (
             server(silent, heartbeat_seconds=0.05) as there,
-            PresenceClient.connect(there.url, token="t", within=0.5) as client,
+            Conversation.connect(there.url, token="t", within=0.5) as client,
         ):
             assert (await client.closed(within=5)).code == 1006
 
@@ -279,7 +269,7 @@ def test_a_server_that_has_forgotten_the_connection_is_left() -> None:
     async def test() -> None:
         async with (
             server(forgetful, heartbeat_seconds=0.05) as there,
-            PresenceClient.connect(there.url, token="t") as client,
+            Conversation.connect(there.url, token="t") as client,
         ):
             assert (await client.closed(within=5)).code == 1006
 
@@ -288,7 +278,7 @@ def test_a_server_that_has_forgotten_the_connection_is_left() -> None:
 
 def test_an_abort_says_nothing_to_the_server() -> None:
     async def test() -> None:
-        async with server(echo) as there, PresenceClient.connect(there.url, token="t") as client:
+        async with server(echo) as there, Conversation.connect(there.url, token="t") as client:
             client.abort()
             client.abort()
             await there.gone.wait()
@@ -304,7 +294,7 @@ def test_a_server_that_speaks_no_protocol_is_left(text: str) -> None:
         await connection.send(text)
 
     async def test() -> None:
-        async with server(babble) as there, PresenceClient.connect(there.url) as client:
+        async with server(babble) as there, Conversation.connect(there.url) as client:
             await client.send({"action": "go"})
             assert "no JSON object" in str(await client.closed(within=5))
 
@@ -317,7 +307,7 @@ def test_five_hundred_at_once() -> None:
             url = there.url
 
             async def visit() -> str:
-                async with PresenceClient.connect(url, token="t") as client:
+                async with Conversation.connect(url, token="t") as client:
                     return str((await client.request("ping"))["type"])
 
             assert await asyncio.gather(*(visit() for _ in range(500))) == ["pong"] * 500
@@ -325,12 +315,12 @@ def test_five_hundred_at_once() -> None:
     run(test())
 
 
-def test_nobody_there_is_a_sentence() -> None:
+def test_a_server_that_is_not_there_is_a_sentence() -> None:
     async def test() -> None:
         for url in ("ws://127.0.0.1:9/live", "no-url"):
             with pytest.raises(CannotConnect, match=url):
-                async with PresenceClient.connect(url):
-                    pytest.fail("somebody was there")
+                async with Conversation.connect(url):
+                    pytest.fail("a server was there")
 
     run(test())
 
@@ -345,7 +335,7 @@ def test_a_refused_handshake_keeps_its_status() -> None:
         ) as listening:
             port = next(iter(listening.sockets)).getsockname()[1]
             with pytest.raises(CannotConnect, match="403") as refused:
-                async with PresenceClient.connect(f"ws://127.0.0.1:{port}", origin="http://evil"):
+                async with Conversation.connect(f"ws://127.0.0.1:{port}", origin="http://evil"):
                     pytest.fail("it was let in")
             assert refused.value.status == 403
 
@@ -365,54 +355,3 @@ def test_waits_grow_to_a_limit_and_never_agree() -> None:
         longest = min(30.0, 0.5 * 2**attempt)
         assert 0 <= min(some) < 0.2 * longest
         assert 0.8 * longest < max(some) <= longest
-
-
-# ── HTTP ───────────────────────────────────────────────────────────────────────────────────
-
-
-class _Api(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        sent = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
-        told = {"method": self.command, "body": sent, "bearer": self.headers.get("Authorization")}
-        status = int(self.path.strip("/"))
-        content = b"" if status == 304 else json.dumps(told).encode()
-        self.send_response(status)
-        self.send_header("ETag", '"7"')
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_PUT = do_GET  # noqa: N815
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
-@pytest.fixture
-def api() -> Iterator[str]:
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), _Api)
-    thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{listening.server_port}"
-    listening.shutdown()
-    listening.server_close()
-    thread.join()
-
-
-@pytest.mark.parametrize("status", [200, 302, 304, 404, 503])
-def test_every_status_is_an_answer(api: str, status: int) -> None:
-    answer = call("GET", f"{api}/{status}")
-    assert answer.status == status
-    assert answer.headers["etag"] == '"7"'
-    assert (answer.json is None) == (status == 304)
-
-
-def test_bodies_go_out_as_json_or_as_they_are(api: str) -> None:
-    answer = call("PUT", f"{api}/200", token="t", body={"status": "busy"})
-    assert answer.json == {"method": "PUT", "body": '{"status": "busy"}', "bearer": "Bearer t"}
-    assert call("PUT", f"{api}/200", body=b"{broken").json["body"] == "{broken"
-
-
-def test_no_http_server_is_a_sentence() -> None:
-    with pytest.raises(CannotConnect, match="does not answer"):
-        call("GET", "http://127.0.0.1:9/")
