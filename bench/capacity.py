@@ -344,7 +344,7 @@ def tick_large(room: Lab) -> Act:
     before = room.item(who.user_id)
     room.send(who, "leave", chatSessionId=session_id)
     room.announce(who.user_id, before)
-    tick = bootstrap.app().members.room(session_id).tick
+    tick = bootstrap.app().ports.members.room(session_id).tick
     room.wait(2 * SECOND)
     return lambda: room.run_timer(check="room", chatSessionId=session_id, tick=tick)
 
@@ -353,7 +353,7 @@ def large_room(room: Lab) -> tuple[str, Visitor]:
     """A large room as it lies in the tables, and one who came into it through the front door."""
     session_id, (who,) = room.chat_session(1)
     room.store_members(session_id, CROWD)
-    app = bootstrap.app()
+    app = bootstrap.app().ports
     app.subscriptions.mark(session_id, is_large=True)
     app.members.keep(
         LargeRoom(session_id), LargeRoom(session_id, is_large=True, member_count=CROWD, as_of=1)

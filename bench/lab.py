@@ -123,12 +123,12 @@ class Lab:
         """A new execution environment, with `GlobalPresence` on or off."""
         os.environ["GLOBAL_PRESENCE"] = "true" if is_global else "false"
         bootstrap.app.cache_clear()
-        bootstrap.app().gateway = self.gateway
+        vars(bootstrap.app().ports)["gateway"] = self.gateway  # before it is made
         self._warm()
 
     def _warm(self) -> None:
         """The secret is read once for each execution environment, not for each invocation."""
-        bootstrap.app().tokens.verify(self.token("warm"), self.clock.now)
+        bootstrap.app().ports.tokens.verify(self.token("warm"), self.clock.now)
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────────
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from presence.adapters.dynamodb.subscriptions import MAX_WATCHED
+from presence import limits
 from presence.adapters.dynamodb.topics import at_first, shard_of
 from presence.domain.connection import (
     Admission,
@@ -85,25 +85,25 @@ class FakeConnections:
                 before.endpoint,
                 before.opened_at,
                 State.CLOSED,
-                spent_until=before.spent_until,
+                theoretical_arrival=before.theoretical_arrival,
             )
         return before
 
-    def close_unclaimed(self, connection_id: str, now: int) -> bool:
+    def close_unauthenticated(self, connection_id: str, now: int) -> bool:
         before = self._items.get(connection_id)
         if before is None or before.state is not State.OPEN:
             return False
         self.close(connection_id, now)
         return True
 
-    def spend(self, before: Connection, after: Connection) -> bool:
+    def charge(self, before: Connection, after: Connection) -> bool:
         current = self._items.get(before.connection_id)
         if current is None or current.state is not State.AUTHENTICATED:
             return False
-        if current.spent_until != before.spent_until:
+        if current.theoretical_arrival != before.theoretical_arrival:
             return False
         self._items[before.connection_id] = replace(
-            current, spent_until=after.spent_until, typed=after.typed
+            current, theoretical_arrival=after.theoretical_arrival, typed=after.typed
         )
         return True
 
@@ -324,8 +324,9 @@ class FakeSubscriptions:
         if self._tables.shards.get(topic, at_first(topic)) == before:
             self._tables.shards[topic] = shards
 
-    def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
-        return _page(self._tables.watchers.get(user_id, {}))
+    def pages(self, topic: Topic) -> Iterator[Sequence[Subscriber]]:
+        if rows := self._rows(topic):
+            yield [Subscriber(name, rows[name]) for name in sorted(rows)]
 
     def blockers(self, user_id: str) -> Iterator[str]:
         users = self._tables.users.values()
@@ -339,7 +340,7 @@ class FakeSubscriptions:
         if current.user_id != connection.user_id:
             return False
         watched = {user_id for user_id, rows in self._tables.watchers.items() if name in rows}
-        if len(watched | set(user_ids)) > MAX_WATCHED:
+        if len(watched | set(user_ids)) > limits.WATCHED_USERS:
             raise Conflict("too many")
         for user_id in user_ids:
             self._tables.watchers.setdefault(user_id, {})[name] = str(connection.user_id)
@@ -366,17 +367,12 @@ class FakeSubscriptions:
         self._tables.shards.pop(Topic("user", user_id), None)
 
 
-def _page(rows: Mapping[str, str]) -> Iterator[Sequence[Subscriber]]:
-    if rows:
-        yield [Subscriber(name, rows[name]) for name in sorted(rows)]
-
-
 @dataclass
 class FakeTimers:
     """Remembers what it was asked for, as (what, which, seconds)."""
 
     asked: list[tuple[str, str, int]] = field(default_factory=list)
-    lapsed: list[tuple[str, str, frozenset[str], int]] = field(default_factory=list)
+    expired: list[tuple[str, str, frozenset[str], int]] = field(default_factory=list)
     gone: list[tuple[str, int]] = field(default_factory=list)
     rooms: list[tuple[str, int, int]] = field(default_factory=list)
 
@@ -396,7 +392,7 @@ class FakeTimers:
         sessions: Collection[str],
         delay_seconds: int = 0,
     ) -> None:
-        self.lapsed.append((connection_id, user_id, frozenset(sessions), delay_seconds))
+        self.expired.append((connection_id, user_id, frozenset(sessions), delay_seconds))
 
     def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
         self.gone += [(name, at) for name in connection_ids]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from presence.application.chat_sessions import MemberPage
+from presence.application.member_list import MemberPage
 
 
 @dataclass

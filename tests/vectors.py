@@ -42,15 +42,13 @@ from presence.domain.events import (
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import (
-    MAX_BLOCKED,
-    MAX_CONNECTIONS,
-    MAX_SESSIONS,
     Choice,
     FrozenView,
     Lease,
     Status,
     User,
 )
+from presence.limits import MAX_BLOCKED, MAX_CONNECTIONS, MAX_SESSIONS
 
 STORIES = 2_000
 STEPS = 15

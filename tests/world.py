@@ -4,34 +4,31 @@ import itertools
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from presence.application.blocking import Privacy
-from presence.application.chat_sessions import MemberPage, Sessions
-from presence.application.connections import Durations, Lifecycle, Welcome
-from presence.application.expiry import Settling, Sweep
-from presence.application.statuses import Statuses
-from presence.application.watching import Watching
+from presence.application.connections import AuthenticateCommand, Welcome
+from presence.application.member_list import MemberPage
+from presence.bootstrap import App
 from presence.domain.connection import AllowedSessions, Identity
 from presence.domain.errors import PresenceError
+from presence.domain.events import Chosen
 from presence.domain.user import Choice, Presence, User
-from presence.fanout.announcements import Announcements, Record
-from presence.fanout.dispatch import Dispatcher
-from presence.fanout.large_rooms import LargeRooms
-from presence.fanout.recipients import Audiences
+from presence.fanout.announcer import Announced
+from presence.fanout.diffs import Record
+from presence.limits import DEFAULT_PAGE
 from presence.ports import (
     Authorizer,
     ConnectionRecords,
-    Deliveries,
     Gateway,
-    Jobs,
     Members,
     OnlineIndex,
+    Queue,
     Subscriptions,
     Timers,
+    Tokens,
     Users,
 )
-from presence.protocol.requests import SetStatus
+from presence.settings import Settings
 from tests.fakes import (
     FakeAuthorizer,
     FakeConnections,
@@ -42,6 +39,7 @@ from tests.fakes import (
     FakeSubscriptions,
     FakeTables,
     FakeTimers,
+    FakeTokens,
     FakeUsers,
 )
 
@@ -53,15 +51,11 @@ ENDPOINT = "https://api.example/live"
 TOKEN_LIFE = 3_600_000
 
 
-class Queue(Deliveries, Jobs, Protocol):
-    """Both have one queue."""
-
-
 @dataclass(frozen=True)
-class Ports:
-    """What the use cases stand on."""
+class Fakes:
+    """What the use cases stand on in tests."""
 
-    connections: ConnectionRecords
+    records: ConnectionRecords
     users: Users
     subscriptions: Subscriptions
     members: Members
@@ -70,69 +64,44 @@ class Ports:
     gateway: Gateway
     deliveries: Queue
     authorizer: Authorizer
+    tokens: Tokens = field(default_factory=FakeTokens)
 
 
-class UseCases:
-    """The real ones; what they stand on is the caller's."""
-
-    def __init__(self, ports: Ports, *, is_global: bool, large: int) -> None:
-        self.ids = itertools.count()
-        self.lifecycle = Lifecycle(
-            ports.connections,
-            ports.users,
-            ports.subscriptions,
-            ports.online_index,
-            ports.timers,
-            Durations(HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION),
-            ENDPOINT,
-        )
-        self.statuses = Statuses(ports.users, ports.online_index, ports.timers)
-        self.dispatcher = Dispatcher(ports.gateway, ports.deliveries, ports.timers)
-        self.audiences = Audiences(
-            ports.subscriptions, ports.users, ports.deliveries, self.dispatcher
-        )
-        self.sessions = Sessions(
-            self.lifecycle,
-            self.statuses,
-            self.audiences,
-            ports.members,
-            self.dispatcher,
-            ports.authorizer,
-            new_id=lambda: f"{next(self.ids):04x}",
-        )
-        self.watching = Watching(
-            self.lifecycle, self.statuses, ports.subscriptions, self.dispatcher
-        )
-        self.privacy = Privacy(ports.users, ports.subscriptions, self.lifecycle, self.dispatcher)
-        self.rooms = LargeRooms(
-            ports.members,
-            ports.users,
-            ports.subscriptions,
-            self.audiences,
-            ports.timers,
-            large,
-            TICK // SECOND,
-        )
-        self.announcements = Announcements(
-            self.audiences,
-            ports.users,
-            ports.members,
-            ports.online_index,
-            self.dispatcher,
-            self.rooms,
-            is_global=is_global,
-        )
-        self.settling = Settling(ports.connections, self.dispatcher, self.lifecycle)
-        self.sweeping = Sweep(ports.users, ports.online_index, self.lifecycle)
+def settings(*, is_global: bool, large: int) -> Settings:
+    return Settings(
+        connections_table="",
+        users_table="",
+        subscriptions_table="",
+        timer_queue_url="",
+        delivery_queue_url="",
+        callback_url=ENDPOINT,
+        websocket_url="",
+        token_issuer="",
+        token_audience="",
+        token_secret_parameter="/token-secret",
+        token_jwks_url="",
+        authorizer_arn="",
+        allowed_origins=frozenset(),
+        heartbeat_seconds=HEARTBEAT // SECOND,
+        lease_seconds=LEASE // SECOND,
+        grace_seconds=GRACE // SECOND,
+        authentication_seconds=AUTHENTICATION // SECOND,
+        max_connection_seconds=CONNECTION // SECOND,
+        large_audience=large,
+        tick_seconds=TICK // SECOND,
+        global_presence=is_global,
+        public_reads=False,
+    )
 
 
 @dataclass
-class World(UseCases):
+class World(App):
     """Nothing happens by itself: tests connect, wait, deliver the stream and run the sweep."""
 
     now: int = START
     is_global: bool = True
     large: int = 1_000
+    page: int = 1_000
     tables: FakeTables = field(default_factory=FakeTables)
     timers: FakeTimers = field(default_factory=FakeTimers)
     gateway: FakeGateway = field(default_factory=FakeGateway)
@@ -141,13 +110,13 @@ class World(UseCases):
     announced: int = 0
 
     def __post_init__(self) -> None:
-        self.connections = FakeConnections(self.tables)
+        self.records = FakeConnections(self.tables)
         self.users = FakeUsers(self.tables, is_global=self.is_global)
-        self.subscriptions = FakeSubscriptions(self.tables)
+        self.subscriptions = FakeSubscriptions(self.tables, self.page)
         self.members = FakeMembers(self.tables)
         self.online_index = FakeOnlineIndex(self.tables)
-        ports = Ports(
-            self.connections,
+        ports = Fakes(
+            self.records,
             self.users,
             self.subscriptions,
             self.members,
@@ -157,15 +126,16 @@ class World(UseCases):
             self.deliveries,
             self.authorizer,
         )
-        super().__init__(ports, is_global=self.is_global, large=self.large)
+        ids = (f"{number:04x}" for number in itertools.count())
+        super().__init__(ports, settings(is_global=self.is_global, large=self.large), ids.__next__)
 
-    # ── what people do ─────────────────────────────────────────────────────────────────
+    # ── what users do ──────────────────────────────────────────────────────────────────
 
     def wait(self, milliseconds: int) -> None:
         self.now += milliseconds
 
     def open(self, connection_id: str) -> None:
-        self.lifecycle.connect(connection_id, self.now)
+        self.connections.open(connection_id, self.now)
 
     def authenticate(
         self,
@@ -177,21 +147,20 @@ class World(UseCases):
         allowed: AllowedSessions = None,
     ) -> Welcome:
         identity = Identity(user_id, self.now + token_life, allowed_sessions=allowed)
-        gate = self.connections.read(connection_id)
-        opened_at = self.now if gate is None else gate.opened_at
-        return self.lifecycle.authenticate(
-            connection_id, identity, None, opened_at, self.now, is_active=is_active
-        )
+        record = self.records.read(connection_id)
+        opened_at = self.now if record is None else record.opened_at
+        command = AuthenticateCommand(connection_id, identity, opened_at, None, is_active)
+        return self.connections.authenticate(command, self.now)
 
     def join(self, user_id: str, connection_id: str, *, is_active: bool | None = None) -> Welcome:
         self.open(connection_id)
         return self.authenticate(user_id, connection_id, is_active=is_active)
 
     def ping(self, connection_id: str, *, is_active: bool | None = None) -> None:
-        self.lifecycle.ping(connection_id, is_active, self.now)
+        self.connections.ping(connection_id, is_active, self.now)
 
     def act(self, connection_id: str) -> str:
-        return self.lifecycle.act(connection_id, self.now).user.user_id
+        return self.access.authorize(connection_id, self.now).user.user_id
 
     def try_ping(self, connection_id: str) -> str:
         """The code of the refusal, or "" for none."""
@@ -202,53 +171,63 @@ class World(UseCases):
         return ""
 
     def leave(self, connection_id: str) -> None:
-        self.lifecycle.disconnect(connection_id, self.now)
+        self.connections.close(connection_id, self.now)
 
     def enter(self, connection_id: str, session_id: str) -> MemberPage:
-        return self.sessions.join(connection_id, session_id, self.now, lambda: self.now)
+        user = self.chat_sessions.join(connection_id, session_id, self.now)
+        return self.member_list.page(session_id, user.user_id, DEFAULT_PAGE, None, self.now)
 
     def exit(self, connection_id: str, session_id: str) -> None:
-        self.sessions.leave(connection_id, session_id, self.now)
+        self.chat_sessions.leave(connection_id, session_id, self.now)
 
     def choose(
         self, user_id: str, choice: Choice, text: str | None = None, until: int | None = None
     ) -> User:
-        return self.statuses.choose(user_id, SetStatus(choice, text, until), self.now)
+        return self.statuses.choose(user_id, Chosen(choice, text, until), self.now)
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 
-    def stream(self) -> None:
+    def stream(self) -> Announced:
         """Deliver what was written since the last time."""
         records = self.tables.stream[self.announced :]
         self.announced = len(self.tables.stream)
-        self.announcements.announce([Record(*images, at=self.now) for images in records])
+        return self.announcer.announce([Record(*images, at=self.now) for images in records])
 
     def work(self) -> int:
-        """Do every job, and those that follow from it; how many there were."""
+        """Do each job, and those that follow from it; how many there were."""
         count = 0
         while self.deliveries.jobs:
-            self.audiences.work(self.deliveries.jobs.pop(0), self.now)
+            self.broadcast.work(self.deliveries.jobs.pop(0), self.now)
+            count += 1
+        return count
+
+    def deliver(self) -> int:
+        """Deliver all posts that wait, and those that have to wait again; how many there were."""
+        count = 0
+        while self.deliveries.waiting:
+            post, attempt, _ = self.deliveries.waiting.pop(0)
+            self.dispatcher.deliver([post], attempt)
             count += 1
         return count
 
     def fire_timers(self) -> None:
-        """Deliver every timer that was asked for so far, due or not."""
+        """Deliver every timer that was set so far, due or not."""
         asked, self.timers.asked = self.timers.asked, []
         for what, which, _ in asked:
-            check = self.settling.user if what == "user" else self.settling.connection
+            check = self.on_timer.user if what == "user" else self.on_timer.connection
             check(which, self.now)
-        lapsed, self.timers.lapsed = self.timers.lapsed, []
-        for connection_id, user_id, sessions, _ in lapsed:
-            self.settling.lapsed(connection_id, user_id, sessions, self.now)
+        expired, self.timers.expired = self.timers.expired, []
+        for connection_id, user_id, sessions, _ in expired:
+            self.on_timer.expired(connection_id, user_id, sessions, self.now)
         rooms, self.timers.rooms = self.timers.rooms, []
         for session_id, tick, _ in rooms:
-            self.rooms.tick(session_id, tick, self.now)
+            self.large_rooms.tick(session_id, tick, self.now)
         gone, self.timers.gone = self.timers.gone, []
         for connection_id, at in gone:
-            self.settling.gone(connection_id, at, self.now)
+            self.on_timer.gone([connection_id], at, self.now)
 
-    def sweep(self) -> None:
-        self.sweeping.run(self.now, lambda: True)
+    def run_sweep(self) -> None:
+        self.sweep.run(self.now, lambda: True)
 
     # ── what can be seen of it ─────────────────────────────────────────────────────────
 
@@ -259,7 +238,7 @@ class World(UseCases):
         return self.statuses.read(user_id, viewer_id, self.now)
 
     def heard_by(self, connection_id: str) -> list[tuple[str, str]]:
-        """Every (user, status) that a connection was told, in order."""
+        """Every (user, status) that a connection was sent, in order."""
         return [
             (change["userId"], change["status"])
             for frame in self.frames_of(connection_id)

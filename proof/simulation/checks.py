@@ -68,7 +68,7 @@ class Checks:
             (before.presence, after.presence),
             (before.own_presence, after.own_presence),
         ):
-            grows = new.looks_like(old) or new.version > old.version
+            grows = new.equals_except_version(old) or new.version > old.version
             self._require(grows, "I3", f"another state, and no greater version: {old} {new}")
         for connection_id in before.leases.keys() - after.leases.keys():
             self._require(

@@ -9,7 +9,7 @@ from typing import Any
 from zlib import crc32
 
 from presence.domain.user import User
-from presence.fanout.announcements import Record
+from presence.fanout.diffs import Record
 from presence.ports import Delivery, Job, Post
 from proof.simulation.faults import Injector
 from proof.simulation.scheduler import Scheduler

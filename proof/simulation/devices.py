@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from presence.domain.connection import TOKEN_LEEWAY_MILLISECONDS, Identity
+from presence.application.connections import AuthenticateCommand
+from presence.domain.connection import Identity
 from presence.domain.errors import PresenceError
+from presence.domain.events import Chosen
 from presence.domain.user import Choice, Presence
+from presence.limits import DEFAULT_PAGE, TOKEN_LEEWAY_MILLISECONDS
 from presence.protocol.frames import presence as frame_of
-from presence.protocol.requests import SetStatus
 from proof.simulation.checks import Said
 from proof.simulation.cloud import SECOND
 from tests.listening import Hearsay
@@ -119,8 +121,8 @@ class Device:
         def work(now: int) -> Any:
             identity = Identity(self.user_id, expires_at)
             opened_at = simulation.sockets[link].opened_at
-            return simulation.cases.lifecycle.authenticate(
-                link, identity, None, opened_at, now, is_active=self.is_active
+            return simulation.cases.connections.authenticate(
+                AuthenticateCommand(link, identity, opened_at, None, self.is_active), now
             )
 
         self._ask("authenticate", work, self._welcomed)
@@ -157,8 +159,8 @@ class Device:
         link, cases = self.link, self.simulation.cases
 
         def work(now: int) -> Any:
-            viewer_id = cases.lifecycle.act(link, now).user.user_id
-            return cases.statuses.online(2, cursor, viewer_id, now)
+            viewer_id = cases.access.authorize(link, now).user.user_id
+            return cases.online_list.page(2, cursor, viewer_id, now)
 
         def took(page: Any) -> None:
             self._take_all(page.users)
@@ -168,11 +170,13 @@ class Device:
         self._ask("online", work, took)
 
     def join(self, session_id: str) -> None:
-        link, sessions = self.link, self.simulation.cases.sessions
+        link, cases = self.link, self.simulation.cases
 
         def work(now: int) -> Any:
             ahead = now - self.simulation.clock.now
-            return sessions.join(link, session_id, now, lambda: self.simulation.clock.now + ahead)
+            user_id = cases.chat_sessions.join(link, session_id, now).user_id
+            later = self.simulation.clock.now + ahead
+            return cases.member_list.page(session_id, user_id, DEFAULT_PAGE, None, later)
 
         def took(page: Any) -> None:
             self.rooms.add(session_id)
@@ -182,7 +186,7 @@ class Device:
         self._ask("join", work, took)
 
     def leave(self, session_id: str) -> None:
-        link, sessions = self.link, self.simulation.cases.sessions
+        link, sessions = self.link, self.simulation.cases.chat_sessions
         self.rooms.discard(session_id)
         self.left.add(session_id)
 
@@ -196,8 +200,8 @@ class Device:
         link, cases = self.link, self.simulation.cases
 
         def work(now: int) -> None:
-            actor = cases.lifecycle.act(link, now)
-            cases.statuses.choose(actor.user.user_id, SetStatus(choice, text, until), now)
+            actor = cases.access.authorize(link, now)
+            cases.statuses.choose(actor.user.user_id, Chosen(choice, text, until), now)
 
         self._ask("status", work)
 
@@ -221,8 +225,8 @@ class Device:
         self._beat_later(link)
 
     def _ping(self) -> None:
-        link, is_active, lifecycle = self.link, self.is_active, self.simulation.cases.lifecycle
-        self._ask("ping", lambda now: lifecycle.ping(link, is_active, now), repeats=False)
+        link, is_active, connections = self.link, self.is_active, self.simulation.cases.connections
+        self._ask("ping", lambda now: connections.ping(link, is_active, now), repeats=False)
 
     def _ask(
         self,

@@ -12,6 +12,7 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
+from presence.bootstrap import App
 from presence.domain.connection import State, lease_limit
 from presence.domain.user import Choice, User
 from presence.protocol.frames import presence as frame_of
@@ -37,7 +38,7 @@ from tests.fakes import (
     FakeSubscriptions,
     FakeUsers,
 )
-from tests.world import ENDPOINT, GRACE, LEASE, START, Ports, UseCases
+from tests.world import ENDPOINT, GRACE, LEASE, START, Fakes, settings
 
 STEPS = 2_000
 SWEEP = 60 * SECOND
@@ -87,9 +88,9 @@ class Simulation:
         )
         self.sockets = self.gateway.sockets
         self.large = rng.choice((1, 1_000, 1_000))
-        self.cases = UseCases(self._ports(), is_global=self.is_global, large=self.large)
+        self.cases = App(self._ports(), settings(is_global=self.is_global, large=self.large))
         self.stream = Stream(
-            rng, self.clock, self.functions, self.injector, self.cases.announcements.announce
+            rng, self.clock, self.functions, self.injector, self.cases.announcer.announce
         )
         self.devices = [
             Device(self, f"{user_id}-{number}", user_id)
@@ -105,7 +106,7 @@ class Simulation:
         self.hidden: set[str] = set()
         self.began: dict[str, int] = {}
 
-    def _ports(self) -> Ports:
+    def _ports(self) -> Fakes:
         memory, injector = self.memory, self.injector
         queue = SimulatedQueue(self.rng, self.clock, self.functions, injector, self._work)
         users = Faulty(
@@ -126,7 +127,7 @@ class Simulation:
             queue,
             FakeAuthorizer(),
         )
-        return Ports(*cast("Any", ports))
+        return Fakes(*cast("Any", ports))
 
     # ── a run ──────────────────────────────────────────────────────────────────────────
 
@@ -259,7 +260,7 @@ class Simulation:
         )
 
     def _block(self, device: Device) -> None:
-        act = self.rng.choice((self.cases.privacy.block, self.cases.privacy.unblock))
+        act = self.rng.choice((self.cases.blocking.block, self.cases.blocking.unblock))
         other = self.rng.choice([it for it in PEOPLE if it != device.user_id])
         self.functions.until_done("block", lambda now: act(device.user_id, other, now))
 
@@ -273,7 +274,7 @@ class Simulation:
 
             def work(now: int) -> None:
                 self.checks.leaves(user_id)
-                self.cases.privacy.kick(user_id, now)
+                self.cases.removal.kick(user_id, now)
 
             self.functions.invoke("kick", work, lambda _: None)
 
@@ -293,7 +294,7 @@ class Simulation:
             device.missed = True
 
         def connect(now: int) -> None:
-            self.cases.lifecycle.connect(link, now)
+            self.cases.connections.open(link, now)
             if endpoint != ENDPOINT:  # it was opened before this deployment
                 gates = self.memory.tables.connections
                 gates[link] = replace(gates[link], endpoint=endpoint)
@@ -330,7 +331,7 @@ class Simulation:
             self.clock.later(self.rng.randrange(late), partial(self._disconnected, link))
 
     def _disconnected(self, link: str) -> None:
-        lifecycle = self.cases.lifecycle
+        connections = self.cases.connections
 
         def ended(before: Any) -> None:
             if not isinstance(before, BaseException) and before and before.user_id:
@@ -338,7 +339,7 @@ class Simulation:
 
         def work(now: int) -> Any:
             self._may_be_here(link, now + GRACE)
-            return lifecycle.disconnect(link, now)
+            return connections.close(link, now)
 
         self.functions.invoke(f"$disconnect {link}", work, ended)
 
@@ -400,16 +401,16 @@ class Simulation:
     def _work(self, kind: str, what: tuple[Any, ...], now: int) -> None:
         cases = self.cases
         actions: dict[str, Callable[..., Any]] = {
-            "connection": cases.settling.connection,
-            "user": cases.settling.user,
-            "expired": cases.settling.lapsed,
-            "gone": cases.settling.gone,
-            "room": cases.rooms.tick,
+            "connection": cases.on_timer.connection,
+            "user": cases.on_timer.user,
+            "expired": cases.on_timer.expired,
+            "gone": lambda name, at, now: cases.on_timer.gone([name], at, now),
+            "room": cases.large_rooms.tick,
         }
         if kind == "post":
             cases.dispatcher.deliver(*what)
         elif kind == "job":
-            cases.audiences.work(what[0], now)
+            cases.broadcast.work(what[0], now)
         else:
             actions[kind](*what, now)
 
@@ -420,7 +421,7 @@ class Simulation:
                 self._sweep()
 
     def _sweep(self) -> None:
-        sweeping = self.cases.sweeping
+        sweeping = self.cases.sweep
         self.functions.invoke(
             "sweep", lambda now: sweeping.run(now, lambda: True), lambda _: None, seconds=60
         )

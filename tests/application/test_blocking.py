@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence.domain.errors import Conflict, PresenceError, Unavailable
-from presence.domain.user import MAX_BLOCKED, Choice, Status, User
-from presence.protocol.frames import presence
-from presence.protocol.requests import MAX_PAGE
+from presence.domain.user import Choice, Status, User
+from presence.limits import MAX_BLOCKED, MAX_PAGE
+from presence.protocol.frames import fitting, presence
 from tests.world import GRACE, SECOND, World
 
 
@@ -32,7 +32,7 @@ def meet(world: World, *user_ids: str) -> None:
 def test_whoever_is_blocked_sees_somebody_leave_and_the_others_do_not(world: World) -> None:
     meet(world, "ada", "bob", "eve")
 
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
     world.stream()
 
     assert world.heard_by("eve-1")[-1] == ("ada", "offline")
@@ -45,7 +45,7 @@ def test_whoever_is_blocked_sees_somebody_leave_and_the_others_do_not(world: Wor
 
 def test_what_the_blocker_does_is_nothing_to_the_blocked(world: World) -> None:
     meet(world, "ada", "bob", "eve")
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
     world.stream()
     before, seen = world.read("ada", "eve"), len(world.frames_of("eve-1"))
 
@@ -64,10 +64,10 @@ def test_a_large_room_counts_only_whom_the_viewer_sees(world: World) -> None:
     for number in range(60):
         world.join(f"user-{number:02}", f"c{number}")
         world.enter(f"c{number}", "room")
-    world.privacy.block("user-30", "eve", world.now)
+    world.blocking.block("user-30", "eve", world.now)
 
-    first = world.sessions.page("room", "eve", 50, None, world.now)
-    rest = world.sessions.page("room", "eve", 50, first.cursor, world.now)
+    first = world.member_list.page("room", "eve", 50, None, world.now)
+    rest = world.member_list.page("room", "eve", 50, first.cursor, world.now)
 
     assert first.member_count == rest.member_count == 59
     assert "user-30" not in {member.user_id for member in (*first.members, *rest.members)}
@@ -75,10 +75,10 @@ def test_a_large_room_counts_only_whom_the_viewer_sees(world: World) -> None:
 
 def test_unblocking_is_an_arrival_with_a_version_the_other_takes(world: World) -> None:
     meet(world, "ada", "eve")
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
     hidden = world.read("ada", "eve")
 
-    world.privacy.unblock("ada", "eve", world.now)
+    world.blocking.unblock("ada", "eve", world.now)
     world.stream()
 
     assert world.heard_by("eve-1")[-1] == ("ada", "online")
@@ -91,31 +91,31 @@ def test_blocking_while_offline_changes_nothing_that_anybody_sees(world: World) 
     world.wait(GRACE)
     before = world.read("ada", "eve")
 
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
     assert world.read("ada", "eve") == before
-    world.privacy.unblock("ada", "eve", world.now)
+    world.blocking.unblock("ada", "eve", world.now)
 
     assert world.read("ada", "eve") == before
 
 
 def test_blocking_may_be_repeated_and_is_listed(world: World) -> None:
     for viewer_id in ("zoe", "eve", "eve"):
-        world.privacy.block("ada", viewer_id, world.now)
+        world.blocking.block("ada", viewer_id, world.now)
 
-    assert world.privacy.blocked("ada") == ["eve", "zoe"]
-    world.privacy.unblock("ada", "eve", world.now)
-    world.privacy.unblock("ada", "eve", world.now)
-    assert world.privacy.blocked("ada") == ["zoe"]
+    assert world.blocking.blocked("ada") == ["eve", "zoe"]
+    world.blocking.unblock("ada", "eve", world.now)
+    world.blocking.unblock("ada", "eve", world.now)
+    assert world.blocking.blocked("ada") == ["zoe"]
 
 
 def test_nobody_hides_from_themselves_or_from_everybody_one_by_one(world: World) -> None:
     with pytest.raises(Conflict):
-        world.privacy.block("ada", "ada", world.now)
+        world.blocking.block("ada", "ada", world.now)
     for number in range(MAX_BLOCKED):
-        world.privacy.block("ada", f"eve-{number}", world.now)
+        world.blocking.block("ada", f"eve-{number}", world.now)
 
     with pytest.raises(Conflict):
-        world.privacy.block("ada", "one-more", world.now)
+        world.blocking.block("ada", "one-more", world.now)
 
 
 def test_own_devices_see_the_truth(world: World) -> None:
@@ -144,7 +144,7 @@ def test_kicking_ends_every_connection_at_once(world: World) -> None:
     world.join("ada", "ada-2")
     world.stream()
 
-    world.privacy.kick("ada", world.now)
+    world.removal.kick("ada", world.now)
     world.stream()
 
     assert world.heard_by("bob-1")[-1] == ("ada", "offline")
@@ -168,10 +168,10 @@ def test_whoever_was_kicked_and_not_hung_up_on_is_so_by_a_timer(
 
     world.gateway.close = fail  # type: ignore[method-assign]
     with suppress(Died):
-        world.privacy.kick("ada", world.now)
+        world.removal.kick("ada", world.now)
     world.gateway.close = close  # type: ignore[method-assign]
     asked = [(what, which) for what, which, _ in world.timers.asked if what == "connection"]
-    world.privacy.kick("ada", world.now)
+    world.removal.kick("ada", world.now)
     world.stream()
     world.fire_timers()
 
@@ -185,7 +185,7 @@ def test_the_timer_of_a_kick_comes_when_the_request_is_over(world: World) -> Non
     world.join("ada", "a1")
     world.timers.asked.clear()
 
-    world.privacy.kick("ada", world.now)
+    world.removal.kick("ada", world.now)
 
     assert world.timers.asked == [("connection", "a1", 30)]
 
@@ -195,7 +195,7 @@ def test_whoever_has_just_left_and_is_kicked_is_not_expected_back(world: World) 
     world.enter("ada-1", "lobby")
     world.leave("ada-1")
 
-    world.privacy.kick("ada", world.now)
+    world.removal.kick("ada", world.now)
     world.stream()
 
     assert world.heard_by("bob-1")[-1] == ("ada", "offline")
@@ -204,11 +204,11 @@ def test_whoever_has_just_left_and_is_kicked_is_not_expected_back(world: World) 
 
 def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
     meet(world, "ada", "bob")
-    world.privacy.block("bob", "ada", world.now)
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("bob", "ada", world.now)
+    world.blocking.block("ada", "eve", world.now)
     world.stream()
 
-    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.removal.erase("ada", world.now, lifts_blocks=True)
     world.stream()
 
     assert world.heard_by("bob-1")[-1] == ("ada", "offline")
@@ -221,23 +221,23 @@ def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
 
 def test_nobody_ends_a_block_by_erasing_themselves(world: World) -> None:
     meet(world, "ada", "eve")
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
 
-    world.privacy.erase("eve", world.now, lifts_blocks=False)
+    world.removal.erase("eve", world.now, lifts_blocks=False)
     world.join("eve", "eve-2")
 
     assert world.read("ada", "eve").status is Status.OFFLINE
-    world.privacy.erase("eve", world.now, lifts_blocks=True)
-    assert world.privacy.blocked("ada") == []
+    world.removal.erase("eve", world.now, lifts_blocks=True)
+    assert world.blocking.blocked("ada") == []
 
 
 def test_a_blocked_watcher_hears_nothing_of_an_erasure(world: World) -> None:
     meet(world, "ada", "eve")
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
     world.stream()
     heard = len(world.frames_of("eve-1"))
 
-    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.removal.erase("ada", world.now, lifts_blocks=True)
     world.stream()
 
     assert len(world.frames_of("eve-1")) == heard
@@ -245,19 +245,19 @@ def test_a_blocked_watcher_hears_nothing_of_an_erasure(world: World) -> None:
 
 def test_erasing_shows_nobody_to_whoever_was_blocked(world: World) -> None:
     meet(world, "ada", "eve")
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
     world.stream()
     heard = len(world.frames_of("eve-1"))
 
-    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.removal.erase("ada", world.now, lifts_blocks=True)
     world.stream()
 
     assert ("ada", "online") not in world.heard_by("eve-1")[heard:]
 
 
 def test_erasing_somebody_unknown_is_fine_and_may_be_repeated(world: World) -> None:
-    world.privacy.erase("nobody", world.now, lifts_blocks=True)
-    world.privacy.erase("nobody", world.now, lifts_blocks=True)
+    world.removal.erase("nobody", world.now, lifts_blocks=True)
+    world.removal.erase("nobody", world.now, lifts_blocks=True)
 
     assert world.tables.users == {}
 
@@ -265,7 +265,7 @@ def test_erasing_somebody_unknown_is_fine_and_may_be_repeated(world: World) -> N
 def test_somebody_who_comes_back_begins_anew_with_a_greater_version(world: World) -> None:
     world.join("ada", "a1")
     before = world.read("ada").version
-    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.removal.erase("ada", world.now, lifts_blocks=True)
     world.wait(1)
 
     world.join("ada", "a2")
@@ -304,7 +304,7 @@ def test_whoever_comes_and_goes_while_being_erased_leaves_nothing(world: World) 
     world.enter("b1", "room")
     while_forgetting(world, visit)
 
-    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.removal.erase("ada", world.now, lifts_blocks=True)
     world.stream()
 
     assert ("ada", "online") in world.heard_by("b1")
@@ -317,7 +317,7 @@ def test_whom_the_user_blocks_while_being_erased_is_unblocked_first(world: World
     """The row of a block goes with the block, and with nothing else."""
     world.join("ada", "a1")
     forget, forgotten = world.users.forget, list[User]()
-    while_forgetting(world, lambda world: world.privacy.block("ada", "eve", world.now))
+    while_forgetting(world, lambda world: world.blocking.block("ada", "eve", world.now))
 
     def forget_and_remember(user: User) -> None:
         forgotten.append(user)
@@ -325,7 +325,7 @@ def test_whom_the_user_blocks_while_being_erased_is_unblocked_first(world: World
 
     world.users.forget = forget_and_remember  # type: ignore[method-assign]
 
-    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.removal.erase("ada", world.now, lifts_blocks=True)
 
     assert [user.blocked for user in forgotten] == [{}]
     assert tables_that_name(world, "ada") == []
@@ -344,7 +344,7 @@ def test_whoever_comes_while_being_disconnected_is_disconnected_too(world: World
 
     world.gateway.close = close_and_be_overtaken  # type: ignore[method-assign]
 
-    world.privacy.erase("ada", world.now, lifts_blocks=True)
+    world.removal.erase("ada", world.now, lifts_blocks=True)
 
     assert tables_that_name(world, "ada") == []
     assert world.gateway.closed == ["a1", "a2"]
@@ -356,7 +356,7 @@ def test_whoever_keeps_coming_back_is_not_erased_and_goes_offline_in_time(world:
     while_forgetting(world, lambda world: visit(world, next(names)), times=100)
 
     with pytest.raises(Unavailable):
-        world.privacy.erase("ada", world.now, lifts_blocks=True)
+        world.removal.erase("ada", world.now, lifts_blocks=True)
     world.wait(GRACE)
     world.fire_timers()
 
@@ -379,13 +379,13 @@ DEEDS: dict[str, Deed] = {
     "join": lambda world: world.enter("ada-1", "hall"),
     "leave": lambda world: world.exit("ada-1", "room"),
     "return": lambda world: world.enter("ada-1", "room"),
-    "type": lambda world: world.sessions.typing("ada-1", "room", world.now, is_typing=True),
-    "device": lambda world: world.join("ada", f"ada-{next(world.ids)}x"),
+    "type": lambda world: world.messages.typing("ada-1", "room", world.now, is_typing=True),
+    "device": lambda world: world.join("ada", f"ada-{len(world.tables.connections)}x"),
     "go": lambda world: world.leave("ada-1"),
     "seen": lambda world: world.statuses.seen("ada", world.now),
-    "block": lambda world: world.privacy.block("ada", "zoe", world.now),
-    "unblock": lambda world: world.privacy.unblock("ada", "zoe", world.now),
-    "sweep": lambda world: world.sweep(),
+    "block": lambda world: world.blocking.block("ada", "zoe", world.now),
+    "unblock": lambda world: world.blocking.unblock("ada", "zoe", world.now),
+    "sweep": lambda world: world.run_sweep(),
     "timers": lambda world: world.fire_timers(),
 }
 INVISIBLE = {
@@ -400,9 +400,9 @@ INVISIBLE = {
 
 def seen_by_eve(world: World) -> dict[str, Any]:
     """Everything that eve can get to see of ada, by whatever way; and of the count of others."""
-    page = world.sessions.page("room", "eve", 100, None, world.now)
+    page = world.member_list.page("room", "eve", 100, None, world.now)
     pages = {
-        name: world.statuses.online(limit, cursor, "eve", world.now)
+        name: world.online_list.page(limit, cursor, "eve", world.now)
         for name, limit, cursor in (
             ("online", 100, None),
             ("first", 1, None),
@@ -414,26 +414,26 @@ def seen_by_eve(world: World) -> dict[str, Any]:
         "read": presence(world.read("ada", "eve")),
         "batch": [presence(it) for it in world.statuses.read_many(["ada"], "eve", world.now)],
         "room": ([it.user_id for it in page.members], page.member_count),
-        "hall": world.sessions.page("hall", "eve", 100, None, world.now).member_count,
+        "hall": world.member_list.page("hall", "eve", 100, None, world.now).member_count,
         **{
             name: ([it.user_id for it in page.users], page.online_count)
             for name, page in pages.items()
         },
-        "count": world.statuses.count("eve", world.now).online,
+        "count": world.online_list.count("eve", world.now).online,
     }
 
 
 @pytest.mark.parametrize("limit", [1, 2, 100])
 def test_every_page_of_a_few_counts_those_whom_the_viewer_sees(world: World, limit: int) -> None:
     meet(world, "ada", "bob", "cid", "eve")
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
     world.stream()
 
-    first = world.statuses.online(limit, None, "eve", world.now)
-    behind = world.statuses.online(limit, world.online_index.position_of("bob"), "eve", world.now)
+    first = world.online_list.page(limit, None, "eve", world.now)
+    behind = world.online_list.page(limit, world.online_index.position_of("bob"), "eve", world.now)
 
     assert first.online_count == behind.online_count == 3
-    assert world.statuses.online(limit, None, "bob", world.now).online_count == 4
+    assert world.online_list.page(limit, None, "bob", world.now).online_count == 4
 
 
 def test_whom_no_frame_can_list_is_counted_all_the_same(world: World) -> None:
@@ -442,19 +442,19 @@ def test_whom_no_frame_can_list_is_counted_all_the_same(world: World) -> None:
     for name in names:
         world.join(name, f"c-{name}")
         world.choose(name, Choice.BUSY, "é" * 140)
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
     world.stream()
 
-    page = world.statuses.online(MAX_PAGE, None, "eve", world.now)
+    page = world.online_list.page(MAX_PAGE, None, "eve", world.now, fits=fitting)
 
     assert page.cursor is not None
-    assert page.online_count == world.statuses.count("eve", world.now).online == 81
+    assert page.online_count == world.online_list.count("eve", world.now).online == 81
 
 
 def test_whoever_authenticates_is_told_the_count_that_is_the_same_for_all(world: World) -> None:
     """As the protocol says: to count for a viewer is to read all of them."""
     meet(world, "ada", "bob", "eve")
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
     world.stream()
 
     assert world.join("eve", "eve-2").online_count == 3
@@ -476,7 +476,7 @@ def told(deeds: dict[str, Deed], story: list[str], hide: Deed) -> tuple[World, d
 
 def gone(world: World) -> None:
     """As if ada had left for good at this moment, without a grace period."""
-    world.privacy.kick("ada", world.now)
+    world.removal.kick("ada", world.now)
 
 
 def only_time(deeds: dict[str, Deed]) -> dict[str, Deed]:
@@ -486,7 +486,7 @@ def only_time(deeds: dict[str, Deed]) -> dict[str, Deed]:
 
 
 HIDING = {
-    "blocked": (DEEDS, lambda world: world.privacy.block("ada", "eve", world.now)),
+    "blocked": (DEEDS, lambda world: world.blocking.block("ada", "eve", world.now)),
     "invisible": (INVISIBLE, lambda world: world.choose("ada", Choice.INVISIBLE, "secret")),
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from presence.domain.connection import TYPING_MILLISECONDS, Connection, Identity
+from presence.domain.connection import Connection
 from presence.domain.errors import (
     Conflict,
     Forbidden,
@@ -14,8 +14,10 @@ from presence.domain.errors import (
     RateLimited,
     Unavailable,
 )
-from presence.domain.user import MAX_SESSIONS, Choice, Status, User
+from presence.domain.user import Choice, Status, User
+from presence.limits import MAX_SESSIONS, TYPING_MILLISECONDS
 from presence.ports import Delivery, MembersPart, Post
+from presence.protocol.frames import new_message
 from tests.listening import Hearsay
 from tests.world import GRACE, LEASE, SECOND, World
 
@@ -27,7 +29,7 @@ def world() -> World:
 
 
 def members(world: World, viewer_id: str | None = None, session_id: str = "room") -> list[str]:
-    page = world.sessions.page(session_id, viewer_id, 100, None, world.now)
+    page = world.member_list.page(session_id, viewer_id, 100, None, world.now)
     return [member.user_id for member in page.members]
 
 
@@ -161,7 +163,8 @@ def test_a_frame_that_did_not_count_the_listener_yet_is_older_than_their_answer(
         monkeypatch.setattr(world.members, "part", part)
         found = part(session_id)
         world.wait(1)
-        known.joined(world.sessions.join("cyd", "room", began, lambda: world.now))
+        world.chat_sessions.join("cyd", "room", began)
+        known.joined(world.member_list.page("room", "cyd", 50, None, world.now))
         return found
 
     world.enter("bob", "room")
@@ -242,7 +245,7 @@ def test_a_lease_that_ran_out_leaves_the_room_at_once(world: World) -> None:
     world.ping("a1")
     world.wait(SECOND)
 
-    world.sweep()
+    world.run_sweep()
     world.fire_timers()
     world.stream()
 
@@ -253,10 +256,10 @@ def test_a_lease_that_ran_out_leaves_the_room_at_once(world: World) -> None:
 def test_a_disconnect_that_died_halfway_leaves_no_listener(world: World) -> None:
     world.join("bob", "b1")
     world.enter("b1", "room")
-    world.connections.close("b1", world.now)
+    world.records.close("b1", world.now)
     world.wait(LEASE)
 
-    world.sweep()
+    world.run_sweep()
     world.fire_timers()
 
     assert world.tables.is_spotless()
@@ -269,7 +272,7 @@ def test_a_connection_that_was_only_late_is_in_its_rooms_again(world: World) -> 
         world.enter(connection_id, "room")
     world.wait(LEASE)
     world.ping("a1")
-    world.sweep()
+    world.run_sweep()
 
     world.ping("b1")
     world.fire_timers()
@@ -324,7 +327,7 @@ def test_whoever_was_in_a_room_hears_that_its_member_went_offline(world: World) 
     world.ping("a1")
     world.wait(SECOND)
 
-    world.sweep()
+    world.run_sweep()
     world.stream()
 
     assert world.heard_by("a1")[-1] == ("bob", "offline")
@@ -418,8 +421,7 @@ def test_the_doorkeeper_decides(world: World) -> None:
 def test_the_token_decides_which_rooms(world: World, session_id: str, is_allowed: bool) -> None:
     allowed = frozenset({"room", "team.*"})
     world.open("a1")
-    identity = Identity("ada", world.now + 3_600_000, allowed_sessions=allowed)
-    world.lifecycle.authenticate("a1", identity, None, world.now, world.now)
+    world.authenticate("ada", "a1", allowed=allowed)
 
     if is_allowed:
         assert world.enter("a1", session_id).member_count == 1
@@ -433,22 +435,22 @@ def test_a_fresh_token_that_allows_less_ends_what_it_does_not_allow(world: World
     world.enter("a1", "room")
     world.enter("a1", "hall")
 
-    world.sessions.leave_forbidden("a1", world.now, frozenset({"hall"}))
+    world.chat_sessions.leave_forbidden("a1", world.now, frozenset({"hall"}))
 
     assert world.tables.sessions == {"hall": {"a1": "ada"}}
 
 
 def test_a_stale_gate_does_not_keep_a_session_that_is_forbidden_now(world: World) -> None:
     world.join("ada", "a1")
-    before = world.connections.read("a1")
+    before = world.records.read("a1")
     world.enter("a1", "room")
-    read = world.connections.read
+    read = world.records.read
 
     def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
         return read(connection_id) if consistent else before
 
-    world.connections.read = stale  # type: ignore[method-assign]
-    world.sessions.leave_forbidden("a1", world.now, frozenset({"hall"}))
+    world.records.read = stale  # type: ignore[method-assign]
+    world.chat_sessions.leave_forbidden("a1", world.now, frozenset({"hall"}))
 
     assert world.tables.sessions == {}
 
@@ -497,13 +499,13 @@ def test_a_token_that_still_allows_it_does_not_end_a_join_that_is_under_way(
 def test_a_stale_gate_with_the_claim_of_before_keeps_nobody_out(world: World) -> None:
     world.open("a1")
     world.authenticate("ada", "a1", allowed=frozenset({"room"}))
-    before, read = world.connections.read("a1"), world.connections.read
+    before, read = world.records.read("a1"), world.records.read
     world.authenticate("ada", "a1", allowed=frozenset({"room*"}))
 
     def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
         return read(connection_id) if consistent else before
 
-    world.connections.read = stale  # type: ignore[method-assign]
+    world.records.read = stale  # type: ignore[method-assign]
 
     assert world.enter("a1", "room").member_count == 1
 
@@ -544,9 +546,9 @@ def test_nobody_speaks_where_their_fresh_token_does_not_let_them(world: World) -
     world.authenticate("ada", "a1", allowed=frozenset({"hall"}))
 
     with pytest.raises(Forbidden):
-        world.sessions.typing("a1", "room", world.now, is_typing=True)
+        world.messages.typing("a1", "room", world.now, is_typing=True)
     with pytest.raises(Forbidden):
-        world.sessions.say("a1", "room", "hello", None, world.now)
+        world.messages.say("a1", "room", "hello", None, world.now)
 
     assert world.frames_of("b1") == []
 
@@ -555,15 +557,15 @@ def test_a_stale_gate_with_the_claim_of_before_silences_nobody(world: World) -> 
     world.join("ada", "a1")
     world.enter("a1", "room")
     world.authenticate("ada", "a1", allowed=frozenset({"hall"}))
-    before, read = world.connections.read("a1"), world.connections.read
+    before, read = world.records.read("a1"), world.records.read
     world.authenticate("ada", "a1")
 
     def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
         return read(connection_id) if consistent else before
 
-    world.connections.read = stale  # type: ignore[method-assign]
+    world.records.read = stale  # type: ignore[method-assign]
 
-    assert world.sessions.say("a1", "room", "hello", None, world.now)["content"] == "hello"
+    assert world.messages.say("a1", "room", "hello", None, world.now).content == "hello"
 
 
 def test_only_members_may_type_or_speak(world: World) -> None:
@@ -572,9 +574,9 @@ def test_only_members_may_type_or_speak(world: World) -> None:
     world.enter("a1", "room")
 
     with pytest.raises(Forbidden):
-        world.sessions.typing("e1", "room", world.now, is_typing=True)
+        world.messages.typing("e1", "room", world.now, is_typing=True)
     with pytest.raises(Forbidden):
-        world.sessions.say("e1", "room", "hello", None, world.now)
+        world.messages.say("e1", "room", "hello", None, world.now)
 
     assert world.frames_of("a1") == []
 
@@ -605,7 +607,7 @@ def test_typing_reaches_the_others_of_the_room_and_nobody_else(world: World) -> 
     for connection_id in ("a1", "a2", "b1"):
         world.enter(connection_id, "room")
 
-    world.sessions.typing("a1", "room", world.now, is_typing=True)
+    world.messages.typing("a1", "room", world.now, is_typing=True)
 
     assert typing(world, "b1") == typing(world, "a2") == [("ada", True)]
     assert typing(world, "a1") == typing(world, "e1") == []
@@ -621,10 +623,10 @@ def test_typing_is_relayed_once_a_second_for_each_room(world: World) -> None:
         world.enter("b1", session_id)
 
     for _ in range(5):
-        world.sessions.typing("a1", "room", world.now, is_typing=True)
-        world.sessions.typing("a1", "hall", world.now, is_typing=True)
+        world.messages.typing("a1", "room", world.now, is_typing=True)
+        world.messages.typing("a1", "hall", world.now, is_typing=True)
     world.wait(TYPING_MILLISECONDS)
-    world.sessions.typing("a1", "room", world.now, is_typing=False)
+    world.messages.typing("a1", "room", world.now, is_typing=False)
 
     assert typing(world, "b1") == [("ada", True), ("ada", True), ("ada", False)]
 
@@ -633,12 +635,12 @@ def test_typing_does_not_give_away_who_hides(world: World) -> None:
     for user_id in ("ada", "bob", "eve"):
         world.join(user_id, f"{user_id}-1")
         world.enter(f"{user_id}-1", "room")
-    world.privacy.block("ada", "eve", world.now)
+    world.blocking.block("ada", "eve", world.now)
 
-    world.sessions.typing("ada-1", "room", world.now, is_typing=True)
+    world.messages.typing("ada-1", "room", world.now, is_typing=True)
     world.choose("ada", Choice.INVISIBLE)
     world.wait(2 * SECOND)
-    world.sessions.typing("ada-1", "room", world.now, is_typing=True)
+    world.messages.typing("ada-1", "room", world.now, is_typing=True)
 
     assert typing(world, "bob-1") == [("ada", True)]
     assert typing(world, "eve-1") == []
@@ -650,12 +652,12 @@ def test_a_message_reaches_every_other_connection_of_the_room(world: World) -> N
     for connection_id in ("a1", "a2", "b1"):
         world.enter(connection_id, "room")
 
-    answer = world.sessions.say("a1", "room", {"text": "hi"}, "mine-1", world.now)
+    sent = world.messages.say("a1", "room", {"text": "hi"}, "mine-1", world.now)
 
-    assert world.frames_of("b1") == world.frames_of("a2") == [answer]
+    assert world.frames_of("b1") == world.frames_of("a2") == [new_message(sent)]
     assert world.frames_of("a1") == world.frames_of("e1") == []
-    assert (answer["senderId"], answer["clientId"]) == ("ada", "mine-1")
-    assert (answer["content"], answer["sentAt"]) == ({"text": "hi"}, world.now)
+    assert (sent.sender_id, sent.client_id) == ("ada", "mine-1")
+    assert (sent.content, sent.sent_at) == ({"text": "hi"}, world.now)
 
 
 def test_message_ids_sort_by_time(world: World) -> None:
@@ -664,7 +666,7 @@ def test_message_ids_sort_by_time(world: World) -> None:
     ids = []
     for _ in range(30):
         world.wait(997)
-        ids.append(world.sessions.say("a1", "room", 1, None, world.now)["messageId"])
+        ids.append(world.messages.say("a1", "room", 1, None, world.now).message_id)
 
     assert ids == sorted(ids)
     assert len(set(ids)) == 30
@@ -676,7 +678,7 @@ def test_a_message_that_cannot_be_posted_now_is_queued_before_the_answer(world: 
         world.enter(f"{user_id}-1", "room")
     world.gateway.busy.add("bob-1")
 
-    world.sessions.say("ada-1", "room", "hi", None, world.now)
+    world.messages.say("ada-1", "room", "hi", None, world.now)
 
     ((post, attempt, delay),) = world.deliveries.waiting
     assert (post.connection_ids, attempt, delay) == (["bob-1"], 1, 1)
@@ -689,7 +691,7 @@ def test_a_flood_of_messages_is_refused(world: World) -> None:
 
     def flood() -> None:
         for _ in range(40):
-            world.sessions.say("a1", "room", "x", None, world.now)
+            world.messages.say("a1", "room", "x", None, world.now)
 
     with pytest.raises(RateLimited):
         flood()
@@ -708,7 +710,7 @@ def test_a_large_room_is_listed_completely_and_everybody_once(world: World) -> N
     found: list[str] = []
     cursor = None
     while True:
-        page = world.sessions.page("room", "user-000", 50, cursor, world.now)
+        page = world.member_list.page("room", "user-000", 50, cursor, world.now)
         assert page.member_count == 236
         found += [member.user_id for member in page.members]
         if (cursor := page.cursor) is None:
@@ -726,7 +728,7 @@ def test_a_member_whose_lease_ran_out_is_not_listed(world: World) -> None:
     world.ping("a1")
     world.wait(SECOND)
 
-    page = world.sessions.page("room", "ada", 50, None, world.now)
+    page = world.member_list.page("room", "ada", 50, None, world.now)
 
     assert [(it.user_id, it.status) for it in page.members] == [("ada", Status.ONLINE)]
     assert page.member_count == 1
@@ -735,4 +737,4 @@ def test_a_member_whose_lease_ran_out_is_not_listed(world: World) -> None:
 @pytest.mark.parametrize("cursor", ["x", "YWRh=", "!", "YSBi"])
 def test_a_cursor_that_was_never_given_is_refused(world: World, cursor: str) -> None:
     with pytest.raises(InvalidMessage):
-        world.sessions.page("room", None, 50, cursor, world.now)
+        world.member_list.page("room", None, 50, cursor, world.now)

@@ -3,16 +3,16 @@ from typing import Any
 
 import pytest
 
-from presence.application.expiry import CHUNK
 from presence.domain.connection import State
 from presence.domain.errors import Unavailable
 from presence.domain.user import Choice, Status, User
+from presence.limits import MAX_BATCH_READ
 from presence.ports import Count, WriteConflict
 from tests.world import AUTHENTICATION, GRACE, LEASE, World
 
 
 def state(world: World, connection_id: str) -> State:
-    gate = world.connections.read(connection_id)
+    gate = world.records.read(connection_id)
     assert gate is not None
     return gate.state
 
@@ -50,23 +50,23 @@ def test_whoever_hung_up_on_nobody_does_so_when_the_timer_comes_again(
     world.open("a1")
     world.wait(AUTHENTICATION)
     if is_dead:
-        world.connections.close_unclaimed("a1", world.now)
+        world.records.close_unauthenticated("a1", world.now)
     else:
         world.gateway.busy.add("a1")
         with pytest.raises(Unavailable):
-            world.settling.connection("a1", world.now)
+            world.on_timer.connection("a1", world.now)
         world.gateway.busy.clear()
 
     for _ in range(2):
-        world.settling.connection("a1", world.now)
+        world.on_timer.connection("a1", world.now)
 
     assert set(world.gateway.closed) == {"a1"}
     assert world.frames_of("a1") == []
 
 
 def test_a_timer_of_nobody_hangs_up_on_nobody(world: World) -> None:
-    world.settling.connection("a1", world.now)
-    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+    world.on_timer.connection("a1", world.now)
+    world.on_timer.expired("a1", "ada", frozenset(), world.now)
 
     assert world.gateway.closed == []
 
@@ -109,7 +109,7 @@ def test_an_eviction_that_looked_before_the_ping_loses(
         return found
 
     monkeypatch.setattr(world.users, "read", read_and_be_overtaken)
-    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+    world.on_timer.expired("a1", "ada", frozenset(), world.now)
 
     assert world.gateway.closed == []
     assert state(world, "a1") is State.AUTHENTICATED
@@ -123,11 +123,11 @@ def test_a_lease_that_is_over_by_another_clock_is_looked_at_again(world: World) 
     Found by the simulation.
     """
     world.join("ada", "a1")
-    world.connections.close("a1", world.now)  # and whoever disconnected it died here
+    world.records.close("a1", world.now)  # and whoever disconnected it died here
     world.wait(LEASE - 1_500)
 
-    world.settling.lapsed("a1", "ada", frozenset(), world.now)
-    asked = list(world.timers.lapsed)
+    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    asked = list(world.timers.expired)
     world.wait(1_500)
     world.fire_timers()
 
@@ -139,9 +139,9 @@ def test_a_lease_that_was_renewed_is_not_looked_at_again(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE - 20_000)
 
-    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+    world.on_timer.expired("a1", "ada", frozenset(), world.now)
 
-    assert world.timers.lapsed == []
+    assert world.timers.expired == []
 
 
 def test_grace_that_is_over_ends_in_one_announcement(world: World) -> None:
@@ -151,7 +151,7 @@ def test_grace_that_is_over_ends_in_one_announcement(world: World) -> None:
     world.wait(GRACE)
 
     world.fire_timers()
-    world.settling.user("ada", world.now)
+    world.on_timer.user("ada", world.now)
     world.stream()
 
     assert world.heard_by("b1").count(("ada", "offline")) == 1
@@ -163,7 +163,7 @@ def test_a_grace_timer_that_comes_too_soon_asks_again(world: World) -> None:
     world.timers.asked.clear()
     world.wait(GRACE - 3_000)
 
-    world.settling.user("ada", world.now)
+    world.on_timer.user("ada", world.now)
 
     assert world.read("ada").status is Status.ONLINE
     assert world.timers.asked == [("user", "ada", 3)]
@@ -214,7 +214,7 @@ def test_whoever_cannot_be_written_keeps_the_sweep_from_nobody_else(world: World
         return save(before, *images, **rest)
 
     world.users.save = lose_ada  # type: ignore[method-assign]
-    world.sweep()
+    world.run_sweep()
 
     assert world.user("ada").status is Status.ONLINE
     assert world.user("bob").status is Status.OFFLINE
@@ -229,7 +229,7 @@ def test_the_sweep_finds_whoever_fell_silent_and_clears_up_behind_them(world: Wo
     world.ping("b1")
     world.wait(1_000)
 
-    world.sweep()
+    world.run_sweep()
     world.fire_timers()
     world.stream()
 
@@ -240,12 +240,12 @@ def test_the_sweep_finds_whoever_fell_silent_and_clears_up_behind_them(world: Wo
 
 
 def test_the_sweep_looks_at_everybody_however_many(world: World) -> None:
-    users = [f"user-{number}" for number in range(CHUNK + 1)]
+    users = [f"user-{number}" for number in range(MAX_BATCH_READ + 1)]
     for name in users:
         world.join(name, f"c-{name}")
     world.wait(LEASE)
 
-    world.sweep()
+    world.run_sweep()
 
     assert {world.user(name).status for name in users} == {Status.OFFLINE}
 
@@ -267,7 +267,7 @@ def test_a_silent_connection_is_told_when_its_token_was_the_reason(world: World)
     world.authenticate("ada", "a1", token_life=20_000)
     world.wait(50_000)
 
-    world.sweep()
+    world.run_sweep()
     world.fire_timers()
 
     assert world.frames_of("a1")[-1] == {"type": "closing", "reason": "token-expired"}
@@ -281,14 +281,14 @@ def test_a_silent_connection_is_hung_up_on_when_the_timer_comes_again(
     world.join("ada", "a1")
     world.wait(LEASE)
     if is_dead:
-        world.lifecycle.lapsed("a1", "ada", frozenset(), world.now)
+        world.expiry.expire("a1", "ada", frozenset(), world.now)
     else:
         world.gateway.busy.add("a1")
         with pytest.raises(Unavailable):
-            world.settling.lapsed("a1", "ada", frozenset(), world.now)
+            world.on_timer.expired("a1", "ada", frozenset(), world.now)
         world.gateway.busy.clear()
 
-    world.settling.lapsed("a1", "ada", frozenset(), world.now)
+    world.on_timer.expired("a1", "ada", frozenset(), world.now)
 
     assert world.gateway.closed == ["a1"]
     assert world.frames_of("a1") == []
@@ -296,10 +296,10 @@ def test_a_silent_connection_is_hung_up_on_when_the_timer_comes_again(
 
 def test_a_disconnect_that_died_halfway_is_finished_by_the_sweep(world: World) -> None:
     world.join("ada", "a1")
-    world.connections.close("a1", world.now)
+    world.records.close("a1", world.now)
     world.wait(LEASE)
 
-    world.sweep()
+    world.run_sweep()
     world.fire_timers()
 
     assert world.user("ada").leases == {}
@@ -312,7 +312,7 @@ def test_the_sweep_ends_what_a_lost_timer_should_have_ended(world: World) -> Non
     world.timers.asked.clear()
     world.wait(21_000)
 
-    world.sweep()
+    world.run_sweep()
 
     assert world.user("ada").status is Status.ONLINE
 
@@ -325,7 +325,7 @@ def test_the_sweep_sets_a_timer_for_what_falls_due_before_the_next_one(world: Wo
         world.ping("a1")
     world.timers.asked.clear()
 
-    world.sweep()
+    world.run_sweep()
 
     assert world.timers.asked == [("user", "ada", 60)]
 
@@ -336,8 +336,8 @@ def test_two_sweeps_at_once_say_everything_once(world: World) -> None:
     world.stream()
     world.wait(LEASE)
 
-    world.sweep()
-    world.sweep()
+    world.run_sweep()
+    world.run_sweep()
 
     assert len(world.tables.stream) == 4
 
@@ -355,11 +355,11 @@ def test_of_two_sweeps_that_overlap_one_loses_and_everything_is_said_once(world:
         users = read_many(user_ids, consistent=consistent)
         if not overlapped:
             overlapped.append(True)
-            world.sweep()
+            world.run_sweep()
         return users
 
     world.users.read_many = read_then_be_overtaken  # type: ignore[method-assign]
-    world.sweep()
+    world.run_sweep()
 
     assert [after.status for _, after in world.tables.stream[2:]] == [Status.OFFLINE] * 2
     assert world.online_index.count() == Count(0, world.now)
@@ -376,8 +376,8 @@ def test_a_sweep_that_was_down_for_an_hour_tells_every_departure_once(world: Wor
         world.ping("b1")
     assert world.read("user-7").status is Status.OFFLINE, "whoever reads is not told otherwise"
 
-    world.sweep()
-    world.sweep()
+    world.run_sweep()
+    world.run_sweep()
     world.fire_timers()
     world.stream()
 
@@ -390,7 +390,7 @@ def test_a_tick_of_the_schedule_that_is_left_out_is_made_up_for(world: World) ->
     world.join("ada", "a1")
     world.wait(LEASE + 120_000)  # two sweeps should have come
 
-    world.sweep()
+    world.run_sweep()
 
     assert world.user("ada").status is Status.OFFLINE
     assert world.user("ada").last_seen == world.now - LEASE - 120_000
@@ -403,7 +403,7 @@ def test_the_sweep_counts_those_whom_others_see(world: World) -> None:
     world.choose("eve", Choice.INVISIBLE)
     world.online_index.counted(Count(99, 0))
 
-    world.sweep()
+    world.run_sweep()
 
     assert world.online_index.count() == Count(2, world.now)
 
@@ -411,4 +411,4 @@ def test_the_sweep_counts_those_whom_others_see(world: World) -> None:
 def test_a_sweep_without_time_left_counts_nothing(world: World) -> None:
     world.join("ada", "a1")
 
-    assert world.sweeping.run(world.now, lambda: False) is None
+    assert world.sweep.run(world.now, lambda: False) is None

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from presence.application.connections import identify
-from presence.domain.connection import BURST, Admission, Connection, State
+from presence.application.access import identify
+from presence.domain.connection import Admission, Connection, State
 from presence.domain.errors import (
     Forbidden,
     NotAuthenticated,
@@ -15,6 +15,7 @@ from presence.domain.errors import (
 )
 from presence.domain.events import Disconnected
 from presence.domain.user import Choice, Status, User
+from presence.limits import BURST
 from presence.ports import Renewal, WriteConflict
 from tests.fakes import FakeTokens
 from tests.world import AUTHENTICATION, GRACE, HEARTBEAT, LEASE, SECOND, TOKEN_LIFE, World
@@ -95,13 +96,13 @@ def test_nobody_authenticates_on_a_connection_that_nobody_knows(world: World) ->
 
 def test_a_refusal_is_told_by_a_gate_that_is_not_read_too_early(world: World) -> None:
     world.open("a1")
-    before, read = world.connections.read("a1"), world.connections.read
+    before, read = world.records.read("a1"), world.records.read
     world.leave("a1")
 
     def stale(connection_id: str, *, consistent: bool = False) -> Connection | None:
         return read(connection_id) if consistent else before
 
-    world.connections.read = stale  # type: ignore[method-assign]
+    world.records.read = stale  # type: ignore[method-assign]
 
     with pytest.raises(NotAuthenticated):
         world.authenticate("ada", "a1")
@@ -121,13 +122,13 @@ def test_nothing_is_accepted_before_authentication(world: World) -> None:
 
 def test_a_read_that_lags_behind_authenticate_refuses_nothing(world: World) -> None:
     world.open("a1")
-    read, opened = world.connections.read, world.connections.read("a1")
+    read, opened = world.records.read, world.records.read("a1")
     world.authenticate("ada", "a1")
 
     def lag(connection_id: str, *, consistent: bool = False) -> Connection | None:
         return read(connection_id) if consistent else opened
 
-    world.connections.read = lag  # type: ignore[method-assign]
+    world.records.read = lag  # type: ignore[method-assign]
 
     assert world.act("a1") == "ada"
 
@@ -189,7 +190,7 @@ def test_a_ping_renews_no_lease_but_its_own(world: World) -> None:
     world.ping("live")
     world.wait(SECOND)
 
-    world.sweep()
+    world.run_sweep()
 
     assert set(world.user("ada").leases) == {"live"}
 
@@ -209,7 +210,7 @@ def test_a_ping_repairs_nothing(world: World) -> None:
 def test_an_action_that_comes_late_brings_the_lease_back(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE + 1)
-    world.sweep()
+    world.run_sweep()
 
     assert world.act("a1") == "ada"
 
@@ -265,7 +266,7 @@ def test_a_late_ping_after_somebody_noticed_comes_back_with_a_newer_version(worl
 def test_a_late_ping_that_races_a_disconnect_leaves_no_ghost(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE)
-    world.sweep()
+    world.run_sweep()
     renew = world.users.renew
 
     def renew_late(*names: Any, **rest: Any) -> Renewal:
@@ -282,15 +283,15 @@ def test_a_late_ping_that_races_a_disconnect_leaves_no_ghost(world: World) -> No
 
 def test_whoever_acts_beside_a_disconnect_is_told_that_it_is_over(world: World) -> None:
     world.join("ada", "a1")
-    spend = world.connections.spend
+    spend = world.records.charge
 
     def spend_late(before: Connection, after: Connection) -> bool:
         world.leave("a1")
         return spend(before, after)
 
-    world.connections.spend = spend_late  # type: ignore[method-assign]
+    world.records.charge = spend_late  # type: ignore[method-assign]
     with pytest.raises(NotAuthenticated):
-        world.lifecycle.act("a1", world.now)
+        world.access.authorize("a1", world.now)
 
 
 @pytest.mark.fault("A ping is handled after the disconnect.")
@@ -422,7 +423,7 @@ def test_disconnecting_closes_the_gate_and_forgets_the_subscriptions(world: Worl
 
     world.leave("a1")
 
-    gate = world.connections.read("a1")
+    gate = world.records.read("a1")
     assert gate is not None
     assert gate.state is State.CLOSED
     assert world.tables.everyone == {}
@@ -446,7 +447,7 @@ def test_a_disconnect_that_comes_twice_is_heard_once(world: World) -> None:
 def test_a_disconnect_that_comes_after_the_sweep_is_heard_by_nobody(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE)
-    world.sweep()
+    world.run_sweep()
     world.fire_timers()
     told, gone = len(world.tables.stream), world.read("ada")
 
@@ -518,7 +519,7 @@ def test_a_write_whose_answer_was_lost_counts_once(world: World) -> None:
 @pytest.mark.fault("A plain read sees half of a transaction.")
 def test_a_disconnect_always_writes_even_if_it_sees_nothing_to_remove(world: World) -> None:
     world.join("ada", "a1")
-    world.lifecycle.changes.apply("ada", Disconnected("a1", world.now), world.now)
+    world.changes.apply("ada", Disconnected("a1", world.now), world.now)
     revision = world.user("ada").revision
 
     world.leave("a1")
@@ -585,7 +586,7 @@ def test_a_lost_socket_of_this_endpoint_is_a_disconnect(world: World) -> None:
     world.join("ada", "a1")
     world.wait(60_000)
 
-    world.lifecycle.lost("a1", world.now, world.now)
+    world.expiry.lose("a1", world.now, world.now)
 
     assert world.user("ada").leases == {}
 
@@ -597,7 +598,7 @@ def test_a_young_socket_is_not_believed_to_be_lost(world: World) -> None:
     world.join("ada", "a1")
     world.wait(5_000)
 
-    world.lifecycle.lost("a1", world.now, world.now)
+    world.expiry.lose("a1", world.now, world.now)
 
     assert set(world.user("ada").leases) == {"a1"}
 
@@ -609,7 +610,7 @@ def test_what_was_said_of_a_young_socket_is_not_believed_when_it_is_old(world: W
     world.wait(60_000)
     world.ping("a1")
 
-    world.lifecycle.lost("a1", said_at, world.now)
+    world.expiry.lose("a1", said_at, world.now)
 
     assert set(world.user("ada").leases) == {"a1"}
 
@@ -617,11 +618,11 @@ def test_what_was_said_of_a_young_socket_is_not_believed_when_it_is_old(world: W
 @pytest.mark.fault("The stack gets a new stage or address.")
 def test_a_socket_of_another_endpoint_is_not_ours_to_forget(world: World) -> None:
     other = World(tables=world.tables)
-    object.__setattr__(other.lifecycle, "endpoint", "https://old.example/live")
+    object.__setattr__(other.connections, "endpoint", "https://old.example/live")
     other.join("ada", "a1")
     world.wait(60_000)
 
-    world.lifecycle.lost("a1", world.now, world.now)
+    world.expiry.lose("a1", world.now, world.now)
 
     assert set(world.user("ada").leases) == {"a1"}
 
@@ -629,7 +630,7 @@ def test_a_socket_of_another_endpoint_is_not_ours_to_forget(world: World) -> Non
 def test_what_nobody_knows_any_more_hears_nothing_any_more(world: World) -> None:
     world.tables.everyone["forgotten"] = "somebody"
 
-    world.lifecycle.lost("forgotten", world.now, world.now)
+    world.expiry.lose("forgotten", world.now, world.now)
 
     assert world.tables.everyone == {}
 

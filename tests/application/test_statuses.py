@@ -9,7 +9,7 @@ from tests.world import GRACE, LEASE, World
 
 
 def online(world: World, limit: int = 50, cursor: str | None = None) -> list[str]:
-    page = world.statuses.online(limit, cursor, None, world.now)
+    page = world.online_list.page(limit, cursor, None, world.now)
     return [user.user_id for user in page.users]
 
 
@@ -25,7 +25,7 @@ def test_reads_are_exact_although_nobody_swept(world: World) -> None:
 
     assert world.read("ada").status is Status.OFFLINE
     assert online(world) == []
-    assert world.statuses.count(None, world.now) == Count(0, world.now)
+    assert world.online_list.count(None, world.now) == Count(0, world.now)
 
 
 @pytest.mark.fault("A reader finds by the clock that a status is over, then a late ping comes.")
@@ -44,7 +44,7 @@ def test_a_reader_who_ends_a_lease_has_its_connection_looked_after(world: World)
 
     world.read("ada")
 
-    assert world.timers.lapsed == [("a1", "ada", frozenset(), 0)]
+    assert world.timers.expired == [("a1", "ada", frozenset(), 0)]
 
 
 def test_reading_somebody_unchanged_writes_nothing(world: World) -> None:
@@ -78,7 +78,7 @@ def test_pages_hold_everybody_once_and_end(world: World) -> None:
 
     seen, cursor, pages = [], None, 0
     while pages == 0 or cursor is not None:
-        page = world.statuses.online(5, cursor, None, world.now)
+        page = world.online_list.page(5, cursor, None, world.now)
         seen += [user.user_id for user in page.users]
         cursor, pages = page.cursor, pages + 1
 
@@ -97,8 +97,8 @@ def test_an_index_that_lags_behind_proposes_and_the_items_decide(world: World) -
     world.online_index.after = lambda *_: iter([*before, "nobody"])  # type: ignore[method-assign]
 
     assert online(world) == ["ada"]
-    assert world.statuses.count(None, world.now) == Count(1, world.now)
-    world.sweep()
+    assert world.online_list.count(None, world.now) == Count(1, world.now)
+    world.run_sweep()
     assert world.online_index.count() == Count(1, world.now)
 
 
@@ -112,8 +112,8 @@ def test_an_invisible_user_leaves_no_gap_in_any_page(hidden: set[int], limit: in
         else:
             without.join(f"user-{number:02}", f"c{number}")
 
-    page = world.statuses.online(limit, None, None, world.now)
-    same = without.statuses.online(limit, None, None, without.now)
+    page = world.online_list.page(limit, None, None, world.now)
+    same = without.online_list.page(limit, None, None, without.now)
 
     assert [it.user_id for it in page.users] == [it.user_id for it in same.users]
     assert page.cursor == same.cursor
@@ -126,15 +126,15 @@ def test_the_count_is_exact_while_a_page_holds_everybody(world: World) -> None:
     world.leave("c-bob")
     world.wait(GRACE)
 
-    assert world.statuses.count(None, world.now) == Count(1, world.now)
+    assert world.online_list.count(None, world.now) == Count(1, world.now)
 
 
 def test_the_count_of_many_is_as_of_the_last_time_they_were_counted(world: World) -> None:
     world.online_index.counted(Count(70_000, world.now - 5_000))
 
-    assert world.statuses.count(None, world.now) == Count(70_000, world.now - 5_000)
+    assert world.online_list.count(None, world.now) == Count(70_000, world.now - 5_000)
 
 
 def test_a_cursor_that_no_page_gave_is_refused(world: World) -> None:
     with pytest.raises(InvalidMessage):
-        world.statuses.online(10, "made-up", None, world.now)
+        world.online_list.page(10, "made-up", None, world.now)

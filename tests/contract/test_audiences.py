@@ -8,9 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import tests.fakes
-from presence.adapters.dynamodb import subscriptions
-from presence.application.blocking import CHUNK as PRIVACY_CHUNK
+from presence import limits
 from presence.domain.connection import Connection, State
 from presence.domain.errors import Conflict
 from presence.domain.events import (
@@ -26,7 +24,8 @@ from presence.domain.events import (
     UserEvent,
 )
 from presence.domain.reducer import reduce
-from presence.domain.user import MAX_SESSIONS, Choice
+from presence.domain.user import Choice
+from presence.limits import MAX_SESSIONS, MAX_UNBLOCKED
 from presence.ports import EVERYONE, Member, Subscriber, Topic
 from tests.contract.conftest import Store, fakes, items
 from tests.contract.test_store import (
@@ -63,7 +62,7 @@ def all_of(pages: Iterable[Sequence[Subscriber]]) -> list[Subscriber]:
 def watching(store: Store, *user_ids: str) -> dict[str, list[str]]:
     """By user, the connections that watch them."""
     return {
-        user_id: [it.connection_id for it in all_of(store.subscriptions.watchers(user_id))]
+        user_id: [it.connection_id for it in store.heard(Topic("user", user_id))]
         for user_id in user_ids
     }
 
@@ -174,10 +173,10 @@ def test_a_user_who_blocks_and_hides_as_much_as_they_may_is_stored(store: Store)
     for event in (Chosen(Choice.INVISIBLE), Chosen(Choice.ONLINE), Blocked("x"), Erased()):
         save(store, "ada", event)
         seen.append({len(seen_in(store, name)) for name in names})
-    save(store, "ada", Unblocked(frozenset(names[:PRIVACY_CHUNK])))
+    save(store, "ada", Unblocked(frozenset(names[:MAX_UNBLOCKED])))
 
     assert seen == [{0}, {1}, {1}, {0}]
-    assert not any(list(store.subscriptions.blockers(name)) for name in names[:PRIVACY_CHUNK])
+    assert not any(list(store.subscriptions.blockers(name)) for name in names[:MAX_UNBLOCKED])
     assert list(store.subscriptions.blockers(names[44])) == ["ada"]
 
 
@@ -281,7 +280,7 @@ def test_whoever_watches_hears_and_the_gate_knows_it(store: Store) -> None:
         assert store.subscriptions.watch(tab, {"bob", "kim"})
     assert store.subscriptions.watch(phone, {"bob"})
 
-    assert set(all_of(store.subscriptions.watchers("bob"))) == {
+    assert set(store.heard(Topic("user", "bob"))) == {
         Subscriber(TAB, "ada"),
         Subscriber(PHONE, "eve"),
     }
@@ -311,8 +310,7 @@ def test_a_gate_that_is_not_theirs_lets_nobody_watch_and_leaves_no_trace(
 def test_a_connection_watches_so_many_and_no_more(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (subscriptions, tests.fakes):
-        monkeypatch.setattr(module, "MAX_WATCHED", 150)  # moto takes its time for a thousand
+    monkeypatch.setattr(limits, "WATCHED_USERS", 150)  # moto takes its time for a thousand
     tab = arrive(store, "ada", TAB)
     names = [f"user-{number}" for number in range(150)]
 
@@ -385,9 +383,10 @@ def test_a_connection_that_has_closed_hears_nothing_more_and_the_others_all(stor
     for _ in range(2):  # the second time after a crash, as far as anybody knows
         store.subscriptions.remove(closed)
 
-    topics = [EVERYONE, *(Topic("user", name) for name in names)]
-    topics += [Topic("session", room) for room in rooms]
-    assert all(store.heard(topic) == [Subscriber(PHONE, "eve")] for topic in topics)
+    heard = [store.subscriptions.pages(EVERYONE)]
+    heard += [store.subscriptions.pages(Topic("user", name)) for name in names]
+    heard += [store.subscriptions.pages(Topic("session", room)) for room in rooms]
+    assert all(all_of(pages) == [Subscriber(PHONE, "eve")] for pages in heard)
 
 
 def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store: Store) -> None:

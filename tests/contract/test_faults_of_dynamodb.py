@@ -78,13 +78,16 @@ def crowd(store: Store) -> Connection:
 
 
 def everything_listed(store: Store) -> list[Any]:
+    subscribers = [
+        *store.subscriptions.pages(EVERYONE),
+        *store.subscriptions.pages(Topic("session", ROOM)),
+        *store.subscriptions.pages(Topic("user", NAMES[0])),
+    ]
     return [
         *store.online_index.after(None),
         *store.members.of(ROOM),
         *store.subscriptions.blockers("eve"),
-        *store.heard(EVERYONE),
-        *store.heard(Topic("session", ROOM)),
-        *(it for page in store.subscriptions.watchers(NAMES[0]) for it in page),
+        *(it for page in subscribers for it in page),
     ]
 
 

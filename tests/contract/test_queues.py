@@ -10,21 +10,14 @@ import pytest
 from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
-from presence.adapters.sqs import (
-    MAX_BATCH,
-    MAX_BYTES,
-    SQSDeliveries,
-    SQSTimers,
-    job_from_json,
-    posts_from_json,
-)
+from presence import limits
+from presence.adapters.sqs import SQSDeliveries, SQSTimers, job_from_json, posts_from_json
 from presence.domain.errors import Unavailable
 from presence.domain.user import Presence, Status
-from presence.entrypoints.queues import MAX_QUEUED_BYTES
-from presence.fanout.dispatch import CHUNK, DIRECT, Dispatcher
-from presence.fanout.payloads import FramesPayload, Payload, PresencePayload, View
+from presence.fanout.dispatch import Dispatcher
+from presence.fanout.payloads import FramesPayload, Payload, PresenceByViewer, PresencePayload
+from presence.limits import MAX_FRAME_BYTES
 from presence.ports import EVERYONE, Job, Post, Timers, Topic
-from presence.protocol.frames import MAX_FRAME_BYTES
 from tests.fakes import FakeDeliveries, FakeGateway, FakeTimers
 
 pytestmark = pytest.mark.contract
@@ -62,7 +55,7 @@ def fakes() -> Queues:
         deliveries,
         lambda: [
             *timers.asked,
-            *(("expired", *about) for about in timers.lapsed),
+            *(("expired", *about) for about in timers.expired),
             *(("gone", name, at) for name, at in timers.gone),
             *(("room", *about) for about in timers.rooms),
         ],
@@ -163,25 +156,27 @@ def test_a_second_look_at_many_that_are_gone_comes_for_each(queues: Queues) -> N
 
 
 VIEWS = [
-    View(Presence("ada", Status.ONLINE, None, 1)),
-    View(
+    PresenceByViewer("ada", Presence("ada", Status.ONLINE, None, 1)),
+    PresenceByViewer(
+        "bob",
         Presence("bob", Status.BUSY, NOW, NOW, text="🌞"),
         {"bob": None, "eve": Presence("bob", Status.OFFLINE, 7, 8)},
     ),
-    View(None, {"eve": Presence("kim", Status.OFFLINE, 7, 8), "kim": None}),
+    PresenceByViewer("kim", None, {"eve": Presence("kim", Status.OFFLINE, 7, 8), "kim": None}),
 ]
-NEWS: dict[str, Payload] = {
-    "changes": PresencePayload(VIEWS),
-    "texts": FramesPayload(["{}", '{"text":"hi 🌞"}']),
-    "texts of an instant": FramesPayload(["{}"], {"eve": ["[]"]}, said_at=NOW),
-    "texts for some": FramesPayload(["{}"], {"eve": ["[]"], "kim": [], "bob": ["[]"]}),
+PAYLOADS: dict[str, Payload] = {
+    "presences": PresencePayload(VIEWS),
+    "frames": FramesPayload(["{}", '{"text":"hi 🌞"}'], said_at=NOW),
+    "frames-for-some": FramesPayload(
+        ["{}"], {"eve": ["[]"], "kim": [], "bob": ["[]"]}, said_at=NOW
+    ),
 }
 
 
-@pytest.mark.parametrize("news", NEWS.values(), ids=NEWS)
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
 @pytest.mark.parametrize("topic", [EVERYONE, Topic("user", "ada"), Topic("session", "room.1")])
-def test_a_job_comes_as_it_was_put(queues: Queues, news: Payload, topic: Topic) -> None:
-    jobs = [Job(topic, 3, 8, news), Job(topic, 0, 8, news, after=TAB, rows=17, without=PHONE)]
+def test_a_job_comes_as_it_was_put(queues: Queues, payload: Payload, topic: Topic) -> None:
+    jobs = [Job(topic, 3, 8, payload), Job(topic, 0, 8, payload, after=TAB, rows=17, without=PHONE)]
 
     queues.deliveries.put_jobs(jobs)
     queues.deliveries.put_jobs([])
@@ -190,8 +185,8 @@ def test_a_job_comes_as_it_was_put(queues: Queues, news: Payload, topic: Topic) 
 
 
 def test_jobs_for_many_shards_are_put_together(sqs: Queues) -> None:
-    some = NEWS["texts"], FramesPayload(["x" * 100_000])
-    jobs = [Job(EVERYONE, shard, 32, news) for news in some for shard in range(32)]
+    some = PAYLOADS["frames"], FramesPayload(["x" * 100_000], said_at=NOW)
+    jobs = [Job(EVERYONE, shard, 32, it) for it in some for shard in range(32)]
 
     sqs.deliveries.put_jobs(jobs)
 
@@ -218,8 +213,8 @@ class Scales:
 
     def send_message_batch(self, *, Entries: Any, **_: Any) -> Any:  # noqa: N803
         sizes = [len(it["MessageBody"].encode()) for it in Entries]
-        assert len(Entries) <= MAX_BATCH
-        assert sum(sizes) <= MAX_BYTES
+        assert len(Entries) <= limits.MESSAGES_PER_BATCH
+        assert sum(sizes) <= limits.MESSAGE_BYTES
         refused = self._refused if self._times else 0
         self._times -= 1
         self.batches.append([*Entries][refused:])
@@ -229,15 +224,19 @@ class Scales:
 @pytest.mark.parametrize("letters", [50, 2_000, 30_000])
 def test_posts_of_distinct_texts_take_no_more_calls_than_their_bytes(letters: int) -> None:
     count = 1_000 if letters < 30_000 else 100
-    posts = [Post(f"{n} {'x' * letters}", [f"{n:0>15}="]) for n in range(DIRECT + count)]
+    posts = [
+        Post(f"{n} {'x' * letters}", [f"{n:0>15}="]) for n in range(limits.POSTS_AT_ONCE + count)
+    ]
     sqs, gateway = Scales(), FakeGateway()
 
     Dispatcher(gateway, SQSDeliveries(sqs, ""), FakeTimers()).send(posts)
 
-    size = sum(len(post.text) + 60 for post in posts[DIRECT:])
-    assert [it for body in sqs.bodies for it in posts_from_json(body)] == posts[DIRECT:]
-    assert len(gateway.heard) == DIRECT
-    assert len(sqs.batches) <= 2 + size // (MAX_BYTES - 2 * letters - 20_000)
+    size = sum(len(post.text) + 60 for post in posts[limits.POSTS_AT_ONCE :])
+    assert [it for body in sqs.bodies for it in posts_from_json(body)] == posts[
+        limits.POSTS_AT_ONCE :
+    ]
+    assert len(gateway.heard) == limits.POSTS_AT_ONCE
+    assert len(sqs.batches) <= 2 + size // (limits.MESSAGE_BYTES - 2 * letters - 20_000)
 
 
 def test_many_that_are_gone_take_few_calls() -> None:
@@ -251,7 +250,7 @@ def test_many_that_are_gone_take_few_calls() -> None:
 
 
 def test_what_the_queue_refused_of_a_batch_is_sent_again_and_nothing_else() -> None:
-    jobs = [Job(EVERYONE, shard, 8, NEWS["texts"]) for shard in range(8)]
+    jobs = [Job(EVERYONE, shard, 8, PAYLOADS["frames"]) for shard in range(8)]
     sqs = Scales(refused=3, times=2)
 
     SQSDeliveries(sqs, "").put_jobs(jobs)
@@ -279,7 +278,7 @@ def test_jobs_that_the_queue_did_not_take_are_an_error() -> None:
             return {"Failed": [{"Id": "0"}]}
 
     with pytest.raises(Unavailable):
-        SQSDeliveries(Full, "").put_jobs([Job(EVERYONE, 0, 1, NEWS["texts"])])
+        SQSDeliveries(Full, "").put_jobs([Job(EVERYONE, 0, 1, PAYLOADS["frames"])])
 
 
 @pytest.mark.parametrize("letter", ["x", '"', "\\", "é", "😀"], ids=ascii)
@@ -290,11 +289,11 @@ def test_the_longest_frame_for_as_many_as_wait_together_fits_a_message(
     client = boto3.client("sqs")
     url = client.create_queue(QueueName="deliveries")["QueueUrl"]
     text = letter * (MAX_FRAME_BYTES // len(letter.encode()))
-    names = [f"{number:0>15}=" for number in range(CHUNK)]
+    names = [f"{number:0>15}=" for number in range(limits.CONNECTIONS_PER_PARCEL)]
     gateway = FakeGateway(busy=set(names))
 
     Dispatcher(gateway, SQSDeliveries(lambda: client, url), FakeTimers()).send([Post(text, names)])
 
     ((body, _),) = queued(REGION, "deliveries")
-    assert len(json.dumps(body)) < MAX_QUEUED_BYTES
+    assert len(json.dumps(body)) < limits.MESSAGE_BYTES
     assert posts_from_json(body) == [Post(text, names)]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from presence.adapters.dynamodb import subscriptions
+from presence import limits
 from presence.domain.events import Authenticated, Blocked, Joined
 from presence.ports import LargeRoom, Member, Topic
 from tests.contract.conftest import Store
@@ -83,7 +83,7 @@ def test_members_are_read_on_from_any_of_them(store: Store) -> None:
 def test_a_part_says_behind_whom_the_others_are(
     dynamodb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "MEMBERS_PAGE", 3)
+    monkeypatch.setattr(limits, "FIRST_MEMBERS", 3)
     names = members(dynamodb, 5)
     plain = dynamodb.members.part(ROOM)
     dynamodb.members.keep(LargeRoom(ROOM), KNOWN)

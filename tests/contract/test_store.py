@@ -104,7 +104,7 @@ def test_an_opened_gate_is_read_back(store: Store) -> None:
 def test_an_unknown_gate_is_none_and_closing_it_is_fine(store: Store) -> None:
     assert store.connections.read("unknown") is None
     assert store.connections.close("unknown", NOW) is None
-    assert not store.connections.close_unclaimed("unknown", NOW)
+    assert not store.connections.close_unauthenticated("unknown", NOW)
 
 
 def test_closing_says_what_was_there_and_may_be_repeated(store: Store) -> None:
@@ -123,7 +123,9 @@ def full_gate(store: Store) -> Connection:
     admit(store, "ada", replace(ADMISSION, allowed_sessions=frozenset({"room.*", "team"})))
     enter(store, "ada", ROOM, allowed_by="room.*")
     gate = gate_of(store)
-    assert store.connections.spend(gate, replace(gate, spent_until=NOW + 7, typed={ROOM: NOW}))
+    assert store.connections.charge(
+        gate, replace(gate, theoretical_arrival=NOW + 7, typed={ROOM: NOW})
+    )
     assert store.subscriptions.watch(gate, {"bob"})
     return gate_of(store)
 
@@ -137,7 +139,7 @@ def test_a_gate_is_read_back_with_all_that_it_knows(store: Store) -> None:
         user_id="ada",
         token_expires_at=ADMISSION.token_expires_at,
         allowed_sessions=frozenset({"room.*", "team"}),
-        spent_until=NOW + 7,
+        theoretical_arrival=NOW + 7,
         sessions=frozenset({ROOM}),
         typed={ROOM: NOW},
         is_watching=True,
@@ -151,7 +153,9 @@ def test_closing_tells_all_that_the_gate_knew_once_and_leaves_nothing_personal(
 
     told = store.connections.close(TAB, NOW)
 
-    closed = Connection(TAB, GATE.endpoint, NOW, State.CLOSED, spent_until=gate.spent_until)
+    closed = Connection(
+        TAB, GATE.endpoint, NOW, State.CLOSED, theoretical_arrival=gate.theoretical_arrival
+    )
     assert told == gate
     assert gate_of(store) == store.connections.close(TAB, NOW) == closed
 
@@ -193,15 +197,15 @@ def test_only_an_unclaimed_gate_is_closed_as_unclaimed(store: Store) -> None:
     store.connections.open(GATE)
     admit(store, "ada")
 
-    assert not store.connections.close_unclaimed(TAB, NOW)
+    assert not store.connections.close_unauthenticated(TAB, NOW)
     assert gate_of(store).state is State.AUTHENTICATED
 
 
 def test_a_gate_that_was_closed_as_unclaimed_lets_nobody_in(store: Store) -> None:
     store.connections.open(GATE)
 
-    assert store.connections.close_unclaimed(TAB, NOW)
-    assert not store.connections.close_unclaimed(TAB, NOW)
+    assert store.connections.close_unauthenticated(TAB, NOW)
+    assert not store.connections.close_unauthenticated(TAB, NOW)
     assert not admit(store, "ada")
     assert gate_of(store) == replace(GATE, state=State.CLOSED)
 
@@ -212,17 +216,17 @@ def test_of_two_who_spend_at_once_one_is_told(store: Store) -> None:
     admit(store, "ada")
     gate = gate_of(store)
 
-    assert store.connections.spend(gate, replace(gate, spent_until=NOW + 1_000))
-    assert not store.connections.spend(gate, replace(gate, spent_until=NOW + 2_000))
+    assert store.connections.charge(gate, replace(gate, theoretical_arrival=NOW + 1_000))
+    assert not store.connections.charge(gate, replace(gate, theoretical_arrival=NOW + 2_000))
 
 
 def test_what_was_typed_is_kept_with_what_was_spent(store: Store) -> None:
     store.connections.open(GATE)
     admit(store, "ada")
     gate = gate_of(store)
-    after = replace(gate, spent_until=NOW + 1_000, typed={ROOM: NOW})
+    after = replace(gate, theoretical_arrival=NOW + 1_000, typed={ROOM: NOW})
 
-    assert store.connections.spend(gate, after)
+    assert store.connections.charge(gate, after)
 
     assert gate_of(store) == after
 
@@ -235,7 +239,9 @@ def test_nobody_spends_at_a_gate_that_is_nobodys(store: Store, state: str) -> No
         store.connections.close(TAB, NOW)
     before = store.everything()
 
-    assert not store.connections.spend(GATE, replace(GATE, spent_until=NOW + 1, typed={ROOM: NOW}))
+    assert not store.connections.charge(
+        GATE, replace(GATE, theoretical_arrival=NOW + 1, typed={ROOM: NOW})
+    )
 
     assert store.everything() == before
 
@@ -397,7 +403,7 @@ def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(stor
         token_expires_at=ADMISSION.token_expires_at,
     )
     assert set(store.users.read("ada", consistent=True).leases) == {TAB}
-    assert store.heard(EVERYONE) == [Subscriber(TAB, "ada")]
+    assert list(store.subscriptions.pages(EVERYONE)) == [[Subscriber(TAB, "ada")]]
 
 
 def test_an_admission_may_be_repeated_and_takes_the_new_token(store: Store) -> None:
@@ -410,7 +416,7 @@ def test_an_admission_may_be_repeated_and_takes_the_new_token(store: Store) -> N
 
     gate = gate_of(store)
     assert (gate.token_expires_at, set(gate.sessions)) == (NOW + 7_200_000, {ROOM})
-    assert store.heard(EVERYONE) == [Subscriber(TAB, "ada")]
+    assert list(store.subscriptions.pages(EVERYONE)) == [[Subscriber(TAB, "ada")]]
 
 
 def test_joining_lets_the_connection_hear_and_the_user_be_seen(store: Store) -> None:
@@ -422,7 +428,7 @@ def test_joining_lets_the_connection_hear_and_the_user_be_seen(store: Store) -> 
 
     assert gate_of(store).sessions == {ROOM}
     assert store.users.read("ada", consistent=True).leases[TAB].sessions == {ROOM}
-    assert store.heard(Topic("session", ROOM)) == [Subscriber(TAB, "ada")]
+    assert list(store.subscriptions.pages(Topic("session", ROOM))) == [[Subscriber(TAB, "ada")]]
     assert [member.user_id for member in store.members.of(ROOM)] == ["ada"]
 
 
@@ -437,7 +443,7 @@ def test_leaving_undoes_it_and_may_be_repeated(store: Store) -> None:
         assert exit_(store, "ada", ROOM)
 
     assert (fields(store.users.read("ada", consistent=True)), gate_of(store)) == before
-    assert not store.heard(Topic("session", ROOM))
+    assert not list(store.subscriptions.pages(Topic("session", ROOM)))
     assert not list(store.members.of(ROOM))
     assert [member.user_id for member in store.members.of("room.2")] == ["ada"]
 
@@ -626,7 +632,7 @@ def test_unsubscribing_may_be_repeated(store: Store) -> None:
     store.subscriptions.remove(GATE)
     store.subscriptions.remove(GATE)
 
-    assert store.heard(EVERYONE) == []
+    assert list(store.subscriptions.pages(EVERYONE)) == []
 
 
 # ── what only the real tables show ─────────────────────────────────────────────────────────
@@ -695,7 +701,7 @@ def test_a_closed_gate_is_forgotten_soon_and_says_nothing_until_then(dynamodb: S
 
     gate = items("Connections")[TAB,]
     assert gate.keys() == {
-        *("connection_id", "endpoint", "state", "opened_at", "spent_until", "ttl")
+        *("connection_id", "endpoint", "state", "opened_at", "theoretical_arrival", "ttl")
     }
     assert gate["ttl"] == NOW // 1000 + 15 * 60
 

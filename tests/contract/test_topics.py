@@ -9,15 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pynamodb.connection import Connection as Client
 
+from presence import limits
 from presence.adapters.dynamodb import subscriptions, topics
 from presence.adapters.dynamodb.tables import Operation, write
-from presence.adapters.dynamodb.topics import EVERYONE_SHARDS, key_of, shards_so_far
+from presence.adapters.dynamodb.topics import key_of, shards_so_far
 from presence.domain.connection import Connection, Joining, Leaving
 from presence.domain.errors import Conflict
 from presence.domain.events import Joined, Left
 from presence.ports import EVERYONE, Topic
 from tests.contract.conftest import Store, items
-from tests.contract.test_audiences import arrive
+from tests.contract.test_audiences import all_of, arrive
 from tests.contract.test_store import (
     GATE,
     NOW,
@@ -39,7 +40,7 @@ NAMES = [f"connection-{number}=" for number in range(12)]
 @pytest.fixture(autouse=True)
 def asks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row goes where it belongs: nobody writes blindly, as who writes rarely would."""
-    monkeypatch.setattr(topics, "ROWS_UNASKED", 1)
+    monkeypatch.setattr(limits, "ROWS_UNASKED", 1)
 
 
 def shards_of(topic: Topic) -> Counter[str]:
@@ -111,8 +112,8 @@ def test_a_topic_grows_once_for_all_who_want_it_to(store: Store) -> None:
 def test_a_page_says_where_the_next_one_begins(
     dynamodb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(topics, "FIRST_PAGE", 2)
-    monkeypatch.setattr(topics, "PAGE", 3)
+    monkeypatch.setattr(limits, "FIRST_SUBSCRIBERS", 2)
+    monkeypatch.setattr(limits, "SUBSCRIBERS_PER_PAGE", 3)
     for name in NAMES:
         arrive(dynamodb, "ada", name)
         enter(dynamodb, "ada", ROOM, name)
@@ -123,13 +124,16 @@ def test_a_page_says_where_the_next_one_begins(
 
     assert [len(page.subscribers) for page in pages] == [2, 3, 3, 3, 1]
     assert [it.connection_id for page in pages for it in page.subscribers] == sorted(NAMES)
+    assert all_of(dynamodb.subscriptions.pages(Topic("session", ROOM))) == [
+        it for page in pages for it in page.subscribers
+    ]
 
 
 @pytest.mark.fault("One partition is asked too much.")
 def test_rows_of_a_topic_that_grew_are_spread(dynamodb: Store) -> None:
     for topic in (SESSION, WATCHED):
         dynamodb.subscriptions.grow(topic, 1, 4)
-    dynamodb.subscriptions.grow(EVERYONE, EVERYONE_SHARDS, 32)
+    dynamodb.subscriptions.grow(EVERYONE, limits.EVERYONE_SHARDS, 32)
 
     list(everybody(dynamodb, NAMES))
 
@@ -218,7 +222,7 @@ def test_a_gate_names_shards_only_where_there_are_any(dynamodb: Store) -> None:
 def test_whoever_writes_rarely_writes_where_everybody_reads(
     dynamodb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(topics, "ROWS_UNASKED", 6)
+    monkeypatch.setattr(limits, "ROWS_UNASKED", 6)
     dynamodb.subscriptions.grow(SESSION, 1, 4)
 
     list(everybody(dynamodb, NAMES))
@@ -230,8 +234,8 @@ def test_whoever_writes_rarely_writes_where_everybody_reads(
 
 
 def test_what_is_known_of_topics_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topics, "ROWS_UNASKED", 1_000)
-    monkeypatch.setattr(topics, "MAX_KNOWN", 3)
+    monkeypatch.setattr(limits, "ROWS_UNASKED", 1_000)
+    monkeypatch.setattr(limits, "KNOWN_TOPICS", 3)
     shards = topics.Shards()
 
     for number in range(10):
@@ -267,8 +271,8 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert len(made) < 50, "nobody would see an end of it"
         return write(client, operation, arguments)
 
-    monkeypatch.setattr(subscriptions, "MAX_WATCHED", 6)
-    monkeypatch.setattr(subscriptions, "WATCH_CHUNK", 3)
+    monkeypatch.setattr(limits, "WATCHED_USERS", 6)
+    monkeypatch.setattr(limits, "WATCHED_AT_ONCE", 3)
     monkeypatch.setattr(subscriptions, "write", counted)
     return made
 

@@ -7,10 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench import cost
-from presence.adapters.dynamodb import subscriptions
-from presence.domain import connection, user
-from presence.entrypoints import http as http_api
-from presence.protocol import requests, strict_json
+from presence import limits as of_ours
 from proof.nemesis.report import render
 from tests.docs.markdown import ROOT
 from tests.template.test_template import TEMPLATE
@@ -18,18 +15,18 @@ from tests.template.test_template import TEMPLATE
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 LIMITS = (
-    (user.MAX_CONNECTIONS, "connections of a user", "`too-many-connections`"),
-    (user.MAX_SESSIONS, "chat sessions of a user, over all connections", "`conflict`"),
-    (subscriptions.MAX_WATCHED, "watched users of a connection", "`conflict`"),
-    (user.MAX_BLOCKED, "users that a user blocks", "`conflict`"),
-    (requests.MAX_PAGE, "ids in `userIds`, and `limit`", "`invalid-message`"),
-    (requests.MAX_TEXT_LENGTH, "characters of `text`", "`invalid-message`"),
-    (strict_json.MAX_MESSAGE_BYTES, "bytes of a frame", "`payload-too-large`"),
-    (http_api.MAX_BODY_BYTES, "bytes of an HTTP body", "`payload-too-large`"),
-    (requests.MAX_CONTENT_BYTES, "bytes of `content`", "`payload-too-large`"),
-    (requests.MAX_TOKEN_LENGTH, "characters of `token`", "`invalid-message`"),
+    (of_ours.MAX_CONNECTIONS, "connections of a user", "`too-many-connections`"),
+    (of_ours.MAX_SESSIONS, "chat sessions of a user, over all connections", "`conflict`"),
+    (of_ours.WATCHED_USERS, "watched users of a connection", "`conflict`"),
+    (of_ours.MAX_BLOCKED, "users that a user blocks", "`conflict`"),
+    (of_ours.MAX_PAGE, "ids in `userIds`, and `limit`", "`invalid-message`"),
+    (of_ours.MAX_TEXT_LENGTH, "characters of `text`", "`invalid-message`"),
+    (of_ours.MAX_MESSAGE_BYTES, "bytes of a frame", "`payload-too-large`"),
+    (of_ours.MAX_BODY_BYTES, "bytes of an HTTP body", "`payload-too-large`"),
+    (of_ours.MAX_CONTENT_BYTES, "bytes of `content`", "`payload-too-large`"),
+    (of_ours.MAX_TOKEN_LENGTH, "characters of `token`", "`invalid-message`"),
     (
-        connection.BURST,
+        of_ours.BURST,
         "actions of a connection at once, then one a second",
         "`rate-limited`, with `retryAfterSeconds`",
     ),

@@ -12,13 +12,15 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local import typescript
+from presence import limits
 from presence.domain import user
 from presence.domain.errors import InvalidMessage, PresenceError
 from presence.entrypoints import http as http_api
 from presence.entrypoints.websocket import error_frame
-from presence.protocol import frames, requests
+from presence.limits import MAX_INTEGER
+from presence.protocol import frames
 from presence.protocol.requests import ACTIONS, ALIASES, parse
-from presence.protocol.strict_json import MAX_INTEGER, encode, parse_object
+from presence.protocol.strict_json import encode, parse_object
 from tests.docs.markdown import ROOT, blocks, code, table
 from tests.docs.schema import (
     ASYNCAPI,
@@ -238,7 +240,7 @@ def is_decidable(frame: Node) -> bool:
     """No schema knows what time it is, nor how many bytes a value takes."""
     until, content = frame.get("until"), frame.get("content")
     is_past = isinstance(until, int) and 0 <= until <= NOW
-    return not is_past and len(encode(content).encode()) <= requests.MAX_CONTENT_BYTES
+    return not is_past and len(encode(content).encode()) <= limits.MAX_CONTENT_BYTES
 
 
 def is_understood(frame: Node) -> bool:
@@ -250,7 +252,7 @@ def is_understood(frame: Node) -> bool:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    limits = [
+    told = [
         SCHEMAS["Text"]["maxLength"],
         SCHEMAS["UserIds"]["maxItems"],
         SCHEMAS["Online"]["properties"]["limit"]["maximum"],
@@ -258,11 +260,11 @@ def test_the_limits_are_those_of_the_code() -> None:
         SCHEMAS["Instant"]["maximum"],
     ]
 
-    assert limits == [
-        requests.MAX_TEXT_LENGTH,
-        requests.MAX_PAGE,
-        requests.MAX_PAGE,
-        requests.MAX_TOKEN_LENGTH,
+    assert told == [
+        limits.MAX_TEXT_LENGTH,
+        limits.MAX_PAGE,
+        limits.MAX_PAGE,
+        limits.MAX_TOKEN_LENGTH,
         MAX_INTEGER,
     ]
 

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, PresenceError, UnknownAction
 from presence.domain.user import Choice, Presence, Status
-from presence.protocol.frames import (
+from presence.limits import (
+    MAX_CONTENT_BYTES,
+    MAX_DEPTH,
     MAX_FRAME_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_PAGE,
+    MAX_TOKEN_LENGTH,
+)
+from presence.protocol.frames import (
     closing,
     fitting,
     members_change_frames,
@@ -24,15 +31,12 @@ from presence.protocol.frames import (
 from presence.protocol.requests import (
     ACTIONS,
     ALIASES,
-    MAX_CONTENT_BYTES,
-    MAX_PAGE,
-    MAX_TOKEN_LENGTH,
     Alias,
     Authenticate,
+    Envelope,
     Join,
     Leave,
     ListOnline,
-    Message,
     Ping,
     Request,
     Say,
@@ -49,7 +53,7 @@ from presence.protocol.requests import (
     user_id,
     user_ids,
 )
-from presence.protocol.strict_json import MAX_DEPTH, MAX_MESSAGE_BYTES, encode, parse_object
+from presence.protocol.strict_json import encode, parse_object
 
 NOW = 1_800_000_000_000
 WIDE = 1_000_000
@@ -382,7 +386,7 @@ def test_what_is_no_list_of_ids_is_refused(value: Any) -> None:
 # ── what a client asks for ─────────────────────────────────────────────────────────────────
 
 
-UNDERSTOOD: dict[str, tuple[dict[str, Any], Message]] = {
+UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
     "token": ({"action": "authenticate", "token": "x.y.z"}, Authenticate("x.y.z")),
     "token-of-somebody": (
         {"action": "authenticate", "token": "t", "userId": "ada", "device": "phone"},
@@ -474,35 +478,35 @@ def test_every_action_is_among_those_that_are_understood() -> None:
     assert {body["action"] for body, _ in UNDERSTOOD.values()} == ACTIONS.keys()
 
 
-@pytest.mark.parametrize(("body", "message"), UNDERSTOOD.values(), ids=UNDERSTOOD)
-def test_a_frame_is_understood(body: dict[str, Any], message: Message) -> None:
-    assert parse(body, NOW) == Request(body["action"], message)
+@pytest.mark.parametrize(("body", "asked"), UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_a_frame_is_understood(body: dict[str, Any], asked: Request) -> None:
+    assert parse(body, NOW) == Envelope(body["action"], asked)
 
 
-@pytest.mark.parametrize(("body", "message"), UNDERSTOOD.values(), ids=UNDERSTOOD)
-def test_unknown_fields_are_ignored(body: dict[str, Any], message: Message) -> None:
+@pytest.mark.parametrize(("body", "asked"), UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_unknown_fields_are_ignored(body: dict[str, Any], asked: Request) -> None:
     more = {"type": "ping", "user_id": "eve", "role": "admin", "__proto__": {}, "x": [1]}
 
-    assert parse({**more, **body, "id": "1"}, NOW) == Request(body["action"], message, "1")
+    assert parse({**more, **body, "id": "1"}, NOW) == Envelope(body["action"], asked, "1")
 
 
 @pytest.mark.parametrize("choice", Choice)
 def test_every_choice_is_a_status(choice: Choice) -> None:
-    assert parse({"action": "status", "status": choice.value}, NOW).message == SetStatus(choice)
+    assert parse({"action": "status", "status": choice.value}, NOW).request == SetStatus(choice)
 
 
 #: protocol.md §1: the events of the source document, what they ask for and what they mean.
-SYNONYMS: dict[str, tuple[dict[str, Any], Request]] = {
-    "get-online-users": ({"limit": 7}, Request("online", ListOnline(7), "1")),
-    "join-chat-session": ({"chatSessionId": "room"}, Request("join", Join("room"), "1")),
-    "leave-chat-session": ({"chatSessionId": "room"}, Request("leave", Leave("room"), "1")),
+SYNONYMS: dict[str, tuple[dict[str, Any], Envelope]] = {
+    "get-online-users": ({"limit": 7}, Envelope("online", ListOnline(7), "1")),
+    "join-chat-session": ({"chatSessionId": "room"}, Envelope("join", Join("room"), "1")),
+    "leave-chat-session": ({"chatSessionId": "room"}, Envelope("leave", Leave("room"), "1")),
     "typing-start": (
         {"chatSessionId": "room"},
-        Request("typing", Typing("room", is_typing=True), "1"),
+        Envelope("typing", Typing("room", is_typing=True), "1"),
     ),
     "typing-stop": (
         {"chatSessionId": "room"},
-        Request("typing", Typing("room", is_typing=False), "1"),
+        Envelope("typing", Typing("room", is_typing=False), "1"),
     ),
 }
 
@@ -510,7 +514,7 @@ SYNONYMS: dict[str, tuple[dict[str, Any], Request]] = {
 @pytest.mark.parametrize(
     ("name", "fields", "meant"), [(name, *it) for name, it in SYNONYMS.items()]
 )
-def test_an_alias_is_its_action(name: str, fields: dict[str, Any], meant: Request) -> None:
+def test_an_alias_is_its_action(name: str, fields: dict[str, Any], meant: Envelope) -> None:
     alias = ALIASES[name]
 
     aliased = parse({"action": name, "id": "1", **fields}, NOW)
@@ -524,9 +528,9 @@ def test_an_alias_is_its_action(name: str, fields: dict[str, Any], meant: Reques
 def test_an_alias_means_what_it_says_whatever_its_fields_say(
     name: str, value: Any, *, is_typing: bool
 ) -> None:
-    request = parse({"action": name, "chatSessionId": "room", "typing": value}, NOW)
+    envelope = parse({"action": name, "chatSessionId": "room", "typing": value}, NOW)
 
-    assert request.message == Typing("room", is_typing=is_typing)
+    assert envelope.request == Typing("room", is_typing=is_typing)
 
 
 def test_aliases_are_those_of_the_protocol_and_hide_no_action() -> None:
@@ -688,7 +692,7 @@ def test_a_message_as_long_as_allowed_is_understood_and_one_byte_more_is_not() -
     body = {"action": "message", "chatSessionId": "room"}
     longest = "x" * (MAX_CONTENT_BYTES - 2)
 
-    assert parse({**body, "content": longest}, NOW).message == Say("room", longest)
+    assert parse({**body, "content": longest}, NOW).request == Say("room", longest)
     with pytest.raises(PayloadTooLarge):
         parse({**body, "content": f"{longest}x"}, NOW)
 

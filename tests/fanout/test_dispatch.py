@@ -2,28 +2,18 @@ from collections.abc import Sequence
 
 import pytest
 
+from presence import limits
 from presence.domain.errors import Unavailable
-from presence.fanout.dispatch import ATTEMPTS, CHUNK, DIRECT, LONGEST_PAUSE
 from presence.ports import Post
 from tests.fakes import FakeTimers
 from tests.world import World
 
 
-def rounds(world: World) -> int:
-    """Deliver whatever waits until nothing does; how often a post was made in the end."""
-    count = 1
-    while world.deliveries.waiting:
-        (post, attempt, _), *world.deliveries.waiting = world.deliveries.waiting
-        world.dispatcher.deliver([post], attempt)
-        count += 1
-    return count
-
-
-def test_whoever_stays_busy_is_tried_so_often_and_no_more(world: World) -> None:
+def test_a_busy_socket_is_tried_a_bounded_number_of_times(world: World) -> None:
     world.gateway.busy.add("a1")
     world.dispatcher.send([Post("hello", ["a1"])])
 
-    for number in range(1, ATTEMPTS - 1):
+    for number in range(1, limits.POST_ATTEMPTS - 1):
         ((post, attempt, delay),) = world.deliveries.waiting
         world.deliveries.waiting.clear()
         assert (attempt, delay) == (number, 2 ** (number - 1))
@@ -32,15 +22,15 @@ def test_whoever_stays_busy_is_tried_so_often_and_no_more(world: World) -> None:
     ((post, attempt, _),) = world.deliveries.waiting
     with pytest.raises(Unavailable):
         world.dispatcher.deliver([post], attempt)
-    assert attempt + 1 == ATTEMPTS
+    assert attempt + 1 == limits.POST_ATTEMPTS
 
 
-def test_whoever_took_it_at_the_last_attempt_does_not_get_it_again(world: World) -> None:
+def test_a_post_taken_at_the_last_attempt_is_not_made_again(world: World) -> None:
     world.gateway.busy |= {"a1", "b1"}
     post = Post("hello", ["a1", "b1"])
     world.gateway.busy.remove("b1")
 
-    world.dispatcher.deliver([post], ATTEMPTS - 1)
+    world.dispatcher.deliver([post], limits.POST_ATTEMPTS - 1)
 
     ((rest, attempt, _),) = world.deliveries.waiting
     assert (rest.connection_ids, world.gateway.heard) == (["a1"], {"b1": ["hello"]})
@@ -48,53 +38,63 @@ def test_whoever_took_it_at_the_last_attempt_does_not_get_it_again(world: World)
         world.dispatcher.deliver([rest], attempt)
 
 
-def test_nobody_waits_longer_than_the_queue_can_delay(world: World) -> None:
+def test_no_post_waits_longer_than_the_longest_pause(world: World) -> None:
     """A message out of the dead-letter queue has any number of attempts behind it."""
     world.gateway.busy.add("a1")
 
     for attempt in (5, 11, 40):
         world.dispatcher.deliver([Post("hello", ["a1", "b1"])], attempt)
 
-    assert [delay for _, _, delay in world.deliveries.waiting] == [32, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert [delay for _, _, delay in world.deliveries.waiting] == [
+        32,
+        limits.LONGEST_PAUSE_SECONDS,
+        limits.LONGEST_PAUSE_SECONDS,
+    ]
 
 
-def test_what_is_too_much_at_once_is_shared_out(world: World) -> None:
-    everybody = [f"c{number}" for number in range(DIRECT + CHUNK + 7)]
+def test_posts_beyond_the_limit_wait_in_parcels(world: World) -> None:
+    names = [
+        f"c{number}" for number in range(limits.POSTS_AT_ONCE + limits.CONNECTIONS_PER_PARCEL + 7)
+    ]
 
-    world.dispatcher.send([Post("hello", everybody)])
-    assert len(world.gateway.heard) == DIRECT
+    world.dispatcher.send([Post("hello", names)])
+    assert len(world.gateway.heard) == limits.POSTS_AT_ONCE
 
-    assert rounds(world) == 3
-    assert sorted(world.gateway.heard) == sorted(everybody)
+    assert world.deliver() == 2
+    assert sorted(world.gateway.heard) == sorted(names)
     assert all(texts == ["hello"] for texts in world.gateway.heard.values())
 
 
-def test_what_is_busy_waits_in_messages_that_the_queue_takes(world: World) -> None:
-    everybody = [f"c{number}" for number in range(2 * CHUNK + 7)]
-    world.gateway.busy |= set(everybody)
+def test_posts_to_busy_sockets_wait_in_parcels(world: World) -> None:
+    names = [f"c{number}" for number in range(2 * limits.CONNECTIONS_PER_PARCEL + 7)]
+    world.gateway.busy |= set(names)
 
-    world.dispatcher.send([Post("hello", everybody)])
+    world.dispatcher.send([Post("hello", names)])
 
     parts = [post.connection_ids for post, _, _ in world.deliveries.waiting]
-    assert [len(part) for part in parts] == [CHUNK, CHUNK, 7]
-    assert [name for part in parts for name in part] == everybody
+    assert [len(part) for part in parts] == [
+        limits.CONNECTIONS_PER_PARCEL,
+        limits.CONNECTIONS_PER_PARCEL,
+        7,
+    ]
+    assert [name for part in parts for name in part] == names
     assert {(attempt, delay) for _, attempt, delay in world.deliveries.waiting} == {(1, 1)}
 
 
-def test_of_posts_that_wait_together_whoever_took_them_gets_none_again(world: World) -> None:
+def test_of_posts_that_wait_together_only_the_refused_ones_are_made_again(world: World) -> None:
     world.gateway.busy |= {"a1", "c1"}
     posts = [Post("one", ["a1", "b1"]), Post("two", ["b1"]), Post("three", ["c1"])]
 
-    world.dispatcher.deliver(posts, ATTEMPTS - 1)
+    world.dispatcher.deliver(posts, limits.POST_ATTEMPTS - 1)
 
     rest = [post for post, _, _ in world.deliveries.waiting]
     assert rest == [Post("one", ["a1"]), Post("three", ["c1"])]
     assert world.gateway.heard == {"b1": ["one", "two"]}
     with pytest.raises(Unavailable):
-        world.dispatcher.deliver(rest, ATTEMPTS - 1)
+        world.dispatcher.deliver(rest, limits.POST_ATTEMPTS - 1)
 
 
-def test_who_is_busy_is_in_the_queue_before_anything_is_cleaned_up() -> None:
+def test_posts_to_busy_sockets_are_queued_before_lost_sockets_are_reported() -> None:
     class Throttled(FakeTimers):
         def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
             raise Unavailable(f"{len(connection_ids)} at {at}")

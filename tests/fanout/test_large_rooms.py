@@ -1,4 +1,4 @@
-"""Large rooms: told by ticks, and whoever hears only samples ends with what is right."""
+"""Large rooms: sent by ticks, and clients that hear only samples end with the right count."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from presence.application.chat_sessions import MemberPage
+from presence import limits
+from presence.application.member_list import MemberPage
 from presence.domain.errors import Conflict, Unavailable
 from presence.domain.user import Choice
-from presence.fanout import large_rooms as rooms
-from presence.fanout.announcements import Record
+from presence.fanout.diffs import Record
 from presence.ports import Topic
 from tests.fakes import FakeMembers
 from tests.world import GRACE, TICK, World
@@ -24,7 +24,7 @@ LARGE = 5
 
 
 def crowd(amount: int, *, large: int = LARGE) -> World:
-    """A room with so many members, as they come one after the other; nobody remembers hearing."""
+    """A room with so many members who joined one after the other; frames until then are dropped."""
     world = World(is_global=False, large=large)
     for number in range(amount):
         arrive(world, number)
@@ -63,7 +63,7 @@ def joined(frames: Sequence[dict[str, Any]]) -> list[str]:
 # ── into the mode ──────────────────────────────────────────────────────────────────────────
 
 
-def test_a_room_that_is_not_large_is_told_every_change_and_leaves_no_trace() -> None:
+def test_a_small_room_hears_each_change_and_leaves_no_trace() -> None:
     world = crowd(LARGE - 1)
 
     page = arrive(world, LARGE)
@@ -76,7 +76,7 @@ def test_a_room_that_is_not_large_is_told_every_change_and_leaves_no_trace() -> 
     assert (joined([told]), told["memberCount"]) == (["user-5"], 5)
 
 
-def test_one_member_more_and_the_room_hears_of_it_with_the_next_tick() -> None:
+def test_one_member_more_and_changes_are_sent_with_the_next_tick() -> None:
     world = crowd(LARGE)
 
     arrive(world, LARGE)
@@ -90,7 +90,7 @@ def test_one_member_more_and_the_room_hears_of_it_with_the_next_tick() -> None:
     assert told["asOf"] == world.now
 
 
-def test_whoever_joins_a_large_room_is_told_so_and_reads_a_page() -> None:
+def test_the_answer_to_joining_a_large_room_is_a_page_and_says_so() -> None:
     world = crowd(120)
     reads = []
 
@@ -102,7 +102,7 @@ def test_whoever_joins_a_large_room_is_told_so_and_reads_a_page() -> None:
 
     counted = Counted(world.tables, page=1)
     counted.part = world.members.part  # type: ignore[method-assign]
-    object.__setattr__(world.sessions, "members", counted)
+    object.__setattr__(world.member_list, "members", counted)
     page = arrive(world, 120)
 
     assert (page.is_sampled, page.member_count, page.as_of) == (True, 120, room_of(world).as_of)
@@ -113,10 +113,10 @@ def test_whoever_joins_a_large_room_is_told_so_and_reads_a_page() -> None:
 
 def test_the_whole_list_of_a_large_room_is_read_in_pages() -> None:
     world = crowd(230)
-    world.privacy.block("user-7", "user-3", world.now)
-    pages = [world.sessions.page(ROOM, "user-3", 100, None, world.now)]
+    world.blocking.block("user-7", "user-3", world.now)
+    pages = [world.member_list.page(ROOM, "user-3", 100, None, world.now)]
     while pages[-1].cursor is not None:
-        pages.append(world.sessions.page(ROOM, "user-3", 100, pages[-1].cursor, world.now))
+        pages.append(world.member_list.page(ROOM, "user-3", 100, pages[-1].cursor, world.now))
 
     listed = [it.user_id for page in pages for it in page.members]
     assert listed == sorted({f"user-{number}" for number in range(230)} - {"user-7"})
@@ -128,7 +128,7 @@ def test_the_whole_list_of_a_large_room_is_read_in_pages() -> None:
 
 
 @pytest.mark.fault("A large room changes very often.")
-def test_however_much_happens_a_tick_is_one_frame_for_each_listener() -> None:
+def test_a_tick_is_one_frame_for_each_subscriber_however_much_happens() -> None:
     world = crowd(20)
 
     for number in range(20, 40):
@@ -142,7 +142,7 @@ def test_however_much_happens_a_tick_is_one_frame_for_each_listener() -> None:
     assert told["left"] == ["user-7"]
 
 
-def test_one_timer_is_asked_for_however_many_see_the_first_change() -> None:
+def test_one_timer_is_set_however_many_changes_come() -> None:
     world = crowd(20)
 
     for number in range(20, 25):
@@ -163,7 +163,7 @@ def test_a_tick_names_fifty_of_the_newest() -> None:
     assert {it["memberCount"] for it in told} == {90}
 
 
-def test_where_nothing_happens_nothing_is_told() -> None:
+def test_without_changes_there_are_no_ticks() -> None:
     world = crowd(20)
 
     for _ in range(3):
@@ -172,10 +172,10 @@ def test_where_nothing_happens_nothing_is_told() -> None:
     assert not world.gateway.heard
 
 
-def test_who_hides_from_one_other_makes_no_tick() -> None:
+def test_a_block_makes_no_tick() -> None:
     world = crowd(20)
 
-    world.privacy.block("user-3", "user-4", world.now)
+    world.blocking.block("user-3", "user-4", world.now)
     tick(world)
 
     assert not [frame for name in world.gateway.heard for frame in members_told(world, name)]
@@ -197,11 +197,11 @@ def test_a_status_in_a_large_room_reaches_own_devices_watchers_and_small_rooms()
     assert heard == {name: [("user-0", "busy")] for name in ("c0", "c3", "c4")}
 
 
-def test_messages_reach_all_of_a_large_room_and_typing_nobody() -> None:
+def test_messages_reach_all_of_a_large_room_and_typing_does_not() -> None:
     world = crowd(20)
 
-    world.sessions.typing("c0", ROOM, world.now, is_typing=True)
-    world.sessions.say("c0", ROOM, "hi", None, world.now)
+    world.messages.typing("c0", ROOM, world.now, is_typing=True)
+    world.messages.say("c0", ROOM, "hi", None, world.now)
     world.work()
 
     heard = {name: [it["type"] for it in world.frames_of(name)] for name in world.gateway.heard}
@@ -215,7 +215,7 @@ def test_a_lost_timer_does_not_stop_the_ticks_for_ever() -> None:
     arrive(world, 21)
     too_soon = list(world.timers.rooms)
 
-    world.wait(TICK + rooms.LOST_MILLISECONDS)
+    world.wait(TICK + limits.LOST_TICK_MILLISECONDS)
     for number in range(22):
         world.ping(f"c{number}")
     arrive(world, 22)
@@ -225,35 +225,34 @@ def test_a_lost_timer_does_not_stop_the_ticks_for_ever() -> None:
     assert members_told(world, "c0")[-1]["memberCount"] == 23
 
 
-def test_a_timer_that_nobody_waits_for_tells_nothing() -> None:
+def test_a_timer_that_no_room_waits_for_sends_nothing() -> None:
     world = crowd(20)
 
     for asked in (0, world.now, room_of(world).as_of):
-        world.rooms.tick(ROOM, asked, world.now)
-    world.rooms.tick("never-large", world.now, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
+    world.large_rooms.tick("never-large", world.now, world.now)
     world.work()
 
     assert not world.gateway.heard
     assert world.tables.rooms.keys() == {ROOM}
 
 
-def test_a_tick_that_stopped_halfway_is_told_when_it_comes_again() -> None:
+def test_a_tick_that_stopped_halfway_is_sent_when_it_is_repeated() -> None:
     world = crowd(20)
     arrive(world, 20)
     ((_, asked, _),) = world.timers.rooms
-    count, world.members.count = world.members.count, None  # type: ignore[method-assign, assignment]
-    with pytest.raises(TypeError):
-        world.rooms.tick(ROOM, asked, world.now)
-    world.members.count = count  # type: ignore[method-assign]
+    fails_once(world.members, "count")
+    with pytest.raises(Unavailable):
+        world.large_rooms.tick(ROOM, asked, world.now)
 
     world.wait(1)
-    world.rooms.tick(ROOM, asked, world.now)
+    world.large_rooms.tick(ROOM, asked, world.now)
     world.work()
 
     assert joined(members_told(world, "c0")) == ["user-20"]
 
 
-def test_a_tick_that_was_overtaken_says_nothing_newer_than_the_next() -> None:
+def test_an_overtaken_tick_does_not_replace_the_newer_count() -> None:
     world = crowd(20)
     arrive(world, 20)
     ((_, asked, _),) = world.timers.rooms
@@ -268,14 +267,14 @@ def test_a_tick_that_was_overtaken_says_nothing_newer_than_the_next() -> None:
         return count(session_id) - 1
 
     count, world.members.count = world.members.count, overtaken  # type: ignore[method-assign]
-    world.rooms.tick(ROOM, asked, slow)
+    world.large_rooms.tick(ROOM, asked, slow)
     world.work()
 
     assert room_of(world).member_count == 22
     assert {it["memberCount"] for it in members_told(world, "c0")} == {22}
 
 
-def test_whoever_cannot_write_because_all_others_do_comes_again(world: World) -> None:
+def test_a_room_with_too_many_writes_repeats_the_batch(world: World) -> None:
     world = crowd(20)
     world.members.keep = lambda *_: False  # type: ignore[method-assign]
 
@@ -285,18 +284,18 @@ def test_whoever_cannot_write_because_all_others_do_comes_again(world: World) ->
         world.stream()
 
 
-# ── whom nobody must see ───────────────────────────────────────────────────────────────────
+# ── users who hide ───────────────────────────────────────────────────────────────────
 
 
-def test_whoever_hides_from_somebody_is_in_no_sample() -> None:
+def test_a_user_who_hides_from_a_viewer_is_in_no_sample() -> None:
     world = crowd(20)
     world.join("shy", "s1")
-    world.privacy.block("shy", "user-0", world.now)
+    world.blocking.block("shy", "user-0", world.now)
     world.enter("s1", ROOM)
     arrive(world, 21)
     tick(world)
     world.exit("s1", ROOM)
-    world.privacy.unblock("shy", "user-0", world.now)
+    world.blocking.unblock("shy", "user-0", world.now)
     world.exit("c21", ROOM)
     tick(world)
 
@@ -305,16 +304,16 @@ def test_whoever_hides_from_somebody_is_in_no_sample() -> None:
     assert [it["memberCount"] for it in told] == [22, 20]
 
 
-def test_whoever_blocks_before_the_tick_is_in_no_sample_either() -> None:
+def test_a_user_who_blocks_before_the_tick_is_in_no_sample() -> None:
     world = crowd(20)
     arrive(world, 20)
-    world.privacy.block("user-20", "user-0", world.now)
+    world.blocking.block("user-20", "user-0", world.now)
     tick(world)
 
     assert "user-20" not in str(members_told(world, "c0"))
 
 
-def test_whoever_turns_invisible_has_left_a_large_room() -> None:
+def test_an_invisible_user_has_left_a_large_room() -> None:
     world = crowd(20)
 
     world.choose("user-7", Choice.INVISIBLE)
@@ -327,7 +326,7 @@ def test_whoever_turns_invisible_has_left_a_large_room() -> None:
 # ── out of the mode ────────────────────────────────────────────────────────────────────────
 
 
-def test_a_room_stays_large_until_a_fifth_is_missing_and_says_when_it_is_not() -> None:
+def test_a_room_stays_large_until_a_fifth_is_missing_and_says_when_it_ends() -> None:
     world = crowd(6)
     for number in (5, 4):
         world.exit(f"c{number}", ROOM)
@@ -347,7 +346,7 @@ def test_a_room_stays_large_until_a_fifth_is_missing_and_says_when_it_is_not() -
     assert not world.tables.marked
 
 
-def test_a_room_that_is_small_again_is_told_every_change() -> None:
+def test_a_room_that_is_small_again_hears_each_change() -> None:
     world = crowd(6)
     for number in (5, 4, 3):
         world.exit(f"c{number}", ROOM)
@@ -379,24 +378,23 @@ def test_a_room_may_be_large_a_second_time() -> None:
     assert members_told(world, "c0")[-1]["memberCount"] == 7
 
 
-def test_the_last_tick_is_told_also_if_it_stopped_before_it_could_say_so() -> None:
+def test_the_last_tick_is_sent_also_if_it_stopped_halfway() -> None:
     world = crowd(6)
     for number in (5, 4, 3):
         world.exit(f"c{number}", ROOM)
     world.stream()
     ((_, asked, _),) = world.timers.rooms
-    part, world.subscriptions.part = world.subscriptions.part, None  # type: ignore[method-assign, assignment]
-    with pytest.raises(TypeError):
-        world.rooms.tick(ROOM, asked, world.now)
-    world.subscriptions.part = part  # type: ignore[method-assign]
+    fails_once(world.subscriptions, "part")
+    with pytest.raises(Unavailable):
+        world.large_rooms.tick(ROOM, asked, world.now)
 
-    world.rooms.tick(ROOM, asked, world.now)
+    world.large_rooms.tick(ROOM, asked, world.now)
     world.work()
 
     assert [it["memberCount"] for it in members_told(world, "c0")] == [3]
 
 
-def test_a_mark_that_was_left_by_mistake_is_taken_away() -> None:
+def test_a_mark_left_on_a_small_room_is_removed() -> None:
     world = crowd(3)
     world.subscriptions.mark(ROOM, is_large=True)
 
@@ -431,7 +429,7 @@ def ticked_again(world: World) -> None:
     for asked in [*world.timers.rooms]:
         for _ in range(2):
             with suppress(Unavailable):
-                world.rooms.tick(asked[0], asked[1], world.now)
+                world.large_rooms.tick(asked[0], asked[1], world.now)
     world.work()
 
 
@@ -440,7 +438,7 @@ def ticked_again(world: World) -> None:
     "call",
     ["members.keep", "subscriptions.mark", "timers.check_room", "deliveries.put_jobs"],
 )
-def test_nobody_misses_a_status_because_a_room_was_only_about_to_be_large(
+def test_no_status_is_missed_because_a_room_was_only_about_to_be_large(
     call: str, leaving: int
 ) -> None:
     world = crowd(LARGE)
@@ -457,7 +455,7 @@ def test_nobody_misses_a_status_because_a_room_was_only_about_to_be_large(
     world.stream()
     for number in range(leaving):
         world.exit(f"c{number + 1}", ROOM)
-    world.announcements.announce(batch)
+    world.announcer.announce(batch)
     world.stream()
     ticked_again(world)
 
@@ -467,14 +465,14 @@ def test_nobody_misses_a_status_because_a_room_was_only_about_to_be_large(
 @pytest.mark.parametrize(
     "call", ["subscriptions.part", "subscriptions.mark", "deliveries.put_jobs"]
 )
-def test_nobody_misses_a_status_because_the_first_tick_stopped_halfway(call: str) -> None:
+def test_no_status_is_missed_because_the_first_tick_stopped_halfway(call: str) -> None:
     world = crowd(LARGE)
     arrive(world, LARGE)
     ((_, asked, _),) = world.timers.rooms
     owner, name = call.split(".")
     fails_once(getattr(world, owner), name)
     with pytest.raises(Unavailable):
-        world.rooms.tick(ROOM, asked, world.now)
+        world.large_rooms.tick(ROOM, asked, world.now)
 
     world.choose("user-0", Choice.BUSY)
     world.stream()
@@ -526,7 +524,7 @@ class Client:
 
 @dataclass
 class Party:
-    """People who come, go and hide around the threshold, and a queue in no order."""
+    """Users who join, leave and hide around the threshold, and a queue in no order."""
 
     data: st.DataObject
     world: World = field(default_factory=lambda: World(is_global=False, large=LARGE))
@@ -562,7 +560,7 @@ class Party:
         client.joined(page)
 
     def enters(self, connection_id: str) -> MemberPage:
-        self.world.wait(700)  # nobody may ask for more, in the long run
+        self.world.wait(700)  # the rate limit
         return self.world.enter(connection_id, ROOM)
 
     def exits(self, connection_id: str) -> None:
@@ -572,9 +570,9 @@ class Party:
     def blocks(self, number: int, other: int) -> None:
         try:
             if self.data.draw(st.booleans()):
-                self.world.privacy.block(f"user-{number}", f"user-{other}", self.world.now)
+                self.world.blocking.block(f"user-{number}", f"user-{other}", self.world.now)
             else:
-                self.world.privacy.unblock(f"user-{number}", f"user-{other}", self.world.now)
+                self.world.blocking.unblock(f"user-{number}", f"user-{other}", self.world.now)
         except Conflict:
             return  # themselves
 
@@ -588,7 +586,7 @@ class Party:
                     self.ticks(asked[self.data.draw(st.integers(0, len(asked) - 1))])
                 case "job" if jobs := self.world.deliveries.jobs:
                     at = self.data.draw(st.integers(0, len(jobs) - 1))
-                    self.world.audiences.work(jobs[at], self.world.now)
+                    self.world.broadcast.work(jobs[at], self.world.now)
                     if self.data.draw(st.booleans()):
                         jobs.pop(at)
                 case _:
@@ -598,12 +596,12 @@ class Party:
     def ticks(self, asked: tuple[str, int, int]) -> None:
         session_id, tick, seconds = asked
         self.world.now = max(self.world.now, tick + seconds * 1000)
-        self.world.rooms.tick(session_id, tick, self.world.now)
+        self.world.large_rooms.tick(session_id, tick, self.world.now)
         if self.data.draw(st.booleans()):
             self.world.timers.rooms.remove(asked)
 
     def listens(self) -> bool:
-        """Everybody reads; whoever hears that the samples are over joins again."""
+        """All clients read; those that hear that the samples are over join again."""
         again = [
             number
             for number, client in self.clients.items()
@@ -614,16 +612,16 @@ class Party:
         return bool(again)
 
     def calms_down(self) -> None:
-        """Everything has come, and everybody has heard it."""
+        """Everything has been delivered, and every client has read it."""
         for _ in range(30):
             self.world.stream()
             self.world.wait(TICK)
             asked, self.world.timers.rooms = self.world.timers.rooms, []
             for session_id, tick, _ in self.data.draw(st.permutations(asked)):
-                self.world.rooms.tick(session_id, tick, self.world.now)
+                self.world.large_rooms.tick(session_id, tick, self.world.now)
             jobs, self.world.deliveries.jobs = self.world.deliveries.jobs, []
             for job in self.data.draw(st.permutations(jobs)):
-                self.world.audiences.work(job, self.world.now)
+                self.world.broadcast.work(job, self.world.now)
             if not (self.listens() or asked or jobs):
                 return
         raise AssertionError("it never ends")
@@ -631,7 +629,7 @@ class Party:
 
 @given(st.data())
 @settings(max_examples=40)
-def test_every_listener_ends_with_the_right_count_whatever_comes_late_or_twice(
+def test_each_client_ends_with_the_right_count_whatever_comes_late_or_twice(
     data: st.DataObject,
 ) -> None:
     party = Party(data)
@@ -650,12 +648,12 @@ def test_every_listener_ends_with_the_right_count_whatever_comes_late_or_twice(
 
 @given(st.data())
 @settings(max_examples=30)
-def test_nobody_hears_of_somebody_whom_they_were_never_to_see(data: st.DataObject) -> None:
-    """One hides from all others, but shows up in the room, again and again."""
+def test_a_hidden_user_is_never_named_to_a_blocked_viewer(data: st.DataObject) -> None:
+    """One user hides from all others, and joins and leaves again and again."""
     party = Party(data)
     party.world.join("hider", "h1")
     for number in range(9):
-        party.world.privacy.block("hider", f"user-{number}", party.world.now)
+        party.world.blocking.block("hider", f"user-{number}", party.world.now)
     party.world.stream()
     for number in range(data.draw(st.integers(0, 25))):
         party.happens()

@@ -25,11 +25,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from presence import bootstrap
-from presence.adapters.dynamodb import topics
 from presence.domain.connection import Connection
 from presence.domain.user import User
 from presence.entrypoints import runtime
-from presence.ports import EVERYONE
+from presence.ports import EVERYONE, Topic
 from tests.docs.schema import answer_faults, message_faults
 from tests.dynamodb import TABLES
 from tests.endpoint import Answer, Endpoint, serving
@@ -171,9 +170,9 @@ class Stack:
 
     def __post_init__(self) -> None:
         self.monkeypatch.setattr(runtime, "time", self.clock)
-        of_aws = bootstrap.App._client
+        of_aws = bootstrap.AWS._client
         self.monkeypatch.setattr(
-            bootstrap.App,
+            bootstrap.AWS,
             "_client",
             lambda app, name, **config: (
                 (lambda: self._services[name])
@@ -191,9 +190,9 @@ class Stack:
         for name, value in environment.items():
             self.monkeypatch.setenv(name, value)
         bootstrap.app.cache_clear()
-        bootstrap.app().gateway = self.gateway
-        users: Any = bootstrap.app().users
-        self.monkeypatch.setattr(users._client, "_client", self.tables)
+        ports: Any = bootstrap.app().ports
+        self.monkeypatch.setattr(ports, "gateway", self.gateway)
+        self.monkeypatch.setattr(ports.users._client, "_client", self.tables)
 
     @property
     def _services(self) -> dict[str, Any]:
@@ -371,10 +370,10 @@ class Stack:
     # ── what can be seen of it ─────────────────────────────────────────────────────────
 
     def gate(self, connection_id: str) -> Connection | None:
-        return bootstrap.app().connections.read(connection_id, consistent=True)
+        return bootstrap.app().ports.records.read(connection_id, consistent=True)
 
     def user(self, user_id: str) -> User:
-        return bootstrap.app().users.read(user_id, consistent=True)
+        return bootstrap.app().ports.users.read(user_id, consistent=True)
 
     def heard(self, connection_id: str) -> list[Event]:
         """Every frame that was posted to a connection, in order; the next time only what is new."""
@@ -398,12 +397,11 @@ class Stack:
         return [deepcopy(item) for it in self.tables.items.values() for item in it.values()]
 
     def subscribers(self) -> set[str]:
-        """The connections that hear of every user."""
-        pages = topics.pages(EVERYONE)
-        return {subscriber.connection_id for page in pages for subscriber in page.subscribers}
+        pages = bootstrap.app().ports.subscriptions.pages(EVERYONE)
+        return {subscriber.connection_id for page in pages for subscriber in page}
 
     def watchers(self, user_id: str) -> set[str]:
-        pages = bootstrap.app().subscriptions.watchers(user_id)
+        pages = bootstrap.app().ports.subscriptions.pages(Topic("user", user_id))
         return {subscriber.connection_id for page in pages for subscriber in page}
 
     def image(self, user_id: str) -> Event | None:

@@ -217,8 +217,8 @@ def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack)
 def test_a_job_that_comes_too_late_is_counted_and_not_told(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.enter(TAB)
-    news = FramesPayload(["{}"], said_at=stack.clock.now)
-    job = job_to_json(Job(Topic("session", ROOM), 0, 1, news))
+    payload = FramesPayload(["{}"], said_at=stack.clock.now)
+    job = job_to_json(Job(Topic("session", ROOM), 0, 1, payload))
     stack.calm()
     stack.wait(3_600_000)
 

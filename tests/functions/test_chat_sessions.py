@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from presence import limits
 from presence.domain.connection import State
-from presence.fanout import dispatch as dispatcher
 from tests.endpoint import Answer, Endpoint
 from tests.functions.conftest import DESK, PHONE, ROOM, START, TAB, WATCH, Event, Stack
 
@@ -96,8 +96,8 @@ def test_a_watcher_hears_until_they_have_had_enough(private: Stack) -> None:
 def test_a_large_audience_is_shared_out_and_everybody_hears_once(
     room: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "DIRECT", 1)
-    monkeypatch.setattr(dispatcher, "CHUNK", 2)
+    monkeypatch.setattr(limits, "POSTS_AT_ONCE", 1)
+    monkeypatch.setattr(limits, "CONNECTIONS_PER_PARCEL", 2)
     names = [f"{number:0>15}=" for number in range(6)]
     for name in names:
         room.join("grace", name)

@@ -13,7 +13,10 @@ from tests.functions.conftest import ENVIRONMENT
 ROOT = Path(__file__).resolve().parents[2]
 QUEUES = {"TIMER_QUEUE_URL": "https://sqs/timers", "DELIVERY_QUEUE_URL": "https://sqs/deliveries"}
 #: All parts that a frame of the socket may need, but the one that verifies tokens.
-PARTS = "lifecycle", "statuses", "sessions", "watching", "dispatcher", "audiences", "authorizer"
+PARTS = (
+    *("connections", "statuses", "chat_sessions", "member_list", "messages", "watching"),
+    *("broadcast", "dispatcher", "online_list"),
+)
 
 
 def run(code: str) -> list[str]:
@@ -38,7 +41,7 @@ def test_nothing_is_imported_for_tokens_before_there_is_one() -> None:
 
 def test_the_first_join_after_pings_imports_nothing() -> None:
     parts = "; ".join(f"app.{name}" for name in PARTS)
-    first = "from presence.bootstrap import app; app = app(); app.users._client.client"
+    first = "from presence.bootstrap import app; app = app(); app.ports.users._client.client"
 
     late = run(f"{first}\nbefore = {{*sys.modules}}\n{parts}\nprint(*{{*sys.modules}} - before)")
 

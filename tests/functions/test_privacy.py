@@ -70,7 +70,7 @@ def test_every_way_of_reading_agrees(stack: Stack) -> None:
     watching = stack.ask(PHONE, "watch", userIds=["ada"])
     listed = stack.ask(PHONE, "online")
     behind = stack.ask(
-        PHONE, "online", cursor=bootstrap.app().statuses.online_index.position_of("eve")
+        PHONE, "online", cursor=bootstrap.app().ports.online_index.position_of("eve")
     )
 
     assert single["status"] == "offline"
@@ -238,7 +238,7 @@ def test_whatever_an_erased_user_does_meanwhile_leaves_no_row(
 ) -> None:
     stack.join(ADA, TAB)
     stack.enter(TAB)
-    subscriptions = bootstrap.app().subscriptions
+    subscriptions = bootstrap.app().ports.subscriptions
     forget, left = subscriptions.forget, [meanwhile]
 
     def forget_slowly(user_id: str) -> None:

@@ -14,14 +14,12 @@ from unittest.mock import patch
 import pytest
 from botocore.client import BaseClient
 
-from presence import bootstrap
-from presence.adapters.dynamodb import topics
+from presence import bootstrap, limits
 from presence.adapters.sqs import job_to_json
 from presence.domain.events import Authenticated, Chosen
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, Lease, User
-from presence.fanout import recipients as audiences
-from presence.fanout.payloads import PresencePayload, View
+from presence.fanout.payloads import PresenceByViewer, PresencePayload
 from presence.ports import Delivery, Job, LargeRoom, Post, Topic
 from tests.endpoint import Answer, Endpoint
 from tests.fakes import FakeGateway
@@ -133,7 +131,7 @@ class SpiedGateway(FakeGateway):
 @pytest.fixture
 def spy(stack: Stack, authorizer: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Spy:
     authorizer.otherwise = Answer(body=b'{"allowed":true}')
-    monkeypatch.setattr(topics, "ROWS_UNASKED", 1)  # as for a large topic
+    monkeypatch.setattr(limits, "ROWS_UNASKED", 1)  # as where a large topic is written to
     spy, call, invoke = Spy(), BaseClient._make_api_call, stack.invoke
     stack.called = spy.called
     stack.gateway = SpiedGateway(spy)
@@ -169,7 +167,7 @@ class Story:
             self.stack.join(user_id, connection_id)
             self.stack.enter(connection_id)
             self.stack.ask(connection_id, "watch", userIds=[other])
-        bootstrap.app().members.keep(LargeRoom(HALL), LargeRoom(HALL))
+        bootstrap.app().ports.members.keep(LargeRoom(HALL), LargeRoom(HALL))
         self.stack.calm()
         self.stack.configure()  # a new execution environment, which has read no secret yet
 
@@ -244,7 +242,7 @@ class Story:
         lease = Lease(now + 10_000_000, seen_at=now)
         for event in (Authenticated(next(self.others), lease), Chosen(Choice.BUSY, "😀" * 140)):
             after, _ = reduce(after, event, now)
-        bootstrap.app().users.save(before, after, now, announce=False)
+        bootstrap.app().ports.users.save(before, after, now, announce=False)
         return after.user_id
 
     def frames(self) -> None:
@@ -301,7 +299,7 @@ class Story:
             with condition:
                 self.stack.stream()
             self.sweep_all()
-        with patch.multiple(audiences, ALONE=0, ROWS=0, MOST_SHARDS=16):
+        with patch.multiple(limits, POSTS_AT_ONCE=0, ROWS_PER_SHARD=0, MOST_SHARDS=16):
             self.another()
             self.stack.stream()
         self.stack.configure(LARGE_AUDIENCE="0")
@@ -311,9 +309,9 @@ class Story:
 
     def delivers(self) -> None:
         body = {"posts": [{"text": "{}", "connectionIds": [PHONE]}], "attempt": 1}
-        news = PresencePayload([View(User("ada", version=1).presence)])
-        job = job_to_json(Job(Topic("session", ROOM), 0, 1, news))
-        with patch.multiple(audiences, ROWS=0, MOST_SHARDS=16), patch.object(topics, "PAGE", 1):
+        view = PresenceByViewer("ada", User("ada", version=1).presence)
+        job = job_to_json(Job(Topic("session", ROOM), 0, 1, PresencePayload([view])))
+        with patch.multiple(limits, ROWS_PER_SHARD=0, MOST_SHARDS=16, SUBSCRIBERS_PER_PAGE=1):
             self.stack.invoke("deliver", {"Records": [message("1", job)]})
         for condition in self._conditions(PHONE):
             with condition:
@@ -332,7 +330,7 @@ class Story:
         expired = {"check": "expired", "connectionId": TAB, "userId": "ada"}
         self._timer(expired | {"chatSessionIds": [ROOM]})
 
-        app = bootstrap.app()
+        app = bootstrap.app().ports
         app.subscriptions.mark(ROOM, is_large=True)
         app.members.keep(LargeRoom(ROOM), LargeRoom(ROOM, is_large=True, tick=5, recent=("grace",)))
         self._timer({"check": "room", "chatSessionId": ROOM, "tick": 5})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from presence.entrypoints.actions import ACTIONS
+from presence.protocol.requests import ACTIONS
 from tests.domain.test_messages import CROWD
 from tests.dynamodb import SCHEMAS
 

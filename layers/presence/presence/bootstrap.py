@@ -21,33 +21,159 @@ from presence.adapters.dynamodb.topics import Shards
 from presence.adapters.dynamodb.users import DynamoDBUsers
 from presence.adapters.gateway import ManagementGateway, engine_of
 from presence.adapters.sqs import SQSDeliveries, SQSTimers
-from presence.application.blocking import Privacy
-from presence.application.chat_sessions import Sessions
-from presence.application.connections import Durations, Lifecycle
-from presence.application.expiry import Settling, Sweep
+from presence.application.access import Access
+from presence.application.blocking import Blocking
+from presence.application.chat_sessions import ChatSessions
+from presence.application.checks import OnTimer, Sweep
+from presence.application.connections import Connections
+from presence.application.expiry import Expiry
+from presence.application.member_list import MemberList
+from presence.application.messages import Messages
+from presence.application.online_list import OnlineList
+from presence.application.removal import Removal
 from presence.application.statuses import Statuses
+from presence.application.user_changes import UserChanges
 from presence.application.watching import Watching
-from presence.fanout.announcements import Announcements
+from presence.domain.durations import Durations
+from presence.fanout.announcer import Announcer
+from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.large_rooms import LargeRooms
-from presence.fanout.recipients import Audiences
-from presence.ports import Authorizer, Gateway, Tokens
+from presence.fanout.sinks import SINKS
+from presence.ports import Authorizer, Gateway, Ports, Tokens
 from presence.settings import Settings, read_settings
 
 
 class App:
-    """One execution environment's parts."""
+    """The use cases of one execution environment."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        settings: Settings,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self.ports = ports
+        self.settings = settings
+        self.is_global = settings.global_presence
+        self.durations = Durations(
+            heartbeat=settings.heartbeat_seconds * 1000,
+            lease=settings.lease_seconds * 1000,
+            grace=settings.grace_seconds * 1000,
+            authentication=settings.authentication_seconds * 1000,
+            connection=settings.max_connection_seconds * 1000,
+        )
+        self.changes = UserChanges(ports.users, ports.timers)
+        self.access = Access(ports.records, ports.users, self.changes, self.durations)
+        self.connections = Connections(
+            ports.records,
+            ports.subscriptions,
+            ports.online_index,
+            ports.timers,
+            self.changes,
+            self.access,
+            self.durations,
+            settings.callback_url,
+        )
+        self.statuses = Statuses(ports.users, self.changes)
+        self.online_list = OnlineList(self.statuses, ports.online_index)
+        self.member_list = MemberList(self.statuses, ports.members)
+        self.watching = Watching(self.access, self.statuses, ports.subscriptions)
+        self.blocking = Blocking(ports.users, self.changes)
+        self._new_id = new_id
+
+    @cached_property
+    def chat_sessions(self) -> ChatSessions:
+        ports = self.ports
+        return ChatSessions(ports.records, self.changes, self.access, ports.authorizer)
+
+    @cached_property
+    def messages(self) -> Messages:
+        return Messages(
+            self.ports.records, self.access, self.broadcast, self.dispatcher, self._new_id
+        )
+
+    @cached_property
+    def removal(self) -> Removal:
+        ports = self.ports
+        return Removal(
+            ports.users,
+            ports.subscriptions,
+            ports.timers,
+            self.changes,
+            self.expiry,
+            self.dispatcher,
+        )
+
+    @cached_property
+    def expiry(self) -> Expiry:
+        ports = self.ports
+        return Expiry(
+            ports.records,
+            ports.users,
+            ports.subscriptions,
+            ports.timers,
+            self.changes,
+            self.connections,
+            self.settings.callback_url,
+        )
+
+    @cached_property
+    def on_timer(self) -> OnTimer:
+        ports = self.ports
+        return OnTimer(
+            ports.records,
+            ports.timers,
+            self.changes,
+            self.expiry,
+            self.dispatcher,
+            self.durations,
+        )
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        return Sweep(self.ports.users, self.ports.online_index, self.changes)
+
+    @cached_property
+    def announcer(self) -> Announcer:
+        ports = self.ports
+        return Announcer(ports.users, ports.online_index, [sink(self) for sink in SINKS])
+
+    @cached_property
+    def large_rooms(self) -> LargeRooms:
+        ports, settings = self.ports, self.settings
+        return LargeRooms(
+            ports.members,
+            ports.users,
+            ports.subscriptions,
+            self.broadcast,
+            ports.timers,
+            settings.large_audience,
+            settings.tick_seconds,
+        )
+
+    @cached_property
+    def broadcast(self) -> Broadcast:
+        ports = self.ports
+        return Broadcast(ports.subscriptions, ports.users, ports.deliveries, self.dispatcher)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        return Dispatcher(self.ports.gateway, self.ports.deliveries, self.ports.timers)
+
+
+class AWS:
+    """The ports, on AWS; a client is made at its first call."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self._settings = settings
         client = bind(
             connections=settings.connections_table,
             users=settings.users_table,
             subscriptions=settings.subscriptions_table,
         )
-        is_global = settings.global_presence
-        self.connections = DynamoDBConnections(client)
-        shards = Shards()
+        is_global, shards = settings.global_presence, Shards()
+        self.records = DynamoDBConnections(client)
         self.users = DynamoDBUsers(client, is_global=is_global, shards=shards)
         self.online_index = DynamoDBOnlineIndex(client)
         self.members = DynamoDBMembers(client)
@@ -59,91 +185,8 @@ class App:
         self.deliveries = SQSDeliveries(sqs, settings.delivery_queue_url)
 
     @cached_property
-    def lifecycle(self) -> Lifecycle:
-        durations = Durations(
-            heartbeat=self.settings.heartbeat_seconds * 1000,
-            lease=self.settings.lease_seconds * 1000,
-            grace=self.settings.grace_seconds * 1000,
-            authentication=self.settings.authentication_seconds * 1000,
-            connection=self.settings.max_connection_seconds * 1000,
-        )
-        return Lifecycle(
-            self.connections,
-            self.users,
-            self.subscriptions,
-            self.online_index,
-            self.timers,
-            durations,
-            self.settings.callback_url,
-        )
-
-    @cached_property
-    def statuses(self) -> Statuses:
-        return Statuses(self.users, self.online_index, self.timers)
-
-    @cached_property
-    def sessions(self) -> Sessions:
-        return Sessions(
-            self.lifecycle,
-            self.statuses,
-            self.audiences,
-            self.members,
-            self.dispatcher,
-            self.authorizer,
-            new_id=lambda: secrets.token_hex(8),
-        )
-
-    @cached_property
-    def watching(self) -> Watching:
-        return Watching(self.lifecycle, self.statuses, self.subscriptions, self.dispatcher)
-
-    @cached_property
-    def privacy(self) -> Privacy:
-        return Privacy(self.users, self.subscriptions, self.lifecycle, self.dispatcher)
-
-    @cached_property
-    def announcements(self) -> Announcements:
-        return Announcements(
-            self.audiences,
-            self.users,
-            self.members,
-            self.online_index,
-            self.dispatcher,
-            self.rooms,
-            is_global=self.settings.global_presence,
-        )
-
-    @cached_property
-    def rooms(self) -> LargeRooms:
-        return LargeRooms(
-            self.members,
-            self.users,
-            self.subscriptions,
-            self.audiences,
-            self.timers,
-            self.settings.large_audience,
-            self.settings.tick_seconds,
-        )
-
-    @cached_property
-    def settling(self) -> Settling:
-        return Settling(self.connections, self.dispatcher, self.lifecycle)
-
-    @cached_property
-    def sweep(self) -> Sweep:
-        return Sweep(self.users, self.online_index, self.lifecycle)
-
-    @cached_property
-    def audiences(self) -> Audiences:
-        return Audiences(self.subscriptions, self.users, self.deliveries, self.dispatcher)
-
-    @cached_property
-    def dispatcher(self) -> Dispatcher:
-        return Dispatcher(self.gateway, self.deliveries, self.timers)
-
-    @cached_property
     def gateway(self) -> Gateway:
-        url = self.settings.callback_url
+        url = self._settings.callback_url
         client = self._client(
             "apigatewaymanagementapi",
             endpoint_url=url,
@@ -154,8 +197,8 @@ class App:
 
     @cached_property
     def authorizer(self) -> Authorizer:
-        if arn := self.settings.authorizer_arn:
-            # A second try could only come when the client has stopped waiting.
+        if arn := self._settings.authorizer_arn:
+            # No second try: it could only come when the client has stopped waiting.
             client = self._client("lambda", read_timeout=5, retries={"total_max_attempts": 1})
             return LambdaAuthorizer(client, arn)
         return AllowAll()
@@ -164,17 +207,17 @@ class App:
     def tokens(self) -> Tokens:
         from presence.adapters.jwt import JWTTokens, shared_secret
 
-        who = {"issuer": self.settings.token_issuer, "audience": self.settings.token_audience}
-        if self.settings.token_jwks_url:
+        who = {"issuer": self._settings.token_issuer, "audience": self._settings.token_audience}
+        if self._settings.token_jwks_url:
             from presence.adapters.jwks import JWKSKeys, https_get
 
-            keys = JWKSKeys(https_get(self.settings.token_jwks_url))
+            keys = JWKSKeys(https_get(self._settings.token_jwks_url))
             return JWTTokens(keys, ("RS256", "ES256"), **who)
         return JWTTokens(shared_secret(self._secret()), ("HS256",), **who)
 
     def _secret(self) -> str:
         """Read once for each execution environment: a new secret takes a new deployment."""
-        name = self.settings.token_secret_parameter
+        name = self._settings.token_secret_parameter
         answer = self._client("ssm")().get_parameter(Name=name, WithDecryption=True)
         return str(answer["Parameter"]["Value"])
 
@@ -199,9 +242,10 @@ class App:
 
 @cache
 def app() -> App:
-    """The parts of this execution environment.
+    """The use cases of this execution environment, on AWS.
 
     Raises:
         SettingsError: see `read_settings`.
     """
-    return App(read_settings(os.environ))
+    settings = read_settings(os.environ)
+    return App(AWS(settings), settings)

@@ -41,12 +41,12 @@ class ConnectionRecords(Protocol):
         """
         ...
 
-    def close_unclaimed(self, connection_id: str, now: int) -> bool:
+    def close_unauthenticated(self, connection_id: str, now: int) -> bool:
         """Close the gate if nobody has authenticated; whether that was so."""
         ...
 
-    def spend(self, before: Connection, after: Connection) -> bool:
-        """Keep `spent_until` and `typed` of *after*; False if somebody else spent meanwhile."""
+    def charge(self, before: Connection, after: Connection) -> bool:
+        """Store the rate limit and `typed` of *after*; False if another action came first."""
         ...
 
 
@@ -160,7 +160,7 @@ class OnlineIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody whom others see in a chat session, except for those in `hidden_from`."""
+    """A user whom others see in a chat session, except for the viewers in `hidden_from`."""
 
     user_id: str
     hidden_from: frozenset[str] = frozenset()
@@ -168,11 +168,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class LargeRoom:
-    """A chat session that is large, or was once: how many are in it, as last counted, and when.
+    """A chat session that is large, or was once; `member_count` was counted at `as_of`.
 
-    `tick` is the next one, by the instant at which it was asked for; `ticking` the one before, that
-    counts, or has counted. `recent` are those who came or went since then, the newest last;
-    `told` are those of whom the one before speaks.
+    A tick is identified by the instant at which it was scheduled: `tick` is the next one, `ticking`
+    the last one that has begun. `recent` are the users who joined or left since then, the newest
+    last; `told` are the users whom `ticking` names.
     """
 
     session_id: str
@@ -188,9 +188,9 @@ class LargeRoom:
 
 @dataclass(frozen=True, slots=True)
 class MembersPart:
-    """Some members; `after` is where the next are, None if these were the last.
+    """A page of members; `after` is where the next one begins, None after the last.
 
-    Only the first part knows the room, if there is something to know.
+    Only the first page has the room, and only if it is large or was once.
     """
 
     members: Sequence[Member]
@@ -198,40 +198,40 @@ class MembersPart:
     room: LargeRoom | None = None
 
     def as_of(self, now: int) -> int:
-        """An instant before they were read, *now* by the reader's clock, which may be behind.
+        """An instant before the members were read, and not older than a count before that.
 
-        No tick that has counted before them is newer.
+        *now* is the same by the reader's clock, which may be behind.
         """
         return now if self.room is None else max(now, self.room.as_of)
 
 
 class Members(Protocol):
-    """Who is seen in a chat session; exact, because it is written with the users."""
+    """The members of chat sessions; exact, because the rows are written with the users."""
 
     def of(self, session_id: str, after: str = "") -> Iterator[Member]:
-        """Everybody behind an id, in the order of their ids, read lazily."""
+        """The members behind an id, in the order of their ids, read lazily."""
         ...
 
     def part(self, session_id: str) -> MembersPart:
-        """The first of them; a session that is not large costs what `of` costs."""
+        """The first page; of a session that is not large it costs what `of` costs."""
         ...
 
     def count(self, session_id: str) -> int:
-        """How many there are; it costs as much as to read them."""
+        """How many there are; it costs as much as reading them."""
         ...
 
     def room(self, session_id: str) -> LargeRoom:
-        """What is known of a large room; of any other, nothing."""
+        """The room as it was kept; an empty one if it was never large."""
         ...
 
     def keep(self, before: LargeRoom, after: LargeRoom) -> bool:
-        """Remember *after*; False if the room is not as in *before* any more."""
+        """Write *after*, compare-and-swap; False if the room is not as in *before* any more."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """A connection that hears of something, and whose it is."""
+    """A connection that subscribes to a topic, and its user."""
 
     connection_id: str
     user_id: str
@@ -239,7 +239,7 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What connections hear of: everybody, one user whom they watch, or one chat session."""
+    """What connections subscribe to: everyone, one user, or one chat session."""
 
     kind: Literal["everyone", "user", "session"]
     name: str = ""
@@ -250,11 +250,11 @@ EVERYONE = Topic("everyone")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of those who hear of a topic: a page of one of its shards.
+    """A page of one shard of a topic.
 
-    `after` is where the next page begins; None if this is the last one of its shard. `shards` is
-    how many the topic has, `is_large` whether it is a large room; only the first page of the first
-    shard knows that.
+    `after` is where the next page begins, None after the last one of its shard. `shards` is how
+    many the topic has, `is_large` whether it is a large room; only the first page of the first
+    shard has these.
     """
 
     subscribers: Sequence[Subscriber]
@@ -264,55 +264,55 @@ class Part:
 
 
 class Subscriptions(Protocol):
-    """Who hears what, besides a user's own connections.
+    """The subscribers of topics. A user's own connections need no subscription.
 
     Large topics lie in shards, so that many functions can read them at the same time, and no key
-    is written by all. Their number only grows, and always to a multiple of what it was. Whoever
-    writes may know it late: a row is in a shard that some number so far would give it.
+    takes all writes. The number of shards only grows, always to a multiple. A writer may learn it
+    late: a row lies in the shard that the number of then, or of any time before, gives it.
     """
 
     def part(self, topic: Topic, shard: int = 0, after: str | None = None) -> Part:
-        """A page of a shard. All pages of all shards have every subscriber, nearly always once."""
+        """A page of a shard. All pages of all shards have each subscriber, nearly always once."""
         ...
 
     def grow(self, topic: Topic, before: int, shards: int) -> None:
-        """Let a topic have so many shards, if it has as many as *before*."""
+        """Give a topic so many shards, if it still has as many as *before*."""
         ...
 
     def mark(self, session_id: str, *, is_large: bool) -> None:
-        """Say to whoever tells a chat session something whether it is a large room."""
+        """Set or remove the mark of a large room, which `part` reads as `is_large`."""
         ...
 
-    def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
-        """Pages of the connections that watch a user."""
+    def pages(self, topic: Topic) -> Iterator[Sequence[Subscriber]]:
+        """All subscribers of a topic, page by page, read lazily; no page is empty."""
         ...
 
     def blockers(self, user_id: str) -> Iterator[str]:
-        """Everybody who has blocked this user."""
+        """The users who have blocked this user."""
         ...
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
-        """Let a connection watch these users, too; False if its gate is closed.
+        """Add users to the watch list of a connection; False if its record is closed.
 
         Raises:
-            Conflict: it would watch more than MAX_WATCHED.
+            Conflict: the list would have more than `limits.WATCHED_USERS` entries.
         """
         ...
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
-        """Let a connection watch these users no longer."""
+        """Take users off the watch list of a connection."""
         ...
 
     def remove(self, connection: Connection) -> None:
-        """Forget everything that a connection, as it was when its gate closed, has heard."""
+        """Delete all subscriptions of a connection, given as it was when its record closed."""
         ...
 
     def remove_trace(self, connection: Connection) -> None:
-        """The same of a connection whose gate does not say any more where its rows lie."""
+        """Like `remove`, for a connection whose record lists its subscriptions no longer."""
         ...
 
     def forget(self, user_id: str) -> None:
-        """Forget that anybody watches this user."""
+        """Take this user off all watch lists."""
         ...
 
 
@@ -349,7 +349,7 @@ class Timers(Protocol):
         ...
 
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
-        """Count a large room, and tell it."""
+        """Count a large room, and send it its tick."""
         ...
 
 
@@ -363,10 +363,10 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of some posts; every connection that is in no list has its text.
+    """The outcome of some posts; each connection that is in no list has its text.
 
     `gone` are sockets that do not exist, `again` those that may take it later, `refused` those that
-    never will. `at` is when it began: no answer is older.
+    never will. `at` is when posting began: no answer is older.
     """
 
     gone: Sequence[str] = ()
@@ -381,7 +381,7 @@ class Gateway(Protocol):
     def post(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
         """Send every text to its connections, perhaps twice; all is done when this returns.
 
-        Whoever is busy is asked again until then, or for a few seconds if nobody says until when.
+        A busy socket is tried again until then, or for a few seconds without *until*.
         """
         ...
 
@@ -395,12 +395,12 @@ class Gateway(Protocol):
 
 
 class Deliveries(Protocol):
-    """Posts that have to wait. At least once, in any order."""
+    """Posts that have to wait: delivered at least once, in any order."""
 
     def put_all(
         self, parcels: Iterable[Sequence[Post]], *, attempt: int = 0, delay_seconds: int = 0
     ) -> None:
-        """Let posts wait; those of a parcel come together.
+        """Queue posts; those of a parcel stay together.
 
         Raises:
             Unavailable: not all of it was taken.
@@ -410,26 +410,26 @@ class Deliveries(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Tell news to a shard of a topic, from the page behind `after` on.
+    """Send a payload to a shard of a topic, from the page behind `after` on.
 
     `shards` is how many the topic had, `rows` how many of this one were read before, and `without`
-    a connection that knows it already.
+    a connection that is left out.
     """
 
     topic: Topic
     shard: int
     shards: int
-    news: Payload
+    payload: Payload
     after: str | None = None
     rows: int = 0
     without: str | None = None
 
 
 class Jobs(Protocol):
-    """Payload that many functions tell at the same time. At least once, in any order."""
+    """Payloads that many functions send at the same time. At least once, in any order."""
 
     def put_jobs(self, jobs: Iterable[Job]) -> None:
-        """Let jobs be worked.
+        """Queue jobs.
 
         Raises:
             Unavailable: not all of it was taken.
@@ -459,3 +459,44 @@ class Authorizer(Protocol):
             Unavailable: that cannot be said just now.
         """
         ...
+
+
+# ── all of them ────────────────────────────────────────────────────────────────────────────
+
+
+class Queue(Deliveries, Jobs, Protocol):
+    """One queue takes posts and jobs."""
+
+
+class Ports(Protocol):
+    """What the use cases stand on: AWS, or what tests put in its place."""
+
+    @property
+    def records(self) -> ConnectionRecords: ...
+
+    @property
+    def users(self) -> Users: ...
+
+    @property
+    def subscriptions(self) -> Subscriptions: ...
+
+    @property
+    def members(self) -> Members: ...
+
+    @property
+    def online_index(self) -> OnlineIndex: ...
+
+    @property
+    def timers(self) -> Timers: ...
+
+    @property
+    def deliveries(self) -> Queue: ...
+
+    @property
+    def gateway(self) -> Gateway: ...
+
+    @property
+    def authorizer(self) -> Authorizer: ...
+
+    @property
+    def tokens(self) -> Tokens: ...

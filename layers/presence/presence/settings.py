@@ -1,10 +1,9 @@
-"""The environment, read once, typed and frozen; what does not fit together is refused."""
+"""Settings from the environment: read once, typed, frozen and checked against each other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: Two heartbeats may be lost, and one be late, before a lease runs out (I17).
-HEARTBEATS_PER_LEASE = 2.5
+from presence.limits import HEARTBEATS_PER_LEASE
 
 
 class SettingsError(Exception):
@@ -51,7 +50,7 @@ class Settings:
             raise SettingsError("TOKEN_JWKS_URL has to begin with https://.")
 
     def allows_origin(self, origin: str | None) -> bool:
-        """Exact match of scheme, host and port; only browsers send an Origin (T15)."""
+        """Exact match of scheme, host and port; only browsers send an Origin."""
         return origin is None or "*" in self.allowed_origins or origin in self.allowed_origins
 
 
@@ -59,7 +58,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """The settings in *environment*.
 
     Raises:
-        SettingsError: a name is missing, is no number, or contradicts another.
+        SettingsError: a setting is missing, is not of its type, or contradicts another.
     """
     return Settings(
         connections_table=_text(environment, "CONNECTIONS_TABLE"),

@@ -1,4 +1,4 @@
-"""Who may be in a chat session, beyond what their token says."""
+"""Authorizers: who may join a chat session, beyond what the token says."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from presence.domain.errors import Unavailable
 
 
 class AllowAll:
-    """Nobody else is asked: the claim `chat_sessions` of the token is all there is."""
+    """Without an authorizer, the claim `chat_sessions` of the token decides alone."""
 
     def may_join(self, user_id: str, session_id: str) -> bool:
         del user_id, session_id
@@ -24,8 +24,8 @@ class LambdaAPI(Protocol):
 class LambdaAuthorizer:
     """Asks a function of the stack's owner, each time.
 
-    It gets `{"userId", "chatSessionId"}` and answers `{"allowed": true}` or anything else, which
-    is a no. An error is neither: the client is told to try again.
+    It gets `{"userId", "chatSessionId"}` and allows with `{"allowed": true}`; every other answer
+    refuses. An error does neither: the client is told to try again.
     """
 
     def __init__(self, client: Callable[[], LambdaAPI], function_arn: str) -> None:

@@ -17,10 +17,10 @@ from presence.adapters.posting.signature import Credentials, Endpoint, Frame
 from presence.domain.errors import Unavailable
 from presence.ports import Delivery, Post
 
-#: What a caller waits who does not say until when: twice the time that a post may take.
+#: How long a caller waits that gives no deadline: twice the time that a post may take.
 SECONDS = 4.0
 
-# A child of the logger of the edge, which is called `presence`: its lines are of the same form.
+# A child of the logger `presence` of the entrypoints: its lines have the same form.
 _log = logging.getLogger(__name__)
 
 
@@ -31,7 +31,7 @@ class ManagementAPI(Protocol):
 
 
 class ManagementGateway:
-    """One slow client costs nobody else anything; everything is done on return."""
+    """One slow client delays no other; everything is done when a call returns."""
 
     def __init__(self, engine: Engine, client: Callable[[], ManagementAPI]) -> None:
         self._engine = engine
@@ -107,7 +107,7 @@ def _seconds(until: int | None) -> float:
 
 
 def _tell(report: Report) -> None:
-    """Say how often which answer came, if some were dropped or put off; never whose they were."""
+    """Log how often each answer came, if posts were dropped or put off; no connection ids."""
     outcomes = [outcome for _, outcome in report.outcomes]
     if Outcome.REFUSED in outcomes or Outcome.AGAIN in outcomes:
         _log.warning(

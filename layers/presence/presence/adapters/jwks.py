@@ -25,8 +25,8 @@ class JWKSKeys:
     """The public keys behind one URL, from configuration and never from a token.
 
     One fetch every `cooldown_seconds` at most, failures included: a flood of tokens with made-up
-    key ids must not become a flood of requests to the issuer (T7). Keys once fetched go on
-    working for an hour while the issuer is down (F75).
+    key ids must not become a flood of requests to the issuer. Keys once fetched go on working for
+    `stale_seconds` while the issuer is down.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class JWKSKeys:
         if self._clock() - self._fetched_at > self._stale:
             raise Unavailable("The issuer's keys cannot be had.", retry_after_seconds=30)
         if key_id not in self._keys:
-            # Perhaps rotated a moment ago, so not yet a verdict on the token (F74).
+            # The issuer may have added the key a moment ago, so the client may try again.
             wait = self._cooldown - (self._clock() - self._tried_at)
             raise TokenInvalid("No such key.", retry_after_seconds=max(1, int(wait)))
         return self._keys[key_id]
@@ -77,7 +77,7 @@ def _public_keys(document: dict[str, Any]) -> Mapping[str | None, Key]:
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """A redirect could lead anywhere, the metadata service included (T6)."""
+    """A redirect could lead anywhere, also to a metadata service that holds credentials."""
 
     def redirect_request(self, *_: object) -> NoReturn:
         raise ValueError("the JWKS URL redirects")

@@ -1,7 +1,7 @@
-"""Who a JWT speaks for, verified with PyJWT (RFC 8725; research found every check below needed).
+"""Verification of JWTs with PyJWT (RFC 8725; every check below was found to be needed).
 
-One family of algorithms per stack: a secret (HS256) or a JWKS URL (RS256, ES256), never both,
-and never what the token itself asks for.
+One family of algorithms per stack: a secret (HS256) or a JWKS URL (RS256, ES256), never both, and
+never the algorithm that the token itself asks for.
 """
 
 import re
@@ -10,16 +10,21 @@ from typing import Any, TypeAlias
 
 import jwt
 
-from presence.domain.connection import TOKEN_LEEWAY_MILLISECONDS, AllowedSessions, Identity
+from presence.domain.connection import AllowedSessions, Identity
 from presence.domain.errors import InvalidMessage, TokenExpired, TokenInvalid
-from presence.protocol.requests import MAX_TOKEN_LENGTH, is_id
+from presence.limits import (
+    ID_PATTERN,
+    MAX_TOKEN_LENGTH,
+    MAX_TOKEN_SECONDS,
+    MIN_SECRET_BYTES,
+    TOKEN_LEEWAY_MILLISECONDS,
+)
+from presence.protocol.requests import is_id
 from presence.protocol.strict_json import parse_object
 
-MIN_SECRET_BYTES = 32
-MAX_LIFETIME_SECONDS = 24 * 60 * 60
 REQUIRED = ["exp", "iat", "sub", "aud", "iss"]
 _KEY_ID = re.compile(r"[A-Za-z0-9._~=+/-]{1,128}", re.ASCII)
-_SESSION = re.compile(r"[A-Za-z0-9._~@+=-]{1,128}\*?|\*", re.ASCII)
+_SESSION = re.compile(rf"{ID_PATTERN}\*?|\*", re.ASCII)
 
 Claims: TypeAlias = Mapping[str, Any]
 Key: TypeAlias = Any
@@ -73,9 +78,9 @@ class JWTTokens:
 
 
 def _header(token: str) -> Claims:
-    """The header, after both parts were read more strictly than PyJWT does (T11)."""
+    """The header, after header and claims were read more strictly than PyJWT reads them."""
     parts = token.split(".")
-    if len(token) > MAX_TOKEN_LENGTH or len(parts) != 3:  # noqa: PLR2004  JWS compact, RFC 7515 §7.1
+    if len(token) > MAX_TOKEN_LENGTH or len(parts) != 3:  # noqa: PLR2004  JWS compact, RFC 7515, 7.1
         raise TokenInvalid("A JWT has three parts.")
     try:
         header, _ = (
@@ -95,11 +100,11 @@ def _key_id(header: Claims) -> str | None:
 
 
 def _identity(claims: Claims, now: int) -> Identity:
-    """PyJWT accepts an `exp` that is text, or centuries away, and an empty `sub`; we do not."""
+    """PyJWT accepts an `exp` that is text, or centuries away, and an empty `sub`; this does not."""
     expires_at, issued_at = claims["exp"], claims["iat"]
     if type(expires_at) is not int or type(issued_at) is not int:
         raise TokenInvalid("exp and iat have to be whole seconds since 1970.")
-    if not 0 < expires_at - issued_at <= MAX_LIFETIME_SECONDS:
+    if not 0 < expires_at - issued_at <= MAX_TOKEN_SECONDS:
         raise TokenInvalid("A token lives for 24 hours at most.")
     if expires_at * 1000 + TOKEN_LEEWAY_MILLISECONDS <= now:
         raise TokenExpired("The token has expired; ask for a fresh one.")
@@ -115,7 +120,7 @@ def _identity(claims: Claims, now: int) -> Identity:
 def _allowed_sessions(claims: Claims) -> AllowedSessions:
     """A list of ids, or of prefixes ending in `*`; without the claim all are allowed.
 
-    A claim that is null is refused, as a null scope is: who knows what its issuer meant.
+    A claim that is null is refused, as a null scope is: what its issuer meant is not known.
     """
     if "chat_sessions" not in claims:
         return None
@@ -130,7 +135,7 @@ def shared_secret(secret: str) -> Keys:
     """The one HMAC secret of the stack.
 
     Raises:
-        ValueError: it is shorter than SHA-256 needs (RFC 7518 §3.2).
+        ValueError: it is shorter than MIN_SECRET_BYTES.
     """
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise ValueError(f"The token secret needs {MIN_SECRET_BYTES} bytes or more.")

@@ -4,17 +4,11 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from presence import limits
 from presence.domain.errors import Unavailable
 from presence.fanout.payloads import from_json, to_json
 from presence.ports import Job, Post, Topic
 from presence.protocol.strict_json import Object
-
-#: Of SendMessageBatch.
-MAX_BATCH, MAX_BYTES = 10, 256 * 1024
-#: How often a message of a batch is sent that SQS does not take.
-TRIES = 3
-#: So many connections that are gone one timer is for: ten timers are handled in some seconds.
-GONE = 10
 
 
 class SQS(Protocol):
@@ -47,7 +41,7 @@ class _Queue:
             {"Id": str(number), "MessageBody": body, "DelaySeconds": delay_seconds}
             for number, body in enumerate(batch)
         ]
-        for _ in range(TRIES):
+        for _ in range(limits.SEND_ATTEMPTS):
             answer = self._client().send_message_batch(QueueUrl=self._queue_url, Entries=entries)
             failed = {it["Id"] for it in answer.get("Failed", ())}
             entries = [it for it in entries if it["Id"] in failed]
@@ -79,9 +73,10 @@ class SQSTimers(_Queue):
         self._send(body, delay_seconds)
 
     def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
+        most = limits.SOCKETS_PER_TIMER
         self._send_all(
-            {"check": "gone", "connectionIds": connection_ids[start : start + GONE], "at": at}
-            for start in range(0, len(connection_ids), GONE)
+            {"check": "gone", "connectionIds": connection_ids[start : start + most], "at": at}
+            for start in range(0, len(connection_ids), most)
         )
 
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
@@ -89,7 +84,7 @@ class SQSTimers(_Queue):
 
 
 class SQSDeliveries(_Queue):
-    """Posts, and jobs that find out themselves whom to post to."""
+    """Posts, and jobs that read their recipients themselves."""
 
     def put_all(
         self, parcels: Iterable[Sequence[Post]], *, attempt: int = 0, delay_seconds: int = 0
@@ -108,7 +103,8 @@ def _batches(bodies: Iterable[str]) -> Iterator[Sequence[str]]:
     """As many as SendMessageBatch takes: ten, and not more bytes together than in one."""
     batch, size = list[str](), 0
     for body in bodies:
-        if len(batch) == MAX_BATCH or (batch and size + len(body) > MAX_BYTES):
+        is_full = len(batch) == limits.MESSAGES_PER_BATCH
+        if is_full or (batch and size + len(body) > limits.MESSAGE_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(body)
@@ -133,7 +129,7 @@ def job_to_json(job: Job) -> Object:
         "after": job.after,
         "rows": job.rows,
         "without": job.without,
-        "news": to_json(job.news),
+        "payload": to_json(job.payload),
     }
 
 
@@ -142,7 +138,7 @@ def job_from_json(body: Object) -> Job:
         Topic(*body["topic"]),
         body["shard"],
         body["shards"],
-        from_json(body["news"]),
+        from_json(body["payload"]),
         body["after"],
         body["rows"],
         body["without"],

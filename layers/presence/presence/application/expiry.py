@@ -1,102 +1,96 @@
-"""What nobody asked for: timers that are due, and the sweep behind everything else."""
+"""Connections that end without a clean close: expired leases, lost sockets, evictions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
-from presence.application.connections import Lifecycle
-from presence.domain.connection import State
-from presence.domain.errors import Unavailable
-from presence.domain.events import TimePassed
-from presence.domain.reducer import reduce
-from presence.domain.user import User
-from presence.fanout.dispatch import Dispatcher
-from presence.ports import ConnectionRecords, Count, OnlineIndex, Users
-
-CHUNK = 100
-#: What falls due before the next sweep or the one after it gets a timer of its own.
-AHEAD_MILLISECONDS = 120_000
+from presence.application.connections import Connections
+from presence.application.user_changes import UserChanges
+from presence.domain.connection import Closing, Connection
+from presence.domain.errors import Forbidden
+from presence.domain.events import Disconnected, LeaseExpired, LeaseStillValid, TimePassed
+from presence.domain.user import Lease
+from presence.limits import CLOCKS_APART_MILLISECONDS, YOUNG_SOCKET_MILLISECONDS
+from presence.ports import ConnectionRecords, Subscriptions, Timers, Users
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
-    """Second looks. A timer orders nothing: it says where to look, and may come twice or late."""
+class Expiry:
+    """`endpoint` as in `Connections`; `sessions` are those that the lease had, where it is gone."""
 
-    connections: ConnectionRecords
-    dispatcher: Dispatcher
-    lifecycle: Lifecycle
-
-    def user(self, user_id: str, now: int) -> None:
-        """Grace, or a chosen status, may be over."""
-        before, after = self.lifecycle.changes.apply(user_id, TimePassed(), now)
-        if after.next_change_at is not None and after.next_change_at == before.next_change_at:
-            self.lifecycle.changes.remind_at(user_id, after.next_change_at, now)
-
-    def connection(self, connection_id: str, now: int) -> None:
-        """It may have stayed unclaimed, or whoever closed it may not have hung up.
-
-        Raises:
-            Unavailable: see `Dispatcher.close`.
-        """
-        connection = self.connections.read(connection_id, consistent=True)
-        if connection is None or connection.state is State.AUTHENTICATED:
-            return
-        if connection.state is State.CLOSED:
-            self.dispatcher.close(connection_id, None)  # a closed gate has forgotten the reason
-            return
-        overdue_at = connection.opened_at + self.lifecycle.durations.authentication
-        if now < overdue_at:
-            seconds = -(-(overdue_at - now) // 1000)
-            self.lifecycle.timers.check_connection(connection_id, seconds)
-        elif self.connections.close_unclaimed(connection_id, now):
-            self.dispatcher.close(connection_id, "authentication-timeout")
-
-    def lapsed(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
-        """Its lease may have run out.
-
-        Raises:
-            Unavailable: see `Dispatcher.close`.
-        """
-        before = self.lifecycle.lapsed(connection_id, user_id, sessions, now)
-        if before is not None:
-            # Whoever closed the gate before us may not have hung up; the reason went with them.
-            is_known = before.user_id is not None
-            reason = "token-expired" if is_known and before.is_token_over(now) else None
-            self.dispatcher.close(connection_id, reason)
-
-    def gone(self, connection_id: str, at: int, now: int) -> None:
-        """Its socket seemed to be gone."""
-        self.lifecycle.lost(connection_id, at, now)
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """Once a minute, everybody who is here is looked at: what was lost anywhere ends here."""
-
+    records: ConnectionRecords
     users: Users
-    online_index: OnlineIndex
-    lifecycle: Lifecycle
+    subscriptions: Subscriptions
+    timers: Timers
+    changes: UserChanges
+    connections: Connections
+    endpoint: str
 
-    def run(self, now: int, has_time: Callable[[], bool]) -> Count | None:
-        """The new count of those online, or None if time ran out before everybody was seen."""
-        online = 0
-        candidates = self.online_index.after(None)
-        while user_ids := list(islice(candidates, CHUNK)):
-            if not has_time():
-                return None
-            for user in self.users.read_many(user_ids).values():
-                online += self._look_at(user, now).presence.is_online
-        count = Count(online, now)
-        self.online_index.counted(count)
-        return count
+    def expire(
+        self, connection_id: str, user_id: str, sessions: frozenset[str], now: int
+    ) -> Connection | None:
+        """Finish a connection whose lease expired, however far a close came before.
 
-    def _look_at(self, user: User, now: int) -> User:
-        after, _ = reduce(user, TimePassed(), now)
-        if after != user:
-            try:
-                _, after = self.lifecycle.changes.apply(user.user_id, TimePassed(), now)
-            except Unavailable:
-                return user  # somebody is writing to this user; the next sweep comes in a minute
-        elif after.next_change_at is not None and after.next_change_at <= now + AHEAD_MILLISECONDS:
-            self.lifecycle.changes.remind_at(user.user_id, after.next_change_at, now)
-        return after
+        Returns the connection as it was before; None if there is no record, or the lease is valid.
+        """
+        try:
+            self._mark_closed(connection_id, user_id, now)
+        except LeaseStillValid as late:
+            self._check_again(connection_id, user_id, late.lease, now)
+            return None
+        connection = self.connections.close(connection_id, now)
+        if connection is None or connection.user_id is None:
+            self._remove_trace(connection_id, sessions, now)
+        return connection
+
+    def _mark_closed(self, connection_id: str, user_id: str, now: int) -> None:
+        """Close the record in one transaction with a user whose lease has expired.
+
+        Checked before, a lease could be renewed by a ping, whose client was told so, between the
+        check and the close. What remains to be done is as if a close had stopped halfway.
+
+        Raises:
+            LeaseStillValid: the client was only late, and is back.
+        """
+        user = self.users.read(user_id, consistent=True)
+        if user.revision == 0:
+            return  # an unknown user has no lease, and must not get an item
+        try:
+            self.changes.apply(
+                user_id, LeaseExpired(connection_id), now, Closing(connection_id), known=user
+            )
+        except Forbidden:  # closed already, or never authenticated: the lease ends all the same
+            self.changes.apply(user_id, TimePassed(), now)
+
+    def _check_again(self, connection_id: str, user_id: str, lease: Lease, now: int) -> None:
+        """The lease is still valid here: it was renewed, or the reporter's clock is ahead.
+
+        In the latter case no further check would be scheduled, so schedule one.
+        """
+        left = lease.expires_at - now
+        if left <= CLOCKS_APART_MILLISECONDS:
+            self.timers.check_expired(connection_id, user_id, lease.sessions, -(-left // 1000))
+
+    def evict(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
+        """End a lease and its connection at once, however far a close came before."""
+        connection = self.connections.close(connection_id, now, grace=0)
+        if connection is None or connection.user_id is None:
+            self._remove_trace(connection_id, sessions, now)
+            self.changes.apply(user_id, Disconnected(connection_id, grace_until=now), now)
+
+    def lose(self, connection_id: str, at: int, now: int) -> None:
+        """Close a connection of which API Gateway said 410 Gone at this instant or later.
+
+        It also says so of a socket that is still opening, and of every socket of another endpoint;
+        neither is closed, however late this check comes.
+        """
+        connection = self.records.read(connection_id)
+        if connection is None:
+            self._remove_trace(connection_id, frozenset(), now)
+            return
+        is_young = at - connection.opened_at <= YOUNG_SOCKET_MILLISECONDS
+        if connection.endpoint == self.endpoint and not is_young:
+            self.connections.close(connection_id, now)
+
+    def _remove_trace(self, connection_id: str, sessions: frozenset[str], now: int) -> None:
+        """Remove the subscriptions of a connection whose record no longer lists them."""
+        trace = Connection(connection_id, self.endpoint, now, sessions=sessions, is_watching=True)
+        self.subscriptions.remove_trace(trace)

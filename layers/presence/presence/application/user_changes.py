@@ -1,4 +1,4 @@
-"""The one way in which a user changes: read, reduce, ask for a second look, compare-and-swap."""
+"""The one way in which a user changes: read, reduce, schedule timers, compare-and-swap."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from presence.domain.connection import ConnectionChange
 from presence.domain.errors import Forbidden, Unavailable
 from presence.domain.events import (
-    Disconnected,
     Effect,
     LeaseRemoved,
     PresenceChanged,
     TimerDue,
     UserEvent,
     ViewChanged,
+    must_write,
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import User
+from presence.limits import MAX_DELAY_SECONDS
 from presence.ports import Timers, Users, WriteConflict
 
-#: SQS delays a message by 15 minutes at most (DelaySeconds).
-MAX_DELAY_SECONDS = 900
 ATTEMPTS = 8
 
 
@@ -38,68 +37,69 @@ class UserChanges:
     ) -> tuple[User, User]:
         """The user before and after *event*; both are stored states.
 
-        `known` is the user as read a moment ago, which saves a read.
-
-        A `Disconnected` is written even if it seems to change nothing: an `authenticate` that
-        runs beside it must lose the compare-and-swap (F39, and the model's CAS+SKIPNOOP). Of
-        somebody unknown, or erased meanwhile, it leaves nothing all the same.
+        *connection_change* is written in the same transaction. *known* is the user as read a moment
+        ago, which saves a read.
 
         Raises:
-            Forbidden: the gate refuses: it is closed, or another user's, or has another claim.
-            TooManyConnections, Conflict: see `reduce`.
+            Forbidden: the connection record refuses: it is closed, or another user's, or has
+                another claim.
+            TooManyConnections, Conflict, LeaseStillValid: see `reduce`.
             Unavailable: too many others write to this user at this moment.
         """
         before = known or self.users.read(user_id)
         for _ in range(ATTEMPTS):
-            after, changes = reduce(before, event, now)
-            # Timers first: one too many does nothing, one that is missing would be missed.
-            self.remind(user_id, changes, now)
-            if (
-                after == before
-                and connection_change is None
-                and not isinstance(event, Disconnected)
-            ):
+            after, effects = reduce(before, event, now)
+            # Timers before the write: a superfluous timer does nothing, a missing one is missed.
+            self._schedule(user_id, effects, now)
+            if after == before and connection_change is None and not must_write(event):
                 return before, after
             try:
-                self._save(before, after, now, changes, connection_change)
-            except WriteConflict as lost:
-                before = lost.current or self.users.read(user_id, consistent=True)
+                self._swap(before, after, now, effects, connection_change)
+            except WriteConflict as conflict:
+                before = conflict.current or self.users.read(user_id, consistent=True)
             else:
                 return before, after
         raise Unavailable(
             "Too much happens to this user at once; try again.", retry_after_seconds=1
         )
 
-    def _save(
+    def _swap(
         self,
         before: User,
         after: User,
         now: int,
-        changes: Iterable[Effect],
+        effects: Iterable[Effect],
         connection_change: ConnectionChange | None,
     ) -> None:
+        """Write *after*, if the stored user is still *before*.
+
+        Raises:
+            WriteConflict: the stored user is another.
+            Forbidden: see `apply`.
+        """
         if after == before and before.revision == 0 and connection_change is None:
-            self.users.forget(before)  # a write like any other, that makes nobody
+            # An unknown user stays unknown: a conditional delete checks that, and leaves no item.
+            self.users.forget(before)
             return
-        announce = any(isinstance(change, PresenceChanged | ViewChanged) for change in changes)
+        announce = any(isinstance(effect, PresenceChanged | ViewChanged) for effect in effects)
         if not self.users.save(
             before, after, now, announce=announce, connection_change=connection_change
         ):
             raise Forbidden("This connection does not allow it.")
 
-    def remind(self, user_id: str, changes: Iterable[Effect], now: int) -> None:
-        for change in changes:
-            match change:
+    def _schedule(self, user_id: str, effects: Iterable[Effect], now: int) -> None:
+        for effect in effects:
+            match effect:
                 case TimerDue(at):
-                    self.remind_at(user_id, at, now)
+                    self.schedule_check(user_id, at, now)
                 case LeaseRemoved(connection_id, sessions):
                     self.timers.check_expired(connection_id, user_id, sessions)
                 case PresenceChanged() | ViewChanged():
-                    pass  # the stream tells it
+                    pass  # announced by the stream
 
-    def remind_at(self, user_id: str, at: int, now: int) -> None:
-        """Have the user looked at when it is time; what is further off waits for the sweep."""
-        # Rounded up: a timer that comes before its time finds nothing to do.
+    def schedule_check(self, user_id: str, at: int, now: int) -> None:
+        """Set a timer for *at*; the sweep does so later for what is beyond the delay of SQS."""
+        # Rounded up: a timer that fires early finds nothing to do.
         seconds = max(0, -(-(at - now) // 1000))
         if seconds <= MAX_DELAY_SECONDS:
             self.timers.check_user(user_id, seconds)

@@ -1,45 +1,34 @@
-"""Watching users: hear of them without sharing a chat session."""
+"""Watch lists: changes of users with whom a connection shares no chat session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from presence.application.connections import Lifecycle
+from presence.application.access import Access
 from presence.application.statuses import Statuses
-from presence.domain.errors import NotAuthenticated
+from presence.domain.connection import over
 from presence.domain.user import Presence
-from presence.fanout.dispatch import Dispatcher
-from presence.ports import Post, Subscriptions
-from presence.protocol.frames import fitting, status_change_frames
+from presence.ports import Subscriptions
 
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    lifecycle: Lifecycle
+    access: Access
     statuses: Statuses
     subscriptions: Subscriptions
-    dispatcher: Dispatcher
 
     def watch(self, connection_id: str, user_ids: Sequence[str], now: int) -> Sequence[Presence]:
-        """Let a connection hear of these users; how they are, as far as one frame holds it.
-
-        What does not fit is sent as changes, which a client takes in the same way.
+        """Add users to a connection's watch list; their presences, in the order asked.
 
         Raises:
-            Conflict: it would watch too many.
-            NotAuthenticated, TokenExpired, RateLimited: see `Lifecycle`.
+            Conflict: the watch list would be too long.
+            NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
-        actor = self.lifecycle.act(connection_id, now)
+        actor = self.access.authorize(connection_id, now)
         if not self.subscriptions.watch(actor.connection, frozenset(user_ids)):
-            raise NotAuthenticated("This connection is over; open a new one.")
-        # Read behind the subscription: what changes in between is told as well.
-        presences = self.statuses.read_for_listener(user_ids, actor.user.user_id, now)
-        count = fitting(presences)
-        if rest := presences[count:]:
-            self.dispatcher.send(
-                [Post(text, [connection_id]) for text in status_change_frames(rest)]
-            )
-        return presences[:count]
+            raise over()
+        # Read after subscribing: changes in between are announced as well.
+        return self.statuses.read_many(user_ids, actor.user.user_id, now, consistent=True)
 
     def unwatch(self, connection_id: str, user_ids: Sequence[str], now: int) -> None:
-        self.lifecycle.act(connection_id, now)
+        self.access.authorize(connection_id, now)
         self.subscriptions.unwatch(connection_id, frozenset(user_ids))

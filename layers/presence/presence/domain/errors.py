@@ -1,4 +1,4 @@
-"""What can be wrong with a request, and the code a client sees for it.
+"""What can be wrong with a request, and the code that a client sees for it.
 
     PresenceError
     ├── InvalidMessage        the text, the fields or the cursor
@@ -12,7 +12,7 @@
     ├── Conflict
     ├── RateLimited
     ├── TooManyConnections
-    └── Unavailable           ours, not the caller's: worth trying again
+    └── Unavailable           a fault of ours, not of the caller: worth trying again
 
 The codes are the protocol's; anything that is not in this tree is `internal`.
 """
@@ -21,7 +21,7 @@ from typing import ClassVar
 
 
 class PresenceError(Exception):
-    """A refusal. The message is a sentence for the developer on the other side.
+    """A refusal. The message is a sentence for the developer of the client.
 
     `retry_after_seconds` is how long the caller should wait before it tries again.
     """

@@ -1,18 +1,18 @@
-"""What can happen to a user, and what follows from it."""
+"""What can happen to a user (`UserEvent`), and what follows from it (`Effect`)."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from presence.domain.user import Choice, Lease, Presence
 
-# ── what can happen ────────────────────────────────────────────────────────────────────────
+# ── events ─────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """A connection of this user proved who it is, for the first time or again.
+    """A connection proved with a token that it is this user's, for the first time or again.
 
-    `is_active` says whether a person is there, if known.
+    `is_active` says whether a person is at the device; None keeps what is known.
     """
 
     connection_id: str
@@ -22,7 +22,7 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """A connection was heard; `is_active` says whether a person is there, if known."""
+    """A frame came from a connection; `is_active` as in `Authenticated`."""
 
     connection_id: str
     lease: Lease
@@ -31,7 +31,7 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """A connection was closed. The user is expected back until `grace_until`."""
+    """A connection was closed. The user stays online until `grace_until`."""
 
     connection_id: str
     grace_until: int
@@ -39,27 +39,27 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class LeaseExpired:
-    """The lease of a connection is said to have run out."""
+    """The lease of a connection is said to have expired."""
 
     connection_id: str
 
 
 class LeaseStillValid(Exception):
-    """It has not, or not any more."""
+    """The lease has not expired, or was renewed."""
 
     def __init__(self, lease: Lease) -> None:
-        super().__init__(f"good until {lease.expires_at}")
+        super().__init__(f"valid until {lease.expires_at}")
         self.lease = lease
 
 
 @dataclass(frozen=True, slots=True)
 class GraceEnded:
-    """Whoever has left is not expected back."""
+    """The grace period and the pending leaves end now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A connection takes part in a chat session."""
+    """A connection joined a chat session."""
 
     connection_id: str
     session_id: str
@@ -67,7 +67,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A connection has had enough of a chat session, and is not expected back."""
+    """A connection left a chat session, which ends without a grace period."""
 
     connection_id: str
     session_id: str
@@ -75,7 +75,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The user chose a status; at `until` the choice ends by itself, but for the grace period."""
+    """The user chose a status; at `until` it ends by itself, but not during the grace period."""
 
     choice: Choice
     text: str | None = None
@@ -89,26 +89,26 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The user wants to be offline for somebody, from now on."""
+    """The user is offline for this viewer from now on."""
 
     viewer_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unblocked:
-    """The user shows themselves again."""
+    """These viewers see the truth again."""
 
     viewer_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """Everything about the user goes, but for the blocks: nobody must see them on the way out."""
+    """Everything about the user goes except the blocks: blocked viewers must not see it happen."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """Nothing happened, except that it is later now."""
+    """Nothing happened but time."""
 
 
 UserEvent: TypeAlias = (
@@ -127,12 +127,22 @@ UserEvent: TypeAlias = (
     | TimePassed
 )
 
-# ── what follows from it ───────────────────────────────────────────────────────────────────
+
+def must_write(event: UserEvent) -> bool:
+    """Whether the event is written even if it changes nothing.
+
+    A `Disconnected` is: an `authenticate` that runs beside it must lose its compare-and-swap, or
+    it would add a lease to a connection that is closed.
+    """
+    return isinstance(event, Disconnected)
+
+
+# ── effects ────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceChanged:
-    """Others have to hear this."""
+    """The public view changed; all subscribers must be told."""
 
     before: Presence
     after: Presence
@@ -140,16 +150,16 @@ class PresenceChanged:
 
 @dataclass(frozen=True, slots=True)
 class ViewChanged:
-    """Somebody in particular has to hear something.
+    """The view of some viewers changed.
 
-    The user's own devices, whoever was blocked or unblocked, or the members of a chat session that
-    the user came into or left.
+    They are the user's own devices, a blocked or unblocked viewer, or the members of a chat session
+    that the user joined or left.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRemoved:
-    """The connection was silent for too long; what else it left behind has to go as well."""
+    """The lease of a connection expired; its record and its subscriptions must go as well."""
 
     connection_id: str
     sessions: frozenset[str] = frozenset()
@@ -157,7 +167,7 @@ class LeaseRemoved:
 
 @dataclass(frozen=True, slots=True)
 class TimerDue:
-    """Somebody has to look at this user again at `at`."""
+    """The user must be looked at again at `at`."""
 
     at: int
 

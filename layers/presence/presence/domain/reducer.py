@@ -3,17 +3,17 @@
 No clock, no I/O, no randomness: `now` is an argument, in epoch milliseconds like every instant
 here. Writes, reads, sweeps and tests all use it, so they cannot disagree.
 
-                     last lease leaves               grace is over
+                   last connection closes              grace ends
     OFFLINE ──add──► HERE ─────────────► GRACE ────────────────────► OFFLINE   (announced)
                       │  ▲                 │
                       │  └────── add ──────┘  nothing is announced
-                      └─ last lease runs out: it has waited already ► OFFLINE  (announced)
+                      └─ last lease expires: it has waited already ─► OFFLINE  (announced)
 
-A chat session is left in the same way: at once if its last connection leaves it or runs out, and
-after the grace period if that connection is closed.
+A user leaves a chat session in the same way: at once if the last connection in it leaves it or
+expires, and after the grace period if that connection is closed.
 
-In grace nobody is there, so what others see stands still: a choice that is over ends when its user
-is back, or with the grace period; and whoever was hidden is shown by a connection alone.
+During grace the public view is frozen: an expired status is cleared when the user reconnects or
+when grace ends, and an invisible user becomes visible only by connecting.
 """
 
 from collections.abc import Iterable
@@ -43,9 +43,6 @@ from presence.domain.events import (
     ViewChanged,
 )
 from presence.domain.user import (
-    MAX_BLOCKED,
-    MAX_CONNECTIONS,
-    MAX_SESSIONS,
     Choice,
     FrozenView,
     Lease,
@@ -53,48 +50,54 @@ from presence.domain.user import (
     Status,
     User,
 )
+from presence.limits import MAX_BLOCKED, MAX_CONNECTIONS, MAX_SESSIONS
 
 
 def reduce(user: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, ...]]:
     """The user after *event*, and what follows from it.
 
-    What the clock alone decides is decided first: leases and grace periods that are over by
-    *now* are gone before the event is looked at. Repeating an event changes nothing but the
-    ends of leases (I13).
+    What the clock alone decides is decided first: leases and grace periods that ended by *now* are
+    removed before the event is applied. Repeating an event changes nothing but the ends of leases.
 
     Raises:
         TooManyConnections: an `Authenticated` beyond MAX_CONNECTIONS; the user is unchanged.
-        Conflict: a `Joined`, or a late connection's return, beyond MAX_SESSIONS, or a `Blocked`
-            beyond MAX_BLOCKED; likewise.
-        LeaseStillValid: a `LeaseExpired` of a lease that is good; likewise.
+        Conflict: a `Joined`, or an `Authenticated` whose lease brings chat sessions, beyond
+            MAX_SESSIONS; or a `Blocked` beyond MAX_BLOCKED; likewise.
+        LeaseStillValid: a `LeaseExpired` of a lease that is valid; likewise.
     """
-    settled = _settle(user, now)
+    current = _without_ended(user, now)
     if isinstance(event, Blocked):
-        # What the clock has changed is what the viewer sees from now on, so it has its version.
-        settled = _count_versions(user, settled, now)
-    after = _end_choice(_apply(settled, event, now), now)
+        # The blocked viewer goes on seeing what the clock has made of the user: a version names it.
+        current = _count_versions(user, current, now)
+    after = _end_choice(_apply(current, event, now), now)
     after = _decide_status(after)
-    after = _hide_or_show(settled, after, now)
+    after = _hide_or_show(current, after, now)
     after = _count_versions(user, after, now)
-    return after, tuple(_changes(user, settled, after))
+    return after, tuple(_effects(user, current, after))
 
 
 # ── what the clock decides ─────────────────────────────────────────────────────────────────
 
 
-def _settle(user: User, now: int) -> User:
-    """Without what is over, in the order in which it ended, whenever somebody looks.
+def _without_ended(user: User, now: int) -> User:
+    """Without what has ended by *now*, in the order in which it ended.
 
-    Whether a lease or a choice ended first says whether the user was hiding at the end of both.
+    The order decides what was seen last: a user whose chosen status `invisible` ended before the
+    lease did was visible in between.
     """
-    ends = {lease.expires_at for lease in user.leases.values()} | {user.until or now}
-    for at in sorted(end for end in ends if end < now):
-        user = _without_over(user, at)
-    return _without_over(user, now)
+    for at in sorted(end for end in _ends(user) if end < now):
+        user = _without_ended_at(user, at)
+    return _without_ended_at(user, now)
 
 
-def _without_over(user: User, at: int) -> User:
-    user = _end_choice(_without_lapsed(user, at), at)
+def _ends(user: User) -> set[int]:
+    """The ends of the leases and of the chosen status."""
+    ends = {lease.expires_at for lease in user.leases.values()}
+    return ends if user.until is None else ends | {user.until}
+
+
+def _without_ended_at(user: User, at: int) -> User:
+    user = _end_choice(_without_expired(user, at), at)
     held = user.joined_sessions
     pending_leaves = {
         name: until for name, until in user.pending_leaves.items() if until > at or name in held
@@ -103,21 +106,20 @@ def _without_over(user: User, at: int) -> User:
 
 
 def _end_choice(user: User, at: int) -> User:
-    """Without a choice that is over; in grace it goes on, as does all that others see."""
+    """Without a chosen status that has ended; during grace it stays, as does the public view."""
     if user.until is None or user.until > at or user.is_in_grace:
         return user
     ended = replace(user, choice=Choice.ONLINE, text=None, until=None)
     return _hide_or_show(user, ended, at)
 
 
-def _without_lapsed(user: User, at: int) -> User:
-    """Without the leases and the grace that are over.
+def _without_expired(user: User, at: int) -> User:
+    """Without expired leases and an ended grace period.
 
-    Grace counts when nothing else does: beside a lease nobody looks whether it is over. Whoever
-    falls silent was last seen when last heard, not when that was noticed; or when another device
-    left, which is known by its grace period.
+    `grace_until` matters only without leases. For expired leases `last_seen` is the last frame
+    received (not the time of detection), or the last clean disconnect if that is later.
     """
-    live = {name: lease for name, lease in user.leases.items() if not lease.is_over(at)}
+    live = {name: lease for name, lease in user.leases.items() if not lease.is_expired(at)}
     heard = [lease.seen_at for name, lease in user.leases.items() if name not in live]
     if heard and not live:
         user = _seen(user, max(*heard, min(at, user.grace_until or 0)))
@@ -127,7 +129,7 @@ def _without_lapsed(user: User, at: int) -> User:
 
 
 def _decide_status(user: User) -> User:
-    """The status, and with it the sessions: whoever is not here is expected back in none."""
+    """With the status that follows from the rest; a user who is not here has no pending leaves."""
     pending_leaves = user.pending_leaves if user.is_here else {}
     return replace(user, status=_status(user), pending_leaves=pending_leaves)
 
@@ -136,13 +138,13 @@ def _status(user: User) -> Status:
     if not user.is_here or user.choice is Choice.INVISIBLE:
         return Status.OFFLINE
     if user.is_in_grace and user.status is Status.OFFLINE:
-        return Status.OFFLINE  # they left while they hid
+        return Status.OFFLINE  # the user left while invisible
     if user.choice is not Choice.ONLINE:
         return Status(user.choice)
     if user.leases:
         active = any(lease.is_active for lease in user.leases.values())
         return Status.ONLINE if active else Status.AWAY
-    # In grace nobody is there to be active: others go on seeing what they saw.
+    # During grace the public view is frozen.
     return user.status if user.status in (Status.ONLINE, Status.AWAY) else Status.ONLINE
 
 
@@ -158,7 +160,7 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
         case Disconnected():
             return _remove(user, event, now)
         case LeaseExpired():
-            return _lapse(user, event)
+            return _expire(user, event)
         case GraceEnded():
             return replace(user, grace_until=None, pending_leaves={})
         case Joined():
@@ -187,19 +189,19 @@ def _add(user: User, event: Authenticated, now: int) -> User:
     if len(user.sessions | sessions) > MAX_SESSIONS:
         raise Conflict(f"This user is in {MAX_SESSIONS} chat sessions; open a new connection.")
     is_active = (known or event.lease).is_active if event.is_active is None else event.is_active
-    lease = replace(_heard_last(known, event.lease), is_active=is_active, sessions=sessions)
+    lease = replace(_last_heard(known, event.lease), is_active=is_active, sessions=sessions)
     arriving = user if user.presence.is_online else _seen(user, now)
     leases = {**arriving.leases, event.connection_id: lease}
     return replace(arriving, leases=leases, grace_until=None)
 
 
-def _heard_last(known: Lease | None, new: Lease) -> Lease:
-    """What was answered meanwhile holds: a later frame may have overtaken this one (I2)."""
+def _last_heard(known: Lease | None, new: Lease) -> Lease:
+    """The lease of the later frame: its renewal was confirmed to the client and must hold."""
     return new if known is None or known.seen_at <= new.seen_at else known
 
 
 def _renew(user: User, event: Renewed) -> User:
-    """Creates nothing: a lease that is gone stays gone (a ghost otherwise, F11)."""
+    """Creates nothing: a lease that was removed stays removed, else it would have no connection."""
     lease = user.leases.get(event.connection_id)
     if lease is None:
         return user
@@ -221,15 +223,15 @@ def _remove(user: User, event: Disconnected, now: int) -> User:
     if not leases:
         left = _seen(left, now)
     if event.grace_until <= now:
-        return _settle(left, now)  # what was over beside this lease counts now
-    # Also beside other leases: they may be those of devices that are dead.
+        return _without_ended(left, now)  # a grace period that ended beside this lease counts now
+    # Also beside other leases: they may belong to dead devices.
     expected = dict.fromkeys(lease.sessions, event.grace_until)
     pending_leaves = {**user.pending_leaves, **expected}
     return replace(left, grace_until=event.grace_until, pending_leaves=pending_leaves)
 
 
-def _lapse(user: User, event: LeaseExpired) -> User:
-    """What has run out is gone already."""
+def _expire(user: User, event: LeaseExpired) -> User:
+    """Expired leases were removed before the event was applied."""
     if (lease := user.leases.get(event.connection_id)) is not None:
         raise LeaseStillValid(lease)
     return user
@@ -241,18 +243,18 @@ def _join(user: User, event: Joined) -> User:
         return user
     if event.session_id not in user.sessions and len(user.sessions) >= MAX_SESSIONS:
         raise Conflict(f"Leave one of the {MAX_SESSIONS} chat sessions of this user first.")
-    user = _without_expected(user, event.session_id)
+    user = _without_pending_leave(user, event.session_id)
     joined = replace(lease, sessions=lease.sessions | {event.session_id})
     return replace(user, leases={**user.leases, event.connection_id: joined})
 
 
-def _without_expected(user: User, session_id: str) -> User:
+def _without_pending_leave(user: User, session_id: str) -> User:
     pending_leaves = {name: it for name, it in user.pending_leaves.items() if name != session_id}
     return replace(user, pending_leaves=pending_leaves)
 
 
 def _leave(user: User, event: Left) -> User:
-    user = _without_expected(user, event.session_id)
+    user = _without_pending_leave(user, event.session_id)
     lease = user.leases.get(event.connection_id)
     if lease is None:
         return user
@@ -261,14 +263,14 @@ def _leave(user: User, event: Left) -> User:
 
 
 def _seen(user: User, at: int) -> User:
-    """An invisible user is not seen; for everybody else they left when they became invisible."""
+    """With a later `last_seen`; for others an invisible user left when becoming invisible."""
     if user.choice is Choice.INVISIBLE:
         return user
     return replace(user, last_seen=max(at, user.last_seen or 0))
 
 
 def _block(user: User, viewer_id: str, now: int) -> User:
-    """For the viewer it looks as if the user left now; or as it looked, if they had left."""
+    """The viewer sees the user leave now, or goes on seeing a user who had left before."""
     if viewer_id in user.blocked:
         return user
     if len(user.blocked) >= MAX_BLOCKED:
@@ -280,15 +282,14 @@ def _block(user: User, viewer_id: str, now: int) -> User:
 
 
 def _unblock(user: User, viewer_ids: frozenset[str], now: int) -> User:
-    """A version that the viewers do not hold, or they would drop the truth as old news."""
-    seen = [user.seen_by(name) for name in viewer_ids & user.blocked.keys()]
-    if not seen:
+    """With a version that is new to the viewers, or they would drop the truth as outdated."""
+    frozen = [user.seen_by(name) for name in viewer_ids & user.blocked.keys()]
+    if not frozen:
         return user
-    blocked = {
-        name: frozen_view for name, frozen_view in user.blocked.items() if name not in viewer_ids
-    }
-    held = max(presence.version for presence in seen)
-    is_newer = user.version > held or set(seen) == {user.presence}
+    blocked = {name: view for name, view in user.blocked.items() if name not in viewer_ids}
+    held = max(presence.version for presence in frozen)
+    shows_the_truth = all(presence == user.presence for presence in frozen)
+    is_newer = shows_the_truth or user.version > held
     version = user.version if is_newer else max(held + 1, now)
     return replace(user, blocked=blocked, version=version)
 
@@ -297,42 +298,45 @@ def _unblock(user: User, viewer_ids: frozenset[str], now: int) -> User:
 
 
 def _hide_or_show(before: User, after: User, now: int) -> User:
-    """Becoming invisible looks like leaving, and ceasing to be like arriving.
+    """For others, becoming invisible is leaving and ceasing to be invisible is arriving.
 
-    Whoever has no connection has left already, and does not arrive.
+    A user without a connection has left already, and does not arrive.
     """
     was_hidden, is_hidden = (user.choice is Choice.INVISIBLE for user in (before, after))
     return replace(after, last_seen=now) if was_hidden != is_hidden and after.leases else after
 
 
 def _count_versions(before: User, after: User, now: int) -> User:
-    """Hybrid clocks: greater than before, and than any version of an item since deleted."""
-    if not after.presence.looks_like(before.presence):
+    """With greater versions where a view has changed.
+
+    They are hybrid clocks: also greater than any version of an item that was deleted since.
+    """
+    if not after.presence.equals_except_version(before.presence):
         after = replace(after, version=max(after.version, before.version + 1, now))
-    if not after.own_presence.looks_like(before.own_presence):
+    if not after.own_presence.equals_except_version(before.own_presence):
         after = replace(after, own_version=max(before.own_version + 1, after.version, now))
     return after
 
 
-def _changes(before: User, settled: User, after: User) -> Iterable[Effect]:
+def _effects(before: User, current: User, after: User) -> Iterable[Effect]:
     for name, lease in before.leases.items():
-        if name not in settled.leases:
+        if name not in current.leases:
             yield LeaseRemoved(name, lease.sessions)
     if after.next_change_at is not None and after.next_change_at != before.next_change_at:
         yield TimerDue(after.next_change_at)
-    if after.presence.says_more_than(before.presence):
+    if after.presence.differs_for_others(before.presence):
         yield PresenceChanged(before.presence, after.presence)
-    elif any(_is_news(before, after, viewer) for viewer in special_viewers(before, after)):
+    elif any(_differs_for(before, after, viewer) for viewer in special_viewers(before, after)):
         yield ViewChanged()
 
 
-def _is_news(before: User, after: User, viewer_id: str | None) -> bool:
-    """Whether *viewer_id* has to hear of the difference, in whatever frame."""
+def _differs_for(before: User, after: User, viewer_id: str | None) -> bool:
+    """Whether *viewer_id* must be told, of the presence or of a chat session."""
     known: Presence = before.seen_by(viewer_id)
     sessions = before.sessions_seen_by(viewer_id) != after.sessions_seen_by(viewer_id)
-    return sessions or after.seen_by(viewer_id).says_more_than(known)
+    return sessions or after.seen_by(viewer_id).differs_for_others(known)
 
 
 def special_viewers(*users: User) -> Iterable[str | None]:
-    """Everybody whose view may differ from the others', and None for all those others."""
+    """The viewers whose view may differ from the public one, and None for the public."""
     return {None, users[0].user_id, *(name for user in users for name in user.blocked)}

@@ -1,4 +1,4 @@
-"""Who a user is, and who sees what of them.
+"""A user, and what each viewer sees of the user.
 
 Values only; what changes them is in `reducer`. Every instant is in epoch milliseconds.
 """
@@ -7,14 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-MAX_CONNECTIONS = 20
-MAX_SESSIONS = 50
-#: They are stored with the user, and a ping is paid by the size of what it touches.
-MAX_BLOCKED = 200
-
 
 class Status(StrEnum):
-    """What is seen of a user; `invisible` by nobody but their own devices."""
+    """What is seen of a user; only the user's own devices see `invisible`."""
 
     ONLINE = "online"
     AWAY = "away"
@@ -25,7 +20,7 @@ class Status(StrEnum):
 
 
 class Choice(StrEnum):
-    """What a user may choose; `online` takes an earlier choice back."""
+    """What a user may choose; `online` takes back an earlier choice."""
 
     ONLINE = "online"
     AWAY = "away"
@@ -36,7 +31,7 @@ class Choice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """A user as somebody sees them. The version grows whenever any other field changes."""
+    """A user as one viewer sees them. The version grows whenever any other field changes."""
 
     user_id: str
     status: Status
@@ -48,20 +43,20 @@ class Presence:
     def is_online(self) -> bool:
         return self.status is not Status.OFFLINE
 
-    def says_more_than(self, other: "Presence") -> bool:
-        """Whether whoever knows *other* should be told; a newer last_seen alone is no news."""
+    def differs_for_others(self, other: "Presence") -> bool:
+        """Whether a viewer who knows *other* must be told; not of a newer `last_seen` alone."""
         return (self.status, self.text) != (other.status, other.text)
 
-    def looks_like(self, other: "Presence") -> bool:
-        """Whether nothing but the version differs."""
+    def equals_except_version(self, other: "Presence") -> bool:
         return replace(self, version=0) == replace(other, version=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One connection's claim that its user is here, good until `expires_at`.
+    """One connection's promise that its user is here, valid until `expires_at`.
 
-    `sessions` are the chat sessions that it has joined.
+    `seen_at` is when its last frame came, `is_active` whether a person is at the device, and
+    `sessions` are the chat sessions that the connection has joined.
     """
 
     expires_at: int
@@ -70,13 +65,13 @@ class Lease:
     is_active: bool = True
     sessions: frozenset[str] = frozenset()
 
-    def is_over(self, now: int) -> bool:
+    def is_expired(self, now: int) -> bool:
         return self.expires_at <= now
 
 
 @dataclass(frozen=True, slots=True)
 class FrozenView:
-    """What a blocked viewer goes on seeing: somebody who left when they were blocked, or before."""
+    """What a blocked viewer goes on seeing: a user who left at the time of the block, or before."""
 
     last_seen: int | None
     version: int
@@ -86,14 +81,13 @@ class FrozenView:
 class User:
     """The aggregate: changed as a whole, by compare-and-swap on `revision`.
 
-    `version` is what others see of time passing: it grows only with their view of the user, so
-    that it cannot give away the comings and goings of somebody invisible. `own_version` is the
-    same for the user's own devices.
+    `version` grows only when the public view changes, so that it cannot reveal that an invisible
+    user comes and goes. `own_version` is the same for the user's own devices.
 
-    `pending_leaves` are chat sessions of a closed connection: until the instant given, it is
-    expected back. That counts when no lease is in them, as grace does when there is none: beside a
-    lease nobody looks whether it is over. `blocked` are those who see the user offline, whatever
-    the truth.
+    `pending_leaves` are chat sessions of closed connections, each with the instant at which the
+    user leaves it. They matter only while no lease is in that chat session, as `grace_until`
+    matters only without any lease. `blocked` are the viewers who see the user offline, each with
+    what they go on seeing.
     """
 
     user_id: str
@@ -111,7 +105,7 @@ class User:
     blocked: Mapping[str, FrozenView] = field(default_factory=dict)
 
     def erased(self) -> "User":
-        """What has to be kept for the others to hear of it: they drop versions that they hold."""
+        """What must be kept until others are told: they drop versions that they already hold."""
         return User(
             self.user_id,
             revision=self.revision,
@@ -122,40 +116,40 @@ class User:
 
     @property
     def is_here(self) -> bool:
-        """Connected, or expected back within the grace period; whatever others may see."""
+        """Connected, or in the grace period; whatever others may see."""
         return bool(self.leases) or self.grace_until is not None
 
     @property
     def is_in_grace(self) -> bool:
-        """Not connected, and expected back. Beside a lease nobody looks at the grace period."""
+        """Not connected, but the grace period has not ended."""
         return not self.leases and self.grace_until is not None
 
     @property
     def sessions(self) -> frozenset[str]:
-        """The chat sessions that the user is in, whoever may see that."""
+        """The chat sessions that the user is in, whether others see that or not."""
         return self.joined_sessions.union(self.pending_leaves)
 
     @property
     def joined_sessions(self) -> frozenset[str]:
-        """Those that a connection is in."""
+        """The chat sessions that a connection is in."""
         return frozenset[str]().union(*(it.sessions for it in self.leases.values()))
 
     @property
     def presence(self) -> Presence:
-        """As everybody sees the user who is not blocked."""
+        """The public view: what every viewer sees who is not blocked."""
         text = None if self.status is Status.OFFLINE else self.text
         return Presence(self.user_id, self.status, self.last_seen, self.version, text)
 
     @property
     def own_presence(self) -> Presence:
-        """As the user's own devices see them: the truth."""
+        """The truth, as the user's own devices see it."""
         own = replace(self.presence, version=self.own_version)
         if self.is_here and self.choice is Choice.INVISIBLE:
             return replace(own, status=Status.INVISIBLE, text=self.text)
         return own
 
     def seen_by(self, viewer_id: str | None) -> Presence:
-        """As *viewer_id* sees the user; None is a stranger without a token."""
+        """As *viewer_id* sees the user; None is a reader without a token."""
         if viewer_id == self.user_id:
             return self.own_presence
         if not may_see(viewer_id, self):
@@ -166,16 +160,16 @@ class User:
         return self.presence
 
     def sessions_seen_by(self, viewer_id: str | None) -> frozenset[str]:
-        """The chat sessions in which *viewer_id* sees the user: whoever is offline is in none."""
+        """The chat sessions in which *viewer_id* sees the user; none if the user looks offline."""
         if not may_see(viewer_id, self) or not self.presence.is_online:
             return frozenset()
         return self.sessions
 
     @property
     def next_change_at(self) -> int | None:
-        """When something about this user changes by itself next; leases are left to the sweep.
+        """When the user next changes by itself; expiring leases are left to the sweep.
 
-        In grace a choice waits for its end.
+        During grace the chosen status does not end.
         """
         grace_or_choice = self.grace_until if self.is_in_grace else self.until
         held = self.joined_sessions
@@ -185,5 +179,5 @@ class User:
 
 
 def may_see(viewer_id: str | None, target: User) -> bool:
-    """The one rule of privacy: snapshots, HTTP reads and announcements all ask here (T37, I10)."""
+    """The one rule of privacy: snapshots, HTTP reads and fan-out all ask here."""
     return viewer_id not in target.blocked

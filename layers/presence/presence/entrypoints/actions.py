@@ -1,19 +1,32 @@
-"""What each action of a client does, and what it is answered."""
+"""What each request of a client does, and the frame that answers it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
-from presence.application.connections import identify
+from presence.application.access import identify
+from presence.application.connections import AuthenticateCommand
 from presence.bootstrap import App
 from presence.domain.connection import is_allowed
-from presence.protocol.frames import Frame, counted, presence
+from presence.domain.events import Chosen
+from presence.domain.user import Presence
+from presence.entrypoints.runtime import now
+from presence.limits import DEFAULT_PAGE
+from presence.ports import Post
+from presence.protocol.frames import (
+    Frame,
+    counted,
+    fitting,
+    new_message,
+    presence,
+    status_change_frames,
+)
 from presence.protocol.requests import (
     Authenticate,
     Join,
     Leave,
     ListOnline,
     Ping,
+    Request,
     Say,
     SetStatus,
     Typing,
@@ -24,34 +37,58 @@ from presence.protocol.requests import (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One frame of a client, parsed, and where it came from.
+    """The connection of a request, when it was opened, when the request came, and its id.
 
-    It came at `now`; `clock` tells how late it is meanwhile, in epoch milliseconds.
+    Instants are in epoch milliseconds.
     """
 
     connection_id: str
-    connected_at: int
+    opened_at: int
     now: int
-    clock: Callable[[], int]
     id: str | None
-    message: Any
 
 
-def authenticate(app: App, call: Call) -> Frame:
-    request: Authenticate = call.message
-    identity = identify(app.tokens, request.token, request.user_id, call.now)
-    welcome = app.lifecycle.authenticate(
-        call.connection_id,
-        identity,
-        request.device,
-        call.connected_at,
-        call.now,
-        is_active=request.is_active,
+def answer(  # noqa: C901, PLR0911  one case per request
+    app: App, call: Call, request: Request
+) -> Frame | None:
+    """Do what a request asks for; the frame that answers it, without its id."""
+    match request:
+        case Authenticate():
+            return _authenticate(app, call, request)
+        case Ping():
+            return _ping(app, call, request)
+        case SetStatus(choice, text, until):
+            user_id = app.access.authorize(call.connection_id, call.now).user.user_id
+            app.statuses.choose(user_id, Chosen(choice, text, until), call.now)
+        case ListOnline():
+            return _list_online(app, call, request)
+        case Join(session_id):
+            return _join(app, call, session_id)
+        case Leave(session_id):
+            app.chat_sessions.leave(call.connection_id, session_id, call.now)
+        case Typing(session_id, is_typing):
+            app.messages.typing(call.connection_id, session_id, call.now, is_typing=is_typing)
+        case Say(session_id, content, client_id):
+            return new_message(
+                app.messages.say(call.connection_id, session_id, content, client_id, call.now)
+            )
+        case Watch(user_ids):
+            return _watch(app, call, user_ids)
+        case Unwatch(user_ids):
+            app.watching.unwatch(call.connection_id, user_ids, call.now)
+    return None if call.id is None else {"type": "ack"}
+
+
+def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
+    identity = identify(app.ports.tokens, request.token, request.user_id, call.now)
+    command = AuthenticateCommand(
+        call.connection_id, identity, call.opened_at, request.device, request.is_active
     )
+    welcome = app.connections.authenticate(command, call.now)
     joined = welcome.user.leases[call.connection_id].sessions
     allowed = [name for name in sorted(joined) if is_allowed(name, identity.allowed_sessions)]
     if len(allowed) < len(joined):
-        app.sessions.leave_forbidden(call.connection_id, call.now, identity.allowed_sessions)
+        app.chat_sessions.leave_forbidden(call.connection_id, call.now, identity.allowed_sessions)
     return {
         "type": "authentication-success",
         "userId": identity.user_id,
@@ -67,98 +104,49 @@ def authenticate(app: App, call: Call) -> Frame:
     }
 
 
-def ping(app: App, call: Call) -> Frame | None:
-    request: Ping = call.message
-    app.lifecycle.ping(call.connection_id, request.is_active, call.now)
+def _ping(app: App, call: Call, request: Ping) -> Frame | None:
+    app.connections.ping(call.connection_id, request.is_active, call.now)
     if call.id is None:
         return None
-    return {
-        "type": "pong",
-        "serverTime": call.now,
-        "heartbeatSeconds": app.settings.heartbeat_seconds,
-    }
+    seconds = app.settings.heartbeat_seconds
+    return {"type": "pong", "serverTime": call.now, "heartbeatSeconds": seconds}
 
 
-def status(app: App, call: Call) -> Frame | None:
-    request: SetStatus = call.message
-    actor = app.lifecycle.act(call.connection_id, call.now)
-    app.statuses.choose(actor.user.user_id, request, call.now)
-    return _ack(call)
-
-
-def online(app: App, call: Call) -> Frame:
-    request: ListOnline = call.message
-    viewer_id = app.lifecycle.act(call.connection_id, call.now).user.user_id
-    page = app.statuses.online(request.limit, request.cursor, viewer_id, call.now)
+def _list_online(app: App, call: Call, request: ListOnline) -> Frame:
+    viewer_id = app.access.authorize(call.connection_id, call.now).user.user_id
+    page = app.online_list.page(request.limit, request.cursor, viewer_id, call.now, fits=fitting)
     return {
         "type": "online-users-list",
-        "users": [presence(user) for user in page.users],
+        "users": _presences(page.users),
         "cursor": page.cursor,
         "onlineCount": page.online_count,
     }
 
 
-def join(app: App, call: Call) -> Frame:
-    request: Join = call.message
-    page = app.sessions.join(call.connection_id, request.session_id, call.now, call.clock)
+def _join(app: App, call: Call, session_id: str) -> Frame:
+    user = app.chat_sessions.join(call.connection_id, session_id, call.now)
+    # By the clock after the write: what others were told before does not count this user, and must
+    # look older to the client than this answer.
+    page = app.member_list.page(session_id, user.user_id, DEFAULT_PAGE, None, now(), fits=fitting)
     return {
         "type": "chat-session-joined",
-        "chatSessionId": request.session_id,
-        "members": [presence(member) for member in page.members],
+        "chatSessionId": session_id,
+        "members": _presences(page.members),
         "cursor": page.cursor,
         "memberCount": page.member_count,
         **counted(page.as_of, is_sampled=page.is_sampled),
     }
 
 
-def leave(app: App, call: Call) -> Frame | None:
-    request: Leave = call.message
-    app.sessions.leave(call.connection_id, request.session_id, call.now)
-    return _ack(call)
+def _watch(app: App, call: Call, user_ids: Sequence[str]) -> Frame:
+    """What does not fit into the answer is posted as changes, which a client takes in alike."""
+    users = app.watching.watch(call.connection_id, user_ids, call.now)
+    count = fitting(users)
+    if rest := users[count:]:
+        posts = [Post(text, [call.connection_id]) for text in status_change_frames(rest)]
+        app.dispatcher.send(posts)
+    return {"type": "watching", "users": _presences(users[:count])}
 
 
-def typing(app: App, call: Call) -> Frame | None:
-    request: Typing = call.message
-    app.sessions.typing(
-        call.connection_id, request.session_id, call.now, is_typing=request.is_typing
-    )
-    return _ack(call)
-
-
-def message(app: App, call: Call) -> Frame:
-    request: Say = call.message
-    return app.sessions.say(
-        call.connection_id, request.session_id, request.content, request.client_id, call.now
-    )
-
-
-def watch(app: App, call: Call) -> Frame:
-    request: Watch = call.message
-    users = app.watching.watch(call.connection_id, request.user_ids, call.now)
-    return {"type": "watching", "users": [presence(user) for user in users]}
-
-
-def unwatch(app: App, call: Call) -> Frame | None:
-    request: Unwatch = call.message
-    app.watching.unwatch(call.connection_id, request.user_ids, call.now)
-    return _ack(call)
-
-
-def _ack(call: Call) -> Frame | None:
-    return None if call.id is None else {"type": "ack"}
-
-
-Action: TypeAlias = Callable[[App, Call], Frame | None]
-
-ACTIONS: Mapping[str, Action] = {
-    "authenticate": authenticate,
-    "ping": ping,
-    "status": status,
-    "online": online,
-    "join": join,
-    "leave": leave,
-    "typing": typing,
-    "message": message,
-    "watch": watch,
-    "unwatch": unwatch,
-}
+def _presences(users: Sequence[Presence]) -> list[Frame]:
+    return [presence(user) for user in users]

@@ -1,4 +1,4 @@
-"""The HTTP routes under /api/user-status (docs/protocol.md §2), on Powertools' resolver."""
+"""The HTTP routes under /api/user-status (docs/protocol.md, section 2), on Powertools' resolver."""
 
 import re
 from collections.abc import Callable
@@ -12,9 +12,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from presence.bootstrap import app
 from presence.domain import errors
 from presence.domain.connection import Identity, is_allowed
+from presence.domain.events import Chosen
 from presence.entrypoints.runtime import AWS_ERRORS, LambdaEvent, logged, logger, now
+from presence.limits import MAX_BODY_BYTES
 from presence.protocol import requests
-from presence.protocol.frames import Frame, counted, presence
+from presence.protocol.frames import Frame, counted, message, presence
 from presence.protocol.strict_json import Object, encode, parse_object
 
 STATUS_CODES: dict[type[errors.PresenceError], HTTPStatus] = {
@@ -34,18 +36,17 @@ STATUS_CODES: dict[type[errors.PresenceError], HTTPStatus] = {
 }
 
 BASE = "/api/user-status"
-MAX_BODY_BYTES = 32 * 1024
 ADMIN, PUBLISH = "presence:admin", "presence:publish"
 
 Answer: TypeAlias = Response[str]
 Next: TypeAlias = Callable[[APIGatewayHttpResolver], Answer]
 
 
-def whole_path(app: APIGatewayHttpResolver, next_middleware: Next) -> Answer:
-    """The resolver's patterns end in `$`, which also matches before a newline at the end (T19)."""
-    if app.current_event.path.endswith("\n"):
+def whole_path(current: APIGatewayHttpResolver, next_middleware: Next) -> Answer:
+    """The resolver's patterns end in `$`, which also matches before a newline at the end."""
+    if current.current_event.path.endswith("\n"):
         raise errors.NotFound("There is no such route; see docs/protocol.md.")
-    return next_middleware(app)
+    return next_middleware(current)
 
 
 resolver = APIGatewayHttpResolver()
@@ -64,15 +65,15 @@ def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
 @resolver.get(f"{BASE}/online")
 def list_online() -> Answer:
     viewer_id = _viewer_id()
-    request = requests.list_online(_page_fields(), now())
-    page = app().statuses.online(request.limit, request.cursor, viewer_id, now())
+    request = requests.list_online(_page_fields())
+    page = app().online_list.page(request.limit, request.cursor, viewer_id, now())
     users = [presence(user) for user in page.users]
     return _json({"users": users, "cursor": page.cursor, "onlineCount": page.online_count})
 
 
 @resolver.get(f"{BASE}/online/count")
 def count_online() -> Answer:
-    count = app().statuses.count(_viewer_id(), now())
+    count = app().online_list.count(_viewer_id(), now())
     return _json({"count": count.online, "asOf": count.as_of})
 
 
@@ -94,30 +95,30 @@ def config() -> Answer:
 @resolver.get(f"{BASE}/health")
 def health() -> Answer:
     """Reads one item: 200 while the table answers."""
-    app().online_index.count()
+    app().ports.online_index.count()
     return _json({"status": "ok"})
 
 
 @resolver.get(f"{BASE}/blocked")
 def list_blocked() -> Answer:
-    return _json({"userIds": list(app().privacy.blocked(_caller().user_id))})
+    return _json({"userIds": list(app().blocking.blocked(_caller().user_id))})
 
 
 @resolver.get(f"{BASE}/blocked/<viewer_id>")
 def read_blocked(viewer_id: str) -> Answer:
     caller, name = _caller(), requests.user_id(viewer_id)
-    return _json({"userId": name, "blocked": name in app().privacy.blocked(caller.user_id)})
+    return _json({"userId": name, "blocked": name in app().blocking.blocked(caller.user_id)})
 
 
 @resolver.put(f"{BASE}/blocked/<viewer_id>")
 def block(viewer_id: str) -> Answer:
-    app().privacy.block(_caller().user_id, requests.user_id(viewer_id), now())
+    app().blocking.block(_caller().user_id, requests.user_id(viewer_id), now())
     return _nothing()
 
 
 @resolver.delete(f"{BASE}/blocked/<viewer_id>")
 def unblock(viewer_id: str) -> Answer:
-    app().privacy.unblock(_caller().user_id, requests.user_id(viewer_id), now())
+    app().blocking.unblock(_caller().user_id, requests.user_id(viewer_id), now())
     return _nothing()
 
 
@@ -125,7 +126,7 @@ def unblock(viewer_id: str) -> Answer:
 def read_status(user_id: str) -> Answer:
     value = app().statuses.read(requests.user_id(user_id), _viewer_id(), now())
     tag = f'"{value.version}"'
-    # The same user is not the same to everybody.
+    # The same user looks different to different viewers.
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if _matches(tag, _header("if-none-match")):
         return Response(HTTPStatus.NOT_MODIFIED, headers=headers, body="")
@@ -142,7 +143,7 @@ def read_statuses() -> Answer:
 
 @resolver.put(f"{BASE}/last-seen")
 def mark_seen() -> Answer:
-    """Answers the caller the truth, also while others see them offline since earlier."""
+    """Answer the truth, also if others see an invisible caller as last seen earlier."""
     moment = now()
     user_id = _caller().user_id
     app().statuses.seen(user_id, moment)
@@ -153,38 +154,40 @@ def mark_seen() -> Answer:
 @resolver.put(f"{BASE}/")
 def set_status() -> Answer:
     user_id = _caller().user_id
-    user = app().statuses.choose(user_id, requests.set_status(_body(), now()), now())
+    request = requests.set_status(_body(), now())
+    chosen = Chosen(request.choice, request.text, request.until)
+    user = app().statuses.choose(user_id, chosen, now())
     return _json(presence(user.own_presence))
 
 
 @resolver.delete(f"{BASE}/<user_id>/connections")
 def close_connections(user_id: str) -> Answer:
     _require_scope(_caller(), ADMIN)
-    app().privacy.kick(requests.user_id(user_id), now())
+    app().removal.kick(requests.user_id(user_id), now())
     return _nothing()
 
 
 @resolver.delete(f"{BASE}/<user_id>")
 def erase(user_id: str) -> Answer:
-    """Everybody may erase themselves; what others have blocked only an administrator undoes."""
+    """All users may erase themselves; only an administrator lifts the blocks of others."""
     caller = _caller()
     if caller.user_id != user_id:
         _require_scope(caller, ADMIN)
     is_admin = ADMIN in caller.scope
-    app().privacy.erase(requests.user_id(user_id), now(), lifts_blocks=is_admin)
+    app().removal.erase(requests.user_id(user_id), now(), lifts_blocks=is_admin)
     return _nothing()
 
 
 @resolver.get(f"{BASE}/chat-sessions/<session_id>/members")
 def list_members(session_id: str) -> Answer:
-    """For whoever may join, and for back ends that publish or administer."""
+    """For users who may join, and for back ends that publish or administer."""
     name = requests.session_id(session_id)
     caller = _reader()
     if caller is not None and not caller.scope & {ADMIN, PUBLISH}:
-        app().sessions.require_entry(caller.user_id, caller.allowed_sessions, name)
-    request = requests.list_online(_page_fields(), now())
+        app().chat_sessions.require_entry(caller.user_id, caller.allowed_sessions, name)
+    request = requests.list_online(_page_fields())
     viewer_id = None if caller is None else caller.user_id
-    page = app().sessions.page(name, viewer_id, request.limit, request.cursor, now())
+    page = app().member_list.page(name, viewer_id, request.limit, request.cursor, now())
     members = [presence(member) for member in page.members]
     body = {"members": members, "cursor": page.cursor, "memberCount": page.member_count}
     return _json(body | counted(page.as_of, is_sampled=page.is_sampled))
@@ -197,15 +200,14 @@ def publish(session_id: str) -> Answer:
     name, content = requests.session_id(session_id), requests.content(_body().get("content"))
     if not is_allowed(name, caller.allowed_sessions):
         raise errors.Forbidden("Ask for access to this chat session.")
-    frame = app().sessions.publish(caller.user_id, name, content, now())
-    return _json({field: value for field, value in frame.items() if field != "type"})
+    return _json(message(app().messages.publish(caller.user_id, name, content, now())))
 
 
 # ── the caller ─────────────────────────────────────────────────────────────────────────────
 
 
 def _reader() -> Identity | None:
-    """Who reads; None is a stranger, where they may."""
+    """The caller; None is a reader without a token, where PublicReads allows that."""
     if app().settings.public_reads and not _header("authorization"):
         return None
     return _caller()
@@ -225,7 +227,7 @@ def _caller() -> Identity:
     scheme, _, token = _header("authorization").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise errors.NotAuthenticated("Send the header Authorization: Bearer <token>.")
-    return app().tokens.verify(token.strip(), now())
+    return app().ports.tokens.verify(token.strip(), now())
 
 
 def _header(name: str) -> str:
@@ -246,12 +248,12 @@ def _page_fields() -> Object:
 
 
 def _number(text: str | None) -> int | str | None:
-    """What a query string writes as digits; anything else is left for the parser to refuse."""
+    """Digits as a number; everything else is left for the parser to refuse."""
     return int(text) if text is not None and re.fullmatch(r"[0-9]{1,9}", text) else text
 
 
 def _matches(tag: str, condition: str) -> bool:
-    """If-None-Match compares weakly (RFC 9110 §13.1.2)."""
+    """If-None-Match compares weakly (RFC 9110, 13.1.2)."""
     tags = (item.strip().removeprefix("W/") for item in condition.split(","))
     return condition.strip() == "*" or tag in tags
 

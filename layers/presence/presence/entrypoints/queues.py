@@ -1,9 +1,10 @@
 """The queues: timers that are due, and posts and jobs that had to wait."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from presence import limits
 from presence.adapters.sqs import job_from_json, posts_from_json
 from presence.bootstrap import app
 from presence.entrypoints.runtime import (
@@ -18,9 +19,6 @@ from presence.entrypoints.runtime import (
 from presence.protocol.requests import is_id
 from presence.protocol.strict_json import Object, parse_object
 
-#: SQS takes no more for one message.
-MAX_QUEUED_BYTES = 256 * 1024
-
 
 @logged
 def timers(event: LambdaEvent, _context: LambdaContext) -> Response:
@@ -30,17 +28,17 @@ def timers(event: LambdaEvent, _context: LambdaContext) -> Response:
 
 @logged
 def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
-    """Make posts that had to wait, and work off jobs."""
+    """Make posts that had to wait, and work on jobs."""
     until = deadline(context)
     return _each(event, lambda body: _deliver(body, until))
 
 
 def _each(event: LambdaEvent, handle: Callable[[Object], None]) -> Response:
-    """Handle every message; those that fail come again, without the others."""
+    """Handle every message; SQS delivers those that fail again, without the others."""
     failed = []
     for message in event["Records"]:
         try:
-            handle(parse_object(message["body"], limit=MAX_QUEUED_BYTES))
+            handle(parse_object(message["body"], limit=limits.MESSAGE_BYTES))
         except Exception:  # noqa: BLE001  the other messages must not wait for this one
             logger.exception("message failed")
             failed.append(message["messageId"])
@@ -49,31 +47,26 @@ def _each(event: LambdaEvent, handle: Callable[[Object], None]) -> Response:
 
 
 def _on_timer(body: Object) -> None:
-    settling, moment = app().settling, now()
+    on_timer, moment = app().on_timer, now()
     match body.get("check"):
         case "connection":
-            settling.connection(_id(body, "connectionId"), moment)
+            on_timer.connection(_id(body, "connectionId"), moment)
         case "user":
-            settling.user(_id(body, "userId"), moment)
+            on_timer.user(_id(body, "userId"), moment)
         case "expired":
             sessions = frozenset(body.get("chatSessionIds", ()))
-            settling.lapsed(_id(body, "connectionId"), _id(body, "userId"), sessions, moment)
+            on_timer.expired(_id(body, "connectionId"), _id(body, "userId"), sessions, moment)
         case "gone":
-            _check_lost_sockets(body["connectionIds"], body["at"], moment)
+            on_timer.gone(_ids(body, "connectionIds"), _instant(body, "at"), moment)
         case "room":
-            app().rooms.tick(_id(body, "chatSessionId"), body["tick"], moment)
+            app().large_rooms.tick(_id(body, "chatSessionId"), _instant(body, "tick"), moment)
         case unknown:
             raise ValueError(f"there is no check {unknown!r}")
 
 
-def _check_lost_sockets(connection_ids: Iterable[str], at: int, moment: int) -> None:
-    for connection_id in connection_ids:
-        app().settling.gone(_id({"connectionId": connection_id}, "connectionId"), at, moment)
-
-
 def _deliver(body: Object, until: int) -> None:
     if "topic" in body:
-        if app().audiences.work(job_from_json(body), now(), until=until) is None:
+        if app().broadcast.work(job_from_json(body), now(), until=until) is None:
             logger.append_keys(jobs_too_late=1)  # a batch is one message
         return
     app().dispatcher.deliver(posts_from_json(body), body["attempt"], until=until)
@@ -83,3 +76,13 @@ def _id(body: Object, name: str) -> str:
     if not is_id(body.get(name)):
         raise ValueError(f"{name} is no id")
     return str(body[name])
+
+
+def _ids(body: Object, name: str) -> Sequence[str]:
+    return [_id({name: value}, name) for value in body[name]]
+
+
+def _instant(body: Object, name: str) -> int:
+    if not isinstance(body.get(name), int):
+        raise TypeError(f"{name} is no instant")
+    return int(body[name])

@@ -14,7 +14,7 @@ LambdaEvent: TypeAlias = Mapping[str, Any]
 Response: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[LambdaEvent, LambdaContext], Response]
 
-#: By this name, it is the parent of the loggers of all other modules.
+#: Its name makes it the parent of the loggers of all other modules.
 logger = Logger("presence")
 
 #: DynamoDB, SQS or another service refused or did not answer: the caller can only try again.

@@ -16,7 +16,7 @@ from presence.entrypoints.runtime import (
     logger,
     now,
 )
-from presence.fanout.announcements import Record
+from presence.fanout.diffs import Record
 
 Item: TypeAlias = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ def announce(event: LambdaEvent, context: LambdaContext) -> Response:
     A record that cannot be read is reported, so that Lambda repeats the batch from it on, in ever
     smaller parts, until it stands alone and goes to the dead-letter queue. The others are
     announced now, also those that will come again: no change waits for a poison record of another
-    user. An exception repeats the whole batch.
+    user. An exception repeats the whole batch; sinks behind the sockets only log theirs.
     """
     records: list[Record] = []
     poison: list[str] = []
@@ -38,9 +38,11 @@ def announce(event: LambdaEvent, context: LambdaContext) -> Response:
         except Exception:  # noqa: BLE001  a poison record may be anything
             logger.exception("unreadable record")
             poison.append(item["dynamodb"]["SequenceNumber"])
-    delivery = app().announcements.announce(records, until=deadline(context))
+    announced = app().announcer.announce(records, until=deadline(context))
+    for sink, error in announced.failures.items():
+        logger.error("sink failed", exc_info=error, sink=sink)
     logger.append_keys(
-        records=len(records), gone=len(delivery.gone), refused_posts=len(delivery.refused)
+        records=len(records), failed_sinks=len(announced.failures), **announced.figures
     )
     return batch_failures(poison[:1])
 

@@ -4,7 +4,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence.bootstrap import app
 from presence.domain.errors import PresenceError, Unavailable
-from presence.entrypoints.actions import ACTIONS, Call
+from presence.entrypoints.actions import Call, answer
 from presence.entrypoints.runtime import (
     AWS_ERRORS,
     LambdaEvent,
@@ -19,7 +19,7 @@ from presence.protocol.strict_json import Object, encode, parse_object
 
 
 def connect(event: LambdaEvent) -> Response:
-    """Refuse pages of other sites, and tokens in URLs, which end up in logs."""
+    """Refuse pages of other sites, and tokens in URLs, which would end up in logs."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if not app().settings.allows_origin(headers.get("origin")):
         logger.append_keys(refused="origin")
@@ -27,14 +27,14 @@ def connect(event: LambdaEvent) -> Response:
     if "token" in (event.get("queryStringParameters") or {}):
         logger.append_keys(refused="token in the URL; send it with the action authenticate")
         return {"statusCode": 400}
-    app().lifecycle.connect(event["requestContext"]["connectionId"], now())
+    app().connections.open(event["requestContext"]["connectionId"], now())
     return {"statusCode": 200}
 
 
 def disconnect(event: LambdaEvent) -> Response:
     context = event["requestContext"]
     logger.append_keys(close_code=context.get("disconnectStatusCode"))
-    app().lifecycle.disconnect(context["connectionId"], now())
+    app().connections.close(context["connectionId"], now())
     return {"statusCode": 200}
 
 
@@ -59,20 +59,18 @@ def _serve(text: str, context: LambdaEvent) -> Frame | None:
     except AWS_ERRORS:
         logger.exception("AWS did not serve us")
         return error_frame(body, Unavailable("Try again in a moment.", retry_after_seconds=2))
-    except Exception:  # noqa: BLE001  the client hears no more than this
+    except Exception:  # noqa: BLE001  the client is told no more than this
         logger.exception("unexpected")
         return error_frame(body, PresenceError("That should not have happened; try again."))
 
 
 def _answer(body: Object, context: LambdaEvent) -> Frame | None:
     moment = now()
-    request = parse(body, moment)
-    logger.append_keys(action=request.action)
-    call = Call(
-        context["connectionId"], context["connectedAt"], moment, now, request.id, request.message
-    )
-    frame = ACTIONS[request.action](app(), call)
-    return frame if frame is None or request.id is None else {**frame, "id": request.id}
+    envelope = parse(body, moment)
+    logger.append_keys(action=envelope.action)
+    call = Call(context["connectionId"], context["connectedAt"], moment, envelope.id)
+    frame = answer(app(), call, envelope.request)
+    return frame if frame is None or call.id is None else {**frame, "id": call.id}
 
 
 def error_frame(body: Object, error: PresenceError) -> Frame:

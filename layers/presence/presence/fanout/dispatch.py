@@ -1,24 +1,14 @@
-"""The way of frames to clients: at once, or by the queue; what is gone is cleaned up behind."""
+"""Frames on their way to clients: at once, or by the queue; lost sockets are reported."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from presence import limits
 from presence.domain.errors import Unavailable
 from presence.fanout.payloads import size_of
 from presence.ports import Deliveries, Delivery, Gateway, Post, Timers
 from presence.protocol.frames import closing
 from presence.protocol.strict_json import encode
-
-#: So many posts are made at once, in about a second; the rest is shared out among parallel
-#: deliveries. It is also what API Gateway allows an account in a second.
-DIRECT = 10_000
-#: How many connections one message on the queue is for.
-CHUNK = 500
-#: What its posts may take, as JSON: SQS takes 256 KB, and something stands around them.
-ROOM = 240_000
-ATTEMPTS = 5
-#: In seconds; SQS delays a message by 900 at most.
-LONGEST_PAUSE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +19,28 @@ class Dispatcher:
 
     def send(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
         """Have every post accepted or queued when this returns, soon after *until*."""
-        at_once, later = _split(posts, DIRECT)
+        at_once, later = _split(posts, limits.POSTS_AT_ONCE)
         self.deliveries.put_all(_parcels(later))
         return self._post(at_once, attempt=1, until=until)
 
     def send_or_drop(self, posts: Iterable[Post]) -> Delivery:
-        """As `send`, for what nobody misses later, such as typing."""
+        """As `send`, for posts that may be lost, such as typing."""
         delivery = self.gateway.post(posts)
         self._clean_up(delivery)
         return delivery
 
     def deliver(self, posts: Sequence[Post], attempt: int, *, until: int | None = None) -> Delivery:
-        """Send what had to wait, *attempt* times so far.
+        """Send posts that had to wait, *attempt* times so far.
 
         Raises:
-            Unavailable: it has waited often enough; the queue has to say what becomes of it.
+            Unavailable: they have waited often enough; the queue decides what becomes of them.
         """
         return self._post(posts, attempt + 1, until=until)
 
     def close(self, connection_id: str, reason: str | None) -> None:
-        """API Gateway sends no close code of ours, so the reason goes ahead in a frame.
+        """Close a socket; the reason goes ahead in a frame, as API Gateway sends no code of ours.
 
-        May be repeated: whoever is gone hears nothing.
+        May be repeated: a closed socket takes no frame.
 
         Raises:
             Unavailable: see `Gateway.close`.
@@ -70,11 +60,11 @@ class Dispatcher:
         rest = _left(posts, frozenset(delivery.again))
         if not rest:
             return
-        # Whoever has taken it is left out first: what fails, the queue repeats as a whole.
-        if attempt >= ATTEMPTS and _reach(rest) == _reach(posts):
+        # The posts that were taken are left out first: the queue repeats all of what fails.
+        if attempt >= limits.POST_ATTEMPTS and _reach(rest) == _reach(posts):
             raise Unavailable(f"{_reach(rest)} posts are refused after {attempt} attempts.")
         # 1, 2, 4 … seconds: API Gateway's quota is shared by the account.
-        pause = min(2 ** (attempt - 1), LONGEST_PAUSE)
+        pause = min(2 ** (attempt - 1), limits.LONGEST_PAUSE_SECONDS)
         self.deliveries.put_all(_parcels(rest), attempt=attempt, delay_seconds=pause)
 
     def _clean_up(self, delivery: Delivery) -> None:
@@ -83,7 +73,7 @@ class Dispatcher:
 
 
 def _left(posts: Iterable[Post], again: frozenset[str]) -> Sequence[Post]:
-    """What is to be said again, to those of these connections whom it is for."""
+    """The posts that have to be made again: only to these connections."""
     left = (Post(it.text, [name for name in it.connection_ids if name in again]) for it in posts)
     return [post for post in left if post.connection_ids]
 
@@ -92,11 +82,11 @@ def _reach(posts: Iterable[Post]) -> int:
     return sum(len(post.connection_ids) for post in posts)
 
 
-def _split(posts: Iterable[Post], room: int) -> tuple[Sequence[Post], Sequence[Post]]:
+def _split(posts: Iterable[Post], budget: int) -> tuple[Sequence[Post], Sequence[Post]]:
     at_once, later = list[Post](), list[Post]()
     for post in posts:
-        first, rest = post.connection_ids[:room], post.connection_ids[room:]
-        room -= len(first)
+        first, rest = post.connection_ids[:budget], post.connection_ids[budget:]
+        budget -= len(first)
         if first:
             at_once.append(Post(post.text, first))
         if rest:
@@ -105,11 +95,12 @@ def _split(posts: Iterable[Post], room: int) -> tuple[Sequence[Post], Sequence[P
 
 
 def _parcels(posts: Iterable[Post]) -> Iterator[Sequence[Post]]:
-    """Posts that fit a message of the queue, for as many connections as one function serves."""
+    """Posts that fit into one message of the queue each."""
     parcel, reach, size = list[Post](), 0, 0
     for part in (part for post in posts for part in _parts(post)):
         takes = _size(part)
-        if parcel and (reach + len(part.connection_ids) > CHUNK or size + takes > ROOM):
+        is_full = reach + len(part.connection_ids) > limits.CONNECTIONS_PER_PARCEL
+        if parcel and (is_full or size + takes > limits.JOB_BUDGET):
             yield parcel
             parcel, reach, size = [], 0, 0
         parcel.append(part)
@@ -120,8 +111,8 @@ def _parcels(posts: Iterable[Post]) -> Iterator[Sequence[Post]]:
 
 
 def _parts(post: Post) -> Iterable[Post]:
-    names = post.connection_ids
-    return (Post(post.text, names[start : start + CHUNK]) for start in range(0, len(names), CHUNK))
+    names, most = post.connection_ids, limits.CONNECTIONS_PER_PARCEL
+    return (Post(post.text, names[start : start + most]) for start in range(0, len(names), most))
 
 
 def _size(post: Post) -> int:

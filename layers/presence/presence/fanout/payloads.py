@@ -1,148 +1,146 @@
-"""What many connections are told, as values that travel from who decides it to who tells it.
+"""Fan-out payloads: the content for each viewer, as values that can wait in a queue.
 
-It says for every viewer what they may know. Who tells it may be late, to people who have come
-since: so `PresencePayload` are told as of then, and who came into a chat session or left it is
-told with its `asOf`. A message is as new as it is: it has its id.
+A queued payload may be delivered late, to connections that came since: so presences are read again
+at delivery, membership frames carry `asOf`, and messages carry an id.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias
 
+from presence import limits
 from presence.domain.user import Presence, Status, User
 from presence.protocol.frames import presence, status_change_frames
 from presence.protocol.strict_json import Json, Object
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """What there is to tell of one user; nearly all viewers see the same, and None is nothing."""
+class ByViewer(Protocol):
+    """Something to send that differs for some viewers; None stands for all the others."""
 
+    @property
+    def special_viewers(self) -> frozenset[str]: ...
+
+    def content_for(self, viewer_id: str | None) -> Hashable:
+        """What a viewer may see, as a value: equal content makes equal frames."""
+        ...
+
+    def frames(self, content: Any) -> Sequence[str]: ...  # noqa: ANN401  what `content_for` gave
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceByViewer:
+    """The presence of one user that each viewer is sent; None means that nothing is sent."""
+
+    user_id: str
     usual: Presence | None
     special: Mapping[str, Presence | None] = field(default_factory=dict)
 
-    def seen_by(self, viewer_id: str) -> Presence | None:
-        return self.special.get(viewer_id, self.usual)
+    def seen_by(self, viewer_id: str | None) -> Presence | None:
+        return self.usual if viewer_id is None else self.special.get(viewer_id, self.usual)
 
     @property
     def is_news(self) -> bool:
-        """For anybody."""
+        """Whether any viewer is sent something."""
         return self.usual is not None or any(self.special.values())
 
-    @property
-    def user_id(self) -> str:
-        """Of whom there is news."""
-        return next(it.user_id for it in (self.usual, *self.special.values()) if it is not None)
+    def without_own_devices(self) -> "PresenceByViewer":
+        """The same for all viewers but the user, whose connections are sent it directly."""
+        return replace(self, special={**self.special, self.user_id: None})
 
-    def as_of(self, user: User) -> "View":
-        """The same news as it is by now: who has come since knows nothing newer (F54, I8)."""
+    def as_of(self, user: User) -> "PresenceByViewer":
+        """The same news with the content of *user*: later subscribers know nothing newer."""
 
-        def told(then: Presence | None, viewer_id: str | None) -> Presence | None:
+        def news(then: Presence | None, viewer_id: str | None) -> Presence | None:
             if then is None:
                 return None
-            if not user.revision:  # erased: whoever holds what it was takes no older version
+            if not user.revision:  # erased: clients that hold the old state take no older version
                 return Presence(user.user_id, Status.OFFLINE, None, then.version)
             return user.seen_by(viewer_id)
 
         names = self.special.keys() | user.blocked.keys()
-        special = {name: told(self.seen_by(name), name) for name in names}
-        return View(told(self.usual, None), special)
+        special = {name: news(self.seen_by(name), name) for name in names}
+        return PresenceByViewer(self.user_id, news(self.usual, None), special)
 
 
 @dataclass(frozen=True, slots=True)
 class PresencePayload:
-    """Changes of users."""
+    """Presence changes of several users."""
 
-    views: Sequence[View]
-
-    def texts(self, viewer_id: str | None) -> Sequence[str]:
-        """The frames for a viewer; None is anybody who sees what all see."""
-        seen = (it.usual if viewer_id is None else it.seen_by(viewer_id) for it in self.views)
-        return tuple(status_change_frames(it for it in seen if it is not None))
+    views: Sequence[PresenceByViewer]
 
     @property
     def special_viewers(self) -> frozenset[str]:
         return frozenset().union(*(view.special for view in self.views))
 
+    def content_for(self, viewer_id: str | None) -> tuple[Presence, ...]:
+        seen = (view.seen_by(viewer_id) for view in self.views)
+        return tuple(it for it in seen if it is not None)
 
-#: The queue has repeated by then what it repeats: whatever is older was given up once.
-TOO_LATE_MILLISECONDS = 15 * 60_000
+    def frames(self, content: tuple[Presence, ...]) -> Sequence[str]:
+        return tuple(status_change_frames(content))
 
 
 @dataclass(frozen=True, slots=True)
 class FramesPayload:
-    """The same texts for all, but for certain viewers.
-
-    `said_at` is the instant in epoch milliseconds; None if nobody noted it.
-    """
+    """The same frames for all, except for `special` viewers; `said_at` is in epoch milliseconds."""
 
     usual: Sequence[str]
     special: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    said_at: int | None = None
+    said_at: int = field(kw_only=True)
 
     def is_too_late(self, now: int) -> bool:
-        """Whether those who hear it might not have been there: texts do not say for whom they were.
+        """Whether recipients might not have been subscribed when it was said.
 
-        When a connection began to listen is written nowhere, so all are treated alike.
+        Frames do not name their recipients, and no row says when a subscription began.
         """
-        return self.said_at is not None and now - self.said_at > TOO_LATE_MILLISECONDS
-
-    def texts(self, viewer_id: str | None) -> Sequence[str]:
-        return self.usual if viewer_id is None else self.special.get(viewer_id, self.usual)
+        return now - self.said_at > limits.TOO_LATE_MILLISECONDS
 
     @property
     def special_viewers(self) -> frozenset[str]:
         return frozenset(self.special)
 
+    def content_for(self, viewer_id: str | None) -> tuple[str, ...]:
+        return tuple(self.usual if viewer_id is None else self.special.get(viewer_id, self.usual))
+
+    def frames(self, content: tuple[str, ...]) -> Sequence[str]:
+        return content
+
 
 Payload: TypeAlias = PresencePayload | FramesPayload
 
 
-class Tellable(Protocol):
-    """What differs between viewers only for some."""
-
-    @property
-    def special_viewers(self) -> frozenset[str]: ...
-
-    def texts(self, viewer_id: str | None) -> Sequence[str]: ...
+# ── in the queue ───────────────────────────────────────────────────────────────────────────
 
 
-def shared_out(news: Tellable, viewers: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
-    """By text, the connections to tell it to; *viewers* are connections and whose they are."""
-    special, usual = news.special_viewers, news.texts(None)
-    found: dict[str, Sequence[str]] = {}
-    told: defaultdict[str, list[str]] = defaultdict(list)
-    for connection_id, user_id in viewers:
-        texts = usual
-        if user_id in special:
-            if user_id not in found:
-                found[user_id] = news.texts(user_id)
-            texts = found[user_id]
-        for text in texts:
-            told[text].append(connection_id)
-    return told
+def for_jobs(payload: Payload, budget: int) -> tuple[Sequence[Payload], Sequence[Payload]]:
+    """The payload in parts of at most *budget* bytes each, and what is too large for a job."""
+    match payload:
+        case FramesPayload():
+            fits = size_of(to_json(payload)) <= budget
+            return ([payload], []) if fits else ([], [payload])
+        case PresencePayload(views):
+            parts, too_large = _packed(views, budget)
+            return parts, ([PresencePayload(too_large)] if too_large else [])
 
 
-# ── as JSON ────────────────────────────────────────────────────────────────────────────────
-
-
-def packed(views: Iterable[View], room: int) -> tuple[Sequence[PresencePayload], Sequence[View]]:
-    """The views in as few parts as are below *room* bytes each, and those that fit into none."""
-    parts, left = list[PresencePayload](), list[View]()
-    some, size = list[View](), 0
+def _packed(
+    views: Iterable[PresenceByViewer], budget: int
+) -> tuple[Sequence[PresencePayload], Sequence[PresenceByViewer]]:
+    parts, too_large = list[PresencePayload](), list[PresenceByViewer]()
+    some, size = list[PresenceByViewer](), 0
     for view in views:
         weight = size_of(_view_to_json(view))
-        if weight > room:
-            left.append(view)
+        if weight > budget:
+            too_large.append(view)
             continue
-        if size + weight > room:
+        if size + weight > budget:
             parts.append(PresencePayload(some))
             some, size = [], 0
         some.append(view)
         size += weight
-    return [*parts, PresencePayload(some)] if some else parts, left
+    return [*parts, PresencePayload(some)] if some else parts, too_large
 
 
 def size_of(value: Json) -> int:
@@ -150,36 +148,38 @@ def size_of(value: Json) -> int:
     return len(json.dumps(value)) + 2
 
 
-def to_json(news: Payload) -> Object:
-    match news:
+def to_json(payload: Payload) -> Object:
+    match payload:
         case PresencePayload(views):
             return {"views": [_view_to_json(view) for view in views]}
-        case FramesPayload(usual, special, said_at):
+        case FramesPayload(usual, special, said_at=said_at):
             alike: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-            for viewer_id, texts in special.items():
-                alike[tuple(texts)].append(viewer_id)
-            groups = [{"viewers": names, "texts": list(it)} for it, names in alike.items()]
-            return {"texts": list(usual), "special": groups, "saidAt": said_at}
+            for viewer_id, frames in special.items():
+                alike[tuple(frames)].append(viewer_id)
+            groups = [{"viewers": names, "frames": list(it)} for it, names in alike.items()]
+            return {"frames": list(usual), "special": groups, "saidAt": said_at}
 
 
 def from_json(value: Object) -> Payload:
     if "views" in value:
         return PresencePayload([_view_from_json(it) for it in value["views"]])
-    special = {name: it["texts"] for it in value["special"] for name in it["viewers"]}
-    return FramesPayload(value["texts"], special, value["saidAt"])
+    special = {name: it["frames"] for it in value["special"] for name in it["viewers"]}
+    return FramesPayload(value["frames"], special, said_at=value["saidAt"])
 
 
-def _view_to_json(view: View) -> Object:
+def _view_to_json(view: PresenceByViewer) -> Object:
     return {
+        "userId": view.user_id,
         "usual": _to_json(view.usual),
         "special": {name: _to_json(it) for name, it in view.special.items() if it is not None},
         "silent": [name for name, it in view.special.items() if it is None],
     }
 
 
-def _view_from_json(value: Object) -> View:
+def _view_from_json(value: Object) -> PresenceByViewer:
     special = {name: _from_json(it) for name, it in value["special"].items()}
-    return View(_from_json(value["usual"]), {**special, **dict.fromkeys(value["silent"])})
+    special |= dict.fromkeys(value["silent"])
+    return PresenceByViewer(value["userId"], _from_json(value["usual"]), special)
 
 
 def _to_json(value: Presence | None) -> Json:

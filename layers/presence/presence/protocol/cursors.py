@@ -1,4 +1,4 @@
-"""Cursors: positions in a list, as text that only means something to whoever gave it."""
+"""Cursors: positions in a list, as text that is opaque to clients."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ def decode_cursor(cursor: str) -> str:
     """The position in *cursor*.
 
     Raises:
-        InvalidMessage: no `encode_cursor` has made it.
+        InvalidMessage: it does not come from `encode_cursor`.
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
@@ -27,4 +27,5 @@ def decode_cursor(cursor: str) -> str:
 
 
 def not_ours() -> InvalidMessage:
+    """The refusal of a cursor that no page has given."""
     return InvalidMessage("cursor has to be as it came with the page before.")

@@ -1,15 +1,15 @@
-"""What a client is told: from values to text (docs/protocol.md §1)."""
+"""Frames to clients: from values to JSON objects and text (docs/protocol.md, section 1)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
+from presence.domain.message import Message
 from presence.domain.user import Presence
+from presence.limits import MAX_FRAME_BYTES
 from presence.protocol.strict_json import Json, encode
 
-#: API Gateway closes a connection with 1009 for a frame beyond 32 KB.
-MAX_FRAME_BYTES = 32 * 1024
-#: What a frame holds of a list, whatever stands around it.
-ROOM = MAX_FRAME_BYTES - 1024
+#: The bytes that a list may take in a frame; the other fields take less than 1 KB.
+LIST_BUDGET = MAX_FRAME_BYTES - 1024
 
 Frame: TypeAlias = dict[str, Json]
 
@@ -41,12 +41,12 @@ def members_change_frames(
     *,
     is_sampled: bool = False,
 ) -> Iterator[str]:
-    """As few frames as carry everybody who came; those who left are in the first.
+    """As few frames as carry all users who joined; those who left are in the first.
 
-    All of them are as of the same instant (see `counted`).
+    All frames have the same `asOf` (see `counted`).
     """
-    room = ROOM - len(encode(list(left)).encode())
-    for number, some in enumerate(list(_framed(joined, room)) or [()]):
+    budget = LIST_BUDGET - len(encode(list(left)).encode())
+    for number, some in enumerate(list(_framed(joined, budget)) or [()]):
         frame = {
             "type": "chat-session-members",
             "chatSessionId": session_id,
@@ -59,30 +59,48 @@ def members_change_frames(
 
 
 def counted(as_of: int, *, is_sampled: bool) -> Frame:
-    """How old is what is said of a chat session, and whether it is a large room.
+    """The fields that say how old a list or count of members is, and whether the room is large.
 
-    *as_of* is an instant before all that is said was read: whoever keeps the greatest has missed
-    no change from before it.
+    *as_of* is an instant before the members were read. A client that keeps the greatest it has
+    seen has missed no change from before it.
     """
     return {"asOf": as_of, "sampled": True} if is_sampled else {"asOf": as_of}
 
 
-def _framed(presences: Sequence[Presence], room: int = ROOM) -> Iterator[Sequence[Presence]]:
-    """In parts that fit into a frame each."""
+def _framed(
+    presences: Sequence[Presence], budget: int = LIST_BUDGET
+) -> Iterator[Sequence[Presence]]:
+    """The presences in parts that fit into a frame each."""
     while presences:
-        count = fitting(presences, room)
+        count = fitting(presences, budget)
         yield presences[:count]
         presences = presences[count:]
 
 
-def fitting(presences: Sequence[Presence], room: int = ROOM) -> int:
-    """How many, from the first on, fit into *room* bytes; at least one, if there is one."""
+def fitting(presences: Sequence[Presence], budget: int = LIST_BUDGET) -> int:
+    """How many, from the first on, fit into *budget* bytes of JSON; at least one of any."""
     size = 0
     for count, value in enumerate(presences):
         size += len(encode(presence(value)).encode()) + 1
-        if size > room and count:
+        if size > budget and count:
             return count
     return len(presences)
+
+
+def message(value: Message) -> Frame:
+    """What a message says of itself, without the `type` of a frame."""
+    frame: Frame = {
+        "chatSessionId": value.session_id,
+        "messageId": value.message_id,
+        "senderId": value.sender_id,
+        "content": value.content,
+        "sentAt": value.sent_at,
+    }
+    return frame if value.client_id is None else {**frame, "clientId": value.client_id}
+
+
+def new_message(value: Message) -> Frame:
+    return {"type": "new-message", **message(value)}
 
 
 def user_typing(session_id: str, user_id: str, *, is_typing: bool, expires_at: int) -> Frame:
@@ -96,9 +114,8 @@ def user_typing(session_id: str, user_id: str, *, is_typing: bool, expires_at: i
 
 
 def closing(reason: str, retry_after_seconds: int | None = None) -> Frame:
+    """The last frame before the server closes a socket."""
     frame: Frame = {"type": "closing", "reason": reason}
-    return (
-        frame
-        if retry_after_seconds is None
-        else {**frame, "retryAfterSeconds": retry_after_seconds}
-    )
+    if retry_after_seconds is not None:
+        frame["retryAfterSeconds"] = retry_after_seconds
+    return frame

@@ -1,4 +1,4 @@
-"""What a client asks for: from the fields of its frames to values (docs/protocol.md §1)."""
+"""Requests of clients: from the fields of a frame to values (docs/protocol.md, section 1)."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,16 +7,19 @@ from typing import TypeAlias
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, UnknownAction
 from presence.domain.user import Choice
+from presence.limits import (
+    DEFAULT_PAGE,
+    ID_PATTERN,
+    MAX_CONTENT_BYTES,
+    MAX_PAGE,
+    MAX_TEXT_LENGTH,
+    MAX_TOKEN_LENGTH,
+)
 from presence.protocol.strict_json import Json, Object, encode
 
-MAX_TEXT_LENGTH = 140
-MAX_TOKEN_LENGTH = 6 * 1024
-MAX_CONTENT_BYTES = 4 * 1024
-MAX_PAGE, DEFAULT_PAGE = 100, 50
-
-_ID = re.compile(r"[A-Za-z0-9._~@+=-]{1,128}", re.ASCII)
+_ID = re.compile(ID_PATTERN, re.ASCII)
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
-# C0 and C1 controls, and what reorders the text around it (bidirectional controls).
+# C0 and C1 controls, and the bidirectional controls, which reorder the text around them.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -38,7 +41,7 @@ def user_id(value: Json) -> str:
 
 
 def user_ids(value: Json) -> tuple[str, ...]:
-    """1 to 100 of them, in their order; the same one twice is fine."""
+    """1 to MAX_PAGE ids, in their order; duplicates are allowed."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_PAGE:
         raise InvalidMessage(f"userIds has to be a list of 1 to {MAX_PAGE} ids.")
     return tuple(_id("userIds", item) for item in value)
@@ -90,16 +93,18 @@ def _choice(value: Json) -> Choice:
     return Choice(value)
 
 
-def _until(value: Json, now: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value <= now:
-        raise InvalidMessage("until has to be a time to come, in epoch milliseconds.")
+def _until(value: Json) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise _no_future_time()
     return value
 
 
+def _no_future_time() -> InvalidMessage:
+    return InvalidMessage("until has to be a time to come, in epoch milliseconds.")
+
+
 def content(value: Json) -> Json:
-    """What a message says: any JSON but null, within its limit."""
+    """The content of a message: any JSON but null, of at most MAX_CONTENT_BYTES."""
     if value is None:
         raise InvalidMessage("content has to be JSON other than null.")
     if len(encode(value).encode()) > MAX_CONTENT_BYTES:
@@ -111,7 +116,7 @@ def session_id(value: Json) -> str:
     return _id("chatSessionId", value)
 
 
-# ── what a client asks for ─────────────────────────────────────────────────────────────────
+# ── requests ───────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +178,12 @@ class Unwatch:
     user_ids: tuple[str, ...]
 
 
-Message: TypeAlias = (
+Request: TypeAlias = (
     Authenticate | Ping | SetStatus | ListOnline | Join | Leave | Typing | Say | Watch | Unwatch
 )
 
 
-def _authenticate(body: Object, _now: int) -> Authenticate:
+def _authenticate(body: Object) -> Authenticate:
     return Authenticate(
         token=_token("token", body.get("token")),
         user_id=_optional(body, "userId", _id),
@@ -187,38 +192,49 @@ def _authenticate(body: Object, _now: int) -> Authenticate:
     )
 
 
-def _ping(body: Object, _now: int) -> Ping:
+def _ping(body: Object) -> Ping:
     return Ping(is_active=_boolean(body, "active"))
 
 
 def set_status(body: Object, now: int) -> SetStatus:
+    """The request, whose `until` is later than *now*."""
+    return _in_time(_set_status(body), now)
+
+
+def _set_status(body: Object) -> SetStatus:
     return SetStatus(
         choice=_choice(body.get("status")),
         text=_optional(body, "text", _text) or None,
-        until=_until(body.get("until"), now),
+        until=_until(body.get("until")),
     )
 
 
-def list_online(body: Object, _now: int) -> ListOnline:
+def _in_time(request: SetStatus, now: int) -> SetStatus:
+    if request.until is not None and request.until <= now:
+        raise _no_future_time()
+    return request
+
+
+def list_online(body: Object) -> ListOnline:
     return ListOnline(limit=_limit(body.get("limit")), cursor=_optional(body, "cursor", _cursor))
 
 
-def _join(body: Object, _now: int) -> Join:
+def _join(body: Object) -> Join:
     return Join(session_id(body.get("chatSessionId")))
 
 
-def _leave(body: Object, _now: int) -> Leave:
+def _leave(body: Object) -> Leave:
     return Leave(session_id(body.get("chatSessionId")))
 
 
-def _typing(body: Object, _now: int) -> Typing:
+def _typing(body: Object) -> Typing:
     is_typing = _boolean(body, "typing")
     if is_typing is None:
         raise InvalidMessage("typing has to be true or false.")
     return Typing(session_id(body.get("chatSessionId")), is_typing)
 
 
-def _say(body: Object, _now: int) -> Say:
+def _say(body: Object) -> Say:
     return Say(
         session_id=session_id(body.get("chatSessionId")),
         content=content(body.get("content")),
@@ -226,18 +242,18 @@ def _say(body: Object, _now: int) -> Say:
     )
 
 
-def _watch(body: Object, _now: int) -> Watch:
+def _watch(body: Object) -> Watch:
     return Watch(user_ids(body.get("userIds")))
 
 
-def _unwatch(body: Object, _now: int) -> Unwatch:
+def _unwatch(body: Object) -> Unwatch:
     return Unwatch(user_ids(body.get("userIds")))
 
 
-ACTIONS: Mapping[str, Callable[[Object, int], Message]] = {
+ACTIONS: Mapping[str, Callable[[Object], Request]] = {
     "authenticate": _authenticate,
     "ping": _ping,
-    "status": set_status,
+    "status": _set_status,
     "online": list_online,
     "join": _join,
     "leave": _leave,
@@ -250,13 +266,13 @@ ACTIONS: Mapping[str, Callable[[Object, int], Message]] = {
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """Another name of an action, and the field that it stands for."""
+    """Another name of an action, and the fields that it sets."""
 
     action: str
     fields: Mapping[str, Json] = field(default_factory=dict)
 
 
-#: Route keys of API Gateway are alphanumeric, so the Socket.IO names arrive through `$default`.
+#: Names of Socket.IO events. They arrive by `$default`: route keys of API Gateway have no hyphens.
 ALIASES: Mapping[str, Alias] = {
     "get-online-users": Alias("online"),
     "join-chat-session": Alias("join"),
@@ -267,15 +283,15 @@ ALIASES: Mapping[str, Alias] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One frame of a client: what it asks for, and the id that the answer repeats."""
+class Envelope:
+    """A request in its frame: the name of its action, and the id that the answer repeats."""
 
     action: str
-    message: Message
+    request: Request
     id: str | None = None
 
 
-def parse(body: Object, now: int) -> Request:
+def parse(body: Object, now: int) -> Envelope:
     """The request in a client's frame.
 
     Raises:
@@ -288,8 +304,10 @@ def parse(body: Object, now: int) -> Request:
     alias = ALIASES.get(name, Alias(name))
     if alias.action not in ACTIONS:
         raise UnknownAction(f"action has to be one of {', '.join(ACTIONS)}.")
-    message = ACTIONS[alias.action]({**body, **alias.fields}, now)
-    return Request(alias.action, message, _optional(body, "id", _id))
+    request = ACTIONS[alias.action]({**body, **alias.fields})
+    if isinstance(request, SetStatus):
+        request = _in_time(request, now)
+    return Envelope(alias.action, request, _optional(body, "id", _id))
 
 
 def action_of(body: Object) -> str | None:

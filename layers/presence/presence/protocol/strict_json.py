@@ -1,7 +1,7 @@
 """JSON from and to clients, read more strictly than Python's `json` does.
 
-Python accepts more than JSON, and lets the last of two equal keys win. Whatever passes here is
-JSON to every other parser too, and means the same to it.
+Python accepts more than JSON, and lets the last of two equal keys win. What passes here is JSON to
+every other parser, with the same meaning.
 """
 
 import json
@@ -9,10 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge
-
-MAX_MESSAGE_BYTES = 8 * 1024
-MAX_DEPTH = 16
-MAX_INTEGER = 2**53 - 1  # the last one that a JavaScript client can hold exactly
+from presence.limits import MAX_DEPTH, MAX_INTEGER, MAX_MESSAGE_BYTES
 
 Json: TypeAlias = Any
 Object: TypeAlias = Mapping[str, Json]
@@ -26,7 +23,7 @@ def parse_object(text: str, *, limit: int = MAX_MESSAGE_BYTES) -> Object:
         InvalidMessage: not JSON, not an object, a key twice, NaN, a number that other parsers
             would round, text that is not Unicode, or nesting beyond MAX_DEPTH.
     """
-    # surrogatepass: a lone surrogate has no UTF-8; it is refused below, with a better reason.
+    # surrogatepass: a lone surrogate has no UTF-8; it is refused below, for a better reason.
     if len(text.encode("utf-8", "surrogatepass")) > limit:
         raise PayloadTooLarge(f"Send at most {limit} bytes.")
     try:
@@ -57,7 +54,7 @@ def _no_constant(name: str) -> Json:
 
 
 def _exact_integer(digits: str) -> int:
-    # By length first: Python refuses to convert thousands of digits, and says so in its own words.
+    # By length first: for thousands of digits, `int` raises an error of its own.
     number = int(digits) if len(digits) <= len(str(-MAX_INTEGER)) else MAX_INTEGER + 1
     if abs(number) > MAX_INTEGER:
         raise InvalidMessage("Send integers up to 2^53 - 1, greater ones as text.")
@@ -91,5 +88,5 @@ def _check_text(text: str) -> None:
 
 
 def encode(value: Json) -> str:
-    """JSON that any parser takes: a bare NaN would throw in every browser that gets it."""
+    """JSON that any parser takes; a NaN raises ValueError here rather than in every browser."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

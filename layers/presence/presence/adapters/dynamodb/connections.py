@@ -1,4 +1,4 @@
-"""The gates, in the Connections table."""
+"""Connection records, in the Connections table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from pynamodb.connection import Connection as Client
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
+from presence import limits
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     ConnectionItem,
@@ -17,7 +18,7 @@ from presence.adapters.dynamodb.tables import (
     update_of,
     write,
 )
-from presence.adapters.dynamodb.topics import EVERYONE_SHARDS, entry, parsed, shard_of
+from presence.adapters.dynamodb.topics import entry, parsed, shard_of
 from presence.domain.connection import (
     Admission,
     Closing,
@@ -27,13 +28,9 @@ from presence.domain.connection import (
     Leaving,
     State,
 )
+from presence.limits import CLOSED_RECORD_SECONDS, OPEN_RECORD_SECONDS
 
-#: API Gateway ends a connection after two hours; no event of it comes much later than that.
-OPEN_TTL_SECONDS = 2 * 60 * 60 + 15 * 60
-#: As long as anything that was under way when the gate closed could still arrive.
-CLOSED_TTL_SECONDS = 15 * 60
-
-#: What a closed gate does not say any more.
+#: What is removed from the record of a closed connection.
 _PERSONAL: Sequence[Attribute[Any]] = (
     ConnectionItem.user_id,
     ConnectionItem.token_expires_at,
@@ -69,53 +66,53 @@ class DynamoDBConnections:
             return None
         return _connection(ConnectionItem.from_raw_data(before))
 
-    def close_unclaimed(self, connection_id: str, now: int) -> bool:
-        unclaimed = ConnectionItem.state == State.OPEN.value
-        update = update_of(ConnectionItem(connection_id), _closing(now), unclaimed)
+    def close_unauthenticated(self, connection_id: str, now: int) -> bool:
+        is_open = ConnectionItem.state == State.OPEN.value
+        update = update_of(ConnectionItem(connection_id), _closing(now), is_open)
         try:
             write(self._client, "UpdateItem", update)
         except ConditionFailed:
             return False
         return True
 
-    def spend(self, before: Connection, after: Connection) -> bool:
-        actions = [ConnectionItem.spent_until.set(after.spent_until)]
+    def charge(self, before: Connection, after: Connection) -> bool:
+        actions = [ConnectionItem.theoretical_arrival.set(after.theoretical_arrival)]
         if after.typed != before.typed:
             actions.append(ConnectionItem.typed.set(dict(after.typed)))
-        unspent = ConnectionItem.spent_until == before.spent_until
-        is_open = ConnectionItem.state == State.AUTHENTICATED.value
+        same = ConnectionItem.theoretical_arrival == before.theoretical_arrival
+        is_authenticated = ConnectionItem.state == State.AUTHENTICATED.value
         item = ConnectionItem(before.connection_id)
         try:
-            write(self._client, "UpdateItem", update_of(item, actions, unspent & is_open))
+            write(self._client, "UpdateItem", update_of(item, actions, same & is_authenticated))
         except ConditionFailed:
             return False
         return True
 
 
 def connection_update(change: ConnectionChange, user_id: str, shard: int) -> Operation:
-    """The gate's part of a transaction with its user; *shard* is where its subscriber is put."""
-    item, is_theirs = ConnectionItem(change.connection_id), still_of(user_id)
+    """The record's part of a transaction with its user; *shard* is where the subscription is."""
+    item, is_same_user = ConnectionItem(change.connection_id), still_of(user_id)
     match change:
         case Admission():
             is_open = ConnectionItem.state == State.OPEN.value
             actions = _admitting(change, user_id)
-            if shard != shard_of(change.connection_id, EVERYONE_SHARDS):
+            if shard != shard_of(change.connection_id, limits.EVERYONE_SHARDS):
                 actions = [*actions, ConnectionItem.everyone_shards.add({shard})]
-            return update_of(item, actions, is_open | is_theirs)
+            return update_of(item, actions, is_open | is_same_user)
         case Joining():
             joined = [ConnectionItem.chat_sessions.add({entry(change.session_id, shard)})]
-            return update_of(item, joined, is_theirs & _still_allows(change.allowed_by))
+            return update_of(item, joined, is_same_user & _still_allows(change.allowed_by))
         case Leaving():
             entries = {entry(change.session_id, it) for it in change.shards}
             left = [ConnectionItem.chat_sessions.delete(entries)]
-            return update_of(item, left, is_theirs)
+            return update_of(item, left, is_same_user)
         case Closing():
             closed = [ConnectionItem.state.set(State.CLOSED.value)]
-            return update_of(item, closed, is_theirs)
+            return update_of(item, closed, is_same_user)
 
 
 def still_of(user_id: str) -> Condition:
-    """Open, and this user's."""
+    """The connection is authenticated as this user."""
     condition: Condition = (ConnectionItem.state == State.AUTHENTICATED.value) & (
         ConnectionItem.user_id == user_id
     )
@@ -123,7 +120,7 @@ def still_of(user_id: str) -> Condition:
 
 
 def _still_allows(allowed_by: str | None) -> Condition:
-    """The claim is as it was, as far as it matters: a fresh token may have replaced it."""
+    """The claim of its token still allows what it allowed; a fresh token may have replaced it."""
     claim = ConnectionItem.allowed_sessions
     condition: Condition = (
         claim.does_not_exist() if allowed_by is None else claim.contains(allowed_by)
@@ -150,7 +147,7 @@ _NONE = "#none"
 def _closing(now: int) -> Sequence[Action]:
     return [
         ConnectionItem.state.set(State.CLOSED.value),
-        ConnectionItem.ttl.set(now // 1000 + CLOSED_TTL_SECONDS),
+        ConnectionItem.ttl.set(now // 1000 + CLOSED_RECORD_SECONDS),
         *(attribute.remove() for attribute in _PERSONAL),
     ]
 
@@ -161,7 +158,7 @@ def _item(connection: Connection) -> ConnectionItem:
         endpoint=connection.endpoint,
         state=connection.state.value,
         opened_at=connection.opened_at,
-        ttl=connection.opened_at // 1000 + OPEN_TTL_SECONDS,
+        ttl=connection.opened_at // 1000 + OPEN_RECORD_SECONDS,
     )
 
 
@@ -175,7 +172,7 @@ def _connection(item: ConnectionItem) -> Connection:
         user_id=item.user_id,
         token_expires_at=instant(item.token_expires_at),
         allowed_sessions=frozenset(allowed) - {_NONE} if allowed else None,
-        spent_until=int(item.spent_until),
+        theoretical_arrival=int(item.theoretical_arrival),
         sessions=frozenset(joined),
         typed={name: int(at) for name, at in plain(item.typed).items()},
         is_watching=bool(item.is_watching),

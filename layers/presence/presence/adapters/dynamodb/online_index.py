@@ -6,13 +6,10 @@ from zlib import crc32
 from pynamodb.connection import Connection as Client
 
 from presence.adapters.dynamodb.tables import CountItem, UserItem, update_of, write
+from presence.limits import ONLINE_SHARDS as SHARDS
 from presence.ports import Count
 from presence.protocol.cursors import decode_cursor, encode_cursor, not_ours
 from presence.protocol.requests import is_id
-
-#: The index is written when a user comes or goes: 1,000 a second for each shard. API Gateway
-#: opens 500 connections a second by default, and a list reads every shard. So: few.
-SHARDS = 8
 
 
 def shard_of(user_id: str) -> int:
@@ -27,7 +24,7 @@ class DynamoDBOnlineIndex:
         first, last_user_id = _parse(position)
         for shard in range(first, SHARDS):
             behind = UserItem.user_id > last_user_id if shard == first and last_user_id else None
-            # PynamoDB follows LastEvaluatedKey, also behind an empty page (F42).
+            # PynamoDB follows LastEvaluatedKey, also after an empty page.
             for item in UserItem.online_index.query(shard, behind, page_size=page_size):
                 yield item.user_id
 

@@ -1,4 +1,4 @@
-"""Who hears what, in the Subscriptions table: a topic and those who have to do with it."""
+"""The Subscriptions table: for each topic its subscribers, members or blockers."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -6,8 +6,9 @@ from itertools import chain, islice
 from pynamodb.connection import Connection as Client
 from pynamodb.expressions.condition import size
 
+from presence import limits
 from presence.adapters.dynamodb import topics
-from presence.adapters.dynamodb.connections import OPEN_TTL_SECONDS, still_of
+from presence.adapters.dynamodb.connections import still_of
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     ConnectionItem,
@@ -34,13 +35,6 @@ from presence.domain.connection import (
 from presence.domain.errors import Conflict
 from presence.domain.user import User
 from presence.ports import EVERYONE, LargeRoom, Member, MembersPart, Part, Subscriber, Topic
-
-MAX_WATCHED = 1_000
-#: So many members are read at first: a large room says so before the others are.
-MEMBERS_PAGE = 100
-#: TransactWriteItems takes 100 operations; two are for the connection.
-WATCH_CHUNK = 98
-
 
 # ── topics of users ────────────────────────────────────────────────────────────────────────
 
@@ -71,9 +65,8 @@ class DynamoDBSubscriptions:
     def mark(self, session_id: str, *, is_large: bool) -> None:
         topics.mark(self._client, Topic("session", session_id), is_large=is_large)
 
-    def watchers(self, user_id: str) -> Iterator[Sequence[Subscriber]]:
-        pages = topics.pages(Topic("user", user_id))
-        return (part.subscribers for part in pages if part.subscribers)
+    def pages(self, topic: Topic) -> Iterator[Sequence[Subscriber]]:
+        return (part.subscribers for part in topics.pages(topic) if part.subscribers)
 
     def blockers(self, user_id: str) -> Iterator[str]:
         for item in SubscriptionItem.query(blockers(user_id), consistent_read=True):
@@ -81,13 +74,13 @@ class DynamoDBSubscriptions:
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
         known: Mapping[str, frozenset[int]] = {}
-        if len(user_ids) > WATCH_CHUNK:
-            # All or none, in more than one transaction: so look first.
+        if len(user_ids) > limits.WATCHED_AT_ONCE:
+            # All or none, in more than one transaction: so the list is read first.
             listed = _read_list(connection.connection_id)
-            _require_room(listed, _missing(listed, user_ids))
+            _require_free(listed, _missing(listed, user_ids))
             known = parsed(listed)
         rest = iter(sorted(user_ids))
-        while chunk := list(islice(rest, WATCH_CHUNK)):
+        while chunk := list(islice(rest, limits.WATCHED_AT_ONCE)):
             if not self._watch(connection, chunk, known):
                 return False
         return True
@@ -98,7 +91,7 @@ class DynamoDBSubscriptions:
         user_ids: Sequence[str],
         known: Mapping[str, frozenset[int]],
     ) -> bool:
-        gate = update_of(
+        record = update_of(
             ConnectionItem(connection.connection_id),
             [ConnectionItem.is_watching.set(value=True)],
             still_of(str(connection.user_id)),
@@ -111,7 +104,7 @@ class DynamoDBSubscriptions:
             for topic, shard in zip(watched, shards, strict=True)
         ]
         entries = [entry(user_id, shard) for user_id, shard in zip(user_ids, shards, strict=True)]
-        operations = [{"Update": gate}, {"Update": _watched(connection, entries)}, *rows]
+        operations = [{"Update": record}, {"Update": _watched(connection, entries)}, *rows]
         try:
             write(self._client, "TransactWriteItems", {"TransactItems": operations})
         except TransactionRefused as error:
@@ -120,18 +113,18 @@ class DynamoDBSubscriptions:
             listed = WatchItem.from_raw_data(error.items[1] or {}).user_ids or ()
             new = _missing(listed, user_ids)
             if new == user_ids:
-                raise _no_room() from error  # the same would be refused again
-            _require_room(listed, new)
+                raise _list_is_full() from error  # the same would be refused again
+            _require_free(listed, new)
             return not new or self._watch(connection, new, known)
         return True
 
     def _shard(self, topic: Topic, connection_id: str, known: Mapping[str, frozenset[int]]) -> int:
-        """Whoever is on the list stays where they are, and needs no room there."""
+        """A user on the list stays in the shard that it names, and takes no further entry."""
         shards = known.get(topic.name)
         return min(shards) if shards else self._shards.pick(topic, connection_id)
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
-        # The rows first: what is left on the list of a connection is deleted with it.
+        # The rows first: entries that stay on the list are deleted with the connection.
         delete_all(self._client, _rows_of_list(connection_id, user_ids))
         listed = self._unlist(connection_id, user_ids)
         # Of large topics the list alone knows the shard.
@@ -142,7 +135,7 @@ class DynamoDBSubscriptions:
 
     def remove(self, connection: Connection) -> None:
         name = connection.connection_id
-        everyone = {topics.shard_of(name, topics.EVERYONE_SHARDS), *connection.everyone_shards}
+        everyone = {topics.shard_of(name, limits.EVERYONE_SHARDS), *connection.everyone_shards}
         joined = {it: connection.shards_of(it) for it in connection.sessions}
         self._remove(connection, everyone, joined)
 
@@ -159,11 +152,13 @@ class DynamoDBSubscriptions:
         joined: Mapping[str, Collection[int]],
     ) -> None:
         name = connection.connection_id
-        heard = {Topic("session", session_id): shards for session_id, shards in joined.items()}
+        lies_in = {Topic("session", session_id): shards for session_id, shards in joined.items()}
         if self._is_global:
-            heard[EVERYONE] = everyone
+            lies_in[EVERYONE] = everyone
         listed = _read_list(name) if connection.is_watching else ()
-        rows = (row for topic, shards in heard.items() for row in topics.rows(topic, name, shards))
+        rows = (
+            row for topic, shards in lies_in.items() for row in topics.rows(topic, name, shards)
+        )
         delete_all(self._client, chain(rows, _rows_of_list(name, listed)))
         if connection.is_watching:
             item = WatchItem(_list_of(name))
@@ -180,10 +175,10 @@ class DynamoDBSubscriptions:
             delete_all(self._client, [(key_of(topic, 0), topics.COUNT)])
 
     def _unlist(self, connection_id: str, user_ids: Collection[str]) -> Collection[str]:
-        """Take these off the list; what was on it."""
+        """Take these off the list; returns what was on it."""
         item = WatchItem(_list_of(connection_id))
         removal = WatchItem.user_ids.delete(set(user_ids))
-        # Without the condition, DynamoDB would make an empty list for who has none.
+        # Without the condition, DynamoDB would make an empty list where there is none.
         update = update_of(item, [removal], WatchItem.user_ids.exists())
         try:
             before = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_OLD"})
@@ -193,15 +188,15 @@ class DynamoDBSubscriptions:
 
 
 class DynamoDBMembers:
-    """What is known of a large room stands before its members, so whoever reads them sees it."""
+    """The row of a large room sorts before its members, so each reader of them reads it too."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def of(self, session_id: str, after: str = "") -> Iterator[Member]:
         behind = SubscriptionItem.subscriber > (after or RoomItem.KEY)
-        # Read on only as far as somebody looks; all of a room of 1,000 is four pages.
-        size = MEMBERS_PAGE if after else None
+        # Read on only as far as it is needed; all of a room of 1,000 is four pages.
+        size = limits.FIRST_MEMBERS if after else None
         found = SubscriptionItem.query(
             members(session_id), behind, consistent_read=True, page_size=size
         )
@@ -209,7 +204,7 @@ class DynamoDBMembers:
 
     def part(self, session_id: str) -> MembersPart:
         found = SubscriptionItem.query(
-            members(session_id), consistent_read=True, limit=MEMBERS_PAGE
+            members(session_id), consistent_read=True, limit=limits.FIRST_MEMBERS
         )
         items = list(found)
         last = items[-1].subscriber if items and found.last_evaluated_key else None
@@ -265,17 +260,17 @@ def _member(item: SubscriptionItem) -> Member:
 
 
 def _subscriber(topic: str, connection_id: str, user_id: str, opened_at: int) -> Operation:
-    """Part of a transaction with the gate: a closed one leaves no subscriber behind."""
-    ttl = opened_at // 1000 + OPEN_TTL_SECONDS
+    """Part of a transaction with the connection record: a closed one gets no subscription."""
+    ttl = opened_at // 1000 + limits.OPEN_RECORD_SECONDS
     item = SubscriptionItem(topic, connection_id, user_id=user_id, ttl=ttl)
     return {"Put": item.get_save_kwargs_from_instance()}
 
 
 def shard_for(change: ConnectionChange, shards: Shards, *, is_global: bool) -> int:
-    """Where the change puts the connection: whoever joins again stays where they are."""
+    """The shard for the connection's row; a second join stays in the shard of the first."""
     match change:
         case Admission(connection_id):
-            base = topics.shard_of(connection_id, topics.EVERYONE_SHARDS)
+            base = topics.shard_of(connection_id, limits.EVERYONE_SHARDS)
             return shards.pick(EVERYONE, connection_id) if is_global else base
         case Joining(connection_id, _, session_id, known):
             return min(known) if known else shards.pick(Topic("session", session_id), connection_id)
@@ -283,10 +278,10 @@ def shard_for(change: ConnectionChange, shards: Shards, *, is_global: bool) -> i
             return 0
 
 
-def listener_changes(
+def subscription_changes(
     change: ConnectionChange, user_id: str, shard: int, *, is_global: bool
 ) -> Iterator[Operation]:
-    """What a change of a gate does to the rows of what its connection hears."""
+    """What a change of a connection record does to the connection's subscriptions."""
     match change:
         case Admission(connection_id, opened_at) if is_global:
             yield _subscriber(key_of(EVERYONE, shard), connection_id, user_id, opened_at)
@@ -299,7 +294,7 @@ def listener_changes(
 
 
 def row_changes(before: User, after: User) -> Iterator[Operation]:
-    """What a change of a user does to the rows that say where others see them, and whom they block.
+    """What a change of a user does to its rows as a member and as a blocker.
 
     Part of the user's own transaction, so that these rows are never wrong, and have no TTL.
     """
@@ -320,7 +315,7 @@ def _rows(user: User) -> dict[tuple[str, str], frozenset[str]]:
 
 
 def _rows_of_list(connection_id: str, entries: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The keys of what a watch list names."""
+    """The keys of the rows that a watch list names."""
     return ((f"user:{it}", connection_id) for it in entries)
 
 
@@ -329,19 +324,19 @@ def _anywhere(topic: Topic, connection_id: str) -> Collection[int]:
 
 
 def _missing(listed: Iterable[str], user_ids: Iterable[str]) -> Sequence[str]:
-    """Those who are not on a list, in whatever shard."""
+    """The users who are on a list in no shard."""
     known = parsed(listed)
     return [user_id for user_id in user_ids if user_id not in known]
 
 
-def _require_room(listed: Collection[str], new: Collection[str]) -> None:
-    """Entries are counted, not users: somebody whose topic grew has two."""
-    if len(listed) + len(new) > MAX_WATCHED:
-        raise _no_room()
+def _require_free(listed: Collection[str], new: Collection[str]) -> None:
+    """Entries are counted, not users: a user whose topic grew may have two."""
+    if len(listed) + len(new) > limits.WATCHED_USERS:
+        raise _list_is_full()
 
 
-def _no_room() -> Conflict:
-    return Conflict(f"Watch at most {MAX_WATCHED} users on a connection.")
+def _list_is_full() -> Conflict:
+    return Conflict(f"Watch at most {limits.WATCHED_USERS} users on a connection.")
 
 
 def _list_of(connection_id: str) -> str:
@@ -358,11 +353,11 @@ def _read_list(connection_id: str) -> Collection[str]:
 
 
 def _watched(connection: Connection, entries: Sequence[str]) -> Operation:
-    room = MAX_WATCHED - len(entries)
+    budget = limits.WATCHED_USERS - len(entries)
     actions = [
         WatchItem.user_ids.add(set(entries)),
-        WatchItem.ttl.set(connection.opened_at // 1000 + OPEN_TTL_SECONDS),
+        WatchItem.ttl.set(connection.opened_at // 1000 + limits.OPEN_RECORD_SECONDS),
     ]
     count = size(WatchItem.user_ids)  # type: ignore[no-untyped-call]
-    fits = WatchItem.user_ids.does_not_exist() | (count <= room)
+    fits = WatchItem.user_ids.does_not_exist() | (count <= budget)
     return update_of(WatchItem(_list_of(connection.connection_id)), actions, fits)

@@ -1,12 +1,11 @@
 """The three tables, as PynamoDB models, and the one client that serves them.
 
-`ttl` is a backstop for storage in epoch *seconds*; nothing is ever decided by it (F45, I15).
+`ttl` is a backstop for storage in epoch *seconds*; no decision reads it.
 """
 
 import random
 import time
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import Any, TypeAlias
 
 from pynamodb.attributes import (
@@ -25,11 +24,14 @@ from pynamodb.expressions.update import Action
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
+from presence.chunks import chunked
 from presence.domain.errors import Unavailable
+from presence.limits import MAX_BATCH_WRITE
 
 Item: TypeAlias = dict[str, Any]
 Operation: TypeAlias = dict[str, Any]
 
+#: Tries of one write while other transactions hold its item.
 CONFLICTS = 6
 
 
@@ -43,7 +45,7 @@ class Meta:
 
 
 class ConnectionItem(Model):
-    """A gate."""
+    """A connection record."""
 
     class Meta(Meta):
         pass
@@ -55,7 +57,7 @@ class ConnectionItem(Model):
     user_id = UnicodeAttribute(null=True)
     token_expires_at = NumberAttribute(null=True)
     allowed_sessions = UnicodeSetAttribute(null=True)
-    spent_until = NumberAttribute(default=0)
+    theoretical_arrival = NumberAttribute(default=0)
     chat_sessions = UnicodeSetAttribute(null=True)
     everyone_shards = NumberSetAttribute(null=True)
     typed: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
@@ -64,7 +66,7 @@ class ConnectionItem(Model):
 
 
 class WatchItem(Model):
-    """Whom a connection watches, beside its gate: every action reads that, so it stays small."""
+    """A watch list, apart from the connection record: every action reads that, so it is small."""
 
     class Meta(Meta):
         pass
@@ -86,7 +88,7 @@ class OnlineIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
 
 
 class UserItem(Model):
-    """An aggregate. `changed` marks the one write that others have to hear of."""
+    """A user. `changed` marks a write that must be announced."""
 
     class Meta(Meta):
         pass
@@ -124,11 +126,11 @@ class CountItem(Model):
 
 
 class SubscriptionItem(Model):
-    """A topic, and who has to do with it.
+    """One row of a topic.
 
-    everyone#SHARD, user:USER, session:SESSION   the connections that hear of it, and their users;
+    everyone#SHARD, user:USER, session:SESSION   its subscribers: connections and their users;
                                                  user:USER#SHARD, session:SESSION#SHARD, if many
-    members:SESSION                              the users seen in it, except by `hidden_from`
+    members:SESSION                              its members, hidden from viewers in `hidden_from`
     blocked:USER                                 the users who have blocked this one
     """
 
@@ -145,7 +147,7 @@ class SubscriptionItem(Model):
 
 
 class RoomItem(Model):
-    """A large room: one item of the Subscriptions table, before its members."""
+    """The state of a large room: one item of the Subscriptions table, before its members."""
 
     class Meta(Meta):
         pass
@@ -191,7 +193,7 @@ def bind(*, connections: str, users: str, subscriptions: str) -> Client:
 
 
 class ConditionFailed(Exception):
-    """The item was not as the write demanded; *item* is what it was, if it exists."""
+    """The item was not as the write required; *item* is what it was, if it exists."""
 
     def __init__(self, item: Item | None) -> None:
         super().__init__("the condition does not hold")
@@ -199,7 +201,7 @@ class ConditionFailed(Exception):
 
 
 class TransactionRefused(Exception):
-    """Per operation, in their order: None if it was fine, else the item as it was ({} if none)."""
+    """Per operation, in order: None if its condition held, else the item as it was ({} if none)."""
 
     def __init__(self, items: Sequence[Item | None]) -> None:
         super().__init__("a condition of the transaction does not hold")
@@ -228,7 +230,7 @@ def write(client: Client, operation: str, arguments: Operation) -> Item:
         except VerboseClientError as error:
             if not _is_conflict(error):
                 raise _refusal(error) from error
-        _pause(attempt)  # botocore leaves a conflict to us
+        _pause(attempt)  # botocore does not repeat after a conflict
     raise Unavailable("Too many transactions on one item.", retry_after_seconds=1)
 
 
@@ -272,8 +274,7 @@ def refused(error: TransactionRefused) -> Sequence[int]:
 def delete_all(client: Client, keys: Iterable[tuple[str, str]]) -> None:
     """Delete rows of Subscriptions, whether they exist or not."""
     table = SubscriptionItem.Meta.table_name
-    rest = iter(keys)
-    while batch := list(islice(rest, 25)):  # BatchWriteItem takes no more
+    for batch in chunked(keys, MAX_BATCH_WRITE):
         requests = [
             {"DeleteRequest": {"Key": {"topic": {"S": topic}, "subscriber": {"S": name}}}}
             for topic, name in batch
@@ -292,16 +293,16 @@ def _write_batch(client: Client, requests: Item) -> None:
 
 
 def _pause(attempt: int) -> None:
-    """With jitter, so that the same two do not meet again."""
+    """With jitter, so that the same two writes do not collide again."""
     time.sleep(random.uniform(0.005, 0.03) * (attempt + 1))  # noqa: S311
 
 
 def plain(value: MapAttribute[str, Any] | None) -> Item:
-    """A map as it is, and an empty one for none."""
+    """A map as a dictionary; an empty one for None."""
     found: Item = {} if value is None else value.as_dict()  # type: ignore[no-untyped-call]
     return found
 
 
 def instant(value: float | None) -> int | None:
-    """PynamoDB reads every number as it is; ours are whole milliseconds."""
+    """PynamoDB reads numbers as int or float; instants are whole milliseconds."""
     return None if value is None else int(value)

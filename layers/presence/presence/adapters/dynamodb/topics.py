@@ -1,8 +1,8 @@
 """Topics in the Subscriptions table: their shards, their keys, and how many shards there are.
 
-Shard 0 of `session:lobby` has that key, shard 3 is `session:lobby#3`. How many there are stands in
-a row of shard 0 that sorts before all subscribers, so whoever reads the topic reads it too, and a
-small topic, which has no such row, costs what it would cost without shards.
+Shard 0 of `session:lobby` has that key, shard 3 is `session:lobby#3`. The number of shards is in a
+row of shard 0 that sorts before all subscribers, so each reader of the topic reads it too. A small
+topic has no such row, and costs what it would cost without shards.
 """
 
 from collections import OrderedDict
@@ -11,19 +11,12 @@ from zlib import crc32
 
 from pynamodb.connection import Connection as Client
 
+from presence import limits
 from presence.adapters.dynamodb.tables import ConditionFailed, SubscriptionItem, update_of, write
 from presence.ports import EVERYONE, Part, Subscriber, Topic
 
-#: Everybody arrives at this one: its shards of the start keep a stack's arrivals apart.
-EVERYONE_SHARDS = 8
-#: The row that says how many: `#` is in no id, and sorts before all that are.
+#: The key of the row with the number of shards: `#` is in no id, and sorts before all ids.
 COUNT = "#"
-#: A topic of up to so many subscribers is read at once; a large one says so before it is read.
-FIRST_PAGE = 100
-PAGE = 1_000
-#: After so many rows that one environment has written to a topic, it asks how many shards it has.
-ROWS_UNASKED = 64
-MAX_KNOWN = 1_000
 
 
 def key_of(topic: Topic, shard: int) -> str:
@@ -33,12 +26,12 @@ def key_of(topic: Topic, shard: int) -> str:
 
 
 def entry(name: str, shard: int) -> str:
-    """How a gate or a watch list names what is heard, and in which shard."""
+    """A topic and its shard, as a connection record or a watch list names them."""
     return f"{name}#{shard}" if shard else name
 
 
 def parsed(entries: Iterable[str]) -> Mapping[str, frozenset[int]]:
-    """By name, the shards that entries speak of."""
+    """By topic, the shards that entries name."""
     shards: dict[str, frozenset[int]] = {}
     for it in entries:
         name, _, shard = it.partition("#")
@@ -51,12 +44,12 @@ def shard_of(connection_id: str, shards: int) -> int:
 
 
 def at_first(topic: Topic) -> int:
-    """How many shards a topic has that nobody let grow."""
-    return EVERYONE_SHARDS if topic == EVERYONE else 1
+    """How many shards a topic has before it grows."""
+    return limits.EVERYONE_SHARDS if topic == EVERYONE else 1
 
 
 def shards_so_far(topic: Topic, connection_id: str, shards: int) -> Iterator[int]:
-    """Wherever a connection may be: the number was doubled, and its row may be older."""
+    """All shards where a connection may be: its row may be older than the last doubling."""
     known = set[int]()
     while shards >= at_first(topic):
         known.add(shard_of(connection_id, shards))
@@ -68,15 +61,15 @@ def shards_so_far(topic: Topic, connection_id: str, shards: int) -> Iterator[int
 
 
 def count_of(topic: Topic) -> int:
-    """How many shards there are; to ask costs half a unit."""
+    """How many shards there are; the read costs half a unit."""
     found = SubscriptionItem.query(key_of(topic, 0), SubscriptionItem.subscriber == COUNT)
     return next((int(it.shards) for it in found if it.shards), at_first(topic))
 
 
 class Shards:
-    """Where this environment writes: it finds out about topics that it writes to all the time.
+    """The shard counts of the topics to which this environment often writes.
 
-    Whatever it does not know, it writes to where the first rows are; everybody reads there.
+    Rows of other topics go to the shards that were there from the start, which all readers read.
     """
 
     def __init__(self) -> None:
@@ -85,10 +78,10 @@ class Shards:
     def pick(self, topic: Topic, connection_id: str) -> int:
         written, shards = self._known.pop(topic, (0, at_first(topic)))
         written += 1
-        if written % ROWS_UNASKED == 0:
+        if written % limits.ROWS_UNASKED == 0:
             shards = count_of(topic)
         self._known[topic] = written, shards
-        if len(self._known) > MAX_KNOWN:
+        if len(self._known) > limits.KNOWN_TOPICS:
             self._known.popitem(last=False)
         return shard_of(connection_id, shards)
 
@@ -103,11 +96,11 @@ def grow(client: Client, topic: Topic, before: int, shards: int) -> None:
     try:
         write(client, "UpdateItem", update)
     except ConditionFailed:
-        return  # somebody else has let it grow
+        return  # another function has let it grow
 
 
 def mark(client: Client, topic: Topic, *, is_large: bool) -> None:
-    """What a row without it says is that the topic is no large room."""
+    """A row without the mark says that the topic is no large room."""
     large = SubscriptionItem.large
     action = large.set(value=True) if is_large else large.remove()
     item = SubscriptionItem(key_of(topic, 0), COUNT)
@@ -120,8 +113,8 @@ def mark(client: Client, topic: Topic, *, is_large: bool) -> None:
 def part(topic: Topic, shard: int, after: str | None) -> Part:
     is_first = shard == 0 and after is None
     behind = None if after is None else SubscriptionItem.subscriber > after
-    size = FIRST_PAGE if is_first else PAGE
-    # Consistently: whoever has just begun to listen would miss what happens next (I8).
+    size = limits.FIRST_SUBSCRIBERS if is_first else limits.SUBSCRIBERS_PER_PAGE
+    # Consistently: a connection that has just subscribed would miss the next change.
     found = SubscriptionItem.query(key_of(topic, shard), behind, limit=size, consistent_read=True)
     items = list(found)
     last = items[-1].subscriber if items and found.last_evaluated_key else None
@@ -135,7 +128,7 @@ def part(topic: Topic, shard: int, after: str | None) -> Part:
 
 
 def pages(topic: Topic) -> Iterator[Part]:
-    """All of a topic, shard by shard."""
+    """All pages of a topic, shard by shard."""
     shard, shards = 0, 1
     while shard < shards:
         found = part(topic, shard, None)
@@ -148,6 +141,6 @@ def pages(topic: Topic) -> Iterator[Part]:
 
 
 def rows(topic: Topic, connection_id: str, shards: Collection[int]) -> Iterator[tuple[str, str]]:
-    """The keys of a connection's rows."""
+    """The keys of a connection's rows in these shards."""
     for shard in shards:
         yield key_of(topic, shard), connection_id

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import reduce as fold
-from itertools import islice
 from operator import and_
 from typing import Any
 
@@ -13,7 +12,7 @@ from pynamodb.expressions.update import Action
 
 from presence.adapters.dynamodb.connections import connection_update
 from presence.adapters.dynamodb.online_index import shard_of
-from presence.adapters.dynamodb.subscriptions import listener_changes, row_changes, shard_for
+from presence.adapters.dynamodb.subscriptions import row_changes, shard_for, subscription_changes
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     Item,
@@ -26,18 +25,15 @@ from presence.adapters.dynamodb.tables import (
     write,
 )
 from presence.adapters.dynamodb.topics import Shards
+from presence.chunks import chunked
 from presence.domain.connection import ConnectionChange
 from presence.domain.user import Choice, FrozenView, Lease, Status, User
+from presence.limits import MAX_BATCH_READ, RETENTION_SECONDS
 from presence.ports import Renewal, WriteConflict
-
-#: How long a user who never comes back is remembered, unless they hide from somebody: a block that
-#: ran out by itself would show them to whom they hide from.
-RETENTION_SECONDS = 90 * 24 * 60 * 60
-BATCH = 100  # BatchGetItem takes no more keys
 
 
 class DynamoDBUsers:
-    """`is_global`: whoever is admitted hears of everyone (the stack's `GlobalPresence`)."""
+    """`is_global`: every connection subscribes to all users (the stack's `GlobalPresence`)."""
 
     def __init__(self, client: Client, *, is_global: bool, shards: Shards | None = None) -> None:
         self._client = client
@@ -54,8 +50,8 @@ class DynamoDBUsers:
         self, user_ids: Collection[str], *, consistent: bool = False
     ) -> Mapping[str, User]:
         users = {user_id: User(user_id) for user_id in user_ids}
-        for batch in _batches(iter(users)):
-            # PynamoDB asks again for whatever DynamoDB left unprocessed (F43).
+        for batch in chunked(list(users), MAX_BATCH_READ):
+            # PynamoDB asks again for the keys that DynamoDB left unprocessed.
             found = UserItem.batch_get(batch, consistent_read=consistent)
             users |= {item.user_id: _user(item) for item in found}
         return users
@@ -75,7 +71,7 @@ class DynamoDBUsers:
             shard = shard_for(connection_change, self._shards, is_global=self._is_global)
             others += [
                 {"Update": connection_update(connection_change, after.user_id, shard)},
-                *listener_changes(
+                *subscription_changes(
                     connection_change, after.user_id, shard, is_global=self._is_global
                 ),
             ]
@@ -111,7 +107,7 @@ class DynamoDBUsers:
         if_before: int,
     ) -> Renewal:
         path = UserItem.leases[connection_id]
-        condition = path["expires_at"] <= if_before  # so it exists
+        condition = path["expires_at"] <= if_before  # false for a lease that does not exist
         if is_active is not None:
             condition &= path["active"] == is_active
         actions = [
@@ -150,7 +146,7 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.grace_until, after.grace_until),
         (UserItem.pending_leaves, dict(after.pending_leaves) or None),
         (UserItem.last_seen, after.last_seen),
-        (UserItem.blocked, {name: _mask_item(it) for name, it in after.blocked.items()} or None),
+        (UserItem.blocked, {name: _view_item(it) for name, it in after.blocked.items()} or None),
         (UserItem.changed, True if announce else None),
         (UserItem.online_shard, shard_of(after.user_id) if after.is_here else None),
         (UserItem.ttl, _ttl(after, now)),
@@ -163,14 +159,14 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
 
 
 def _ttl(user: User, now: int) -> int | None:
-    """Whoever hides, from somebody or from all, is not shown because a table forgets."""
+    """None for a user who hides from a viewer or from all: expiry must not show the user again."""
     hides = user.blocked or user.choice is Choice.INVISIBLE
     return None if hides else now // 1000 + RETENTION_SECONDS
 
 
 def _lease_actions(before: User, after: User) -> Iterator[Action]:
-    """Only the leases that differ: the others may be renewed at this very moment."""
-    if before.revision == 0:  # there is no map yet to set a lease in
+    """Only the leases that differ: the others may be renewed at the same time."""
+    if before.revision == 0:  # there is no map yet in which to set a lease
         yield UserItem.leases.set({name: _lease_item(it) for name, it in after.leases.items()})
         return
     for name in before.leases.keys() | after.leases.keys():
@@ -182,7 +178,10 @@ def _lease_actions(before: User, after: User) -> Iterator[Action]:
 
 
 def _unchanged(before: User, after: User) -> Condition:
-    """The revision, and the end of every lease that the write touches: pings raise no revision."""
+    """The revision is the same, and so is the end of every lease that the write touches.
+
+    Renewals do not raise the revision.
+    """
     if before.revision == 0:
         return UserItem.user_id.does_not_exist()
     touched = (
@@ -216,17 +215,17 @@ def _lease(item: Item) -> Lease:
     )
 
 
-def _mask_item(frozen_view: FrozenView) -> Item:
+def _view_item(frozen_view: FrozenView) -> Item:
     item: Item = {"version": frozen_view.version}
     return item if frozen_view.last_seen is None else {**item, "last_seen": frozen_view.last_seen}
 
 
-def _mask(item: Item) -> FrozenView:
+def _view(item: Item) -> FrozenView:
     return FrozenView(instant(item.get("last_seen")), int(item["version"]))
 
 
 def user_in_image(image: Item | None, user_id: str) -> User:
-    """The user in a stream record's image, or in a refused write's item; an empty one in none."""
+    """The user in a stream record's image or a refused write's item; an unknown user for None."""
     return _user_in(image) or User(user_id)
 
 
@@ -248,10 +247,5 @@ def _user(item: UserItem) -> User:
         grace_until=instant(item.grace_until),
         pending_leaves={name: int(until) for name, until in plain(item.pending_leaves).items()},
         last_seen=instant(item.last_seen),
-        blocked={name: _mask(it) for name, it in plain(item.blocked).items()},
+        blocked={name: _view(it) for name, it in plain(item.blocked).items()},
     )
-
-
-def _batches(user_ids: Iterator[str]) -> Iterator[list[str]]:
-    while batch := list(islice(user_ids, BATCH)):
-        yield batch

@@ -1,3 +1,5 @@
+"""Stories: what connections hear of the changes that the stream reports."""
+
 import json
 
 import pytest
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence.domain.user import Choice, Status
-from presence.fanout.announcements import Record
+from presence.fanout.diffs import Record
 from tests.world import GRACE, World
 
 
@@ -13,7 +15,7 @@ def records(world: World) -> list[Record]:
     return [Record(*images) for images in world.tables.stream]
 
 
-def test_everyone_hears_who_comes_and_goes(world: World) -> None:
+def test_everyone_hears_that_a_user_connects_and_leaves(world: World) -> None:
     world.join("bob", "b1")
     world.join("ada", "a1")
     world.stream()
@@ -25,7 +27,7 @@ def test_everyone_hears_who_comes_and_goes(world: World) -> None:
     assert world.heard_by("b1") == [("bob", "online"), ("ada", "online"), ("ada", "offline")]
 
 
-def test_back_within_grace_nobody_hears_anything(world: World) -> None:
+def test_a_return_within_the_grace_period_is_no_news(world: World) -> None:
     world.join("bob", "b1")
     world.join("ada", "a1")
     world.stream()
@@ -41,7 +43,7 @@ def test_back_within_grace_nobody_hears_anything(world: World) -> None:
 
 
 @pytest.mark.fault("Very many users join at once.")
-def test_every_connection_gets_one_frame_for_all_that_changed(world: World) -> None:
+def test_each_connection_gets_one_frame_for_all_changes_of_a_batch(world: World) -> None:
     world.join("bob", "b1")
     world.stream()
     for name in ("ada", "eve", "kim"):
@@ -66,48 +68,6 @@ def test_without_global_presence_only_the_users_own_devices_hear() -> None:
     assert world.everything_heard() == {"a1": [("ada", "busy")], "a2": [("ada", "busy")]}
 
 
-@pytest.mark.fault("The stream is minutes behind.")
-def test_several_changes_of_one_user_become_the_newest(world: World) -> None:
-    world.join("bob", "b1")
-    world.join("ada", "a1")
-    world.stream()
-    world.gateway.heard.clear()
-
-    for choice in (Choice.AWAY, Choice.BUSY, Choice.DND):
-        world.wait(1)
-        world.choose("ada", choice)
-    world.stream()
-
-    assert world.heard_by("b1") == [("ada", "dnd")]
-
-
-def test_a_change_and_its_opposite_are_told_as_what_is_true_now(world: World) -> None:
-    world.join("bob", "b1")
-    world.join("ada", "a1")
-    world.stream()
-    world.gateway.heard.clear()
-
-    world.choose("ada", Choice.BUSY)
-    world.choose("ada", Choice.ONLINE)
-    world.stream()
-
-    assert world.heard_by("b1") == [("ada", "online")]
-
-
-def test_whoever_was_erased_and_is_back_at_once_is_told_as_they_are_now(world: World) -> None:
-    world.join("bob", "b1")
-    world.join("ada", "a1")
-    world.stream()
-
-    world.wait(1_000)
-    world.privacy.erase("ada", world.now, lifts_blocks=False)
-    world.wait(1_000)
-    world.join("ada", "a2")
-    world.stream()
-
-    assert world.heard_by("b1")[-1] == ("ada", "online")
-
-
 def test_a_large_batch_is_split_into_frames_that_api_gateway_takes(world: World) -> None:
     world.join("bob", "b1")
     world.stream()
@@ -126,7 +86,7 @@ def test_a_large_batch_is_split_into_frames_that_api_gateway_takes(world: World)
 
 
 @pytest.mark.fault("API Gateway says that a connection is gone.")
-def test_a_socket_that_is_gone_is_disconnected_and_the_others_hear_all_the_same(
+def test_a_lost_socket_is_disconnected_and_the_others_hear_the_change(
     world: World,
 ) -> None:
     world.join("bob", "b1")
@@ -147,31 +107,31 @@ def test_a_socket_that_is_gone_is_disconnected_and_the_others_hear_all_the_same(
     assert "e1" not in world.tables.everyone
 
 
-def test_what_api_gateway_is_too_busy_for_waits_in_the_queue(world: World) -> None:
+def test_a_post_to_a_busy_socket_waits_in_the_queue(world: World) -> None:
     world.join("bob", "b1")
     world.join("eve", "e1")
     world.gateway.busy.add("b1")
 
-    world.announcements.announce(records(world))
+    world.announcer.announce(records(world))
 
     ((post, attempt, delay),) = world.deliveries.waiting
     assert (post.connection_ids, attempt, delay) == (["b1"], 1, 1)
     assert len(world.heard_by("e1")) == 2
 
 
-def test_a_post_that_is_refused_keeps_nobody_else_waiting(world: World) -> None:
+def test_a_refused_post_delays_no_other(world: World) -> None:
     world.join("bob", "b1")
     world.join("eve", "e1")
     world.gateway.refusing.add("e1")
 
-    delivery = world.announcements.announce(records(world))
+    announced = world.announcer.announce(records(world))
 
-    assert delivery.refused == ("e1",)
+    assert announced.figures["refused_posts"] == 1
     assert len(world.heard_by("b1")) == 2
 
 
 @pytest.mark.fault("An announcement is lost, after all retries.")
-def test_who_missed_a_change_is_right_with_a_list_and_with_the_next_change(world: World) -> None:
+def test_after_a_missed_change_the_list_and_the_next_change_are_right(world: World) -> None:
     world.join("bob", "b1")
     world.join("ada", "a1")
     world.stream()
@@ -180,7 +140,7 @@ def test_who_missed_a_change_is_right_with_a_list_and_with_the_next_change(world
     world.stream()
     world.gateway.refusing.clear()
 
-    missed, listed = world.heard_by("b1")[-1], world.statuses.online(50, None, "bob", world.now)
+    missed, listed = world.heard_by("b1")[-1], world.online_list.page(50, None, "bob", world.now)
     world.choose("ada", Choice.DND)
     world.stream()
 
@@ -189,56 +149,22 @@ def test_who_missed_a_change_is_right_with_a_list_and_with_the_next_change(world
     assert world.heard_by("b1")[-1] == ("ada", "dnd")
 
 
-def test_what_comes_late_tells_whoever_has_come_since_how_it_is_now(world: World) -> None:
-    """Out of a dead-letter queue, or twice; found by the simulation."""
-    world.join("ada", "a1")
-    late = records(world)
-    world.leave("a1")
-    world.wait(GRACE)
-    world.fire_timers()
-    world.stream()
-    world.join("bob", "b1")
-    world.stream()
-
-    world.announcements.announce(late)
-
-    assert world.heard_by("b1")[-1] == ("ada", "offline")
-    assert ("ada", "online") not in world.heard_by("b1")
-
-
-def test_what_comes_late_of_somebody_erased_tells_nobody_that_they_are_there(world: World) -> None:
+def test_a_late_record_of_an_erased_user_shows_the_user_to_no_viewer(world: World) -> None:
     world.join("ada", "a1")
     world.enter("a1", "room")
     late = records(world)
     world.stream()
-    world.privacy.erase("ada", world.now, lifts_blocks=False)
+    world.removal.erase("ada", world.now, lifts_blocks=False)
     world.stream()
     world.join("bob", "b1")
     world.enter("b1", "room")
     world.stream()
     world.gateway.heard.clear()
 
-    world.announcements.announce(late)
+    world.announcer.announce(late)
 
     assert world.heard_by("b1") == [("ada", "offline")]
     assert not any('"online"' in text for text in world.gateway.heard["b1"])
-
-
-def test_whoever_is_blocked_meanwhile_hears_nothing_new_by_what_comes_late(world: World) -> None:
-    world.join("bob", "b1")
-    world.join("ada", "a1")
-    late = records(world)
-    world.stream()
-    world.wait(1)
-    world.privacy.block("ada", "bob", world.now)
-    world.wait(1)
-    world.choose("ada", Choice.BUSY, "secret")
-    world.stream()
-
-    world.announcements.announce(late)
-
-    assert world.heard_by("b1")[-1] == ("ada", "offline")
-    assert "secret" not in "".join(world.gateway.heard["b1"])
 
 
 def test_the_count_follows_the_stream(world: World) -> None:
@@ -257,7 +183,7 @@ def test_the_count_follows_the_stream(world: World) -> None:
 @pytest.mark.fault("A record of the stream is handled twice.")
 @pytest.mark.fault("Records or jobs come in another order.")
 @given(st.data())
-def test_an_observer_who_drops_old_versions_ends_right_whatever_the_stream_does(
+def test_an_observer_that_drops_old_versions_ends_right_whatever_the_stream_does(
     data: st.DataObject,
 ) -> None:
     world = World()
@@ -271,7 +197,7 @@ def test_an_observer_who_drops_old_versions_ends_right_whatever_the_stream_does(
 
     while delivered:
         size = data.draw(st.integers(1, len(delivered)))
-        world.announcements.announce(delivered[:size])
+        world.announcer.announce(delivered[:size])
         delivered = delivered[size:]
 
     shown: dict[str, dict[str, int | str]] = {}

@@ -1,0 +1,141 @@
+"""Who may act: authentication, the rate limit, and the lease that every frame renews."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from presence.application.user_changes import UserChanges
+from presence.domain.connection import Admission, Connection, Identity, State, over
+from presence.domain.durations import Durations
+from presence.domain.errors import Forbidden, RateLimited
+from presence.domain.events import Authenticated
+from presence.domain.user import Lease, User
+from presence.ports import ConnectionRecords, Renewal, Tokens, Users
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A connection that may act, and its user as of now."""
+
+    connection: Connection
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    records: ConnectionRecords
+    users: Users
+    changes: UserChanges
+    durations: Durations
+
+    def authorize(self, connection_id: str, now: int) -> Actor:
+        """Charge one action to a connection and renew its lease, as any frame does.
+
+        Raises:
+            NotAuthenticated, TokenExpired: see `Connection.user_at`.
+            RateLimited: see `charge`.
+        """
+        connection = self.require_authenticated(connection_id, now)
+        self.charge(connection, now)
+        return self.touch(connection, now)
+
+    def require_authenticated(self, connection_id: str, now: int) -> Connection:
+        """The connection, if it belongs to a user; every action but `authenticate` begins here.
+
+        Raises:
+            NotAuthenticated, TokenExpired: see `Connection.user_at`.
+        """
+        connection = self.records.read(connection_id)
+        if connection is None or connection.state is State.OPEN or connection.is_token_expired(now):
+            # An eventually consistent read may lag behind the client's own `authenticate`.
+            return self.require_authenticated_now(connection_id, now)
+        connection.user_at(now)
+        return connection
+
+    def require_authenticated_now(self, connection_id: str, now: int) -> Connection:
+        """As `require_authenticated`, by a consistent read."""
+        connection = self.records.read(connection_id, consistent=True)
+        if connection is None:
+            raise over()
+        connection.user_at(now)
+        return connection
+
+    def charge(self, connection: Connection, now: int) -> None:
+        """Charge one action to the rate limit.
+
+        Raises:
+            NotAuthenticated, TokenExpired: the connection, or its token, ended meanwhile.
+            RateLimited: too many actions, or two at the same instant.
+        """
+        if self.records.charge(connection, connection.charged(now)):
+            return
+        current = self.require_authenticated_now(connection.connection_id, now)
+        if not self.records.charge(current, current.charged(now)):
+            raise RateLimited("Send one action after the other.", retry_after_seconds=1)
+
+    def touch(self, connection: Connection, now: int) -> Actor:
+        """Renew the lease, or bring back one that expired, without a charge."""
+        user = self.renew(connection, now).user
+        if connection.connection_id not in user.leases:
+            user = self.readmit(connection, user, now)
+        return Actor(connection, user)
+
+    def renew(
+        self, connection: Connection, now: int, *, is_active: bool | None = None, by: int = 0
+    ) -> Renewal:
+        """Extend the lease, if that makes it longer by *by* milliseconds at least."""
+        lease = self.lease_of(connection, now)
+        return self.users.renew(
+            connection.user_at(now),
+            connection.connection_id,
+            lease,
+            is_active=is_active,
+            if_before=lease.expires_at - by,
+        )
+
+    def readmit(
+        self, connection: Connection, known: User, now: int, *, is_active: bool | None = None
+    ) -> User:
+        """Bring back an expired lease of a connection that is not closed: the client was late.
+
+        The connection is still subscribed to its chat sessions, so the user is in them again.
+
+        Raises:
+            NotAuthenticated: the connection was closed meanwhile.
+        """
+        admission = Admission(
+            connection.connection_id,
+            connection.opened_at,
+            connection.token_expires_at or 0,
+            connection.allowed_sessions,
+        )
+        lease = replace(self.lease_of(connection, now), sessions=connection.sessions)
+        event = Authenticated(connection.connection_id, lease, is_active)
+        with over_if_refused():
+            _, user = self.changes.apply(known.user_id, event, now, admission, known)
+        return user
+
+    def lease_of(self, connection: Connection, now: int) -> Lease:
+        return self.durations.new_lease(connection.token_expires_at or 0, now)
+
+
+@contextmanager
+def over_if_refused() -> Iterator[None]:
+    """A connection that was authenticated a moment ago and is refused now was closed meanwhile."""
+    try:
+        yield
+    except Forbidden as error:
+        raise over() from error
+
+
+def identify(tokens: Tokens, token: str, expected: str | None, now: int) -> Identity:
+    """The identity that a token proves.
+
+    Raises:
+        TokenInvalid, TokenExpired, Unavailable: see `Tokens.verify`.
+        Forbidden: it is not the *expected* user.
+    """
+    identity = tokens.verify(token, now)
+    if expected not in (None, identity.user_id):
+        raise Forbidden("Leave userId out, or send the subject of the token.")
+    return identity

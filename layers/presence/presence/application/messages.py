@@ -1,0 +1,100 @@
+"""What is sent into a chat session: messages, and who is typing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from presence.application.access import Access
+from presence.domain.connection import Connection
+from presence.domain.errors import Forbidden
+from presence.domain.message import Message
+from presence.fanout.broadcast import Broadcast
+from presence.fanout.dispatch import Dispatcher
+from presence.fanout.recipients import Few
+from presence.limits import TYPING_SHOWN_MILLISECONDS
+from presence.ports import ConnectionRecords, Post, Topic
+from presence.protocol.frames import new_message, user_typing
+from presence.protocol.strict_json import Json, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """`new_id` makes the random part of a message id, which orders those of one millisecond."""
+
+    records: ConnectionRecords
+    access: Access
+    broadcast: Broadcast
+    dispatcher: Dispatcher
+    new_id: Callable[[], str]
+
+    def say(
+        self, connection_id: str, session_id: str, content: Json, client_id: str | None, now: int
+    ) -> Message:
+        """Relay a message to every other connection; it is posted, or queued, on return.
+
+        Raises:
+            Forbidden: the connection has not joined, or its token does not allow that any more.
+            NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
+        """
+        actor = self.access.authorize(connection_id, now)
+        self._require_member(actor.connection, session_id)
+        message = self._message(actor.user.user_id, session_id, content, now, client_id)
+        return self._relay(message, connection_id)
+
+    def publish(self, sender_id: str, session_id: str, content: Json, now: int) -> Message:
+        """As `say`, for a back end, which has no connection."""
+        return self._relay(self._message(sender_id, session_id, content, now), None)
+
+    def _message(
+        self,
+        sender_id: str,
+        session_id: str,
+        content: Json,
+        now: int,
+        client_id: str | None = None,
+    ) -> Message:
+        # In hexadecimal, the instant sorts as text until the year 10889.
+        message_id = f"{now:012x}-{self.new_id()}"
+        return Message(session_id, message_id, sender_id, content, now, client_id)
+
+    def _relay(self, message: Message, without: str | None) -> Message:
+        topic = Topic("session", message.session_id)
+        self.broadcast.relay(topic, encode(new_message(message)), without, message.sent_at)
+        return message
+
+    def typing(self, connection_id: str, session_id: str, now: int, *, is_typing: bool) -> None:
+        """Tell the other members who may see the user; at most once in TYPING_MILLISECONDS.
+
+        Raises:
+            Forbidden: the connection has not joined, or its token does not allow that any more.
+            NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
+        """
+        connection = self.access.require_authenticated(connection_id, now)
+        connection = self._require_member(connection, session_id)
+        typed = connection.typing(session_id, now)
+        # Of two at the same instant, one is charged and told; nothing is lost with the other.
+        if typed is None or not self.records.charge(connection, typed.charged(now)):
+            return
+        user = self.access.touch(connection, now).user
+        expires_at = now + TYPING_SHOWN_MILLISECONDS if is_typing else now
+        frame = user_typing(session_id, user.user_id, is_typing=is_typing, expires_at=expires_at)
+        found = self.broadcast.recipients(Topic("session", session_id))
+        # Where many members type, no client could show them all.
+        recipients = [
+            it.connection_id
+            for it in (found.subscribers if isinstance(found, Few) else ())
+            if it.connection_id != connection_id and user.seen_by(it.user_id).is_online
+        ]
+        self.dispatcher.send_or_drop([Post(encode(frame), recipients)])
+
+    def _require_member(self, connection: Connection, session_id: str) -> Connection:
+        """The connection as of now, which has joined, and whose token still allows that.
+
+        A fresh token that allows less may not have been served to its end.
+        """
+        if connection.takes_part_in(session_id):
+            return connection
+        # An eventually consistent read may lag behind the client's own `join`, or its token.
+        current = self.records.read(connection.connection_id, consistent=True)
+        if current is None or not current.takes_part_in(session_id):
+            raise Forbidden("Join the chat session first.")
+        return current

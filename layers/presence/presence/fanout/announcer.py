@@ -1,0 +1,48 @@
+"""From stream records to the sinks: read the users once, and let each sink react."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from presence.fanout.diffs import Record, user_diffs
+from presence.fanout.sinks import Sink
+from presence.ports import OnlineIndex, Users
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """`figures` are for the log line; `failures` are the errors of sinks, by their names."""
+
+    figures: Mapping[str, int]
+    failures: Mapping[str, Exception]
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    users: Users
+    online_index: OnlineIndex
+    sinks: Sequence[Sink]
+
+    def announce(self, records: Sequence[Record], *, until: int | None = None) -> Announced:
+        """Let the sinks know. An exception of the first one, the sockets, repeats the batch."""
+        user_ids = {it.after.user_id for it in records}
+        diffs = user_diffs(records, self.users.read_many(user_ids, consistent=True))
+        sockets, *others = self.sinks
+        figures = dict(sockets.publish(diffs, until=until))
+        self._count(records)
+        failures = dict[str, Exception]()
+        for sink in others:
+            try:
+                figures |= sink.publish(diffs, until=until)
+            except Exception as error:  # noqa: BLE001  a sink may be anything
+                failures[type(sink).__name__] = error
+        return Announced(figures, failures)
+
+    def _count(self, records: Sequence[Record]) -> None:
+        """Counts drift with records that come twice; the sweep counts anew every minute."""
+        difference = sum(
+            record.after.presence.is_online - record.before.presence.is_online
+            for record in records
+            if not record.comes_again
+        )
+        if difference:
+            self.online_index.add(difference)

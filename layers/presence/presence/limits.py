@@ -1,0 +1,143 @@
+"""Every quota of AWS and every limit of ours, once, with its source.
+
+A name says its unit; a name without one is a count.
+"""
+
+# ── AWS ────────────────────────────────────────────────────────────────────────────────────
+
+#: API Gateway closes a WebSocket with 1009 for a frame beyond this size.
+MAX_FRAME_BYTES = 32 * 1024
+#: API Gateway waits this long for a function that serves a request (integration timeout).
+INTEGRATION_SECONDS = 29
+#: API Gateway ends every WebSocket after two hours.
+SOCKET_SECONDS = 2 * 60 * 60
+#: API Gateway may answer 410 Gone for a socket this young although it lives (seen on AWS).
+YOUNG_SOCKET_MILLISECONDS = 10_000
+#: SQS delays a message by this much at most (DelaySeconds).
+MAX_DELAY_SECONDS = 900
+#: DynamoDB: operations of one TransactWriteItems.
+MAX_OPERATIONS = 100
+#: DynamoDB: keys of one BatchGetItem.
+MAX_BATCH_READ = 100
+#: DynamoDB: requests of one BatchWriteItem.
+MAX_BATCH_WRITE = 25
+
+# ── users ──────────────────────────────────────────────────────────────────────────────────
+
+MAX_CONNECTIONS = 20
+MAX_SESSIONS = 50
+#: Blocks are stored with the user, and a ping is billed by the size of the item it writes.
+MAX_BLOCKED = 200
+#: Blocks lifted in one transaction: each has a row, and so has each of MAX_SESSIONS memberships.
+MAX_UNBLOCKED = MAX_OPERATIONS - MAX_SESSIONS - 10
+#: A user who never comes back is kept this long, unless hidden from a viewer: a block that ran out
+#: by itself would show the user to the viewer who was blocked.
+RETENTION_SECONDS = 90 * 24 * 60 * 60
+#: The online index is written when a user comes or goes. DynamoDB takes 1,000 writes a second for
+#: each shard, API Gateway opens 500 connections a second by default, and a list reads all shards.
+ONLINE_SHARDS = 8
+
+# ── connections ────────────────────────────────────────────────────────────────────────────
+
+#: Two heartbeats may be lost, and one be late, before a lease expires.
+HEARTBEATS_PER_LEASE = 2.5
+#: A token is accepted for this long after its `exp`: the clocks of issuers differ.
+TOKEN_LEEWAY_MILLISECONDS = 30_000
+#: A token may not be valid for longer (`exp` - `iat`).
+MAX_TOKEN_SECONDS = 24 * 60 * 60
+#: RFC 7518, section 3.2: a key of HS256 has at least the size of its hash.
+MIN_SECRET_BYTES = 32
+#: A connection may act once in this time on average, and BURST times at once.
+ACTION_MILLISECONDS = 1_000
+BURST = 20
+#: How often `typing` is relayed, for each connection and chat session.
+TYPING_MILLISECONDS = 1_000
+#: How long a receiver shows that a user types, if it hears nothing more.
+TYPING_SHOWN_MILLISECONDS = 6_000
+#: Pings closer to each other are charged to the rate limit, unless heartbeats are more frequent.
+MIN_PING_MILLISECONDS = 10_000
+#: A connection this young is not asked for chat sessions that it joined before a lease expired.
+NEW_CONNECTION_MILLISECONDS = 10_000
+#: How far the clocks of two functions are apart at most.
+CLOCKS_APART_MILLISECONDS = 10_000
+#: The sweep sets a timer for what falls due before the next sweep or the one after it.
+SWEEP_AHEAD_MILLISECONDS = 120_000
+#: The record of a connection is deleted when no event of its socket can come any more.
+OPEN_RECORD_SECONDS = SOCKET_SECONDS + 15 * 60
+#: The record of a closed connection outlives everything that was under way when it was closed.
+CLOSED_RECORD_SECONDS = 15 * 60
+
+# ── protocol ───────────────────────────────────────────────────────────────────────────────
+
+#: User ids, chat session ids, request ids and device names, matched as a whole.
+ID_PATTERN = r"[A-Za-z0-9._~@+=-]{1,128}"
+MAX_MESSAGE_BYTES = 8 * 1024
+MAX_BODY_BYTES = 32 * 1024
+MAX_DEPTH = 16
+#: The last integer that a JavaScript client holds exactly (Number.MAX_SAFE_INTEGER).
+MAX_INTEGER = 2**53 - 1
+MAX_TEXT_LENGTH = 140
+MAX_TOKEN_LENGTH = 6 * 1024
+MAX_CONTENT_BYTES = 4 * 1024
+MAX_PAGE, DEFAULT_PAGE = 100, 50
+
+# ── fan-out ────────────────────────────────────────────────────────────────────────────────
+
+#: What one function posts itself, in about a second; more is shared out among jobs or parcels.
+#: "Amazon API Gateway quotas": 10,000 requests a second for each account and Region.
+POSTS_AT_ONCE = 10_000
+#: How often a post is tried before the queue has to decide.
+POST_ATTEMPTS = 5
+#: Between two tries. SQS delays a message by at most 900 s ("Amazon SQS message quotas").
+LONGEST_PAUSE_SECONDS = 60
+#: The connections that one queued message with posts is for: one function serves them.
+CONNECTIONS_PER_PARCEL = 500
+#: The queue repeats a message for less than that: what is older came out of a dead-letter queue.
+TOO_LATE_MILLISECONDS = 15 * 60_000
+
+#: Of one message, and of all messages of a SendMessageBatch together. SQS took 256 KiB until
+#: August 2025, and 1 MiB since ("Amazon SQS message quotas"); some emulators still take 256 KiB.
+MESSAGE_BYTES = 256 * 1024
+#: What a message has for posts, or for the payload of a job, with space for what is around them.
+JOB_BUDGET = 240_000
+#: Entries of a SendMessageBatch ("Amazon SQS message quotas").
+MESSAGES_PER_BATCH = 10
+#: How often a message of a batch is sent that SQS does not take.
+SEND_ATTEMPTS = 3
+#: Lost sockets in one timer: a batch of ten timers is handled in some seconds.
+SOCKETS_PER_TIMER = 10
+
+#: Rows of a shard, before it is split: so many are read and posted to by one job.
+ROWS_PER_SHARD = 1_000
+#: A topic of more shards has too many recipients without being read.
+FEW_SHARDS = 8
+MOST_SHARDS = 1_024
+#: Shards of the topic that all connections subscribe to. One partition takes 1,000 writes a second
+#: ("Best practices for designing and using partition keys", DynamoDB).
+EVERYONE_SHARDS = 8
+#: Rows that one environment writes to a topic before it asks how many shards there are.
+ROWS_UNASKED = 64
+#: Topics of which one environment remembers that.
+KNOWN_TOPICS = 1_000
+#: Subscribers that are read first: a large topic says so before the others are read.
+FIRST_SUBSCRIBERS = 100
+#: Subscribers of each further page; a Query answers with at most 1 MB.
+SUBSCRIBERS_PER_PAGE = 1_000
+#: Members that are read first: a large room says so before the others are read.
+FIRST_MEMBERS = 100
+
+#: Entries on the watch list of one connection.
+WATCHED_USERS = 1_000
+#: Users in one transaction: TransactWriteItems takes 100 actions, of which two are for the
+#: connection ("Quotas in Amazon DynamoDB").
+WATCHED_AT_ONCE = 98
+
+#: The users that a tick names at most.
+SAMPLE = 50
+#: A large room stays large until fewer than this share of `LargeAudience` are in it: it must not
+#: change with every member who joins and leaves.
+STAYS_LARGE = 0.8
+#: A tick that is so late was lost.
+LOST_TICK_MILLISECONDS = 60_000
+#: Compare-and-swaps of a large room before the caller has to come again.
+ROOM_ATTEMPTS = 8

@@ -1,0 +1,303 @@
+"""Diffs and the plan, as pure functions: from records and recipients to (recipients, payload)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from presence.domain.events import (
+    Authenticated,
+    Blocked,
+    Chosen,
+    Disconnected,
+    Erased,
+    Joined,
+    Left,
+    Unblocked,
+    UserEvent,
+)
+from presence.domain.reducer import reduce
+from presence.domain.user import Choice, Lease, Presence, Status, User
+from presence.fanout.diffs import MembershipDiff, Record, UserDiff, by_session, user_diffs
+from presence.fanout.payloads import FramesPayload, PresencePayload
+from presence.fanout.planner import Send, ToFew, ToMany, changes_by_topic, plan
+from presence.fanout.recipients import Few, Recipients, Sampled, TooMany
+from presence.ports import EVERYONE, Member, Subscriber, Topic
+
+NOW = 1_800_000_000_000
+ROOM = "room.1"
+SESSION = Topic("session", ROOM)
+BOB, EVE = Subscriber("b1", "bob"), Subscriber("e1", "eve")
+
+
+def records(user_id: str, *events: UserEvent) -> list[Record]:
+    """One record for each event, a millisecond apart; the revision grows with each write."""
+    made, user = list[Record](), User(user_id)
+    for number, event in enumerate(events, 1):
+        after, _ = reduce(user, event, NOW + number)
+        before, user = user, replace(after, revision=number)
+        made.append(Record(before, user, at=NOW + number))
+    return made
+
+
+def connected(user_id: str, device: str = "1") -> Authenticated:
+    return Authenticated(f"{user_id}-{device}", Lease(NOW + 75_000, NOW))
+
+
+def diff(some: Sequence[Record], stored: User | None = None) -> UserDiff:
+    return UserDiff.of(some, some[-1].after if stored is None else stored)
+
+
+def online(user_id: str) -> UserDiff:
+    return diff(records(user_id, connected(user_id)))
+
+
+# ── user diffs ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_several_changes_of_one_user_are_sent_as_the_newest() -> None:
+    (first, *rest) = records("ada", connected("ada"), Chosen(Choice.BUSY), Chosen(Choice.DND))
+
+    (found,) = user_diffs([*rest, first], {"ada": rest[-1].after})
+
+    assert found.presence.usual == rest[-1].after.presence
+    assert found.user is rest[-1].after
+
+
+def test_a_change_and_its_opposite_are_sent_as_what_is_stored() -> None:
+    _, *some = records("ada", connected("ada"), Chosen(Choice.BUSY), Chosen(Choice.ONLINE))
+
+    usual = diff(some).presence.usual
+
+    assert usual is not None
+    assert (usual.status, usual.version) == (Status.ONLINE, some[-1].after.version)
+
+
+def test_a_late_record_is_sent_with_the_content_of_now() -> None:
+    late, *_, newest = records("ada", connected("ada"), Chosen(Choice.BUSY), Blocked("eve"))
+
+    found = diff([late], newest.after).presence
+
+    assert found.usual == newest.after.presence
+    assert found.seen_by("eve") == newest.after.seen_by("eve")
+    assert found.seen_by("ada") == newest.after.own_presence
+
+
+@pytest.mark.parametrize("blocked", [(), ("eve",)])
+def test_a_late_record_of_an_erased_user_is_sent_as_offline(blocked: tuple[str, ...]) -> None:
+    *_, late = records("ada", *map(Blocked, blocked), connected("ada"))
+
+    found = diff([late], User("ada"))
+
+    assert found.presence.usual == Presence("ada", Status.OFFLINE, None, late.after.version)
+    assert {name: found.presence.seen_by(name) for name in blocked} == dict.fromkeys(blocked)
+
+
+def test_of_a_user_who_was_erased_and_is_back_the_new_state_is_newer() -> None:
+    some = records("ada", connected("ada"), Chosen(Choice.AWAY), Chosen(Choice.BUSY), Erased())
+    back, _ = reduce(some[-1].after, connected("ada", "2"), NOW + 1_000)
+
+    found = diff(some, replace(back, revision=1))
+
+    assert found.presence.usual == back.presence
+
+
+def test_each_public_change_is_listed_with_its_version_and_no_other() -> None:
+    events = (connected("ada"), Blocked("eve"), Joined("ada-1", ROOM), Chosen(Choice.INVISIBLE))
+    some = records("ada", *events, Chosen(Choice.INVISIBLE, "to myself"), Chosen(Choice.BUSY))
+
+    changes = list(diff(some).public_changes())
+
+    assert [it.status for it in changes] == [Status.ONLINE, Status.OFFLINE, Status.BUSY]
+    assert sorted({it.version for it in changes}) == [it.version for it in changes]
+
+
+# ── presence changes ───────────────────────────────────────────────────────────────────────
+
+
+def planned(
+    diffs: Sequence[UserDiff],
+    found: dict[Topic, Recipients],
+    memberships: Sequence[MembershipDiff] = (),
+) -> Sequence[Send]:
+    by_topic = changes_by_topic(diffs, is_global=EVERYONE in found)
+    missing: Recipients = Few([])
+    return plan(diffs, by_topic, memberships, {**dict.fromkeys(by_topic, missing), **found})
+
+
+def test_the_topics_of_a_user_are_watchers_and_sessions_or_everyone() -> None:
+    moved = diff(records("ada", connected("ada"), Joined("ada-1", ROOM), Left("ada-1", ROOM)))
+    silent = diff(records("bob", connected("bob"), Blocked("kim"))[1:])
+
+    assert [*changes_by_topic([moved, silent], is_global=False)] == [
+        Topic("user", "ada"),
+        SESSION,
+        Topic("user", "bob"),
+    ]
+    assert {*changes_by_topic([moved, silent], is_global=True)} == {EVERYONE}
+    assert not changes_by_topic([diff(records("ada", Chosen(Choice.AWAY)))], is_global=True)
+
+
+def test_recipients_of_the_same_changes_are_one_send() -> None:
+    ada, kim = online("ada"), online("kim")
+    found: dict[Topic, Recipients] = {Topic("user", "ada"): Few([BOB, EVE])}
+    found[Topic("user", "kim")] = Few([BOB])
+
+    sends = planned([ada, kim], found)
+
+    assert sends == [
+        ToFew([Subscriber("ada-1", "ada"), EVE], PresencePayload([ada.presence])),
+        ToFew([Subscriber("kim-1", "kim")], PresencePayload([kim.presence])),
+        ToFew([BOB], PresencePayload([ada.presence, kim.presence])),
+    ]
+
+
+def test_a_device_that_subscribes_to_everyone_is_one_recipient() -> None:
+    ada = online("ada")
+
+    sends = planned([ada], {EVERYONE: Few([BOB, Subscriber("ada-1", "ada")])})
+
+    assert sends == [ToFew([Subscriber("ada-1", "ada"), BOB], PresencePayload([ada.presence]))]
+
+
+def test_too_many_are_sent_by_jobs_without_the_devices_that_are_sent_at_once() -> None:
+    ada = online("ada")
+
+    jobs, own = planned([ada], {EVERYONE: TooMany(16)})
+
+    assert isinstance(jobs, ToMany)
+    assert isinstance(jobs.payload, PresencePayload)
+    assert (jobs.topic, jobs.shards) == (EVERYONE, 16)
+    assert [it.seen_by("ada") for it in jobs.payload.views] == [None]
+    assert [it.seen_by("bob") for it in jobs.payload.views] == [ada.user.presence]
+    assert own == ToFew([Subscriber("ada-1", "ada")], PresencePayload([ada.presence]))
+
+
+@pytest.mark.parametrize("topic", [EVERYONE, Topic("user", "ada")])
+def test_news_for_own_devices_alone_makes_no_job(topic: Topic) -> None:
+    events = (Chosen(Choice.INVISIBLE), Chosen(Choice.INVISIBLE, "to myself"))
+    ada = diff(records("ada", connected("ada"), *events)[2:])
+
+    assert planned([ada], {topic: TooMany(8)}) == [
+        ToFew([Subscriber("ada-1", "ada")], PresencePayload([ada.presence]))
+    ]
+
+
+def test_members_of_a_large_room_are_sent_no_presence_change() -> None:
+    ada = diff(records("ada", connected("ada"), Joined("ada-1", ROOM), Chosen(Choice.BUSY)))
+
+    (own,) = planned([ada], {SESSION: Sampled(4)})
+
+    assert own == ToFew([Subscriber("ada-1", "ada")], PresencePayload([ada.presence]))
+
+
+USERS = ["ada", "bob", "eve", "kim"]
+RECIPIENTS: st.SearchStrategy[Recipients] = st.one_of(
+    st.builds(Few, st.lists(st.sampled_from([Subscriber(f"{it}-2", it) for it in USERS]))),
+    st.builds(TooMany, st.integers(1, 3)),
+    st.builds(Sampled, st.integers(1, 3)),
+)
+
+
+@given(st.data())
+def test_each_connection_is_sent_each_change_of_its_topics_once(data: st.DataObject) -> None:
+    diffs = [
+        diff(records(it, connected(it), Joined(f"{it}-1", data.draw(st.sampled_from(["a", "b"])))))
+        for it in data.draw(st.permutations(USERS))
+    ]
+    by_topic = changes_by_topic(diffs, is_global=data.draw(st.booleans()))
+    found = {topic: data.draw(RECIPIENTS) for topic in by_topic}
+
+    sends = plan(diffs, by_topic, (), found)
+
+    sent = Counter(
+        (it, view.user_id)
+        for send in sends
+        if isinstance(send, ToFew) and isinstance(send.payload, PresencePayload)
+        for it in send.subscribers
+        for view in send.payload.views
+    )
+    few = [(it.subscribers, by_topic[topic]) for topic, it in found.items() if isinstance(it, Few)]
+    own = [(it.devices, [it]) for it in diffs]
+    expected = {(s, it.user.user_id) for who, some in [*few, *own] for s in who for it in some}
+    assert sent == dict.fromkeys(expected, 1)
+    assert {it.topic for it in sends if isinstance(it, ToMany)} == {
+        topic for topic, it in found.items() if isinstance(it, TooMany)
+    }
+
+
+# ── membership changes ─────────────────────────────────────────────────────────────────────
+
+
+def members(*names: str) -> Sequence[Member]:
+    return [Member(name) for name in names]
+
+
+def moves() -> MembershipDiff:
+    """Ada has joined, who hides from Eve; Kim has left."""
+    ada = diff(records("ada", Blocked("eve"), connected("ada"), Joined("ada-1", ROOM))[2:])
+    kim = diff(records("kim", connected("kim"), Joined("kim-1", ROOM), Left("kim-1", ROOM))[2:])
+    hider = Member("ada", frozenset({"eve"}))
+    return MembershipDiff(ROOM, [ada, kim], [hider, *members("bob", "eve")], NOW)
+
+
+def test_joins_and_leaves_are_for_each_viewer_what_that_viewer_sees() -> None:
+    seen = {it: moves().content_for(it) for it in (None, "bob", "eve", "ada")}
+
+    names = {it: ([who.user_id for who in joined], left) for it, (joined, left, _) in seen.items()}
+    assert names == {
+        None: (["ada"], ("kim",)),
+        "bob": (["ada"], ("kim",)),
+        "eve": ([], ("kim",)),
+        "ada": ([], ("kim",)),
+    }
+    assert {it: count for it, (_, _, count) in seen.items()} == {
+        None: 3,
+        "bob": 3,
+        "eve": 2,
+        "ada": 3,
+    }
+
+
+def test_a_viewer_who_sees_no_move_is_sent_no_frame() -> None:
+    ada = diff(records("ada", Blocked("eve"), connected("ada"), Joined("ada-1", ROOM)))
+    joined = MembershipDiff(ROOM, [ada], [Member("ada", frozenset({"eve"}))], NOW)
+
+    assert [len(joined.frames(joined.content_for(it))) for it in ("bob", "eve", "ada")] == [1, 0, 0]
+
+
+def test_only_sessions_that_a_viewer_saw_change_are_listed() -> None:
+    ada = diff(records("ada", connected("ada"), Joined("ada-1", ROOM), Disconnected("ada-1", NOW)))
+    hidden = diff(records("bob", Chosen(Choice.INVISIBLE), connected("bob"), Joined("bob-1", ROOM)))
+    unblocked = records("eve", connected("eve"), Joined("eve-1", "room.2"), Blocked("kim"))
+    back = diff([*unblocked[2:], *records("eve", Unblocked(frozenset({"kim"})))])
+
+    assert {
+        name: [it.user.user_id for it in some] for name, some in by_session([ada, hidden]).items()
+    } == {ROOM: ["ada"]}
+    assert [*by_session([back])] == ["room.2"]
+
+
+def test_few_members_are_sent_moves_at_once_and_many_by_jobs() -> None:
+    moved = moves()
+
+    at_once = planned([], {SESSION: Few([BOB])}, [moved])
+    by_jobs = [planned([], {SESSION: it(4)}, [moved]) for it in (TooMany, Sampled)]
+
+    assert at_once == [ToFew([BOB], moved)]
+    assert by_jobs == [[ToMany(SESSION, 4, moved.as_frames())]] * 2
+
+
+def test_moves_in_the_queue_have_the_frames_of_each_special_viewer() -> None:
+    moved = moves()
+
+    queued = moved.as_frames()
+
+    assert isinstance(queued, FramesPayload)
+    assert queued.special_viewers == {"ada", "eve", "kim"}
+    assert queued.said_at == moved.movers[0].at
+    for it in (None, "ada", "bob", "eve"):
+        assert queued.content_for(it) == tuple(moved.frames(moved.content_for(it)))
