@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -93,6 +94,13 @@ def simulated() -> Store:
     )
 
 
+@cache
+def moto() -> Any:
+    """DynamoDB as tests look at it: to make a client takes longer than most tests."""
+    known = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    return boto3.resource("dynamodb", region_name="eu-central-1", **known)
+
+
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -106,7 +114,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def dynamodb(aws: None) -> Store:
     del aws
-    create_tables(boto3.client("dynamodb"))
+    create_tables(moto().meta.client)
     client = bind(**TABLES)
     return Store(
         DynamoDBConnections(client),
@@ -138,7 +146,7 @@ def dictionaries(monkeypatch: pytest.MonkeyPatch, aws: None) -> Store:
 def items(table: str) -> dict[tuple[str, ...], dict[str, Any]]:
     """Every item of a table as it is, by its key."""
     names = KEYS[table]
-    found = boto3.resource("dynamodb").Table(table).scan()["Items"]
+    found = moto().Table(table).scan()["Items"]
     return {tuple(item[name] for name in names): item for item in found}
 
 
