@@ -1,4 +1,4 @@
-"""Large audiences and large rooms, through the functions: the stream, the timer, the jobs."""
+"""Topics with many recipients and large rooms, through the functions: stream, timer and jobs."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def connection(name: str) -> str:
 
 @pytest.fixture
 def crowded(private: Stack) -> Stack:
-    """Six in a room of which three make a crowd; all is told, and nobody remembers."""
+    """Six members where three are a large room; frames until then are dropped."""
     private.configure(LARGE_AUDIENCE="3")
     for name in NAMES:
         private.join(name, connection(name))
@@ -24,7 +24,7 @@ def crowded(private: Stack) -> Stack:
 
 
 def told(stack: Stack) -> dict[str, list[Event]]:
-    """What everybody hears when all that waits has come."""
+    """The frames of all connections when all that waits was delivered."""
     stack.stream()
     stack.wait(2_000)
     for _ in range(2):
@@ -32,7 +32,7 @@ def told(stack: Stack) -> dict[str, list[Event]]:
     return stack.all_heard()
 
 
-def test_a_tick_reaches_every_listener(crowded: Stack) -> None:
+def test_a_tick_reaches_each_subscriber(crowded: Stack) -> None:
     crowded.join("late", connection("late"))
     answer = crowded.enter(connection("late"))
 
@@ -58,7 +58,7 @@ def test_the_members_over_http_are_a_page_and_as_counted(crowded: Stack) -> None
     assert '"sampled":true' in answer["body"]
 
 
-def test_a_message_to_a_crowd_goes_by_jobs(crowded: Stack) -> None:
+def test_a_message_to_a_large_room_goes_by_jobs(crowded: Stack) -> None:
     crowded.ask(connection(NAMES[0]), "message", content="hi")
     at_once = crowded.all_heard()
 
