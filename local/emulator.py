@@ -17,8 +17,8 @@ from typing import Any
 from ministack.app import main
 from ministack.core import lambda_runtime
 
-#: Each busy worker is a process of 60 MB. More events than this wait.
-MAX_WORKERS = 8
+#: Each worker is a process of 40 MB, and all share the cores of one machine: more events wait.
+MAX_WORKERS = 6
 
 _slots = threading.BoundedSemaphore(MAX_WORKERS)
 
