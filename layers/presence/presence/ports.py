@@ -1,6 +1,10 @@
 """What the use cases need from the world outside; each docstring is a promise.
 
-Instants are epoch milliseconds. "Already gone" is success everywhere.
+Instants are in epoch milliseconds. Deleting what is already gone succeeds.
+
+A write is refused in two ways. It raises `WriteConflict` if the user is not as it was read: the
+caller reads again and decides again. It returns False if something else does not allow it, such as
+a closed connection: the caller gives up. Nothing was written in either case.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,10 +17,10 @@ from presence.fanout.payloads import Payload
 
 
 class WriteConflict(Exception):
-    """Somebody else wrote first. `current` is what they left, when it came with the answer."""
+    """Another write came first; `current` is the user that it left, if the refusal brought it."""
 
     def __init__(self, current: User | None = None) -> None:
-        super().__init__("somebody else wrote first")
+        super().__init__("another write came first")
         self.current = current
 
 
@@ -24,29 +28,29 @@ class WriteConflict(Exception):
 
 
 class ConnectionRecords(Protocol):
-    """The gates. `closed` is final: no write below can undo it."""
+    """The stored connections. `closed` is final: no write can undo it."""
 
     def open(self, connection: Connection) -> None:
-        """Remember a connection that nobody has claimed yet."""
+        """Store a connection that is not authenticated yet."""
         ...
 
     def read(self, connection_id: str, *, consistent: bool = False) -> Connection | None:
-        """None if it was never opened, or so long ago that it is forgotten."""
+        """None if it was never opened, or its record has expired."""
         ...
 
     def close(self, connection_id: str, now: int) -> Connection | None:
-        """Close the gate and return what it was before; None if there is nothing to close.
+        """Close a connection and return it as it was before; None if there is no record.
 
-        A closed gate says nothing about anybody any more: whoever closes it finishes the work.
+        A closed record names no user and no subscriptions, so the caller must remove those.
         """
         ...
 
     def close_unauthenticated(self, connection_id: str, now: int) -> bool:
-        """Close the gate if nobody has authenticated; whether that was so."""
+        """Close a connection unless it has authenticated; whether it was closed."""
         ...
 
     def charge(self, before: Connection, after: Connection) -> bool:
-        """Store the rate limit and `typed` of *after*; False if another action came first."""
+        """Store the rate limit and `typed` of *after*; False if it is closed, or has changed since."""
         ...
 
 
@@ -61,18 +65,18 @@ class Renewal:
 class Users(Protocol):
     """The aggregates, changed by compare-and-swap on `revision` and on every lease touched.
 
-    With a user are kept, in the same transaction, the rows that say which chat sessions others see
-    them in (`Members`), and whom they blocked (`Subscriptions.blockers`).
+    The same transaction keeps the rows of `Members` and of `Subscriptions.blockers` that follow
+    from the user.
     """
 
     def read(self, user_id: str, *, consistent: bool = False) -> User:
-        """The user; somebody never seen is an empty one."""
+        """The user; one that was never stored has revision 0."""
         ...
 
     def read_many(
         self, user_ids: Collection[str], *, consistent: bool = False
     ) -> Mapping[str, User]:
-        """All of them, however many; each is in the answer, known or not."""
+        """All of them, however many; each id is in the answer, stored or not."""
         ...
 
     def save(
@@ -84,16 +88,17 @@ class Users(Protocol):
         announce: bool,
         connection_change: ConnectionChange | None = None,
     ) -> bool:
-        """Write *after* if the user is still as in *before*; False if the gate refuses.
+        """Write *after* if the stored user is still *before*; False if the connection refuses.
 
-        `announce` marks the record for the stream. Leases of other connections are not touched:
-        one that was renewed meanwhile stays renewed, one to be removed must be as it was seen.
+        `announce` marks the record for the stream. Leases that do not differ are not written: one
+        that was renewed meanwhile stays renewed. A lease that differs must be stored as in *before*.
 
-        `gate` is written in the same transaction, and what the connection hears with it. A gate
-        lets in whoever finds it open or theirs already, and everything else only if it is theirs.
+        `connection_change` is written in the same transaction, together with the subscriptions of
+        the connection. An `Admission` needs a connection that is open, or this user's; every other
+        change needs one that is this user's.
 
         Raises:
-            WriteConflict: the user is not as in *before* any more; nothing was written.
+            WriteConflict: the stored user is not *before*.
         """
         ...
 
@@ -106,35 +111,37 @@ class Users(Protocol):
         is_active: bool | None,
         if_before: int,
     ) -> Renewal:
-        """Let a lease run until `lease.expires_at`, in one write that announces nothing.
+        """Extend a lease to `lease.expires_at`, in one write that announces nothing.
 
-        Only if the lease exists, expires by `if_before`, and (when `is_active` is given) is that
-        active already. Otherwise nothing was written.
+        Only if the lease exists, expires by `if_before`, and (when `is_active` is given) has that
+        `is_active` already. Otherwise nothing is written.
         """
         ...
 
     def forget(self, user: User) -> None:
-        """Remove somebody who is not here and blocks nobody.
+        """Delete a user who is not here and blocks no viewer.
 
         Raises:
-            WriteConflict: the user is not as given any more.
+            WriteConflict: the stored user is another.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
+    """How many users others saw online at `as_of`."""
+
     online: int
     as_of: int
 
 
 class OnlineIndex(Protocol):
-    """An index of the users who are here. It only proposes: it may lag, and knows no leases."""
+    """An index of the users who are here. It may lag and knows no leases: the users decide."""
 
     def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
         """User ids in the order of the index, behind *position* (see `position_of`), read lazily.
 
-        `page_size` is how many are read at a time; without it, as many as there are to be had.
+        `page_size` is how many are read at a time; without it, as many as one query returns.
 
         Raises:
             InvalidMessage: no such position.
@@ -150,11 +157,11 @@ class OnlineIndex(Protocol):
         ...
 
     def counted(self, count: Count) -> None:
-        """Remember a count of everybody."""
+        """Store a complete count."""
         ...
 
     def add(self, difference: int) -> None:
-        """Correct the count by those who came and went since."""
+        """Correct the count by the users who came and went since."""
         ...
 
 
@@ -172,7 +179,7 @@ class LargeRoom:
 
     A tick is identified by the instant at which it was scheduled: `tick` is the next one, `ticking`
     the last one that has begun. `recent` are the users who joined or left since then, the newest
-    last; `told` are the users whom `ticking` names.
+    last; `told` are the users that `ticking` names.
     """
 
     session_id: str
@@ -320,14 +327,14 @@ class Subscriptions(Protocol):
 
 
 class Timers(Protocol):
-    """Ask for a second look. At least once, never before its time, perhaps late, in any order."""
+    """Delayed checks: done at least once, never early, perhaps late, in any order."""
 
     def check_connection(self, connection_id: str, delay_seconds: int) -> None:
-        """Look whether the connection was claimed."""
+        """Check whether the connection has authenticated."""
         ...
 
     def check_user(self, user_id: str, delay_seconds: int) -> None:
-        """Look whether time has changed the user."""
+        """Check whether time has changed the user."""
         ...
 
     def check_expired(
@@ -337,14 +344,14 @@ class Timers(Protocol):
         sessions: Collection[str],
         delay_seconds: int = 0,
     ) -> None:
-        """Clean up behind a lease that has run out."""
+        """Finish a connection whose lease has expired."""
         ...
 
     def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
-        """Clean up behind sockets that API Gateway said are gone, at this instant or later.
+        """Close connections of which API Gateway answered 410 Gone at this instant or later.
 
         Raises:
-            Unavailable: not all of it was taken.
+            Unavailable: not all of them were taken.
         """
         ...
 
@@ -403,7 +410,7 @@ class Deliveries(Protocol):
         """Queue posts; those of a parcel stay together.
 
         Raises:
-            Unavailable: not all of it was taken.
+            Unavailable: not all of them were taken.
         """
         ...
 
@@ -432,31 +439,31 @@ class Jobs(Protocol):
         """Queue jobs.
 
         Raises:
-            Unavailable: not all of it was taken.
+            Unavailable: not all of them were taken.
         """
         ...
 
 
 class Tokens(Protocol):
     def verify(self, token: str, now: int) -> Identity:
-        """Who the token speaks for.
+        """The identity that the token proves.
 
         Raises:
-            TokenInvalid: forged, malformed, for somebody else, or without a claim it needs.
-            TokenExpired: it was right once.
-            Unavailable: its key cannot be had just now.
+            TokenInvalid: forged, malformed, for another audience, or without a claim it needs.
+            TokenExpired: it was valid before.
+            Unavailable: its key cannot be fetched at the moment.
         """
         ...
 
 
 class Authorizer(Protocol):
-    """Who may be in a chat session, beyond what their token says."""
+    """Who may join a chat session, beyond what the token says."""
 
     def may_join(self, user_id: str, session_id: str) -> bool:
-        """Whether this user may.
+        """Whether this user may join.
 
         Raises:
-            Unavailable: that cannot be said just now.
+            Unavailable: the answer is not known at the moment.
         """
         ...
 

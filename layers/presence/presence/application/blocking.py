@@ -1,4 +1,4 @@
-"""Blocks: viewers to whom a user is always offline."""
+"""Blocks: viewers who always see a user offline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

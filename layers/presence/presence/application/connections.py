@@ -79,7 +79,7 @@ class Connections:
             before, after = self.changes.apply(identity.user_id, event, now, admission)
         except Forbidden as error:
             raise self._reason_of_refusal(connection_id) from error
-        # The count includes every user whom others saw online; one's own devices always count one.
+        # The count includes every user that others saw online; one's own devices always count one.
         others = max(0, self.online_index.count().online - before.presence.is_online)
         ends_at = command.opened_at + self.durations.connection
         return Welcome(after, others + 1, identity.expires_at, ends_at)

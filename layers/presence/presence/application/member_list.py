@@ -42,7 +42,7 @@ class MemberList:
         *,
         fits: Fits = len,
     ) -> MemberPage:
-        """A page of the members whom *viewer_id* sees, in the order of their ids.
+        """A page of the members that *viewer_id* sees, in the order of their ids.
 
         A large room is not read as a whole: its members were counted by the last tick, for all
         viewers alike.
@@ -71,7 +71,7 @@ class MemberList:
     def _ids(
         self, session_id: str, first: MembersPart, viewer_id: str | None, after: str = ""
     ) -> Iterator[str]:
-        """The ids behind *after* of the members whom the viewer sees, read lazily."""
+        """The ids behind *after* of the members that the viewer sees, read lazily."""
         ahead = (member for member in first.members if member.user_id > after)
         rest = self.members.of(session_id, max(after, first.after)) if first.after else ()
         return (it.user_id for it in chain(ahead, rest) if viewer_id not in it.hidden_from)

@@ -27,7 +27,7 @@ class OnlineList:
     def page(
         self, limit: int, cursor: str | None, viewer_id: str | None, now: int, *, fits: Fits = len
     ) -> OnlinePage:
-        """A page of the users whom *viewer_id* sees online, in the order of the index.
+        """A page of the users that *viewer_id* sees online, in the order of the index.
 
         Raises:
             InvalidMessage: a cursor that no page has given.

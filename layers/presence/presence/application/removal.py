@@ -46,7 +46,7 @@ class Removal:
 
         Blocks against the user stay, unless this *lifts_blocks*: a user must not get rid of a block
         by erasing themselves and coming back. Viewers are told that the user is offline, except
-        those whom the user blocked; that is why the user's own blocks are deleted last.
+        blocked viewers; that is why the user's own blocks are deleted last.
 
         Raises:
             Unavailable: the user reconnects faster than that.

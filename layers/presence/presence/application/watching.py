@@ -1,4 +1,4 @@
-"""Watch lists: changes of users with whom a connection shares no chat session."""
+"""Watch lists: users whose changes a connection is sent without a shared chat session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -71,7 +71,7 @@ class Connection:
         return session_id in self.sessions and is_allowed(session_id, self.allowed_sessions)
 
     def user_at(self, now: int) -> str:
-        """The id of the user for whom this connection may act at *now*.
+        """The id of the user that this connection may act for at *now*.
 
         Raises:
             NotAuthenticated: it is not authenticated yet, or it is closed.
