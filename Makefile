@@ -1,13 +1,13 @@
 # Thin on purpose: what the targets do is in local/ (bootstrap.py, __main__.py).
 .DEFAULT_GOAL := help
-.PHONY: help run up down setup web demo test mutants check bench nemesis deploy clean
+.PHONY: help run up down setup web demo docs test check bench proof deploy clean
 
 # The first interpreter that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
-# Most tests of whole stacks wait: two at a time halve that. A file stays with one worker.
-WORKERS ?= -n 2 --dist loadfile
+# Most tests of whole stacks wait: two at a time halve that. A stack stays with one worker.
+WORKERS ?= -n 2 --dist loadgroup
 NEEDS_PYTHON = $(if $(PYTHON),,$(error Presence needs Python 3.11 or newer: install it, or name one with `make PYTHON=/path/to/python3`))
 # The interpreter of the functions on AWS: PythonRuntime in template.yaml.
 RUNTIME ?= python3.13
@@ -33,11 +33,11 @@ web:  ## the tools of the client in web/, if there is a Node for them
 demo: web  ## web/demo, built into local/demo: commit both
 	@cd web && npm run --silent demo
 
+docs: setup  ## the generated parts of the pages
+	@$(BIN)/python -m tests.docs
+
 test: setup web  ## all tests
 	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
-
-mutants: setup web  ## mistakes on purpose: each has to fail a test; ARGS="NAME..." for some
-	@$(BIN)/python -m tests.mutants $(ARGS)
 
 check: setup web  ## style, types, architecture, template, documentation
 	$(BIN)/ruff check .
@@ -57,11 +57,12 @@ bench: setup  ## what routes cost, how soon others hear, crowds, cold starts, po
 	@$(BIN)/python -m bench.cold_start
 	@$(BIN)/python -m bench.posting
 
-nemesis: setup  ## attacks a stack for three minutes and says what anybody was told wrong
-	@$(BIN)/python -m tests.nemesis $(ARGS)
+proof: setup  ## simulation, state machine, model, nemesis, mutants: an hour; ARGS="NAME..." for some
+	@$(BIN)/python -m proof $(ARGS)
 
 deploy: setup  ## to AWS; STAGE=dev or prod (see samconfig.toml)
 	.venv-sam/bin/sam build
+	$(BIN)/python -m local.layer .aws-sam/build/PresenceLayer/python
 	# Lambda cannot keep what Python compiles: without this, each cold start does it again.
 	$(RUNTIME) -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/PresenceLayer/python
 	.venv-sam/bin/sam deploy --config-env $(or $(STAGE),default)

@@ -23,11 +23,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from bench.printing import print_note, print_table
-from local.client import CannotConnect
 from tests.stack import RunningStack, running_stack
 
 CLIENTS, RATE, SECONDS, COALESCE = 200, 10, 30, 1
@@ -218,7 +218,7 @@ def wrong(stack: RunningStack, crowd: Crowd) -> int:
 def asked(stack: RunningStack, route: str, *, user_id: str, body: object = None) -> dict[str, Any]:
     """What HTTP answers, however long the local AWS has no time for it."""
     while True:
-        with suppress(CannotConnect):
+        with suppress(httpx.TransportError):
             answer = stack.call(route, user_id=user_id, body=body, within=PATIENCE)
             if answer.status == HTTPStatus.OK:
                 return dict(answer.json)
@@ -244,7 +244,7 @@ def changed_users(crowd: Crowd) -> set[str]:
 def switch_announcing(stack: RunningStack, *, is_on: bool) -> None:
     """While it is off the stream keeps what happened; then it comes in whole batches."""
     functions = stack.aws("lambda")
-    name = stack.told["functions"]["Announce"]
+    name = stack.told["functions"]["AnnounceFunction"]
     for mapping in functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=is_on)
 

@@ -159,12 +159,12 @@ class Lab:
     ) -> Event:
         """One request to the HTTP API, as in `GET /online`; what it answers."""
         method, _, path = request.partition(" ")
-        event = recorded("http")
+        event = recorded("http_api")
         event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
         event["requestContext"]["http"]["method"] = method
         event["headers"]["authorization"] = f"Bearer {self.token(who.user_id)}"
         event |= {"queryStringParameters": dict(query or {}), "body": json.dumps(body)}
-        answer = self._invoke("http", event)
+        answer = self._invoke("http_api", event)
         _expect(answer, 200 if answer["body"] else 204)
         told: Event = json.loads(answer["body"] or "{}")
         return told

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.printing import print_note, print_table
-from local.client import PresenceClient
+from tests.conversation import Conversation
 from tests.stack import RunningStack, running_stack
 
 ROUNDS, CLIENTS = 50, 500
@@ -47,10 +47,10 @@ def p95(values: Sequence[float]) -> float:
 async def arrivals(stack: RunningStack, rounds: int) -> Sequence[Times]:
     """From sending `authenticate` to the change at somebody else, and to the answer."""
     heard, answered = [], []
-    async with PresenceClient.connect(stack.url, token=stack.token("watcher")) as watcher:
+    async with Conversation.connect(stack.url, token=stack.token("watcher")) as watcher:
         for number in range(rounds):
             user_id = f"visitor-{number}"
-            async with PresenceClient.connect(stack.url) as visitor:
+            async with Conversation.connect(stack.url) as visitor:
                 token = stack.token(user_id)
                 heard.append(
                     await until_heard([watcher], user_id, "online", visitor.authenticate(token))
@@ -66,7 +66,7 @@ async def choices(stack: RunningStack, rounds: int) -> Sequence[Times]:
     """From sending `status` to the change at somebody else, and to the answer."""
     heard, answered = [], []
     async with (
-        PresenceClient.connect(stack.url, token=stack.token("subscriber")) as subscriber,
+        Conversation.connect(stack.url, token=stack.token("subscriber")) as subscriber,
         crowd(stack, "speaker", SPEAKERS) as speakers,
     ):
         await quiet([subscriber, *speakers])
@@ -91,14 +91,12 @@ async def broadcast(stack: RunningStack, clients: int) -> tuple[Times, float]:
 
 
 @asynccontextmanager
-async def crowd(
-    stack: RunningStack, name: str, size: int
-) -> AsyncIterator[Sequence[PresenceClient]]:
+async def crowd(stack: RunningStack, name: str, size: int) -> AsyncIterator[Sequence[Conversation]]:
     """So many users, one after the other; all leave at once."""
     async with AsyncExitStack() as everybody:
         yield [
             await everybody.enter_async_context(
-                PresenceClient.connect(
+                Conversation.connect(
                     stack.url, token=stack.token(f"{name}-{number}"), within=PATIENCE
                 )
             )
@@ -107,17 +105,17 @@ async def crowd(
 
 
 async def until_heard(
-    subscribers: Sequence[PresenceClient], user_id: str, status: str, request: Awaitable[object]
+    subscribers: Sequence[Conversation], user_id: str, status: str, request: Awaitable[object]
 ) -> float:
     return max(await times_heard(subscribers, user_id, status, request))
 
 
 async def times_heard(
-    subscribers: Sequence[PresenceClient], user_id: str, status: str, request: Awaitable[object]
+    subscribers: Sequence[Conversation], user_id: str, status: str, request: Awaitable[object]
 ) -> Sequence[float]:
     """How long after *request* set out each of the subscribers heard its consequence."""
 
-    async def hear(subscriber: PresenceClient) -> float:
+    async def hear(subscriber: Conversation) -> float:
         await subscriber.expect_change(user_id, status=status, within=PATIENCE)
         return time.perf_counter()
 
@@ -128,7 +126,7 @@ async def times_heard(
     return [heard - started for heard in await asyncio.gather(*ears)]
 
 
-async def quiet(clients: Sequence[PresenceClient]) -> None:
+async def quiet(clients: Sequence[Conversation]) -> None:
     """Wait until nobody has heard any news for a while: those who joined are announced by then."""
     before = -1
     while (now := sum(map(news, clients))) != before:
@@ -136,11 +134,11 @@ async def quiet(clients: Sequence[PresenceClient]) -> None:
         await asyncio.sleep(QUIET_SECONDS)
 
 
-def news(client: PresenceClient) -> int:
+def news(client: Conversation) -> int:
     return sum(frame["type"] == "user-status-change" for frame in client.heard)
 
 
-def user_of(client: PresenceClient) -> str:
+def user_of(client: Conversation) -> str:
     return str(client.welcome["userId"])
 
 

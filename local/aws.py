@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PYTHON = ROOT / ".venv-aws" / "bin" / "python"
+_EMULATOR = ROOT / "local" / "emulator.py"
 # Key id and secret of the local AWS's root user; it listens to this machine only.
 KEY = "test"
 _START_SECONDS = 30.0
@@ -83,7 +84,7 @@ def require_free(port: int, variable: str) -> None:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a child and whatever it started, at first politely."""
+    """End a child and its workers: SIGTERM first, SIGKILL when it takes too long."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -119,7 +120,7 @@ def _end_leftover(settings: Settings) -> None:
         pid = _pid_file(settings).read_text()
         command = ["ps", "-o", "command=", "-p", pid]
         found = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        # The number may belong to somebody else by now.
+        # The number may be another process's by now.
         if str(_PYTHON) in found:
             _end_group(int(pid))
             _await_end(int(pid))
@@ -128,7 +129,7 @@ def _end_leftover(settings: Settings) -> None:
 def _spawn(settings: Settings, scratch: Path) -> subprocess.Popen[bytes]:
     with (settings.home / "aws.log").open("wb") as log:
         return subprocess.Popen(
-            [_PYTHON, "-m", "ministack"],
+            [_PYTHON, "-P", _EMULATOR],  # -P: the modules beside it are not for import
             cwd=scratch,
             env=environment(settings, scratch, os.environ),
             stdin=subprocess.DEVNULL,
@@ -142,8 +143,8 @@ def _spawn(settings: Settings, scratch: Path) -> subprocess.Popen[bytes]:
 def environment(settings: Settings, scratch: Path, inherited: Mapping[str, str]) -> dict[str, str]:
     """Return what the local AWS, and with it every function, finds in its environment.
 
-    Of the person's own environment only what a process needs to run is passed on: a function sees
-    all of it, and real AWS credentials or a PYTHONPATH have no business there.
+    Of the user's own environment only what a process needs to run is passed on: a function sees
+    all of it, and must see no real AWS credentials and no PYTHONPATH.
     """
     passed = {name: inherited[name] for name in ("PATH", "HOME", "LANG") if name in inherited}
     return passed | {

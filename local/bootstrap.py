@@ -38,7 +38,7 @@ _NODE_22 = (22, 12)
 
 
 class SetupError(Exception):
-    """A sentence for the person at the keyboard."""
+    """An error for the user of the command; the message is a sentence."""
 
 
 class NoNodeError(SetupError):
@@ -100,7 +100,7 @@ class Environment(Installed):
         # The lock names every package: pip has nothing to resolve.
         _pip(self, "install", "--no-deps", "--require-hashes", "-r", lock)
         if self.lock == "dev.txt":
-            _link_package(self)
+            _link_packages(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def _alone() -> Iterator[None]:
 
 
 def _make_missing(missing: Sequence[Installed], duration: str) -> None:
-    if not missing:  # whoever was here before has made it
+    if not missing:  # the process that held the lock before has made it
         return
     print(f"Installing into {', '.join(item.folder for item in missing)} (once, {duration})")
     width = max(len(item.folder) for item in missing)
@@ -253,20 +253,15 @@ def _tail(text: str) -> str:
     return "\n".join(text.strip().splitlines()[-8:])
 
 
-def _link_package(environment: Environment) -> None:
-    """Make `presence`, `functions` and `local` importable, and the command `presence` runnable.
+def _link_packages(environment: Environment) -> None:
+    """Make the packages of this folder importable, and the command `presence` runnable.
 
-    By hand, because an editable install would fetch a build back end that no lock pins.
+    The lock pins the back end that the client's package is built with.
     """
+    _pip(environment, "install", "--no-deps", "--no-build-isolation", "-e", "clients/python")
     paths = {"base": str(environment.path), "platbase": str(environment.path)}
     site = Path(sysconfig.get_path("purelib", scheme="venv", vars=paths))
     (site / "presence-development.pth").write_text(f"{ROOT}\n{ROOT / 'layers' / 'presence'}\n")
-    command = environment.path / "bin" / "presence"
-    command.write_text(
-        f"#!{environment.path / 'bin' / 'python'}\n"
-        "import sys\n\nfrom local.cli import main\n\nsys.exit(main())\n"
-    )
-    command.chmod(0o755)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from local import layer
 from local.stack import ROOT, StackError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def _sources() -> list[Path]:
-    found = [ROOT / "template.yaml", Path(__file__)]
+    found = [ROOT / "template.yaml", Path(__file__), Path(layer.__file__)]
     for folder in ("functions", "layers"):
         found += (ROOT / folder).rglob("*")
     return [path for path in found if _counts(path)]
@@ -160,7 +161,8 @@ def _sam_environment() -> dict[str, str]:
 
 
 def _collect(work: Path) -> None:
-    """Zip the code of the functions, compile the layer, and write the template that names them."""
+    """Zip the code of the functions, prepare the layer, and write the template that names them."""
+    layer.shrink(work / _LAYER)
     compileall.compile_dir(work / _LAYER, quiet=2, workers=0)
     template = yaml.safe_load((work / "template.yaml").read_text())
     for resource in template["Resources"].values():

@@ -1,6 +1,6 @@
 """Deploys the built template to the local AWS and bridges what that lacks.
 
-Every bridge says when it can be deleted. They were needed with MiniStack 1.5.33.
+Every bridge says when it can be deleted. They are needed with MiniStack 1.5.33.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from local.build import BUCKET, Artifacts, architecture, runtime
 from local.stack import ROOT, Settings, StackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 STACK = "presence"
 SECRET_PARAMETER = "/presence/local/token-secret"  # noqa: S105 - a name, not a secret
@@ -46,11 +46,6 @@ class Deployed:
         return {name: self.outputs[f"{name}Table"] for name in _TABLES}
 
 
-_FUNCTIONS = (
-    *("OnConnect", "OnAuthenticate", "OnPing", "OnStatus", "OnOnline", "OnJoin", "OnLeave"),
-    *("OnTyping", "OnMessage", "OnWatch", "OnUnwatch", "OnDisconnect", "OnDefault"),
-    *("UserStatus", "Announce", "Deliver", "Settle", "Sweep"),
-)
 _TABLES = ("Connections", "Users", "Subscriptions")
 
 
@@ -75,7 +70,7 @@ def deploy(settings: Settings, artifacts: Artifacts, secret: str) -> Deployed:
     resources = _resources(endpoint)
     _import_routes(endpoint, resources)
     _import_cors(endpoint, resources, artifacts.template, parameters)
-    return _describe(settings, resources)
+    return _describe(settings, resources, functions_of(artifacts.template))
 
 
 def for_local_aws(template: Mapping[str, Any], imports: str) -> dict[str, Any]:
@@ -84,9 +79,7 @@ def for_local_aws(template: Mapping[str, Any], imports: str) -> dict[str, Any]:
     resources = changed["Resources"]
     # Bridge: MiniStack refuses this type, and sends the returned body anyway. Delete when its
     # CloudFormation knows AWS::ApiGatewayV2::RouteResponse.
-    for name in [
-        n for n, r in resources.items() if r["Type"] == "AWS::ApiGatewayV2::RouteResponse"
-    ]:
+    for name in _of_type(template, "AWS::ApiGatewayV2::RouteResponse"):
         del resources[name]
     # Bridge: an API gets a random id, and its callback URL is needed before it exists (on AWS the
     # host name resolves; here it does not). Delete when *.execute-api.localhost resolves for the
@@ -105,8 +98,17 @@ def for_local_aws(template: Mapping[str, Any], imports: str) -> dict[str, Any]:
     return changed
 
 
+def functions_of(template: Mapping[str, Any]) -> list[str]:
+    """Return the logical ids of the template's functions."""
+    return _of_type(template, "AWS::Serverless::Function")
+
+
+def _of_type(template: Mapping[str, Any], kind: str) -> list[str]:
+    return [name for name, it in template["Resources"].items() if it["Type"] == kind]
+
+
 def _bridge(properties: dict[str, Any]) -> None:
-    """What the local AWS takes differently of one function."""
+    """Change what the local AWS reads otherwise in one function."""
     # Bridge: on AWS the permission to send a message is the one to send ten at a time. Delete when
     # MiniStack asks for sqs:SendMessage where SendMessageBatch is called.
     for policy in properties.get("Policies", ()):
@@ -120,10 +122,10 @@ def _bridge(properties: dict[str, Any]) -> None:
 
 
 def parameters_of(settings: Settings, template: Mapping[str, Any]) -> dict[str, str]:
-    """Return the template parameters of a local stack: samconfig's, ours, the person's.
+    """Return the template parameters of a local stack: samconfig's, ours, the user's.
 
     Raises:
-        StackError: the person named a parameter that the template does not have.
+        StackError: the user named a parameter that the template does not have.
     """
     known = template["Parameters"]
     for name in settings.overrides:
@@ -183,7 +185,7 @@ def _status(cloudformation: Any) -> str:  # noqa: ANN401
 
 
 def _failure(cloudformation: Any, status: str) -> str:  # noqa: ANN401
-    """Name the resource that failed first; the others failed because it did."""
+    """Name the resource that failed first; the others follow from it."""
     events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
     failed = [event for event in events if event["ResourceStatus"].endswith("FAILED")]
     if not failed:
@@ -251,7 +253,9 @@ def _resources(endpoint: str) -> dict[str, str]:
     return {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in found}
 
 
-def _describe(settings: Settings, resources: Mapping[str, str]) -> Deployed:
+def _describe(
+    settings: Settings, resources: Mapping[str, str], functions: Iterable[str]
+) -> Deployed:
     endpoint = settings.endpoint_url
     stack = client("cloudformation", endpoint).describe_stacks(StackName=STACK)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
@@ -259,5 +263,5 @@ def _describe(settings: Settings, resources: Mapping[str, str]) -> Deployed:
         web_socket_url=outputs["WebSocketUrl"],
         http_url=f"{endpoint}/_aws/execute-api/{outputs['HttpApiId']}",
         outputs=outputs,
-        functions={name: resources[name] for name in _FUNCTIONS},
+        functions={name: resources[name] for name in functions},
     )

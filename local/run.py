@@ -11,13 +11,14 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from local import keep, tables, tokens
+from local import keep, tables
 from local.aws import client, local_aws, require_free
 from local.build import build
 from local.deploy import Deployed, deploy
 from local.server import DevelopmentServer, serving
 from local.stack import REGION, ROOT, Settings, StackError, publish, running
 from local.warm import warm
+from presence_client import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

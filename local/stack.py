@@ -17,7 +17,7 @@ _LARGEST_PORT = 65_535
 
 
 class StackError(Exception):
-    """Something that the person at the keyboard can put right; the message says how."""
+    """An error that the user of the command can put right; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def running(settings: Settings) -> dict[str, Any] | None:
 
 
 def publish(settings: Settings, told: Mapping[str, Any]) -> None:
-    """Write stack.json in one step, so that nobody reads half of it."""
+    """Write stack.json in one step, so that no reader sees half of it."""
     fresh = settings.stack_file.with_suffix(".new")
     fresh.write_text(json.dumps(told, indent=2) + "\n")
     fresh.replace(settings.stack_file)

@@ -92,7 +92,7 @@ def _theirs_or_beside(items: list[dict[str, Any]], users: frozenset[str]) -> lis
 
 
 def _about(items: Iterable[dict[str, Any]], users: frozenset[str]) -> list[dict[str, Any]]:
-    """Rows of the users and of their connections, and those of whoever watches or blocks them."""
+    """Rows of the users and their connections, and of the users that watch or block them."""
     topics = {f"{kind}:{user}" for kind in ("user", "blocked") for user in users}
     return [
         item

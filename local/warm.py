@@ -1,6 +1,6 @@
-"""Calls every function once, so that the first person does not wait for a cold start.
+"""Calls every function once, so that the first user does not wait for a cold start.
 
-It is the first check of a deployment too: each function of a route has to answer a frame.
+It is the first check of a deployment too: each route of the socket has to answer a frame.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from local.deploy import Deployed
 
-# What each function gets that is not behind a WebSocket route: work to do, but none of it.
+# For each function that is not behind the socket, an event that changes nothing.
 _EVENTS = {
-    "Announce": {"Records": []},
-    "Deliver": {"Records": []},
-    "Settle": {"Records": []},
-    "Sweep": {"source": "aws.events", "detail-type": "Scheduled Event"},
-    "UserStatus": {
+    "AnnounceFunction": {"Records": []},
+    "DeliverFunction": {"Records": []},
+    "TimerFunction": {"Records": []},
+    "SweepFunction": {"source": "aws.events", "detail-type": "Scheduled Event"},
+    "HttpFunction": {
         "version": "2.0",
         "routeKey": "GET /api/user-status/health",
         "rawPath": "/api/user-status/health",
@@ -74,7 +74,7 @@ def _invocation(deployed: Deployed, endpoint_url: str, name: str) -> Callable[[]
 
 
 def _converse(url: str) -> None:
-    """Open a connection per route, so that no function waits for another's cold start."""
+    """Send each action on a connection of its own, so that some workers of the socket are warm."""
     with ThreadPoolExecutor(len(_ACTIONS)) as pool:
         list(pool.map(lambda action: _ask(url, action), _ACTIONS))
 

@@ -24,6 +24,17 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: A stack takes longer to start than most of its tests take: each is started once.
+STACKS = frozenset({"deployed", "private", "guarded"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, all tests of a stack go to one worker, and others by their file."""
+    for item in items:
+        used = sorted(STACKS & {*getattr(item, "fixturenames", ())})
+        item.add_marker(pytest.mark.xdist_group(used[0] if used else item.location[0]))
+
+
 @pytest.fixture
 def world() -> World:
     return World()

@@ -1,4 +1,4 @@
-"""The demo page as somebody uses it: found by names and roles, the way a screen reader tells it."""
+"""The demo page as a person uses it: found by names and roles, as a screen reader tells it."""
 
 import json
 import uuid
@@ -35,16 +35,16 @@ class Side:
         expect(self.pane).to_have_attribute("data-blocks", "known")
 
     def online(self, user: str) -> Locator:
-        """The row of somebody who is there."""
+        """The row of a user who is online."""
         people = self.pane.get_by_role("region", name=f"Online, as {self.name} sees it")
         return people.get_by_role("listitem").filter(has_text=user)
 
     def gone(self, user: str) -> Locator:
-        """The row of somebody who has gone while we looked."""
+        """The row of a user who went offline while the page was open."""
         return self._row("Went offline", user)
 
     def watched(self, user: str) -> Locator:
-        """The row of somebody who is watched."""
+        """The row of a user who is watched."""
         return self._row("Watching", user)
 
     def member(self, user: str) -> Locator:
@@ -99,7 +99,7 @@ class Side:
         return statuses.get_by_role("radio", name=status, exact=True)
 
     def choose(self, status: str) -> None:
-        # The radio button itself is not to be seen: its label is what somebody clicks.
+        # The radio button itself is not to be seen: its label is what a person clicks.
         self.choice(status).locator("..").click()
 
     def say(self, text: str) -> None:
@@ -165,7 +165,7 @@ class Demo:
     def close(self) -> None:
         """Close all windows; nothing may have gone wrong in them."""
         for page in self.pages:
-            page.title()  # whatever the browser has to report comes before the answer
+            page.title()  # all that the browser has to report comes before the answer
         faults = "\n".join(self.faults)
         for page in self.pages:
             page.context.close()

@@ -21,10 +21,15 @@ export default defineConfig({
           name: "node",
           environment: "node",
           include: ["tests/**/*.test.{ts,tsx}"],
-          exclude: ["tests/react/**", "tests/stack/**"],
+          exclude: [
+            "tests/react/**",
+            "tests/stack/**",
+            // tests/web/test_client.py has the stories told, and says where they are.
+            ...(process.env.PRESENCE_VECTORS ? [] : ["tests/testing/vectors.test.ts"]),
+          ],
         },
       },
-      // Against a real stack: tests/e2e/test_client_in_node.py starts it and says where it is.
+      // Against a real stack: tests/e2e/test_around.py starts it and says where it is.
       ...(process.env.PRESENCE_STACK
         ? [
             {

@@ -87,6 +87,7 @@ def test_a_quota_is_found_and_everybody_is_told() -> None:
     assert len(server.seen["taken"]) == told
 
 
+@pytest.mark.fault("A post hangs.")
 def test_whoever_hangs_is_asked_again_and_costs_the_others_nothing(endpoint: Endpoint) -> None:
     names = [f"c{number}" for number in range(60)]
     endpoint.answers = {"c7": Answer(is_silent=True)}
@@ -339,6 +340,7 @@ def test_a_link_that_is_reset_between_tcp_and_tls_is_dropped_without_a_trace() -
     links.close()
 
 
+@pytest.mark.fault("A part of many posts fails.")
 @CLOSED_BEHIND
 def test_whoever_resets_before_tls_is_asked_again_and_then_waits(
     monkeypatch: pytest.MonkeyPatch, certificate: Certificate

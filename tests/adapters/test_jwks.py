@@ -128,6 +128,7 @@ def test_known_keys_are_fetched_once_in_their_lifespan(source: Source, rsa_issue
     assert source.asked_at == [1_000, 1_301]
 
 
+@pytest.mark.fault("The issuer has rotated its keys a moment ago.")
 def test_a_rotated_key_is_found_as_soon_as_the_cooldown_allows(
     source: Source, rsa_issuer: Issuer, other_rsa_issuer: Issuer
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_rotated_key_is_found_as_soon_as_the_cooldown_allows(
     assert verify(keys, token) == "ada"
 
 
+@pytest.mark.fault("A key is taken back.")
 def test_a_key_that_was_taken_back_stops_working_with_the_next_set(
     source: Source, rsa_issuer: Issuer, other_rsa_issuer: Issuer
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_failure_at_the_start_is_not_the_callers_fault(failure: str | Exceptio
         keys("k1")
 
 
+@pytest.mark.fault("The issuer is down, slow, or answers something else.")
 def test_stale_keys_work_for_an_hour_and_no_longer(source: Source, rsa_issuer: Issuer) -> None:
     keys, token = source.keys(), rsa_issuer.sign(CLAIMS, kid="k1")
     verify(keys, token)

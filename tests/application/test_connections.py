@@ -52,6 +52,8 @@ def test_authenticating_brings_a_user_online_and_counts_them(world: World) -> No
     assert welcome.connection_expires_at == world.now + 7_200_000
 
 
+@pytest.mark.fault("A connection authenticates twice.")
+@pytest.mark.fault("A function dies after the write and before the answer.")
 def test_authenticating_again_renews_the_token_and_nothing_else(world: World) -> None:
     first = world.join("ada", "a1")
     world.wait(60_000)
@@ -63,6 +65,7 @@ def test_authenticating_again_renews_the_token_and_nothing_else(world: World) ->
     assert len(world.tables.stream) == 1
 
 
+@pytest.mark.fault("A connection authenticates as another user.")
 def test_a_connection_stays_with_the_user_who_came_first(world: World) -> None:
     world.join("ada", "a1")
 
@@ -130,11 +133,13 @@ def test_a_read_that_lags_behind_authenticate_refuses_nothing(world: World) -> N
     assert world.act("a1") == "ada"
 
 
+@pytest.mark.fault("A frame comes through a connection that has no record.")
 def test_nothing_is_accepted_on_a_connection_that_nobody_knows(world: World) -> None:
     with pytest.raises(NotAuthenticated):
         world.ping("unknown")
 
 
+@pytest.mark.fault("A token ends while its connection lives.")
 def test_nothing_is_accepted_after_the_token(world: World) -> None:
     world.open("a1")
     world.authenticate("ada", "a1", token_life=40_000)
@@ -289,6 +294,7 @@ def test_whoever_acts_beside_a_disconnect_is_told_that_it_is_over(world: World) 
         world.access.authorize("a1", world.now)
 
 
+@pytest.mark.fault("A ping is handled after the disconnect.")
 def test_a_ping_after_the_disconnect_creates_nothing(world: World) -> None:
     world.join("ada", "a1")
     world.leave("a1")
@@ -312,6 +318,7 @@ def test_a_ping_that_is_lost_costs_nobody_their_lease(world: World) -> None:
     assert len(world.tables.stream) == 1
 
 
+@pytest.mark.fault("Two frames of one connection are handled at once, or in the other order.")
 def test_of_two_choices_the_one_that_is_handled_last_stays(world: World) -> None:
     """API Gateway gives no order to the frames of a connection, and nobody makes one up."""
     world.join("ada", "a1")
@@ -423,6 +430,7 @@ def test_disconnecting_closes_the_gate_and_forgets_the_subscriptions(world: Worl
     assert ("user", "ada", GRACE // SECOND) in world.timers.asked
 
 
+@pytest.mark.fault("`$disconnect` comes twice, or minutes late.")
 def test_a_disconnect_that_comes_twice_is_heard_once(world: World) -> None:
     world.join("ada", "a1")
     world.leave("a1")
@@ -452,6 +460,7 @@ def test_a_disconnect_that_comes_after_the_sweep_is_heard_by_nobody(world: World
     assert world.tables.is_spotless()
 
 
+@pytest.mark.fault("A user is back at the very end of grace.")
 @pytest.mark.parametrize("away", [GRACE - 1, GRACE, GRACE + 1])
 def test_back_around_the_end_of_grace_is_no_news_or_two_versions(world: World, away: int) -> None:
     before = world.join("ada", "a1").user
@@ -468,6 +477,7 @@ def test_back_around_the_end_of_grace_is_no_news_or_two_versions(world: World, a
     assert all(after.version > before.version for _, after in news)
 
 
+@pytest.mark.fault("One device leaves while another arrives.")
 def test_whoever_leaves_while_another_device_arrives_was_never_offline(world: World) -> None:
     world.join("ada", "a1")
     world.open("a2")
@@ -481,6 +491,7 @@ def test_whoever_leaves_while_another_device_arrives_was_never_offline(world: Wo
     assert len(world.tables.stream) == told
 
 
+@pytest.mark.fault("A write was made, and its answer is lost.")
 def test_a_write_whose_answer_was_lost_counts_once(world: World) -> None:
     world.open("a1")
     save, lost = world.users.save, list[User]()
@@ -505,6 +516,7 @@ def test_a_write_whose_answer_was_lost_counts_once(world: World) -> None:
     assert world.user("ada").status is Status.BUSY
 
 
+@pytest.mark.fault("A plain read sees half of a transaction.")
 def test_a_disconnect_always_writes_even_if_it_sees_nothing_to_remove(world: World) -> None:
     world.join("ada", "a1")
     world.changes.apply("ada", Disconnected("a1", world.now), world.now)
@@ -515,6 +527,7 @@ def test_a_disconnect_always_writes_even_if_it_sees_nothing_to_remove(world: Wor
     assert world.user("ada").revision == revision + 1
 
 
+@pytest.mark.fault("`$disconnect` is handled while `authenticate` runs.")
 def test_an_authenticate_that_races_a_disconnect_leaves_no_ghost(world: World) -> None:
     world.open("a1")
     before = world.user("ada")
@@ -578,6 +591,9 @@ def test_a_lost_socket_of_this_endpoint_is_a_disconnect(world: World) -> None:
     assert world.user("ada").leases == {}
 
 
+@pytest.mark.fault(
+    "API Gateway answers 410 for a socket that lives: it is young, or of another endpoint."
+)
 def test_a_young_socket_is_not_believed_to_be_lost(world: World) -> None:
     world.join("ada", "a1")
     world.wait(5_000)
@@ -599,6 +615,7 @@ def test_what_was_said_of_a_young_socket_is_not_believed_when_it_is_old(world: W
     assert set(world.user("ada").leases) == {"a1"}
 
 
+@pytest.mark.fault("The stack gets a new stage or address.")
 def test_a_socket_of_another_endpoint_is_not_ours_to_forget(world: World) -> None:
     other = World(tables=world.tables)
     object.__setattr__(other.connections, "endpoint", "https://old.example/live")
@@ -618,6 +635,7 @@ def test_what_nobody_knows_any_more_hears_nothing_any_more(world: World) -> None
     assert world.tables.everyone == {}
 
 
+@pytest.mark.fault("A region, or every table, is lost.")
 def test_when_all_tables_are_lost_whoever_comes_back_is_there_with_a_newer_version() -> None:
     lost, names = World(), [f"user-{number}" for number in range(50)]
     before = {name: lost.join(name, f"old-{name}").user for name in names}

@@ -28,6 +28,7 @@ def test_whoever_never_authenticates_is_told_why_and_closed(world: World) -> Non
     assert state(world, "a1") is State.CLOSED
 
 
+@pytest.mark.fault("`$connect` fails after it has written the connection record.")
 def test_a_connection_whose_opening_failed_is_closed_and_nobody_hears_of_it(world: World) -> None:
     """API Gateway refused the handshake, but the function had come as far as the gate."""
     world.open("a1")
@@ -168,6 +169,7 @@ def test_a_grace_timer_that_comes_too_soon_asks_again(world: World) -> None:
     assert world.timers.asked == [("user", "ada", 3)]
 
 
+@pytest.mark.fault("A timer comes late or twice.")
 def test_a_grace_timer_of_somebody_who_is_back_does_nothing(world: World) -> None:
     world.join("ada", "a1")
     world.leave("a1")
@@ -218,6 +220,7 @@ def test_whoever_cannot_be_written_keeps_the_sweep_from_nobody_else(world: World
     assert world.user("bob").status is Status.OFFLINE
 
 
+@pytest.mark.fault("`$disconnect` never comes.")
 def test_the_sweep_finds_whoever_fell_silent_and_clears_up_behind_them(world: World) -> None:
     world.join("bob", "b1")
     world.join("ada", "a1")
@@ -339,6 +342,7 @@ def test_two_sweeps_at_once_say_everything_once(world: World) -> None:
     assert len(world.tables.stream) == 4
 
 
+@pytest.mark.fault("Two sweeps run at once.")
 def test_of_two_sweeps_that_overlap_one_loses_and_everything_is_said_once(world: World) -> None:
     world.join("ada", "a1")
     world.join("bob", "b1")
@@ -361,6 +365,7 @@ def test_of_two_sweeps_that_overlap_one_loses_and_everything_is_said_once(world:
     assert world.online_index.count() == Count(0, world.now)
 
 
+@pytest.mark.fault("The sweep is down for an hour.")
 def test_a_sweep_that_was_down_for_an_hour_tells_every_departure_once(world: World) -> None:
     world.join("bob", "b1")
     for number in range(30):
@@ -380,6 +385,7 @@ def test_a_sweep_that_was_down_for_an_hour_tells_every_departure_once(world: Wor
     assert sorted(left) == sorted(f"user-{number}" for number in range(30))
 
 
+@pytest.mark.fault("The schedule ticks late, twice, or not.")
 def test_a_tick_of_the_schedule_that_is_left_out_is_made_up_for(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE + 120_000)  # two sweeps should have come
@@ -390,6 +396,7 @@ def test_a_tick_of_the_schedule_that_is_left_out_is_made_up_for(world: World) ->
     assert world.user("ada").last_seen == world.now - LEASE - 120_000
 
 
+@pytest.mark.fault("The count drifts.")
 def test_the_sweep_counts_those_whom_others_see(world: World) -> None:
     for name in ("ada", "bob", "eve"):
         world.join(name, f"c-{name}")

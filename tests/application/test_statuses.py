@@ -28,6 +28,7 @@ def test_reads_are_exact_although_nobody_swept(world: World) -> None:
     assert world.online_list.count(None, world.now) == Count(0, world.now)
 
 
+@pytest.mark.fault("A reader finds by the clock that a status is over, then a late ping comes.")
 def test_what_the_clock_decided_is_stored_before_it_is_told(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE)
@@ -85,6 +86,7 @@ def test_pages_hold_everybody_once_and_end(world: World) -> None:
     assert pages == 5
 
 
+@pytest.mark.fault("The index lags behind the table.")
 def test_an_index_that_lags_behind_proposes_and_the_items_decide(world: World) -> None:
     for name in ("ada", "bob"):
         world.join(name, f"c-{name}")

@@ -101,7 +101,7 @@ def test_who_steps_away_is_away_until_they_come_back(demo: Demo) -> None:
     left, right = demo.open()
     left.person("Stepped away")
     expect(right.online(left.user)).to_contain_text("Away")
-    expect(left.link).to_have_text("Live, nobody there")
+    expect(left.link).to_have_text("Live, idle")
     expect(left.choice("Online")).to_be_checked()
     left.person("There")
     expect(right.online(left.user)).to_contain_text("Online")

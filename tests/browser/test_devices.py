@@ -17,7 +17,7 @@ CHOICE = 25_000
 def sweep(deployed: RunningStack) -> None:
     """What happens once a minute: those whose leases ran out are told."""
     event = {"source": "aws.events", "detail-type": "Scheduled Event"}
-    name = deployed.told["functions"]["Sweep"]
+    name = deployed.told["functions"]["SweepFunction"]
     deployed.aws("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
 
 
@@ -123,7 +123,7 @@ def test_a_third_person_joins_and_leaves(demo: Demo) -> None:
     left, right = demo.open()
     page = left.page
     third = Side(page, demo.name("linus"))
-    page.get_by_role("textbox", name="User id of somebody else").fill(third.user)
+    page.get_by_role("textbox", name="User id of another person").fill(third.user)
     page.get_by_role("button", name="Add a person").click()
     third.expect_connected()
     expect(left.online(third.user)).to_contain_text("Online")
@@ -172,7 +172,7 @@ def test_members_are_shown_some_at_a_time(demo: Demo) -> None:
     page = left.page
     others = [Side(page, demo.name(name)) for name in ("alan", "barbara", "edsger", "frances")]
     for side in others:
-        page.get_by_role("textbox", name="User id of somebody else").fill(side.user)
+        page.get_by_role("textbox", name="User id of another person").fill(side.user)
         page.get_by_role("button", name="Add a person").click()
     expect(left.member_count).to_have_text("6 members")
     demo.open(left="linus", right="margaret")

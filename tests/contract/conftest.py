@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -15,7 +16,18 @@ from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
-from presence.ports import ConnectionRecords, Members, OnlineIndex, Subscriptions, Users
+from presence.ports import (
+    ConnectionRecords,
+    Members,
+    OnlineIndex,
+    Subscriber,
+    Subscriptions,
+    Topic,
+    Users,
+)
+from proof.simulation.faults import Faults, Faulty, Injector
+from proof.simulation.memory import Memory
+from proof.simulation.scheduler import Scheduler
 from tests.dynamodb import KEYS, TABLES, create_tables
 from tests.fakes import (
     FakeConnections,
@@ -25,10 +37,7 @@ from tests.fakes import (
     FakeTables,
     FakeUsers,
 )
-from tests.simulation.faults import Faults, Faulty, Injector
-from tests.simulation.memory import Memory
-from tests.simulation.scheduler import Scheduler
-from tests.stateful.tables import Tables
+from tests.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,17 @@ class Store:
     members: Members
     #: All that is stored, in a form that can be compared with what is stored later.
     everything: Callable[[], Any]
+
+    def heard(self, topic: Topic) -> list[Subscriber]:
+        """Who hears of a topic, read as many functions would: shard by shard, page by page."""
+        found: list[Subscriber] = []
+        for shard in range(self.subscriptions.part(topic).shards):
+            part = self.subscriptions.part(topic, shard)
+            found += part.subscribers
+            while part.after is not None:
+                part = self.subscriptions.part(topic, shard, part.after)
+                found += part.subscribers
+        return found
 
 
 def fakes() -> Store:
@@ -74,6 +94,13 @@ def simulated() -> Store:
     )
 
 
+@cache
+def moto() -> Any:
+    """DynamoDB as tests look at it: to make a client takes longer than most tests."""
+    known = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    return boto3.resource("dynamodb", region_name="eu-central-1", **known)
+
+
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -87,7 +114,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def dynamodb(aws: None) -> Store:
     del aws
-    create_tables(boto3.client("dynamodb"))
+    create_tables(moto().meta.client)
     client = bind(**TABLES)
     return Store(
         DynamoDBConnections(client),
@@ -119,7 +146,7 @@ def dictionaries(monkeypatch: pytest.MonkeyPatch, aws: None) -> Store:
 def items(table: str) -> dict[tuple[str, ...], dict[str, Any]]:
     """Every item of a table as it is, by its key."""
     names = KEYS[table]
-    found = boto3.resource("dynamodb").Table(table).scan()["Items"]
+    found = moto().Table(table).scan()["Items"]
     return {tuple(item[name] for name in names): item for item in found}
 
 

@@ -1,4 +1,4 @@
-"""Who hears what and who is seen where: the fakes and DynamoDB say the same."""
+"""Subscribers, members, watch lists and blockers: the fakes and DynamoDB agree."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -62,21 +62,19 @@ def all_of(pages: Iterable[Sequence[Subscriber]]) -> list[Subscriber]:
 def watching(store: Store, *user_ids: str) -> dict[str, list[str]]:
     """By user, the connections that watch them."""
     return {
-        user_id: [
-            it.connection_id for it in all_of(store.subscriptions.pages(Topic("user", user_id)))
-        ]
+        user_id: [it.connection_id for it in store.heard(Topic("user", user_id))]
         for user_id in user_ids
     }
 
 
-# ── who is seen in a chat session ──────────────────────────────────────────────────────────
+# ── members ───────────────────────────────────────────────────────────────────────────────
 
 
 def seen_in(store: Store, session_id: str = ROOM) -> list[Member]:
     return list(store.members.of(session_id))
 
 
-def test_nobody_is_seen_where_nobody_is(store: Store) -> None:
+def test_an_unknown_session_has_no_members(store: Store) -> None:
     assert seen_in(store) == []
 
 
@@ -88,7 +86,7 @@ def test_members_are_in_the_order_of_their_ids(store: Store) -> None:
     assert [member.user_id for member in seen_in(store)] == sorted(names)
 
 
-def test_somebody_with_two_connections_is_one_member_until_both_have_left(store: Store) -> None:
+def test_a_user_with_two_connections_is_one_member_until_both_have_left(store: Store) -> None:
     events = (Authenticated(TAB, lease()), Authenticated(PHONE, lease()))
     save(store, "ada", *events, Joined(TAB, ROOM), Joined(PHONE, ROOM))
 
@@ -122,7 +120,7 @@ COMINGS_AND_GOINGS: dict[str, tuple[tuple[UserEvent, ...], int, bool]] = {
 @pytest.mark.parametrize(
     ("events", "at", "is_seen"), COMINGS_AND_GOINGS.values(), ids=COMINGS_AND_GOINGS
 )
-def test_a_member_is_whoever_others_see_there(
+def test_members_are_the_users_that_others_see_there(
     store: Store, events: tuple[UserEvent, ...], at: int, *, is_seen: bool
 ) -> None:
     save(store, "ada", Authenticated(TAB, lease()), Joined(TAB, ROOM))
@@ -133,7 +131,7 @@ def test_a_member_is_whoever_others_see_there(
     assert seen_in(store) == ([Member("ada")] if is_seen else [])
 
 
-def test_a_member_is_hidden_from_whom_they_block(store: Store) -> None:
+def test_a_member_is_hidden_from_blocked_viewers(store: Store) -> None:
     save(store, "ada", Authenticated(TAB, lease()), Blocked("eve"), Joined(TAB, ROOM))
     hidden = [seen_in(store)]
 
@@ -149,22 +147,22 @@ def test_a_member_is_hidden_from_whom_they_block(store: Store) -> None:
     ]
 
 
-# ── who has blocked whom ───────────────────────────────────────────────────────────────────
+# ── blockers ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_blockers_are_known_until_they_unblock_wherever_they_are(store: Store) -> None:
+def test_blockers_are_listed_until_they_unblock(store: Store) -> None:
     save(store, "eve", Blocked("ada"))
     save(store, "bob", Authenticated(TAB, lease()), Blocked("ada"), Blocked("eve"))
 
     before = list(store.subscriptions.blockers("ada")), list(store.subscriptions.blockers("eve"))
-    save(store, "bob", Unblocked(frozenset({"ada", "nobody"})))
+    save(store, "bob", Unblocked(frozenset({"ada", "stranger"})))
 
     assert (sorted(before[0]), before[1]) == (["bob", "eve"], ["bob"])
     assert list(store.subscriptions.blockers("ada")) == ["eve"]
-    assert list(store.subscriptions.blockers("nobody")) == []
+    assert list(store.subscriptions.blockers("stranger")) == []
 
 
-def test_a_user_who_blocks_and_hides_as_much_as_they_may_is_stored(store: Store) -> None:
+def test_a_user_with_the_most_blocks_and_sessions_is_stored(store: Store) -> None:
     """The greatest transactions: DynamoDB takes 100 operations."""
     names = [f"{number:0>128}" for number in range(MAX_SESSIONS)]
     save(store, "ada", Authenticated(TAB, lease()))
@@ -205,7 +203,7 @@ happenings: st.SearchStrategy[UserEvent] = st.one_of(
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_in_any_story_both_tell_the_same_of_everybody(
+def test_in_any_story_fakes_and_dynamodb_agree(
     dynamodb: Store, story: list[tuple[str, UserEvent]]
 ) -> None:
     fake, number = fakes(), next(numbered)
@@ -241,16 +239,16 @@ def _told(store: Store, number: int) -> list[object]:
     ]
 
 
-# ── who hears of what ──────────────────────────────────────────────────────────────────────
+# ── subscribers ────────────────────────────────────────────────────────────────────────────
 
 
-def test_listeners_are_connections_and_say_whose_they_are(store: Store) -> None:
+def test_subscribers_are_connections_with_their_users(store: Store) -> None:
     for user_id, name in (("ada", "a1"), ("ada", "a2"), ("bob", "b1")):
         arrive(store, user_id, name)
         enter(store, user_id, ROOM, name)
     enter(store, "bob", "room.2", "b1")
 
-    subscribers = all_of(store.subscriptions.pages(Topic("session", ROOM)))
+    subscribers = store.heard(Topic("session", ROOM))
 
     assert set(subscribers) == {
         Subscriber("a1", "ada"),
@@ -258,8 +256,8 @@ def test_listeners_are_connections_and_say_whose_they_are(store: Store) -> None:
         Subscriber("b1", "bob"),
     }
     assert len(subscribers) == 3
-    assert set(all_of(store.subscriptions.pages(EVERYONE))) == set(subscribers)
-    assert all_of(store.subscriptions.pages(Topic("session", "nowhere"))) == []
+    assert set(store.heard(EVERYONE)) == set(subscribers)
+    assert store.heard(Topic("session", "nowhere")) == []
 
 
 def test_an_invisible_member_goes_on_hearing(store: Store) -> None:
@@ -269,20 +267,20 @@ def test_an_invisible_member_goes_on_hearing(store: Store) -> None:
     save(store, "ada", Chosen(Choice.INVISIBLE))
 
     assert seen_in(store) == []
-    assert all_of(store.subscriptions.pages(Topic("session", ROOM))) == [Subscriber(TAB, "ada")]
+    assert store.heard(Topic("session", ROOM)) == [Subscriber(TAB, "ada")]
 
 
 # ── watching ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_whoever_watches_hears_and_the_gate_knows_it(store: Store) -> None:
+def test_a_watching_connection_subscribes_and_its_record_says_so(store: Store) -> None:
     tab, phone = arrive(store, "ada", TAB), arrive(store, "eve", PHONE)
 
     for _ in range(2):
         assert store.subscriptions.watch(tab, {"bob", "kim"})
     assert store.subscriptions.watch(phone, {"bob"})
 
-    assert set(all_of(store.subscriptions.pages(Topic("user", "bob")))) == {
+    assert set(store.heard(Topic("user", "bob"))) == {
         Subscriber(TAB, "ada"),
         Subscriber(PHONE, "eve"),
     }
@@ -291,7 +289,7 @@ def test_whoever_watches_hears_and_the_gate_knows_it(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", ["unknown", "open", "closed", "another's"])
-def test_a_gate_that_is_not_theirs_lets_nobody_watch_and_leaves_no_trace(
+def test_without_an_own_record_a_connection_watches_nothing_and_leaves_no_trace(
     store: Store, state: str
 ) -> None:
     gate = replace(GATE, state=State.AUTHENTICATED, user_id="ada")
@@ -309,9 +307,7 @@ def test_a_gate_that_is_not_theirs_lets_nobody_watch_and_leaves_no_trace(
     assert store.everything() == before
 
 
-def test_a_connection_watches_so_many_and_no_more(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_watch_list_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WATCHED_USERS", 150)  # moto takes its time for a thousand
     tab = arrive(store, "ada", TAB)
     names = [f"user-{number}" for number in range(150)]
@@ -349,7 +345,7 @@ def test_unwatching_is_for_this_connection_and_these_users(store: Store) -> None
 
 
 @pytest.mark.parametrize("name", [TAB, "unknown"])
-def test_whoever_watches_nobody_unwatches_without_a_trace(store: Store, name: str) -> None:
+def test_unwatching_without_a_list_leaves_no_trace(store: Store, name: str) -> None:
     arrive(store, "ada", TAB)
     before = store.everything()
 
@@ -358,7 +354,7 @@ def test_whoever_watches_nobody_unwatches_without_a_trace(store: Store, name: st
     assert store.everything() == before
 
 
-def test_whoever_unwatched_the_last_one_may_watch_again(store: Store) -> None:
+def test_an_emptied_watch_list_can_be_used_again(store: Store) -> None:
     tab = arrive(store, "ada", TAB)
     store.subscriptions.watch(tab, {"bob"})
     store.subscriptions.unwatch(TAB, {"bob"})
@@ -371,7 +367,7 @@ def test_whoever_unwatched_the_last_one_may_watch_again(store: Store) -> None:
 # ── removing and forgetting ────────────────────────────────────────────────────────────────
 
 
-def test_a_connection_that_has_closed_hears_nothing_more_and_the_others_all(store: Store) -> None:
+def test_a_closed_connection_has_no_subscriptions_and_the_others_have_theirs(store: Store) -> None:
     names = [f"user-{number}" for number in range(101)]
     rooms = [f"room.{number}" for number in range(3)]
     for user_id, name in (("ada", TAB), ("eve", PHONE)):
@@ -391,7 +387,7 @@ def test_a_connection_that_has_closed_hears_nothing_more_and_the_others_all(stor
     assert all(all_of(pages) == [Subscriber(PHONE, "eve")] for pages in heard)
 
 
-def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store: Store) -> None:
+def test_a_connection_known_by_its_id_alone_is_removed(store: Store) -> None:
     tab = arrive(store, "ada", TAB)
     enter(store, "ada", ROOM)
     store.subscriptions.watch(tab, {"bob"})
@@ -401,17 +397,17 @@ def test_a_connection_of_which_only_its_id_is_left_watches_nobody_any_more(store
     store.subscriptions.remove(trace)
 
     assert watching(store, "bob") == {"bob": []}
-    assert all_of(store.subscriptions.pages(Topic("session", ROOM))) == []
-    assert all_of(store.subscriptions.pages(EVERYONE)) == []
+    assert store.heard(Topic("session", ROOM)) == []
+    assert store.heard(EVERYONE) == []
 
 
-def test_removing_somebody_who_heard_nothing_is_fine(store: Store) -> None:
+def test_removing_a_connection_without_subscriptions_is_fine(store: Store) -> None:
     store.subscriptions.remove(replace(GATE, is_watching=True, sessions=frozenset({ROOM})))
 
-    assert all_of(store.subscriptions.pages(EVERYONE)) == []
+    assert store.heard(EVERYONE) == []
 
 
-def test_whoever_is_forgotten_is_watched_by_nobody(store: Store) -> None:
+def test_a_forgotten_user_has_no_watchers(store: Store) -> None:
     for number in range(30):
         gate = arrive(store, f"user-{number}", f"c{number}")
         store.subscriptions.watch(gate, {"ada", "bob"})
@@ -424,7 +420,7 @@ def test_whoever_is_forgotten_is_watched_by_nobody(store: Store) -> None:
     assert len(watched["bob"]) == 30
 
 
-def test_nobody_watches_somebody_who_was_forgotten_in_any_list(dynamodb: Store) -> None:
+def test_a_forgotten_user_is_on_no_watch_list(dynamodb: Store) -> None:
     tab = arrive(dynamodb, "eve", TAB)
     dynamodb.subscriptions.watch(tab, {"ada", "bob"})
 

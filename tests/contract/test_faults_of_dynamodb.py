@@ -95,6 +95,7 @@ def one_at_a_time(params: dict[str, Any], **_: object) -> None:
     params["Limit"] = 1
 
 
+@pytest.mark.fault("A query ends its page early, even an empty one.")
 def test_every_list_is_read_to_its_end_however_small_its_pages(dynamodb: Store) -> None:
     crowd(dynamodb)
     whole, asked = everything_listed(dynamodb), list[str]()
@@ -143,6 +144,7 @@ def first_key(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {"topic": partition, "subscriber": {"S": "!"}}
 
 
+@pytest.mark.fault("A batch leaves keys, rows or messages unprocessed.")
 def test_keys_that_a_batch_left_unprocessed_are_asked_for_again(dynamodb: Store) -> None:
     for name in NAMES:
         save(dynamodb, name, Authenticated(f"c-{name}", lease()))
@@ -221,6 +223,7 @@ def saying(answers: list[Said]) -> Any:
     return say
 
 
+@pytest.mark.fault("Two transactions meet, or a write meets a transaction.")
 def test_a_transaction_that_meets_another_is_tried_again(dynamodb: Store) -> None:
     dynamodb.connections.open(GATE)
     answers = [cancelled("TransactionConflict", "None"), cancelled("None", "TransactionConflict")]
@@ -283,6 +286,7 @@ OLD_CODE: dict[str, UserEvent] = {
 }
 
 
+@pytest.mark.fault("Old and new code write the same item.")
 @pytest.mark.parametrize("event", OLD_CODE.values(), ids=OLD_CODE)
 def test_what_newer_code_stored_of_a_user_survives_a_write_of_older_code(
     dynamodb: Store, event: UserEvent

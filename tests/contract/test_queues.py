@@ -7,6 +7,8 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.backends import get_backend
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from presence import limits
 from presence.adapters.sqs import SQSDeliveries, SQSTimers, job_from_json, posts_from_json
@@ -17,13 +19,21 @@ from presence.fanout.payloads import FramesPayload, Payload, PresenceByViewer, P
 from presence.limits import MAX_FRAME_BYTES
 from presence.ports import EVERYONE, Job, Post, Timers, Topic
 from tests.fakes import FakeDeliveries, FakeGateway, FakeTimers
-from tests.sqs import queued
 
 pytestmark = pytest.mark.contract
 
 REGION = "eu-central-1"
 NOW = 1_800_000_000_000
 TAB, PHONE = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q="
+
+
+def queued(region: str, name: str) -> list[tuple[dict[str, Any], int]]:
+    """Every message and its delay in seconds, in the order in which they were sent."""
+    queue: Any = get_backend("sqs")[DEFAULT_ACCOUNT_ID][region].queues[name]
+    return [
+        (json.loads(it.body), round(max(0, it.delayed_until - it.sent_timestamp) / 1000))
+        for it in queue._messages
+    ]
 
 
 @dataclass(frozen=True)

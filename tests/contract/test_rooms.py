@@ -1,4 +1,4 @@
-"""Large rooms: what is known of them, how many are in them, and that small ones know nothing."""
+"""Large rooms: their state, their marks and their members; small rooms have no state."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from presence import limits
 from presence.domain.events import Authenticated, Blocked, Joined
 from presence.ports import LargeRoom, Member, Topic
 from tests.contract.conftest import Store
-from tests.contract.test_audiences import all_of, arrive
+from tests.contract.test_audiences import arrive
 from tests.contract.test_store import NOW, PHONE, ROOM, TAB, enter, lease, save
 
 pytestmark = pytest.mark.contract
@@ -32,7 +32,7 @@ def members(store: Store, amount: int) -> list[str]:
     return names
 
 
-def test_of_a_room_that_was_never_large_nothing_is_known(store: Store) -> None:
+def test_a_room_that_was_never_large_has_no_state(store: Store) -> None:
     members(store, 2)
 
     assert store.members.room(ROOM) == LargeRoom(ROOM)
@@ -42,7 +42,7 @@ def test_of_a_room_that_was_never_large_nothing_is_known(store: Store) -> None:
 @pytest.mark.parametrize(
     "after", [KNOWN, LargeRoom(ROOM), replace(KNOWN, is_large=False, tick=None)]
 )
-def test_what_is_kept_of_a_room_is_known_to_whoever_reads_its_members(
+def test_the_first_page_of_members_has_the_state_of_the_room(
     store: Store, after: LargeRoom
 ) -> None:
     names = members(store, 2)
@@ -57,7 +57,7 @@ def test_what_is_kept_of_a_room_is_known_to_whoever_reads_its_members(
     assert store.members.count(ROOM) == 2
 
 
-def test_of_two_who_change_a_room_one_is_refused(store: Store) -> None:
+def test_of_two_changes_of_a_room_one_is_refused(store: Store) -> None:
     assert store.members.keep(LargeRoom(ROOM), KNOWN)
     first = store.members.room(ROOM)
 
@@ -80,7 +80,7 @@ def test_members_are_read_on_from_any_of_them(store: Store) -> None:
     assert list(store.members.of(ROOM, names[4])) == []
 
 
-def test_a_part_says_behind_whom_the_others_are(
+def test_a_page_says_where_the_next_one_begins(
     dynamodb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "FIRST_MEMBERS", 3)
@@ -96,7 +96,7 @@ def test_a_part_says_behind_whom_the_others_are(
     assert dynamodb.members.count(ROOM) == 5
 
 
-def test_whoever_tells_a_room_something_sees_that_it_is_large(store: Store) -> None:
+def test_readers_of_subscribers_see_the_mark_of_a_large_room(store: Store) -> None:
     topic = Topic("session", ROOM)
     arrive(store, "ada", TAB)
     enter(store, "ada", ROOM)
@@ -107,9 +107,7 @@ def test_whoever_tells_a_room_something_sees_that_it_is_large(store: Store) -> N
         seen.append(store.subscriptions.part(topic).is_large)
 
     assert seen == [False, True, True, False, False]
-    assert [
-        it.connection_id for it in all_of(store.subscriptions.pages(Topic("session", ROOM)))
-    ] == [TAB]
+    assert [it.connection_id for it in store.heard(Topic("session", ROOM))] == [TAB]
 
 
 def test_a_large_room_grows_like_any_topic(store: Store) -> None:

@@ -290,6 +290,7 @@ def test_many_users_are_read_beyond_one_batch(store: Store) -> None:
     assert all(users[name].is_here for name in names)
 
 
+@pytest.mark.fault("A read returns an older state.")
 def test_of_two_writers_the_second_loses_and_learns_what_the_first_wrote(store: Store) -> None:
     before = save(store, "ada", Authenticated(TAB, lease()))
     busy, _ = reduce(before, Chosen(Choice.BUSY), NOW)
@@ -346,6 +347,7 @@ def renew(
     )
 
 
+@pytest.mark.fault("A renewal that began before a `leave` ends after it.")
 def test_a_renewal_moves_the_end_of_the_lease_and_nothing_else(store: Store) -> None:
     before = save(store, "ada", Authenticated(TAB, lease()))
 
@@ -387,6 +389,7 @@ def test_a_renewal_that_does_not_fit_says_what_is_there(
 # ── both at once ───────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.fault("A function dies in the middle of an admission.")
 def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(store: Store) -> None:
     store.connections.open(GATE)
 
@@ -635,6 +638,8 @@ def test_unsubscribing_may_be_repeated(store: Store) -> None:
 # ── what only the real tables show ─────────────────────────────────────────────────────────
 
 
+@pytest.mark.fault("A function dies after the write and before the change is announced.")
+@pytest.mark.fault("A write that changes nothing leaves no stream record.")
 def test_only_writes_that_announce_are_marked_for_the_stream(dynamodb: Store) -> None:
     table = boto3.resource("dynamodb").Table("Users")
     before = save(dynamodb, "ada", Authenticated(TAB, lease()))
@@ -655,6 +660,8 @@ def test_only_writes_that_announce_are_marked_for_the_stream(dynamodb: Store) ->
 WITHOUT_TTL = {("Subscriptions", f"members:{ROOM}", "ada"), ("Subscriptions", "blocked:eve", "ada")}
 
 
+@pytest.mark.fault("TTL deletes days late, or never.")
+@pytest.mark.fault("TTL deletes too early, or never because it is in milliseconds.")
 def test_every_ttl_is_in_seconds_and_outlives_what_it_is_for(dynamodb: Store) -> None:
     full_gate(dynamodb)
     save(dynamodb, "ada", Blocked("eve"))

@@ -1,4 +1,4 @@
-"""Topics in shards: the fakes and DynamoDB say the same, and only DynamoDB knows where rows lie."""
+"""Topics in shards: the fakes and DynamoDB agree, and only DynamoDB knows where rows lie."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from presence.adapters.dynamodb.topics import key_of, shards_so_far
 from presence.domain.connection import Connection, Joining, Leaving
 from presence.domain.errors import Conflict
 from presence.domain.events import Joined, Left
-from presence.ports import EVERYONE, Subscriber, Topic
+from presence.ports import EVERYONE, Topic
 from tests.contract.conftest import Store, items
 from tests.contract.test_audiences import all_of, arrive
 from tests.contract.test_store import (
@@ -29,7 +29,7 @@ from tests.contract.test_store import (
     enter,
     gate_of,
 )
-from tests.stateful.tables import Tables
+from tests.tables import Tables
 
 pytestmark = pytest.mark.contract
 
@@ -39,22 +39,8 @@ NAMES = [f"connection-{number}=" for number in range(12)]
 
 @pytest.fixture(autouse=True)
 def asks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every row goes where it belongs: nobody writes blindly, as who writes rarely would."""
+    """Each row goes to the shard of the current number: the number is read before each write."""
     monkeypatch.setattr(limits, "ROWS_UNASKED", 1)
-
-
-def heard(store: Store, topic: Topic) -> list[Subscriber]:
-    """Everybody who hears of a topic, read as many functions would: shard by shard."""
-    found: list[Subscriber] = []
-    for shard in range(store.subscriptions.part(topic).shards):
-        after = None
-        while True:
-            part = store.subscriptions.part(topic, shard, after)
-            found += part.subscribers
-            after = part.after
-            if after is None:
-                break
-    return found
 
 
 def shards_of(topic: Topic) -> Counter[str]:
@@ -63,7 +49,7 @@ def shards_of(topic: Topic) -> Counter[str]:
     return Counter(key for key, name in items("Subscriptions") if key in keys and name != "#")
 
 
-def everybody(store: Store, names: list[str]) -> Iterator[Connection]:
+def subscribe(store: Store, names: list[str]) -> Iterator[Connection]:
     for name in names:
         gate = arrive(store, f"user-{name}", name)
         enter(store, f"user-{name}", ROOM, name)
@@ -73,16 +59,16 @@ def everybody(store: Store, names: list[str]) -> Iterator[Connection]:
 
 @pytest.mark.parametrize("topic", [EVERYONE, SESSION, WATCHED])
 def test_a_topic_is_read_part_by_part(store: Store, topic: Topic) -> None:
-    assert heard(store, topic) == []
-    list(everybody(store, NAMES))
+    assert store.heard(topic) == []
+    list(subscribe(store, NAMES))
 
-    found = heard(store, topic)
+    found = store.heard(topic)
 
     assert sorted(it.connection_id for it in found) == sorted(NAMES)
     assert all(it.user_id == f"user-{it.connection_id}" for it in found)
 
 
-def test_listeners_are_read_as_they_are_and_not_as_they_were(
+def test_subscribers_are_read_consistently(
     monkeypatch: pytest.MonkeyPatch, dictionaries: Store
 ) -> None:
     asked: list[bool] = []
@@ -100,19 +86,19 @@ def test_listeners_are_read_as_they_are_and_not_as_they_were(
 
 
 @pytest.mark.parametrize("topic", [EVERYONE, SESSION, WATCHED])
-def test_whoever_came_before_a_topic_grew_is_found_as_well(store: Store, topic: Topic) -> None:
+def test_rows_from_before_a_topic_grew_are_found(store: Store, topic: Topic) -> None:
     first = store.subscriptions.part(topic).shards
-    list(everybody(store, NAMES[:6]))
+    list(subscribe(store, NAMES[:6]))
 
     store.subscriptions.grow(topic, first, 4 * first)
-    list(everybody(store, NAMES[6:]))
+    list(subscribe(store, NAMES[6:]))
 
-    found = [it.connection_id for it in heard(store, topic)]
+    found = [it.connection_id for it in store.heard(topic)]
     assert sorted(found) == sorted(NAMES)
     assert store.subscriptions.part(topic).shards == 4 * first
 
 
-def test_a_topic_grows_once_for_all_who_want_it_to(store: Store) -> None:
+def test_a_topic_grows_once_for_all_functions_that_ask_for_it(store: Store) -> None:
     store.subscriptions.grow(SESSION, 1, 2)
     store.subscriptions.grow(SESSION, 1, 8)
     grown = [store.subscriptions.part(SESSION).shards]
@@ -122,6 +108,7 @@ def test_a_topic_grows_once_for_all_who_want_it_to(store: Store) -> None:
     assert [*grown, store.subscriptions.part(SESSION).shards] == [2, 4]
 
 
+@pytest.mark.fault("A room is larger than the memory of a function.")
 def test_a_page_says_where_the_next_one_begins(
     dynamodb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,12 +129,13 @@ def test_a_page_says_where_the_next_one_begins(
     ]
 
 
+@pytest.mark.fault("One partition is asked too much.")
 def test_rows_of_a_topic_that_grew_are_spread(dynamodb: Store) -> None:
     for topic in (SESSION, WATCHED):
         dynamodb.subscriptions.grow(topic, 1, 4)
     dynamodb.subscriptions.grow(EVERYONE, limits.EVERYONE_SHARDS, 32)
 
-    list(everybody(dynamodb, NAMES))
+    list(subscribe(dynamodb, NAMES))
 
     for topic in (SESSION, WATCHED, EVERYONE):
         spread = shards_of(topic)
@@ -155,8 +143,8 @@ def test_rows_of_a_topic_that_grew_are_spread(dynamodb: Store) -> None:
         assert len(spread) > 2, topic
 
 
-def test_whoever_joins_again_stays_where_they_are(dynamodb: Store) -> None:
-    gates = list(everybody(dynamodb, NAMES))
+def test_a_second_join_stays_in_the_shard_of_the_first(dynamodb: Store) -> None:
+    gates = list(subscribe(dynamodb, NAMES))
     dynamodb.subscriptions.grow(SESSION, 1, 4)
 
     for gate in gates:
@@ -169,10 +157,12 @@ def test_whoever_joins_again_stays_where_they_are(dynamodb: Store) -> None:
 
 
 @pytest.mark.parametrize("way", ["leave", "close", "trace"])
-def test_whoever_goes_is_nowhere_any_more_whenever_they_came(dynamodb: Store, way: str) -> None:
+def test_a_closed_connection_leaves_no_row_however_old_its_rows_are(
+    dynamodb: Store, way: str
+) -> None:
     gates = list[Connection]()
     for number, name in enumerate(NAMES):
-        gates += everybody(dynamodb, [name])
+        gates += subscribe(dynamodb, [name])
         if number in (3, 6):
             double_all(dynamodb)
 
@@ -205,16 +195,16 @@ def double_all(store: Store) -> None:
         store.subscriptions.grow(topic, before, 2 * before)
 
 
-def test_whoever_is_forgotten_leaves_no_count_behind(dynamodb: Store) -> None:
+def test_a_forgotten_user_leaves_no_count_behind(dynamodb: Store) -> None:
     dynamodb.subscriptions.grow(WATCHED, 1, 8)
-    list(everybody(dynamodb, NAMES))
+    list(subscribe(dynamodb, NAMES))
 
     dynamodb.subscriptions.forget("ada")
 
     assert "ada" not in str(dynamodb.everything())
 
 
-def test_a_gate_names_shards_only_where_there_are_any(dynamodb: Store) -> None:
+def test_a_connection_record_names_shards_only_of_large_topics(dynamodb: Store) -> None:
     arrive(dynamodb, "ada", TAB)
     enter(dynamodb, "ada", ROOM)
     small = dynamodb.connections.read(TAB, consistent=True)
@@ -231,21 +221,21 @@ def test_a_gate_names_shards_only_where_there_are_any(dynamodb: Store) -> None:
     assert GATE.shards_of(ROOM) == frozenset()
 
 
-def test_whoever_writes_rarely_writes_where_everybody_reads(
+def test_an_environment_that_writes_rarely_writes_to_the_first_shard(
     dynamodb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "ROWS_UNASKED", 6)
     dynamodb.subscriptions.grow(SESSION, 1, 4)
 
-    list(everybody(dynamodb, NAMES))
+    list(subscribe(dynamodb, NAMES))
 
     spread = shards_of(SESSION)
     assert spread[key_of(SESSION, 0)] >= 5
     assert sum(spread.values()) == len(NAMES)
-    assert len(heard(dynamodb, SESSION)) == len(NAMES)
+    assert len(dynamodb.heard(SESSION)) == len(NAMES)
 
 
-def test_what_is_known_of_topics_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_shard_counts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ROWS_UNASKED", 1_000)
     monkeypatch.setattr(limits, "KNOWN_TOPICS", 3)
     shards = topics.Shards()
@@ -258,9 +248,7 @@ def test_what_is_known_of_topics_stays_bounded(monkeypatch: pytest.MonkeyPatch) 
 
 @given(st.text(min_size=1, max_size=20), st.integers(0, 8), st.integers(0, 8))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_row_is_where_it_is_looked_for_whenever_it_was_written(
-    name: str, then: int, later: int
-) -> None:
+def test_a_row_is_in_a_shard_where_it_is_looked_for(name: str, then: int, later: int) -> None:
     for topic in (SESSION, EVERYONE):
         written, now = (topics.at_first(topic) << it for it in sorted((then, later)))
 
@@ -275,12 +263,12 @@ def test_a_row_is_where_it_is_looked_for_whenever_it_was_written(
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is written of watch lists, of which six entries are the most."""
+    """The writes of watch lists; a list has at most six entries."""
     made: list[str] = []
 
     def counted(client: Client, operation: str, arguments: Operation) -> Any:
         made.append(operation)
-        assert len(made) < 50, "nobody would see an end of it"
+        assert len(made) < 50, "it would not end"
         return write(client, operation, arguments)
 
     monkeypatch.setattr(limits, "WATCHED_USERS", 6)
@@ -300,7 +288,7 @@ def watching_twice(store: Store, *others: str) -> Connection:
 
 
 @pytest.mark.parametrize("more", [{"dan", "eva"}, {"dan", "eva", "fay"}, {"ada", "dan", "eva"}])
-def test_a_full_watch_list_refuses_at_once_also_if_it_names_somebody_twice(
+def test_a_full_watch_list_refuses_at_once_also_if_it_names_a_user_twice(
     dynamodb: Store, writes: list[str], more: set[str]
 ) -> None:
     gate = watching_twice(dynamodb, "bob", "cid")
@@ -315,7 +303,7 @@ def test_a_full_watch_list_refuses_at_once_also_if_it_names_somebody_twice(
     assert dynamodb.everything() == before
 
 
-def test_of_many_all_are_watched_or_none_also_if_the_list_names_somebody_twice(
+def test_of_many_all_are_watched_or_none_also_if_the_list_names_a_user_twice(
     dynamodb: Store, writes: list[str]
 ) -> None:
     gate = watching_twice(dynamodb, "bob")
@@ -329,9 +317,7 @@ def test_of_many_all_are_watched_or_none_also_if_the_list_names_somebody_twice(
     assert dynamodb.everything() == before
 
 
-def test_whoever_watches_many_again_needs_no_room_for_those_on_the_list(
-    dynamodb: Store, writes: list[str]
-) -> None:
+def test_users_on_the_list_need_no_further_entries(dynamodb: Store, writes: list[str]) -> None:
     gate = arrive(dynamodb, "eve", TAB)
     assert dynamodb.subscriptions.watch(gate, {"ada", "bob", "cid"})
     dynamodb.subscriptions.grow(WATCHED, 1, 8)

@@ -7,6 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 CLIENT = ROOT / "web" / "README.md"
+PYTHON = ROOT / "clients" / "python" / "README.md"
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -17,7 +18,7 @@ _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 def pages() -> list[Path]:
     """Every page that a reader is sent to."""
     pages = sorted((ROOT / "docs").rglob("*.md"))
-    return [README, CLIENT, ROOT / "CHANGELOG.md", *pages]
+    return [README, CLIENT, PYTHON, ROOT / "CHANGELOG.md", *pages]
 
 
 def name(page: Path) -> str:

@@ -1,13 +1,15 @@
-"""What the pages point at exists: files, links, tests, and the parts of a decision."""
+"""What the pages point at exists, and what is generated is up to date."""
 
 import ast
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import README, ROOT, anchors, code, links, name, pages
+from tests.docs.generated import filled
+from tests.docs.markdown import README, ROOT, anchors, blocks, code, links, name, pages
 
 #: What `make` makes; it need not be there.
 MADE = (".presence", ".venv", ".aws-sam", "web/node_modules", "web/dist")
@@ -16,7 +18,6 @@ SUFFIXES = "cfg|css|html|in|js|json|md|mjs|py|toml|ts|tsx|txt|yaml"
 #: `functions/on_*.py`, `template.yaml`, `docs/decisions/`; not `/online`, not `presence.domain`.
 PATH = re.compile(rf"(?!/)[\w.*/-]+(?:\.(?:{SUFFIXES})|/)", re.ASCII)
 TEST = re.compile(r"tests/[\w/]+\.py::test_\w+")
-DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 PAGES = pytest.mark.parametrize("page", pages(), ids=name)
 
 
@@ -56,13 +57,13 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
 
 def is_test(node: str) -> bool:
     file, _, function = node.partition("::")
-    if file not in KNOWN:
-        return False
-    tree = ast.parse((ROOT / file).read_text("utf-8"))
-    return any(
-        isinstance(it, ast.FunctionDef | ast.AsyncFunctionDef) and it.name == function
-        for it in tree.body
-    )
+    return file in KNOWN and function in functions_of(ROOT / file)
+
+
+@cache
+def functions_of(file: Path) -> frozenset[str]:
+    tree = ast.parse(file.read_text("utf-8"))
+    return frozenset(getattr(it, "name", "") for it in tree.body)
 
 
 @PAGES
@@ -94,30 +95,20 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert set(pages()) - seen == set()
 
 
-@pytest.mark.parametrize("page", DECISIONS, ids=name)
-def test_a_decision_says_why_and_what_else_there_was(page: Path) -> None:
+def test_every_target_that_a_page_names_exists() -> None:
+    made = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    typed = (
+        line
+        for text in (page.read_text("utf-8") for page in pages())
+        for line in [*code(text), *blocks(text, "console"), *blocks(text, "sh")]
+    )
+    named = {it for line in typed for it in re.findall(r"(?:^|[ $(])make ([a-z]+)", line)}
+
+    assert named <= set(made)
+
+
+@PAGES
+def test_what_is_generated_is_up_to_date(page: Path) -> None:
     text = page.read_text("utf-8")
 
-    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
-        *("Context", "Decision", "Consequences", "Rejected")
-    ]
-    assert text.startswith(f"# {int(page.name[:4])}. ")
-
-
-def test_decisions_are_numbered_without_gaps_and_listed() -> None:
-    index = (ROOT / "docs" / "decisions" / "README.md").read_text("utf-8")
-
-    assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
-    assert re.findall(r"^\| \[(\d+)\]\((.+?)\)", index, re.MULTILINE) == [
-        (str(number), page.name) for number, page in enumerate(DECISIONS, 1)
-    ]
-
-
-def test_the_changelog_keeps_its_form() -> None:
-    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    kinds = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
-
-    assert headings[0] == "[Unreleased]"
-    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", it) for it in headings[1:])
-    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert filled(text) == text, "run `make docs`"

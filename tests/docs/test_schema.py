@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml and docs/openapi.yaml say what the code does, and what protocol.md says."""
+"""docs/asyncapi.yaml, docs/openapi.yaml and the tables of protocol.md say what the code does."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -18,9 +18,10 @@ from presence.domain.errors import InvalidMessage, PresenceError
 from presence.entrypoints import http as http_api
 from presence.entrypoints.websocket import error_frame
 from presence.limits import MAX_INTEGER
+from presence.protocol import frames
 from presence.protocol.requests import ACTIONS, ALIASES, parse
 from presence.protocol.strict_json import encode, parse_object
-from tests.docs.markdown import ROOT, code, table
+from tests.docs.markdown import ROOT, blocks, code, table
 from tests.docs.schema import (
     ASYNCAPI,
     MESSAGES,
@@ -34,9 +35,22 @@ from tests.docs.schema import (
     nodes,
     resolved,
 )
-from tests.docs.test_protocol import FRAMES, NOW, ROWS, TEXT, TYPES, codes, made, paragraph
-from tests.docs.test_readme import only_code, routes, subclasses
+from tests.template.test_template import FUNCTIONS
 
+NOW = 1_800_000_000_000
+PRESENCE = user.Presence("ada", user.Status.BUSY, NOW, NOW, "here")
+TEXT = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+
+
+def only_code(cell: str) -> str:
+    (found,) = code(cell)
+    return found
+
+
+ROWS = {only_code(row["Action"]): row for row in table(TEXT, "Action", "Alias")}
+TYPES = {only_code(row["Type"]): row["Fields"] for row in table(TEXT, "Type", "Fields")}
+(LINES,) = blocks(TEXT, "jsonl")
+FRAMES = {frame["action"]: frame for frame in map(json.loads, LINES.splitlines())}
 CHANNEL = ASYNCAPI["channels"]["connection"]["messages"]
 OPERATIONS: dict[str, Node] = ASYNCAPI["operations"]
 RECEIVED = {name: it for name, it in OPERATIONS.items() if it["action"] == "receive"}
@@ -45,8 +59,6 @@ DOCUMENTS = pytest.mark.parametrize("document", [ASYNCAPI, OPENAPI], ids=["async
 EXAMPLES: dict[str, Node] = FRAMES | {
     name: {**FRAMES[alias.action], "action": name} for name, alias in ALIASES.items()
 }
-#: The local stack adds it by itself; no deployed one has it.
-LOCAL = {"developmentTokenUrl?"}
 
 
 def references(document: Node) -> list[str]:
@@ -141,21 +153,6 @@ def test_every_action_is_an_operation_and_its_aliases_are_messages_of_it() -> No
     }
 
 
-@pytest.mark.parametrize("action", RECEIVED)
-def test_an_operation_is_answered_as_the_protocol_says(action: str) -> None:
-    replies = names(RECEIVED[action]["reply"]["messages"])
-
-    said = [it for it in code(ROWS[action]["Answer to the sender"]) if it != "id"]
-    assert replies == (said if action == "authenticate" else [*said, "error"])
-
-
-def test_what_others_hear_is_sent() -> None:
-    heard = {it for row in ROWS.values() for it in code(row["Others hear"])} - {"active"}
-    sent = [it for it in OPERATIONS.values() if it["action"] == "send"]
-
-    assert {name for it in sent for name in names(it["messages"])} == heard | {"error", "closing"}
-
-
 @pytest.mark.parametrize("action", ROWS)
 def test_an_action_has_the_fields_that_are_named(action: str) -> None:
     assert fields(payload(action)) == {"action", "id?", *code(ROWS[action]["Fields"])}
@@ -224,6 +221,7 @@ def test_the_schema_draws_every_limit_where_the_parser_does(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_the_schema_accepts_what_the_parser_accepts_and_nothing_else(
     name: str, data: st.DataObject
@@ -289,10 +287,18 @@ def test_the_frames_of_the_server_are_those_that_are_named() -> None:
     assert MESSAGES.keys() == {*ACTIONS, *ALIASES, *TYPES}
 
 
-def test_a_presence_has_the_fields_that_are_named() -> None:
-    named = code(paragraph("`{userId, status"))[0].strip("{}").split(", ")
+def made() -> dict[str, dict[str, Any]]:
+    """Frames of those types that one function makes."""
+    told = json.loads(next(frames.status_change_frames([PRESENCE])))
+    members = frames.members_change_frames("lobby", [PRESENCE], ["eve"], 1, NOW, is_sampled=True)
+    moved = json.loads(next(members))
+    typing = frames.user_typing("lobby", "ada", is_typing=True, expires_at=NOW)
+    over = frames.closing("kicked", 5)
+    return {frame["type"]: frame for frame in (told, moved, typing, over)}
 
-    assert fields(SCHEMAS["Presence"]) == set(named)
+
+def subclasses(error: type[PresenceError]) -> set[type[PresenceError]]:
+    return {error}.union(*(subclasses(each) for each in error.__subclasses__()))
 
 
 @pytest.mark.parametrize("kind", made())
@@ -321,73 +327,31 @@ def test_a_presence_does_not_contradict_itself(value: Node) -> None:
 
 
 def test_the_words_are_those_of_the_code() -> None:
-    line = paragraph("Reasons of `closing`")
     words = {name: it["enum"] for name, it in SCHEMAS.items() if "enum" in it}
+    codes = {only_code(row["Code"]): int(row["HTTP"]) for row in table(TEXT, "Code", "HTTP")}
 
     assert words.keys() == {"Status", "Choice", "ErrorCode", "ClosingReason"}
     assert set(words["Status"]) == {it.value for it in user.Status}
     assert words["Choice"] == [it.value for it in user.Choice]
-    assert words["ErrorCode"] == list(codes())
-    assert set(words["ErrorCode"]) == {error.code for error in subclasses(PresenceError)}
-    assert set(words["ClosingReason"]) == set(code(line)) - {"closing"}
+    assert words["ErrorCode"] == list(codes)
+    assert codes == {error.code: status for error, status in http_api.STATUS_CODES.items()}
 
 
 # ── HTTP ───────────────────────────────────────────────────────────────────────────────────
 
-ROUTES = {only_code(row["Route"]): row for row in table(TEXT, "Route", "Who")}
 ROUTED: dict[str, Node] = {
     f"{method.upper()} {path}": operation
     for path, item in OPENAPI["paths"].items()
     for method, operation in item.items()
     if method != "parameters"
 }
-BEARER: Node = {"bearer": []}
-
-
-def in_braces(cell: str) -> list[set[str]]:
-    """The fields of the objects that a cell writes down."""
-    return [set(it.strip("{}").split(", ")) for it in code(cell) if it.startswith("{")]
-
-
-def body_of(content: Node) -> Node:
-    return resolved(content["content"]["application/json"]["schema"], OPENAPI)
 
 
 def test_every_route_is_described() -> None:
-    assert sorted(ROUTED) == routes()
+    events = [it["Properties"] for it in FUNCTIONS["UserStatus"]["Events"].values()]
+    paths = {(it["Method"], it["Path"].removeprefix("/api/user-status") or "/") for it in events}
 
-
-@pytest.mark.parametrize("route", [it for it, row in ROUTES.items() if row["Answer"][:2] == "`{"])
-def test_an_answer_has_the_fields_that_are_named(route: str) -> None:
-    answer = body_of(ROUTED[route]["responses"]["200"])
-
-    said = in_braces(ROUTES[route]["Answer"])[0]
-    assert {it.split(":")[0] for it in said} == fields(answer) - LOCAL
-
-
-@pytest.mark.parametrize("route", [it for it in ROUTED if "requestBody" in ROUTED[it]])
-def test_a_body_has_the_fields_that_are_named(route: str) -> None:
-    body = body_of(ROUTED[route]["requestBody"])
-
-    assert fields(body) == in_braces(ROUTES[route]["Answer"])[-1]
-
-
-@pytest.mark.parametrize("route", ROUTED)
-def test_what_is_answered_without_a_body_is_204(route: str) -> None:
-    is_empty = ROUTES[route]["Answer"].startswith("204")
-
-    assert (
-        ("204" in ROUTED[route]["responses"]) == is_empty != ("200" in ROUTED[route]["responses"])
-    )
-
-
-@pytest.mark.parametrize("route", ROUTED)
-def test_a_route_wants_a_token_where_the_protocol_says_so(route: str) -> None:
-    security = ROUTED[route].get("security", OPENAPI["security"])
-
-    who = ROUTES[route]["Who"]
-    is_public, is_open = "public" in who, who == "anybody"
-    assert security == ([] if is_open else [BEARER, {}] if is_public else [BEARER])
+    assert set(ROUTED) == {f"{method} {path}" for method, path in paths}
 
 
 def test_a_published_message_is_a_new_message_without_what_is_of_sockets() -> None:

@@ -504,6 +504,7 @@ def test_marking_oneself_seen_is_a_new_version_but_no_news() -> None:
     assert changes == ()
 
 
+@pytest.mark.fault("An item outgrows what DynamoDB stores, or what a ping may cost.")
 def test_one_connection_too_many_is_refused() -> None:
     user = ADA
     for number in range(MAX_CONNECTIONS):
@@ -523,6 +524,7 @@ def test_a_dead_connection_makes_room_for_a_new_one() -> None:
     assert set(later.leases) == {"one more"}
 
 
+@pytest.mark.fault("A table is restored, or an item is erased.")
 def test_versions_outgrow_those_of_an_item_that_was_deleted() -> None:
     before = leave(arrive(ADA, "tab"), "tab", NOW + 1)
 
@@ -531,6 +533,7 @@ def test_versions_outgrow_those_of_an_item_that_was_deleted() -> None:
     assert reborn.version > before.version
 
 
+@pytest.mark.fault("The clocks of two functions differ, or jump.")
 @pytest.mark.parametrize("skew", [-5_000, -1, 0, 5_000])
 def test_a_clock_that_is_off_never_turns_a_version_or_a_lease_back(skew: int) -> None:
     user = arrive(ADA, "tab")

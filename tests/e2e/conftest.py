@@ -5,18 +5,19 @@ from typing import Any
 
 import pytest
 
-from local.client import Answer, Frame, PresenceClient
+from presence_client.models import Frame
+from tests.conversation import Conversation
 from tests.docs.schema import answer_faults, message_faults
-from tests.stack import RunningStack
+from tests.stack import Answer, RunningStack
 
 
 @pytest.fixture(autouse=True)
 def as_the_schema_says(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a client hears, and whatever an HTTP route answers; looked at when all is over."""
     faults: list[str] = []
-    hear, call = PresenceClient._hear, RunningStack.call
+    hear, call = Conversation._hear, RunningStack.call
 
-    def checked_hear(client: PresenceClient, frame: Frame) -> None:
+    def checked_hear(client: Conversation, frame: Frame) -> None:
         faults.extend(message_faults(frame.get("type"), frame))
         hear(client, frame)
 
@@ -26,7 +27,7 @@ def as_the_schema_says(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         faults.extend(answer_faults(method, path, answer.status, answer.json))
         return answer
 
-    monkeypatch.setattr(PresenceClient, "_hear", checked_hear)
+    monkeypatch.setattr(Conversation, "_hear", checked_hear)
     monkeypatch.setattr(RunningStack, "call", checked_call)
     yield
     assert faults == []

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import wraps
 from typing import Any, ParamSpec
 
-from local.client import PresenceClient
+from tests.conversation import Conversation
 from tests.stack import RunningStack
 
 Wish = ParamSpec("Wish")
@@ -36,7 +36,7 @@ def people(*names: str) -> list[str]:
 
 def join(
     stack: RunningStack, user_id: str, **request: Any
-) -> AbstractAsyncContextManager[PresenceClient]:
+) -> AbstractAsyncContextManager[Conversation]:
     """A connection of this user, authenticated; it waits for what a slow machine is late with."""
     patient = {"within": PATIENCE_SECONDS} | request
-    return PresenceClient.connect(stack.url, token=stack.token(user_id), **patient)
+    return Conversation.connect(stack.url, token=stack.token(user_id), **patient)

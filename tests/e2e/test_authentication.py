@@ -7,9 +7,10 @@ from typing import Any
 import jwt
 import pytest
 
-from local.client import CannotConnect, PresenceClient, Refused
-from local.tokens import AUDIENCE, ISSUER
+from presence_client.errors import CannotConnect, Refused
+from presence_client.tokens import AUDIENCE, ISSUER
 from tests.conftest import ORIGIN, SHORT
+from tests.conversation import Conversation
 from tests.e2e.story import join, people, story
 from tests.stack import RunningStack
 
@@ -77,7 +78,7 @@ async def test_what_is_no_token_is_refused(deployed: RunningStack, text: str) ->
 
 async def assert_refused(stack: RunningStack, token: str, code: str) -> None:
     """The refusal is typed, repeats the id, gives nothing away, and brings nobody online."""
-    async with PresenceClient.connect(stack.url) as eve:
+    async with Conversation.connect(stack.url) as eve:
         await eve.send({"action": "authenticate", "id": "mine", "token": token})
         error = await eve.expect(lambda frame: frame["id"] == "mine")
 
@@ -91,7 +92,7 @@ async def assert_refused(stack: RunningStack, token: str, code: str) -> None:
 @story
 async def test_whoever_was_refused_may_try_again(deployed: RunningStack) -> None:
     (ada_id,) = people("ada")
-    async with PresenceClient.connect(deployed.url) as ada:
+    async with Conversation.connect(deployed.url) as ada:
         with pytest.raises(Refused):
             await ada.authenticate("x")
 
@@ -132,7 +133,7 @@ async def test_there_is_an_end_to_the_connections_of_one_user(guarded: RunningSt
 @story
 async def test_a_user_id_beside_the_token_has_to_be_its_subject(deployed: RunningStack) -> None:
     ada_id, eve_id = people("ada", "eve")
-    async with PresenceClient.connect(deployed.url) as eve:
+    async with Conversation.connect(deployed.url) as eve:
         with pytest.raises(Refused) as refused:
             await eve.authenticate(deployed.token(eve_id), user_id=ada_id)
 
@@ -143,7 +144,7 @@ async def test_a_user_id_beside_the_token_has_to_be_its_subject(deployed: Runnin
 @story
 async def test_whoever_never_authenticates_is_closed(deployed: RunningStack) -> None:
     limit = SHORT["AuthenticationSeconds"]
-    async with PresenceClient.connect(deployed.url) as stranger:
+    async with Conversation.connect(deployed.url) as stranger:
         opened_at = time.monotonic()
         over = await stranger.closed(within=limit + 5)
 
@@ -156,7 +157,7 @@ async def test_whoever_never_authenticates_is_closed(deployed: RunningStack) -> 
 async def test_a_page_of_another_origin_cannot_connect(guarded: RunningStack) -> None:
     for origin in ("https://evil.example", f"{ORIGIN}.evil.example", ORIGIN.upper(), "null"):
         with pytest.raises(CannotConnect) as refused:
-            async with PresenceClient.connect(guarded.url, origin=origin):
+            async with Conversation.connect(guarded.url, origin=origin):
                 pass
         assert refused.value.status == 403
 
@@ -174,7 +175,7 @@ async def test_a_token_in_the_url_is_refused_before_anybody_logs_it(
 ) -> None:
     (ada_id,) = people("ada")
     with pytest.raises(CannotConnect):
-        async with PresenceClient.connect(f"{deployed.url}?token={deployed.token(ada_id)}"):
+        async with Conversation.connect(f"{deployed.url}?token={deployed.token(ada_id)}"):
             pass
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from local.client import Frame, PresenceClient, Refused
 from presence.adapters.dynamodb.online_index import shard_of
+from presence_client.errors import Refused
+from presence_client.models import Frame
 from tests.conftest import SHORT
+from tests.conversation import Conversation
 from tests.e2e.story import join, people, story
 from tests.stack import RunningStack
 
@@ -207,7 +209,7 @@ async def test_only_members_may_type_and_speak(private: RunningStack) -> None:
 async def test_the_claim_of_the_token_says_where(private: RunningStack) -> None:
     ada_id, room, other = people("ada", "room", "other")
     token = private.token(ada_id, chat_sessions=[room, "team.*"])
-    async with PresenceClient.connect(private.url, token=token) as ada:
+    async with Conversation.connect(private.url, token=token) as ada:
         for allowed in (room, "team.1"):
             await ada.request("join", chatSessionId=allowed)
         with pytest.raises(Refused) as refused:
@@ -242,7 +244,7 @@ async def test_a_fresh_token_that_allows_less_takes_sessions_away(private: Runni
 async def test_two_overlapping_sessions_and_two_devices_each(private: RunningStack) -> None:
     ada_id, bob_id, eve_id, room, hall = people("ada", "bob", "eve", "room", "hall")
     async with AsyncExitStack() as stay:
-        devices: dict[str, list[PresenceClient]] = {}
+        devices: dict[str, list[Conversation]] = {}
         for user_id, sessions in {ada_id: [room], bob_id: [room, hall], eve_id: [hall]}.items():
             devices[user_id] = [
                 await stay.enter_async_context(join(private, user_id)) for _ in range(2)
@@ -289,7 +291,7 @@ def kinds(frames: Sequence[Frame]) -> list[str]:
     return sorted(found)
 
 
-async def quiet(clients: Sequence[PresenceClient], seconds: float = 1.0) -> None:
+async def quiet(clients: Sequence[Conversation], seconds: float = 1.0) -> None:
     """Wait until nobody has heard anything but pongs for a while."""
 
     def said() -> int:
@@ -444,7 +446,7 @@ async def test_thousands_are_listed_completely_through_cursors(private: RunningS
     assert max(frames) < 32 * 1024
 
 
-async def all_online(client: PresenceClient) -> list[str]:
+async def all_online(client: Conversation) -> list[str]:
     found: list[str] = []
     cursor: str | None = None
     while True:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.client import PresenceClient, change
+from tests.conversation import Conversation, change
 from tests.e2e.story import join, people, story
 from tests.stack import RunningStack
 
@@ -190,6 +190,6 @@ async def test_every_change_is_heard_once_by_each_connection(deployed: RunningSt
             assert versions(subscriber, grace_id) == sorted(set(versions(subscriber, grace_id)))
 
 
-def versions(client: PresenceClient, user_id: str) -> list[Any]:
+def versions(client: Conversation, user_id: str) -> list[Any]:
     changes = (change(frame, user_id) for frame in client.heard)
     return [found["version"] for found in changes if found]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from local.client import Frame, PresenceClient
+from presence_client.models import Frame
 from tests.conftest import SHORT
+from tests.conversation import Conversation
 from tests.e2e.story import join, people, story
 from tests.stack import RunningStack, running_stack
 
@@ -37,7 +38,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 @asynccontextmanager
 async def members(
     stack: RunningStack, room: str, names: list[str]
-) -> AsyncIterator[tuple[list[PresenceClient], list[Frame]]]:
+) -> AsyncIterator[tuple[list[Conversation], list[Frame]]]:
     """Connections of these users, who join one after the other, and what they were answered."""
     async with AsyncExitStack() as everybody:
         clients = [await everybody.enter_async_context(join(stack, name)) for name in names]

@@ -1,4 +1,4 @@
-"""What the README tells a reader to type does what it says, against a deployed stack."""
+"""What docs/by-hand.md tells a reader to type does what it says, against a deployed stack."""
 
 import asyncio
 import json
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from local.client import PresenceClient
-from tests.docs.markdown import README, blocks, code, table
+from tests.conversation import Conversation
+from tests.docs.markdown import ROOT, blocks, code, table
 from tests.lacking import program
 from tests.stack import RunningStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-TEXT = README.read_text("utf-8")
+TEXT = (ROOT / "docs" / "by-hand.md").read_text("utf-8")
 (CLIENT,) = blocks(TEXT, "js")
 (SETUP,) = blocks(TEXT, "sh")
 LINES = [code(row["Try it"])[0] for row in table(TEXT, "Route", "Try it")]
@@ -78,7 +78,7 @@ def test_the_browser_client_shows_who_comes_and_goes(
 
 
 async def visit(stack: RunningStack, user_id: str, meanwhile: Callable[[], None]) -> None:
-    async with PresenceClient.connect(stack.url, token=stack.token(user_id)):
+    async with Conversation.connect(stack.url, token=stack.token(user_id)):
         await asyncio.to_thread(meanwhile)
 
 

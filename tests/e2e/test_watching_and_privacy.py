@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from local.build import runtime
-from local.client import Refused, change
+from presence_client.errors import Refused
 from tests.conftest import SHORT
+from tests.conversation import change
 from tests.e2e.story import join, people, story
 from tests.stack import RunningStack, running_stack
 

@@ -127,6 +127,7 @@ def test_the_whole_list_of_a_large_room_is_read_in_pages() -> None:
 # ── ticks ──────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.fault("A large room changes very often.")
 def test_a_tick_is_one_frame_for_each_subscriber_however_much_happens() -> None:
     world = crowd(20)
 
@@ -627,7 +628,7 @@ class Party:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40)
 def test_each_client_ends_with_the_right_count_whatever_comes_late_or_twice(
     data: st.DataObject,
 ) -> None:
@@ -646,7 +647,7 @@ def test_each_client_ends_with_the_right_count_whatever_comes_late_or_twice(
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30)
 def test_a_hidden_user_is_never_named_to_a_blocked_viewer(data: st.DataObject) -> None:
     """One user hides from all others, and joins and leaves again and again."""
     party = Party(data)

@@ -9,7 +9,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -17,14 +17,12 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
+from unittest.mock import patch
 
 import jwt
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.session import Session, get_session
-from moto import mock_aws
-from moto.backends import get_backend
-from moto.core.models import DEFAULT_ACCOUNT_ID, MockAWS
+from botocore.exceptions import ClientError
 
 from presence import bootstrap
 from presence.domain.connection import Connection
@@ -32,10 +30,10 @@ from presence.domain.user import User
 from presence.entrypoints import runtime
 from presence.ports import EVERYONE, Topic
 from tests.docs.schema import answer_faults, message_faults
-from tests.dynamodb import TABLES, create_tables
+from tests.dynamodb import TABLES
 from tests.endpoint import Answer, Endpoint, serving
 from tests.fakes import FakeGateway
-from tests.sqs import queued
+from tests.tables import Item, Tables
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 START = 1_748_856_600_000  # when the events were recorded: long ago for every clock
@@ -43,7 +41,7 @@ TAB, PHONE = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q="  # TAB is the connection of 
 WATCH, DESK = "MZ-0ccOFvHc_Ihw=", "MZ_1dcOFvHcCJhw="
 ROOM = "room.1"  # the chat session of the events
 ORIGIN = "https://app.example.com"
-REGION = "eu-central-1"
+REGION, ACCOUNT = "eu-central-1", "123456789012"
 ISSUER, AUDIENCE = "https://issuer.example.com", "presence"
 SECRET = "of-tests-and-samples-only-no-stack-has-it"
 PARAMETER = "/presence/test/token-secret"
@@ -129,7 +127,7 @@ class Context(LambdaContext):
     def __init__(self, name: str, remaining: int) -> None:
         self._function_name = name
         self._memory_limit_in_mb = 256
-        self._invoked_function_arn = f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:{name}"
+        self._invoked_function_arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
         self._aws_request_id = "5b441b59-a550-11f0-8ca2-0242ac120002"
         self._remaining = remaining
 
@@ -155,27 +153,75 @@ class Stack:
     """The functions of template.yaml, and what they leave behind."""
 
     monkeypatch: pytest.MonkeyPatch
-    session: Session
+    tables: Tables = field(default_factory=Tables)
     clock: Clock = field(default_factory=Clock)
     gateway: FakeGateway = field(default_factory=lambda: FakeGateway(at=START))
     log: io.StringIO = field(default_factory=io.StringIO)
+    secret: str = SECRET
+    #: By queue, each message and its delay in seconds; of Users, what the stream tells.
+    queues: dict[str, list[tuple[Event, int]]] = field(
+        default_factory=lambda: {name: [] for name in QUEUES}
+    )
+    records: list[tuple[Item, Item]] = field(default_factory=list)
     #: How much of the stream and of each queue was handed on.
     handed_on: Counter[str] = field(default_factory=Counter)
+    #: Hears of every call to a service, with its arguments.
+    called: Callable[[str, Event], None] = lambda *_: None
 
-    def aws(self, service: str) -> Any:
-        return self.session.create_client(service, region_name=REGION)
-
-    def set_secret(self, secret: str) -> None:
-        self.aws("ssm").put_parameter(
-            Name=PARAMETER, Value=secret, Type="SecureString", Overwrite=True
+    def __post_init__(self) -> None:
+        self.monkeypatch.setattr(runtime, "time", self.clock)
+        of_aws = bootstrap.AWS._client
+        self.monkeypatch.setattr(
+            bootstrap.AWS,
+            "_client",
+            lambda app, name, **config: (
+                (lambda: self._services[name])
+                if name in self._services
+                else of_aws(app, name, **config)
+            ),
         )
+        for name, value in ENVIRONMENT.items():
+            self.monkeypatch.setenv(name, value)
+        self.tables.before = lambda *call: self.called(*call)  # noqa: PLW0108  it changes
+        self.tables.written = self.written
 
     def configure(self, **environment: str) -> None:
         """A new execution environment with other settings."""
         for name, value in environment.items():
             self.monkeypatch.setenv(name, value)
         bootstrap.app.cache_clear()
-        self.monkeypatch.setattr(bootstrap.app().ports, "gateway", self.gateway)
+        ports: Any = bootstrap.app().ports
+        self.monkeypatch.setattr(ports, "gateway", self.gateway)
+        self.monkeypatch.setattr(ports.users._client, "_client", self.tables)
+
+    @property
+    def _services(self) -> dict[str, Any]:
+        return {
+            "ssm": SimpleNamespace(get_parameter=self._get_parameter),
+            "sqs": SimpleNamespace(
+                send_message=self._send_message, send_message_batch=self._send_message_batch
+            ),
+        }
+
+    def _get_parameter(self, **request: Any) -> Event:
+        self.called("GetParameter", request)
+        return {"Parameter": {"Value": self.secret}}
+
+    def _send_message(self, **request: Any) -> None:
+        self.called("SendMessage", request)
+        self.put(request["QueueUrl"], json.loads(request["MessageBody"]), request["DelaySeconds"])
+
+    def _send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Event]) -> Event:  # noqa: N803
+        for entry in Entries:
+            self._send_message(QueueUrl=QueueUrl, **entry)
+        return {}
+
+    def put(self, queue: str, body: Event, delay: int) -> None:
+        self.queues[queue].append((body, delay))
+
+    def written(self, before: Item, after: Item) -> None:
+        if after.get("changed") == {"BOOL": True}:  # the filter of template.yaml
+            self.records.append((before, after))
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 
@@ -228,7 +274,7 @@ class Stack:
     ) -> Event:
         """One request to the HTTP API, as in `GET /online`."""
         method, _, path = request.partition(" ")
-        event = recorded("http")
+        event = recorded("http_api")
         event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
         event["requestContext"]["http"]["method"] = method
         del event["headers"]["authorization"]
@@ -242,7 +288,7 @@ class Stack:
             event["rawQueryString"] = "&".join(f"{name}={value}" for name, value in query.items())
         if body is not None:
             event["body"] = body if isinstance(body, str) else json.dumps(body)
-        answer = self.invoke("http", event | fields)
+        answer = self.invoke("http_api", event | fields)
         told = json.loads(answer["body"]) if answer["body"] else None
         assert answer_faults(method, path, answer["statusCode"], told) == []
         return answer
@@ -256,14 +302,11 @@ class Stack:
 
     def stream(self) -> Event:
         """Announce what was written since the last time, as far as the filter lets it through."""
-        backend: Any = get_backend("dynamodb")[DEFAULT_ACCOUNT_ID][REGION]
-        records = backend.tables[TABLES["users"]].stream_shard.items
-        images = [it.record["dynamodb"] for it in records[self.handed_on["stream"] :]]
-        self.handed_on["stream"] = len(records)
-        told = [it for it in images if it.get("NewImage", {}).get("changed") == {"BOOL": True}]
+        fresh = self.records[self.handed_on["stream"] :]
+        self.handed_on["stream"] = len(self.records)
         batch = [
-            change(it["Keys"]["user_id"]["S"], it.get("OldImage"), it["NewImage"], number)
-            for number, it in enumerate(told)
+            change(after["user_id"]["S"], before or None, after, number)
+            for number, (before, after) in enumerate(fresh)
         ]
         return self.invoke("announce", {"Records": batch})
 
@@ -285,18 +328,12 @@ class Stack:
     def throttled(self) -> Iterator[None]:
         """DynamoDB refuses everything, after all the client's retries."""
         error = {"Code": "ProvisionedThroughputExceededException", "Message": "table Users"}
-        answer = SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": {}}
-        users: Any = bootstrap.app().ports.users
-        events = users._client.client.meta.events
 
-        def refuse(**_: object) -> Any:
-            return answer
+        def refuse(operation: str, _request: Item) -> None:
+            raise ClientError({"Error": error}, operation)
 
-        events.register("before-call.dynamodb", refuse)
-        try:
+        with patch.object(self.tables, "before", refuse):
             yield
-        finally:
-            events.unregister("before-call.dynamodb", refuse)
 
     # ── what people do ─────────────────────────────────────────────────────────────────
 
@@ -357,9 +394,7 @@ class Stack:
 
     def everything(self) -> list[Event]:
         """Every item of the three tables as it is."""
-        client = self.aws("dynamodb")
-        pages = (client.scan(TableName=name) for name in TABLES.values())
-        return [item for page in pages for item in page["Items"]]
+        return [deepcopy(item) for it in self.tables.items.values() for item in it.values()]
 
     def subscribers(self) -> set[str]:
         pages = bootstrap.app().ports.subscriptions.pages(EVERYONE)
@@ -371,18 +406,14 @@ class Stack:
 
     def image(self, user_id: str) -> Event | None:
         """The item as DynamoDB's stream carries it."""
-        answer = self.aws("dynamodb").get_item(
-            TableName=TABLES["users"], Key={"user_id": {"S": user_id}}
-        )
-        item: Event | None = answer.get("Item")
-        return item
+        return deepcopy(self.tables.items["Users"].get((user_id,)))
 
     def timers(self) -> list[tuple[Event, int]]:
         return self.queued("timers")
 
     def queued(self, name: str) -> list[tuple[Event, int]]:
         """Every message on a queue and its delay in seconds, waiting or not."""
-        return queued(REGION, name)
+        return list(self.queues[name])
 
     def log_lines(self) -> list[Event]:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
@@ -428,36 +459,16 @@ def private(stack: Stack) -> Stack:
 def authorizer(stack: Stack) -> Iterator[Endpoint]:
     """A stack with a authorizer, who says no until a test says otherwise."""
     with serving(Endpoint(otherwise=Answer(body=b'{"allowed":false}'))) as endpoint:
-        arn = f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:authorizer"
+        arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:authorizer"
         stack.configure(AUTHORIZER_ARN=arn, AWS_ENDPOINT_URL_LAMBDA=endpoint.url)
         yield endpoint
 
 
-@pytest.fixture(scope="session")
-def session() -> Session:
-    """botocore's models, read once for all tests."""
-    return get_session()
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[MockAWS]:
-    with mock_aws() as cloud:
-        yield cloud
-
-
 @pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch, session: Session, cloud: MockAWS) -> Iterator[Stack]:
-    cloud.reset()
-    stack = Stack(monkeypatch, session)
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(runtime, "time", stack.clock)
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    stack = Stack(monkeypatch)
     handler = runtime.logger.registered_handler
-    stdout = handler.setStream(stack.log)  # type: ignore[attr-defined]  # a StreamHandler
-    create_tables(stack.aws("dynamodb"))
-    stack.set_secret(SECRET)
-    urls = [stack.aws("sqs").create_queue(QueueName=name)["QueueUrl"] for name in QUEUES]
-    stack.configure(TIMER_QUEUE_URL=urls[0], DELIVERY_QUEUE_URL=urls[1])
+    handler.setStream(stack.log)  # type: ignore[attr-defined]  # a StreamHandler
+    stack.configure(TIMER_QUEUE_URL="timers", DELIVERY_QUEUE_URL="deliveries")
     yield stack
     bootstrap.app.cache_clear()
-    handler.setStream(stdout)  # type: ignore[attr-defined]

@@ -1,38 +1,54 @@
-"""What a cold start may not cost; how much it does is in bench/cold_start.py."""
+"""What functions import, and when; how much CPU that takes is in bench/cold_start.py."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from local.layer import SERVICES
+from presence import bootstrap
+from tests.functions.conftest import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Per function, what its cold start must not import.
-LATE = {
-    "websocket": ("jwt", "cryptography", "presence.fanout.dispatch", "posting"),
-    "http": ("jwt", "cryptography", "presence.fanout.dispatch", "posting"),
-    "announce": ("jwt", "cryptography", "posting"),
-    "sweep": ("jwt", "cryptography", "posting"),
-}
+QUEUES = {"TIMER_QUEUE_URL": "https://sqs/timers", "DELIVERY_QUEUE_URL": "https://sqs/deliveries"}
+#: All parts that a frame of the socket may need, but the one that verifies tokens.
+PARTS = (
+    *("connections", "statuses", "chat_sessions", "member_list", "messages", "watching"),
+    *("broadcast", "dispatcher", "online_list"),
+)
 
 
-@pytest.mark.parametrize(("function", "late"), LATE.items(), ids=LATE)
-def test_a_cold_start_imports_nothing_that_the_first_request_may_not_need(
-    function: str, late: tuple[str, ...]
-) -> None:
-    code = f"import functions.{function}, sys\nprint(*sys.modules)"
-
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "layers" / "presence")}
-    told = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=environment,
+def run(code: str) -> list[str]:
+    """What a new process prints that has a function's environment."""
+    path = os.pathsep.join((str(ROOT), str(ROOT / "layers" / "presence")))
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, functions.websocket\n{code}"],
+        env=ENVIRONMENT | QUEUES | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=True,
     )
-    imported = told.stdout.split()
+    return done.stdout.split()
 
-    assert "presence.bootstrap" in imported
-    assert [it for it in imported if any(name in it for name in late)] == []
+
+def test_nothing_is_imported_for_tokens_before_there_is_one() -> None:
+    loaded = run("print(*sys.modules)")
+
+    assert "presence.application.chat_sessions" in loaded
+    assert {"jwt", "cryptography", "presence.adapters.jwt"}.isdisjoint(loaded)
+
+
+def test_the_first_join_after_pings_imports_nothing() -> None:
+    parts = "; ".join(f"app.{name}" for name in PARTS)
+    first = "from presence.bootstrap import app; app = app(); app.ports.users._client.client"
+
+    late = run(f"{first}\nbefore = {{*sys.modules}}\n{parts}\nprint(*{{*sys.modules}} - before)")
+
+    assert late == []
+
+
+def test_the_layer_keeps_the_data_of_every_service_that_is_called() -> None:
+    called = re.findall(r'_client\(\s*"(\w+)"', Path(bootstrap.__file__).read_text())
+
+    assert {*called, "dynamodb"} == SERVICES  # PynamoDB makes the client of DynamoDB

@@ -160,7 +160,7 @@ def test_on_status_stores_the_choice_for_the_stream(stack: Stack) -> None:
     assert image["changed"] == {"BOOL": True}
 
 
-@pytest.mark.parametrize(("name", "id"), [("on_online", "4"), ("on_default", "5")])
+@pytest.mark.parametrize(("name", "id"), [("online", "4"), ("get-online-users", "5")])
 def test_the_recorded_questions_are_answered_with_who_is_online(
     stack: Stack,
     name: str,
@@ -168,7 +168,7 @@ def test_the_recorded_questions_are_answered_with_who_is_online(
 ) -> None:
     presence = stack.join("ada", TAB)["presence"]
 
-    frame = frame_of(stack.invoke(name))
+    frame = frame_of(stack.replay(name))
 
     assert frame == {
         "type": "online-users-list",
@@ -462,6 +462,7 @@ def test_any_origin_may_be_allowed(stack: Stack) -> None:
     assert answer == {"statusCode": 200}
 
 
+@pytest.mark.fault("`$connect` fails.")
 def test_a_handshake_that_fails_leaves_nobody_at_the_door(stack: Stack) -> None:
     with stack.throttled(), pytest.raises(ClientError):
         stack.connect(TAB)  # API Gateway refuses the handshake of a function that fails
@@ -515,19 +516,6 @@ def test_authenticate_is_answered_with_everything_a_client_needs(stack: Stack) -
         "chatSessions": [],
     }
     assert stack.subscribers() == {TAB}
-
-
-def test_authenticate_says_whether_a_person_is_there_and_goes_on_saying_it(stack: Stack) -> None:
-    stack.connect(TAB)
-    frame = {"action": "authenticate", "token": stack.token("ada")}
-
-    statuses = [
-        frame_of(stack.send(TAB, {**frame, **said}))["presence"]["status"]
-        for said in ({"active": False}, {}, {"active": True}, {"active": None})
-    ]
-
-    assert statuses == ["away", "away", "online", "online"]
-    assert stack.user("ada").leases[TAB].is_active
 
 
 @pytest.mark.parametrize(
@@ -620,18 +608,6 @@ def test_before_authenticate_nothing_else_is_served(stack: Stack, action: str) -
     assert stack.everything() == stored
 
 
-def test_a_token_of_another_user_is_refused_on_a_claimed_connection(stack: Stack) -> None:
-    stack.join("ada", TAB)
-
-    frame = frame_of(stack.send(TAB, {"action": "authenticate", "token": stack.token("eve")}))
-
-    gate = stack.gate(TAB)
-    assert (frame["type"], frame["code"]) == ("authentication-error", "forbidden")
-    assert gate is not None
-    assert gate.user_id == "ada"
-    assert stack.image("eve") is None
-
-
 def test_a_body_never_says_who_somebody_is(stack: Stack) -> None:
     stack.connect(TAB)
     body = {"action": "authenticate", "token": stack.token("eve"), "userId": "ada", "id": "1"}
@@ -719,39 +695,9 @@ def test_a_refusal_repeats_the_id_and_the_action_if_they_are_ones(
     assert frame["message"]
 
 
-def test_a_flood_is_told_when_to_come_back(stack: Stack) -> None:
-    stack.join("ada", TAB)
-
-    frames = [frame_of(stack.send(TAB, {"action": "online"})) for _ in range(21)]
-
-    assert [frame["type"] for frame in frames] == ["online-users-list"] * 20 + ["error"]
-    assert (frames[-1]["code"], frames[-1]["retryAfterSeconds"]) == ("rate-limited", 1)
-
-
-def test_a_connection_ends_with_its_token(stack: Stack) -> None:
-    stack.join("ada", TAB)
-    stack.wait(3_600_000 + 30_000)
-
-    frame = frame_of(stack.send(TAB, {"action": "ping", "id": "1"}))
-
-    assert (frame["code"], frame["id"], frame["action"]) == ("token-expired", "1", "ping")
-
-
-def test_a_closed_connection_stays_closed(stack: Stack) -> None:
-    stack.join("ada", TAB)
-    stack.disconnect(TAB)
-
-    ping = frame_of(stack.send(TAB, {"action": "ping"}))
-    again = frame_of(stack.send(TAB, {"action": "authenticate", "token": stack.token("ada")}))
-
-    assert (ping["type"], ping["code"]) == ("error", "not-authenticated")
-    assert (again["type"], again["code"]) == ("authentication-error", "not-authenticated")
-    assert stack.user("ada").leases == {}
-
-
 def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
     stack.connect(TAB)
-    stack.set_secret("too-short")
+    stack.secret = "too-short"
 
     body = {"action": "authenticate", "id": "1", "token": stack.token("ada")}
     frame = frame_of(stack.send(TAB, body))
@@ -768,6 +714,8 @@ def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
     assert "too-short" not in logged
 
 
+@pytest.mark.fault("Very many connections are cut at once, and come back.")
+@pytest.mark.fault("DynamoDB refuses for lack of capacity.")
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_throttled_table_makes_the_client_come_back(stack: Stack, action: str) -> None:
     stack.join("ada", TAB)
@@ -811,7 +759,7 @@ def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> Non
     stack.http(f"GET /chat-sessions/{marker}/members", token=scoped)
     for request_line in ("PUT /blocked/", "DELETE /blocked/", "GET /blocked/", "DELETE /"):
         stack.http(f"{request_line}{marker}", token=scoped)
-    for function in ("settle", "deliver"):
+    for function in ("timers", "deliver"):
         stack.invoke(function, {"Records": [{"messageId": "1", "body": f"{marker} {token}"}]})
     stack.invoke("announce", {"Records": [change("ada", {"text": {"S": marker}}, None)]})
     stack.disconnect(TAB)
@@ -843,6 +791,7 @@ def test_nobody_writes_log_lines_of_their_own(stack: Stack, text: str) -> None:
     assert "\x1b" not in stack.log.getvalue()
 
 
+@pytest.mark.fault("A warm environment remembers the previous call.")
 def test_a_warm_environment_remembers_nothing_of_the_call_before(stack: Stack) -> None:
     """One process serves one person after the other; a cold one serves each of them alone."""
 

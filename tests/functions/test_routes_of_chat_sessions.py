@@ -41,29 +41,6 @@ def test_members_are_listed_as_they_are_now(room: Stack) -> None:
     assert page["members"][1]["text"] == "in a review"
 
 
-def test_a_chat_session_that_nobody_has_joined_is_empty(room: Stack) -> None:
-    page = body_of(room.http("GET /chat-sessions/nowhere/members", token=room.token("alan")))
-
-    assert page == {"members": [], "cursor": None, "memberCount": 0, "asOf": room.clock.now}
-
-
-def test_everybody_is_listed_page_by_page_and_once(private: Stack) -> None:
-    names = [f"user-{number}" for number in range(5)]
-    for name in names:
-        connection_id = f"{name:0<15}="
-        private.join(name, connection_id)
-        private.enter(connection_id)
-    query, pages = {"limit": "2"}, list[Event]()
-
-    while not pages or pages[-1]["cursor"] is not None:
-        token = private.token("eve")
-        pages.append(body_of(private.http(f"GET {MEMBERS}", token=token, query=query)))
-        query["cursor"] = pages[-1]["cursor"]
-
-    assert [ids_in(page) for page in pages] == [names[:2], names[2:4], names[4:]]
-    assert {page["memberCount"] for page in pages} == {5}
-
-
 @pytest.mark.parametrize(
     "query",
     [
@@ -136,31 +113,6 @@ def test_a_stranger_reads_the_members_only_where_reads_are_public(room: Stack) -
 
     assert code_of(refused, 401) == "not-authenticated"
     assert ids_in(page) == ["ada", "grace"]
-
-
-def test_whoever_hides_is_not_among_the_members(room: Stack) -> None:
-    room.enter(WATCH)
-    room.ask(TAB, "status", status="invisible")
-    room.http("PUT /blocked/eve", token=room.token("grace"))
-
-    pages = {
-        name: body_of(room.http(f"GET {MEMBERS}", token=room.token(name)))
-        for name in ("eve", "mallory", "grace")
-    }
-
-    seen = {name: (ids_in(page), page["memberCount"]) for name, page in pages.items()}
-    assert seen["eve"] == (["alan"], 1)
-    assert seen["mallory"] == seen["grace"] == (["alan", "grace"], 2)
-
-
-def test_a_member_who_fell_silent_is_none(room: Stack) -> None:
-    room.wait(60_000)
-    room.ask(PHONE, "ping")
-    room.wait(20_000)
-
-    page = body_of(room.http(f"GET {MEMBERS}", token=room.token("alan")))
-
-    assert (ids_in(page), page["memberCount"]) == (["grace"], 1)
 
 
 @pytest.mark.parametrize("name", ["a b", "a#b", "x" * 129, "ада", "a%2fb", "a\n"], ids=ascii)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from presence.entrypoints import http as http_api
-from tests.functions.conftest import ENVIRONMENT, PHONE, ROOM, START, TAB, Event, Stack, recorded
+from tests.functions.conftest import ENVIRONMENT, ROOM, START, TAB, Event, Stack, recorded
 from tests.template.test_template import FUNCTIONS
 
 MEMBERS, MESSAGES = f"/chat-sessions/{ROOM}/members", f"/chat-sessions/{ROOM}/messages"
@@ -67,7 +67,7 @@ def code_of(answer: Event, status: int) -> str:
 
 
 def test_the_recorded_request_is_refused_because_its_token_has_expired(stack: Stack) -> None:
-    answer = stack.invoke("http")
+    answer = stack.invoke("http_api")
 
     assert code_of(answer, 401) == "token-expired"
     assert answer["headers"]["WWW-Authenticate"] == "Bearer"
@@ -80,7 +80,7 @@ def test_the_routes_here_are_those_of_the_resolver_and_of_the_template() -> None
     }
     deployed = {
         (event["Properties"]["Method"], re.sub(r"{(\w+)}", "{}", event["Properties"]["Path"]))
-        for event in FUNCTIONS["UserStatus"]["Events"].values()
+        for event in FUNCTIONS["HttpFunction"]["Events"].values()
     }
 
     assert resolved == deployed
@@ -232,12 +232,6 @@ def test_a_new_version_is_sent_whole(stack: Stack) -> None:
     assert answer["headers"]["ETag"] != tag
 
 
-def test_somebody_never_seen_is_offline_and_not_missing(stack: Stack) -> None:
-    answer = stack.http("GET /nobody", token=stack.token("eve"))
-
-    assert body_of(answer) == {"userId": "nobody", **OFFLINE}
-
-
 @pytest.mark.parametrize("user_id", ["ada@example.com", "a+b=c", "~ada.l_1-x", "x" * 128])
 def test_an_id_in_the_path_arrives_as_it_is(stack: Stack, user_id: str) -> None:
     answer = stack.http(f"GET /{user_id}", token=stack.token("eve"))
@@ -335,37 +329,6 @@ def test_bytes_that_are_no_text_are_the_callers_mistake(stack: Stack) -> None:
 
 
 # ── who is online ──────────────────────────────────────────────────────────────────────────
-
-
-def test_everybody_online_is_found_page_by_page_and_once(stack: Stack) -> None:
-    everybody = {f"user-{number}" for number in range(5)}
-    for user_id in everybody:
-        stack.join(user_id, f"{user_id:0<15}=")
-    token = stack.token("eve")
-
-    pages: list[Event] = []
-    query = {"limit": "2"}
-    while not pages or pages[-1]["cursor"] is not None:
-        pages.append(body_of(stack.http("GET /online", token=token, query=query)))
-        query["cursor"] = pages[-1]["cursor"]
-
-    found = [user["userId"] for page in pages for user in page["users"]]
-    assert sorted(found) == sorted(everybody)
-    assert [len(page["users"]) for page in pages] == [2, 2, 1]
-    assert pages[0].keys() == {"users", "cursor", "onlineCount"}
-
-
-def test_the_invisible_are_in_no_list_and_no_count(stack: Stack) -> None:
-    stack.join("ada", TAB)
-    stack.join("eve", PHONE)
-    stack.send(TAB, {"action": "status", "status": "invisible"})
-    token = stack.token("bob")
-
-    page = body_of(stack.http("GET /online", token=token))
-    count = body_of(stack.http("GET /online/count", token=token))
-
-    assert [user["userId"] for user in page["users"]] == ["eve"]
-    assert (page["onlineCount"], count) == (1, {"count": 1, "asOf": START})
 
 
 @pytest.mark.parametrize("limit", ["1", "100", "007"])
@@ -529,7 +492,7 @@ def test_a_throttled_table_makes_the_caller_come_back(
 
 
 def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
-    stack.set_secret("too-short")
+    stack.secret = "too-short"
 
     answer = stack.http("GET /ada", token=stack.token("ada"))
 
@@ -539,10 +502,10 @@ def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
 
 
 def test_a_stage_in_the_path_is_no_part_of_the_route(stack: Stack) -> None:
-    event = recorded("http")
+    event = recorded("http_api")
     event["rawPath"] = "/live/api/user-status/config"
     event["requestContext"]["stage"] = "live"
 
-    answer = stack.invoke("http", event)
+    answer = stack.invoke("http_api", event)
 
     assert body_of(answer)["protocol"] == 1

@@ -1,5 +1,9 @@
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,3 +60,44 @@ def test_a_stack_whose_process_has_gone_does_not_run(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     publish(here, {"pid": child})
     assert running(here) is None
+
+
+OWNER = """
+import os, sys, time
+from pathlib import Path
+from tests.stack import guarded
+
+with guarded(["sh", "-c", "echo $$; exec sleep 60"], os.environ, Path(sys.argv[1])):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_what_a_fixture_started_ends_with_its_process(tmp_path: Path, how: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as owner:
+        assert owner.stdout is not None
+        owner.stdout.readline()
+        deadline = time.monotonic() + 30
+        log = tmp_path / "run.log"
+        while not (told := log.read_text().strip()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        owner.send_signal(how)
+
+    while is_alive(int(told)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(int(told))
+
+
+def is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,6 +1,7 @@
 """Properties of template.yaml that a deployment would not complain about, but its users would."""
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from presence.protocol.requests import ACTIONS
 from tests.domain.test_messages import CROWD
 from tests.dynamodb import SCHEMAS
 
@@ -57,12 +59,12 @@ def statements(function: str) -> Iterator[dict[str, Any]]:
             yield statement["Fn::If"][1] if "Fn::If" in statement else statement
 
 
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def actions(function: str) -> set[str]:
-    found: set[str] = set()
-    for statement in statements(function):
-        action = statement["Action"]
-        found |= {action} if isinstance(action, str) else set(action)
-    return found
+    return {it for statement in statements(function) for it in as_list(statement["Action"])}
 
 
 def seconds(function: str) -> int:
@@ -76,11 +78,17 @@ def test_every_function_has_its_file_and_every_file_its_function() -> None:
     assert handlers == {f"{name}.handler" for name in files}
 
 
+def test_no_function_hides_a_module_of_python() -> None:
+    """Lambda puts the folder of the functions before Python's own: `http.py` breaks botocore."""
+    files = {path.stem for path in (ROOT / "functions").glob("*.py")}
+    assert files & sys.stdlib_module_names == set()
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_function_has_a_log_group_that_forgets(function: str) -> None:
     group = FUNCTIONS[function]["LoggingConfig"]["LogGroup"]["Ref"]
     assert RESOURCES[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
-    assert group == f"{function}Log"
+    assert group == f"{function.removesuffix('Function')}Log"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -92,29 +100,30 @@ def test_no_function_may_do_more_than_it_names(function: str) -> None:
 
 def test_only_those_that_verify_tokens_read_the_secret() -> None:
     readers = {function for function in FUNCTIONS if "ssm:GetParameter" in actions(function)}
-    assert readers == {"OnAuthenticate", "OnDefault", "UserStatus"}
+    assert readers == {"WebSocketFunction", "HttpFunction"}
 
 
-def test_only_those_that_tell_others_reach_connections_and_only_on_their_stage() -> None:
-    for function in FUNCTIONS:
-        for statement in statements(function):
-            if statement["Action"] == ["execute-api:ManageConnections"]:
-                pytest.fail("write a single action without brackets")
-            if statement["Action"] == "execute-api:ManageConnections":
-                found = statement["Resource"]
-                for resource in found if isinstance(found, list) else [found]:
-                    assert "${WebSocketApi}/${StageName}/" in resource["Fn::Sub"]
-                assert function in {
-                    *("Announce", "Deliver", "Settle", "UserStatus"),
-                    *("OnTyping", "OnMessage", "OnWatch", "OnDefault"),
-                }
+def test_functions_reach_connections_of_their_own_stage_only() -> None:
+    reaching = [
+        (function, resource["Fn::Sub"])
+        for function in FUNCTIONS
+        for statement in statements(function)
+        if "execute-api:ManageConnections" in statement["Action"]
+        for resource in as_list(statement["Resource"])
+    ]
+    assert {function for function, _ in reaching} == FUNCTIONS.keys() - {"SweepFunction"}
+    assert not [arn for _, arn in reaching if "${WebSocketApi}/${StageName}/" not in arn]
 
 
-def test_on_default_may_do_what_the_actions_may_that_it_passes_on() -> None:
-    for function in FUNCTIONS.keys() - {"OnDefault", "OnConnect", "OnDisconnect"}:
-        if not function.startswith("On"):
-            continue
-        assert actions(function) <= actions("OnDefault")
+def test_both_apis_are_named_after_the_stack() -> None:
+    names = [RESOURCES[api]["Properties"]["Name"]["Fn::Sub"] for api in ("WebSocketApi", "HttpApi")]
+    assert names == ["${AWS::StackName}-websocket", "${AWS::StackName}-http"]
+
+
+def test_one_function_serves_all_routes_of_the_socket() -> None:
+    functions = {route["FunctionArn"]["Fn::GetAtt"] for route in ROUTES.values()}
+    assert functions == {"WebSocketFunction.Arn"}
+    assert ROUTES.keys() == SILENT | ACTIONS.keys() | {"$default"}
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -128,14 +137,22 @@ def test_every_route_that_answers_has_its_route_response(route: str) -> None:
     assert all(response["RouteResponseKey"] == "$default" for response in responses)
 
 
+@pytest.mark.fault("A function starts slowly, or not at all.")
 @pytest.mark.parametrize("route", ROUTES)
 def test_functions_of_routes_end_before_api_gateway_gives_up(route: str) -> None:
     function, _ = ROUTES[route]["FunctionArn"]["Fn::GetAtt"].split(".")
     assert seconds(function) <= 29
 
 
+def test_the_sweep_runs_once_a_minute() -> None:
+    (schedule,) = FUNCTIONS["SweepFunction"]["Events"].values()
+
+    assert schedule["Properties"]["Schedule"] == "rate(1 minute)"
+
+
+@pytest.mark.fault("What TTL removes is taken for a departure.")
 def test_the_stream_tells_only_changes_and_gives_up_on_poison() -> None:
-    mapping = FUNCTIONS["Announce"]["Events"]["Changes"]["Properties"]
+    mapping = FUNCTIONS["AnnounceFunction"]["Events"]["Changes"]["Properties"]
     (wanted,) = mapping["FilterCriteria"]["Filters"]
     assert wanted == {"Pattern": '{"dynamodb":{"NewImage":{"changed":{"BOOL":[true]}}}}'}
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
@@ -150,10 +167,13 @@ def test_the_stream_tells_only_changes_and_gives_up_on_poison() -> None:
 
 def test_a_batch_of_changes_fits_the_frames_that_tell_it() -> None:
     """The tests of the frames let so many come and go at once."""
-    assert FUNCTIONS["Announce"]["Events"]["Changes"]["Properties"]["BatchSize"] == CROWD
+    assert FUNCTIONS["AnnounceFunction"]["Events"]["Changes"]["Properties"]["BatchSize"] == CROWD
 
 
-@pytest.mark.parametrize(("name", "function"), [("Timers", "Settle"), ("Deliveries", "Deliver")])
+@pytest.mark.fault("SQS hands a message out twice.")
+@pytest.mark.parametrize(
+    ("name", "function"), [("Timers", "TimerFunction"), ("Deliveries", "DeliverFunction")]
+)
 def test_a_message_is_not_handed_out_twice_while_it_is_worked_on(name: str, function: str) -> None:
     queue = RESOURCES[name]["Properties"]
     assert queue["VisibilityTimeout"] >= 6 * seconds(function)
@@ -164,6 +184,7 @@ def test_a_message_is_not_handed_out_twice_while_it_is_worked_on(name: str, func
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
+@pytest.mark.fault("No more functions may run at once.")
 def test_so_many_work_at_once_and_what_is_beyond_waits_in_the_queue() -> None:
     """A reserved concurrency would refuse it instead, five times until it is given up."""
     limits = {
@@ -173,8 +194,8 @@ def test_so_many_work_at_once_and_what_is_beyond_waits_in_the_queue() -> None:
         if event["Type"] == "SQS"
     }
     assert limits == {
-        "Deliver": {"Ref": "DeliveryConcurrency"},
-        "Settle": {"Ref": "TimerConcurrency"},
+        "DeliverFunction": {"Ref": "DeliveryConcurrency"},
+        "TimerFunction": {"Ref": "TimerConcurrency"},
     }
     for limit in limits.values():
         parameter = TEMPLATE["Parameters"][limit["Ref"]]
@@ -187,8 +208,9 @@ def test_what_waits_is_encrypted(queue: str) -> None:
     assert RESOURCES[queue]["Properties"]["SqsManagedSseEnabled"] is True
 
 
+@pytest.mark.fault("A message lies in a dead-letter queue for days.")
 @pytest.mark.parametrize("queue", [it for it in of_type("AWS::SQS::Queue") if "Dead" in it])
-def test_somebody_is_told_of_what_ends_in_a_dead_letter_queue(queue: str) -> None:
+def test_each_dead_letter_queue_has_an_alarm(queue: str) -> None:
     watched = [
         dimension["Value"]
         for alarm in of_type("AWS::CloudWatch::Alarm").values()
@@ -197,8 +219,10 @@ def test_somebody_is_told_of_what_ends_in_a_dead_letter_queue(queue: str) -> Non
     assert {"Fn::GetAtt": f"{queue}.QueueName"} in watched
 
 
-@pytest.mark.parametrize(("metric", "function"), [("IteratorAge", "Announce"), ("Errors", "Sweep")])
-def test_an_alarm_says_what_nobody_would_hear_of_otherwise(metric: str, function: str) -> None:
+@pytest.mark.parametrize(
+    ("metric", "function"), [("IteratorAge", "AnnounceFunction"), ("Errors", "SweepFunction")]
+)
+def test_an_alarm_tells_of_failures_without_a_dead_letter_queue(metric: str, function: str) -> None:
     watched = [
         (alarm["MetricName"], dimension["Value"])
         for alarm in of_type("AWS::CloudWatch::Alarm").values()
@@ -247,6 +271,7 @@ def test_nothing_local_is_deployed() -> None:
     assert not [path for path in deployed if uses_local.search(path.read_text())]
 
 
+@pytest.mark.fault("Work goes on when a function has returned, and is frozen.")
 def test_nothing_goes_on_when_a_function_has_returned() -> None:
     """Lambda freezes what still runs then, and may never thaw it."""
     modules = "threading|concurrent|multiprocessing|asyncio"
@@ -257,8 +282,9 @@ def test_nothing_goes_on_when_a_function_has_returned() -> None:
     assert not [path for path in deployed if goes_on.search(path.read_text())]
 
 
+@pytest.mark.fault("API Gateway cuts a connection that was silent for ten minutes.")
 def test_a_client_that_keeps_its_lease_is_never_idle_for_api_gateway() -> None:
-    """It cuts whoever is silent for ten minutes; one heartbeat may be lost before."""
+    """It cuts a connection that is silent for ten minutes; one heartbeat may be lost before."""
     assert TEMPLATE["Parameters"]["HeartbeatSeconds"]["MaxValue"] * 2 <= 600
 
 

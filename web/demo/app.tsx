@@ -1,4 +1,5 @@
 import { type FormEvent, type RefObject, useEffect, useRef, useState } from "react";
+import { createRoot } from "react-dom/client";
 import { Drawer } from "./drawer.js";
 import { Gallery } from "./gallery.js";
 import { Observable, useValue } from "./observable.js";
@@ -29,7 +30,7 @@ function remove(person: Person): void {
   remember();
 }
 
-/** Whoever reloads the page, or sends its address to somebody, finds the same people. */
+/** The address names the people, so that a page that is loaded again has them, too. */
 function remember(): void {
   const [, , ...others] = people.get().map((person) => person.userId);
   const url = new URL(location.href);
@@ -62,7 +63,7 @@ function viewAsked(): View {
 function useView(): View {
   const [view, setView] = useState(viewAsked);
   useEffect(() => {
-    // Whoever skips to the content stays in the view.
+    // The link that skips to the content does not change the view.
     const changed = () => location.hash !== "#main" && setView(viewAsked());
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
@@ -83,7 +84,7 @@ function AddPerson({ shown }: { shown: readonly Person[] }) {
     <form className="add-person" onSubmit={submit}>
       <IdField
         name="userId"
-        aria-label="User id of somebody else"
+        aria-label="User id of another person"
         placeholder={next}
         required={!next}
       />
@@ -141,7 +142,47 @@ function Header({
   );
 }
 
-export function App() {
+/** All people on the page, each with their devices. */
+function Live({ shown }: { shown: readonly Person[] }) {
+  return (
+    <>
+      <div className="intro">
+        <p>
+          <strong>See who is there, the moment it changes.</strong>
+          Each person has devices of their own, on a network that you may break. Type, pull the
+          plug, close a tab, and look at the other side.
+        </p>
+        {shown.length < MOST && <AddPerson shown={shown} />}
+      </div>
+      <div className="panes" data-count={shown.length}>
+        {shown.map((person, at) => (
+          <Pane
+            key={person.userId}
+            person={person}
+            session={session}
+            {...(at > 1 ? { remove: () => remove(person) } : {})}
+          />
+        ))}
+      </div>
+    </>
+  );
+}
+
+function Footer() {
+  return (
+    <footer className="bottom">
+      <p>
+        Other people: <a href="?left=linus&right=margaret">?left=linus&amp;right=margaret</a>
+      </p>
+      <p>
+        From a terminal: <code>.venv/bin/presence watch</code>,{" "}
+        <code>.venv/bin/presence join margaret</code>
+      </p>
+    </footer>
+  );
+}
+
+function App() {
   const view = useView();
   const shown = useValue(people);
   const isDown = useValue(health.isDown);
@@ -164,37 +205,15 @@ export function App() {
       </div>
       <main id="main" tabIndex={-1}>
         <div hidden={view !== "live"}>
-          <div className="intro">
-            <p>
-              <strong>See who is there, the moment it changes.</strong>
-              Each person has devices of their own, on a network that you may break. Type, pull the
-              plug, close a tab, and look at the other side.
-            </p>
-            {shown.length < MOST && <AddPerson shown={shown} />}
-          </div>
-          <div className="panes" data-count={shown.length}>
-            {shown.map((person, at) => (
-              <Pane
-                key={person.userId}
-                person={person}
-                session={session}
-                {...(at > 1 ? { remove: () => remove(person) } : {})}
-              />
-            ))}
-          </div>
+          <Live shown={shown} />
         </div>
         {view === "gallery" && <Gallery />}
       </main>
-      <footer className="bottom">
-        <p>
-          Other people: <a href="?left=linus&right=margaret">?left=linus&amp;right=margaret</a>
-        </p>
-        <p>
-          From a terminal: <code>.venv/bin/presence watch</code>,{" "}
-          <code>.venv/bin/presence join margaret</code>
-        </p>
-      </footer>
+      <Footer />
       <Drawer isOpen={isOpen} close={close} people={shown} />
     </div>
   );
 }
+
+const root = document.getElementById("root");
+if (root) createRoot(root).render(<App />);

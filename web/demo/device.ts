@@ -1,4 +1,4 @@
-/** A device of somebody: a client with a network, a clock and a life of its own. */
+/** A device: a client with a network, a clock and a page of its own. */
 
 import { createPresenceClient, type PresenceClient, type SocketLike } from "../src/index.js";
 import { Network, type NetworkState, type PassedFrame } from "./network.js";
@@ -15,7 +15,7 @@ export interface DeviceState {
   readonly attendance: Attendance;
 }
 
-/** Five minutes and one minute by default; who plays with a demo does not wait so long. */
+/** Five minutes and one minute by default; in a demo that is long to wait. */
 export const PATIENCE_MS = 3_000;
 
 const KINDS: Record<Kind, string> = { tab: "Tab", phone: "Phone" };
@@ -98,7 +98,7 @@ export class Device {
     if (this.isStill) return;
     this.#surroundings.show(attendance !== "hidden");
     if (this.#surroundings.isAttended) this.#surroundings.emit("activity");
-    // After whatever the repair has ended: the browser says it last, too.
+    // After all that the repair has ended: the browser says it last, too.
     if (was !== "works" && this.#network.state === "works")
       setTimeout(() => this.#surroundings.emit("online"));
   }

@@ -9,7 +9,7 @@ import {
   type StoredLease,
   type StoredUser,
   usersIn,
-} from "./tables.js";
+} from "./stack.js";
 import { countdown, counted } from "./words.js";
 
 const EVERY_MS = 1_000;
@@ -69,7 +69,7 @@ function LeaseRow({
       <Meter left={left} of={leaseMs} />
       <span className="number">{ends}</span>
       <code>{lease.connectionId}</code>
-      <small>{lease.isActive ? "somebody is there" : "nobody is there"}</small>
+      <small>{lease.isActive ? "active" : "idle"}</small>
     </li>
   );
 }
@@ -85,28 +85,18 @@ function UserCard({
 }) {
   const seen = Math.max(0, ...user.leases.map(({ expiresAt }) => expiresAt - now));
   const leaseMs = person?.devices.get().find((it) => it.leaseMs)?.leaseMs ?? seen;
-  const days = Math.round((user.forgottenAt - now) / 86_400_000);
   return (
     <li className="stored-user">
       <h3>
         <Avatar userId={user.userId} /> <bdi>{user.userId}</bdi>
       </h3>
       <dl>
-        <div>
-          <dt>Status</dt>
-          <dd>
-            {user.status}
-            {user.choice !== user.status && ` (chosen: ${user.choice})`}
-          </dd>
-        </div>
-        <div>
-          <dt>Version</dt>
-          <dd>{user.version}</dd>
-        </div>
-        <div>
-          <dt>TTL</dt>
-          <dd>forgotten in {counted(days, "day")}</dd>
-        </div>
+        {user.attributes.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
       </dl>
       {user.leases.length > 0 ? (
         <ul aria-label={`Leases of ${user.userId}`}>
@@ -121,7 +111,7 @@ function UserCard({
           ))}
         </ul>
       ) : (
-        <p className="hint">No connection holds a lease: offline for everybody.</p>
+        <p className="hint">No connection holds a lease: offline for all others.</p>
       )}
     </li>
   );

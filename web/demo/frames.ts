@@ -2,7 +2,7 @@
 
 import type { PassedFrame } from "./network.js";
 
-/** A frame of either side: whatever came through, read loosely. */
+/** A frame of either side, read loosely. */
 // biome-ignore lint/suspicious/noExplicitAny: a log shows frames that no version knows, too
 export type Frame = Readonly<Record<string, any>>;
 
@@ -13,7 +13,7 @@ export interface LoggedFrame extends Pick<PassedFrame, "direction" | "at" | "isL
   readonly device: string;
 }
 
-/** Where commands lead to, and as whom. */
+/** Where commands lead to, and as which user. */
 export interface CommandContext {
   readonly userId: string;
   readonly apiUrl: string;
@@ -49,12 +49,12 @@ export function isError(frame: Frame): boolean {
 }
 
 const joined = (...parts: readonly unknown[]) => parts.filter(Boolean).join(" · ");
-const ids = (users: readonly Frame[]) => users.map((user) => user.userId).join(", ") || "nobody";
+const ids = (users: readonly Frame[]) => users.map((user) => user.userId).join(", ") || "no users";
 
 /** What it says, in short. */
 const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   authenticate: ({ device, token }) => joined(device, token && "with a token"),
-  ping: ({ active }) => (active === false ? "nobody at this device" : ""),
+  ping: ({ active }) => (active === false ? "idle" : ""),
   status: ({ status, text, until }) => joined(status, text, until && "for a while"),
   online: ({ cursor }) => (cursor ? "the next page" : ""),
   join: ({ chatSessionId }) => chatSessionId,
@@ -98,7 +98,7 @@ export function gistOf(frame: Frame): string {
   }
 }
 
-/** Whether a frame has what somebody looks for, in its name, in short or in full. */
+/** Whether a frame has a text in its name, in short or in full. */
 export function contains(frame: Frame, wanted: string): boolean {
   const text = `${nameOf(frame)} ${gistOf(frame)} ${JSON.stringify(frame)}`;
   return text.toLowerCase().includes(wanted.trim().toLowerCase());
@@ -163,7 +163,7 @@ function curlOf(frame: Frame, { userId, apiUrl }: CommandContext): string | unde
   }
 }
 
-/** What only those may say who take part. */
+/** What only members of a chat session may send. */
 const OF_MEMBERS = ["message", "typing", "leave"];
 
 /** Authenticates, joins if need be, says it, a second after each other, and listens for five. */
@@ -178,7 +178,7 @@ function wscatOf(frame: Frame, { userId, webSocketUrl }: CommandContext): string
   return `(${hello}${then.join("")}; sleep 5) | npx wscat -c ${quoted(webSocketUrl)}`;
 }
 
-/** For a POSIX shell: whatever is in the text, it stays one word. */
+/** For a POSIX shell: any text stays one word. */
 export function quoted(text: string): string {
   return /^[\w.@+:/-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }

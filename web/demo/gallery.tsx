@@ -105,7 +105,7 @@ function Exhibits({ stage }: { stage: Stage }) {
     <div className="exhibits">
       <Exhibit
         title="UserStatusIndicator"
-        note="A shape of its own for each status: nobody has to tell them by colour."
+        note="A shape of its own for each status: colour is not needed to tell them apart."
       >
         <Indicators stage={stage} />
       </Exhibit>
@@ -134,6 +134,14 @@ function Exhibits({ stage }: { stage: Stage }) {
           </SocketProvider>
         </div>
       </Exhibit>
+      <ChatExhibits stage={stage} />
+    </div>
+  );
+}
+
+function ChatExhibits({ stage: { fake, live } }: { stage: Stage }) {
+  return (
+    <>
       <Exhibit title="TypingIndicator" note="Dots and names for the eye, a sentence for the ear.">
         <SocketProvider client={live} nameOf={capitalised}>
           <TypingIndicator chatSessionId="lobby" />
@@ -152,10 +160,10 @@ function Exhibits({ stage }: { stage: Stage }) {
       </Exhibit>
       <Exhibit title="ChatApp" note="Everything at once; without a user it asks for a name.">
         <div className="small-app">
-          <ChatApp {...stage.fake.device().options} />
+          <ChatApp {...fake.device().options} />
         </div>
       </Exhibit>
-    </div>
+    </>
   );
 }
 

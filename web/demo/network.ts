@@ -6,7 +6,7 @@ export type NetworkState =
   | "works"
   /** Sockets drop, nothing connects, requests fail. The server is not told. */
   | "cut"
-  /** Sockets stay open, and whatever is sent is lost both ways. */
+  /** Sockets stay open, and all that is sent is lost both ways. */
   | "black-hole";
 
 export interface PassedFrame {
@@ -81,7 +81,7 @@ export class Network {
     return response;
   };
 
-  /** Whoever has moved to another network has lost what was under way. */
+  /** A device that has moved to another network has lost what was under way. */
   #repaired(): void {
     for (const orphan of this.#orphans) orphan.close(1000);
     this.#orphans.clear();

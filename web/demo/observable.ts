@@ -1,6 +1,6 @@
 import { useSyncExternalStore } from "react";
 
-/** A value that changes, for React and for whoever subscribes. */
+/** A value that changes, for React and for other subscribers. */
 export class Observable<T> {
   #value: T;
   readonly #listeners = new Set<() => void>();
@@ -33,7 +33,7 @@ const seconds = new Observable(Date.now());
 let watchers = 0;
 let timer: ReturnType<typeof setInterval> | undefined;
 
-/** The time, looked at four times a second while somebody asks. */
+/** The time, read four times a second while a component uses it. */
 export function useNow(): number {
   return useSyncExternalStore(tick, seconds.get);
 }

@@ -1,9 +1,7 @@
 import { useId, useState } from "react";
 import { english, SocketProvider, usePresenceEvent, useUserStatus } from "../src/react/index.js";
 import type { Device } from "./device.js";
-import { Devices, Nowhere } from "./devices.js";
-import { Lab } from "./lab.js";
-import { useLink } from "./link.js";
+import { Devices, Lab, Nowhere, useLink } from "./devices.js";
 import { useValue } from "./observable.js";
 import { Avatar } from "./parts.js";
 import type { Person } from "./person.js";
@@ -52,7 +50,7 @@ function OwnStatus({ userId }: { userId: string }) {
   );
 }
 
-/** For those who listen to the page instead of looking at it. */
+/** For screen readers: a sentence for each change. */
 function Announcer() {
   const [said, setSaid] = useState("");
   usePresenceEvent("user-status-change", ({ changes }) => {

@@ -15,7 +15,7 @@ import { useValue } from "./observable.js";
 import { Avatar, IdField } from "./parts.js";
 import type { Person } from "./person.js";
 
-/** Who looks, and through which device. */
+/** The person who looks, and the device. */
 export interface Viewed {
   readonly person: Person;
   readonly device: Device;
@@ -93,13 +93,13 @@ function GoneRow({ person, device, userId }: Viewed & { userId: string }) {
         </span>
         <small>Offline{seen && `, last seen ${seen}`}</small>
       </div>
-      {/* There is nothing to hide from somebody who has gone, but something to take back. */}
+      {/* A user who is offline cannot be blocked here, but unblocked. */}
       {blocked?.has(userId) && <BlockButton person={person} device={device} userId={userId} />}
     </li>
   );
 }
 
-/** Those who were online while somebody looked, and are not any more. */
+/** Users who were online since the page was opened, and are not any more. */
 function Gone({ person, device }: Viewed) {
   const { userIds } = useOnlineUserIds();
   const [seen, setSeen] = useState<readonly string[]>([]);
@@ -107,7 +107,7 @@ function Gone({ person, device }: Viewed) {
   if (unseen.length) setSeen([...seen, ...unseen]);
   const absent = seen.filter((id) => !userIds.includes(id));
   const presences = useUserStatuses(absent);
-  // Who has been erased was never there.
+  // An erased user was never there.
   const gone = absent.filter((id) => presences.get(id)?.lastSeen != null);
   if (!gone.length) return null;
   return (
@@ -145,7 +145,7 @@ function WatchedRow({ person, userId }: { person: Person; userId: string }) {
   );
 }
 
-/** Some users by their ids, whether anybody shares a chat session with them or not. */
+/** Some users by their ids, with or without a common chat session. */
 function Watching({ person }: { person: Person }) {
   const watched = useValue(person.watched);
   const submit = (event: FormEvent<HTMLFormElement>) => {
@@ -164,7 +164,7 @@ function Watching({ person }: { person: Person }) {
           ))}
         </ul>
       ) : (
-        <p className="hint">Whoever is watched is shown here, online or not.</p>
+        <p className="hint">Users that you watch are shown here, online or not.</p>
       )}
       <form className="in-line" onSubmit={submit}>
         <IdField name="userId" aria-label="User id" placeholder="linus" required />
@@ -174,7 +174,7 @@ function Watching({ person }: { person: Person }) {
   );
 }
 
-/** Those whom somebody sees. */
+/** The users that a person sees. */
 export function People({ person, device }: Viewed) {
   const { name } = useConnection();
   const { userIds, isLoading } = useOnlineUserIds();
@@ -191,7 +191,7 @@ export function People({ person, device }: Viewed) {
       />
       {isAlone && (
         <p className="hint">
-          Nobody else is here. Open a tab on the other side, or run{" "}
+          You are alone here. Open a tab on the other side, or run{" "}
           <code>.venv/bin/presence join margaret</code>.
         </p>
       )}

@@ -1,4 +1,4 @@
-/** Somebody on the page: their devices, what passed between them and the server, whom they block. */
+/** A person on the page: their devices, the frames of these, and the users they block. */
 
 import { Device, type Kind } from "./device.js";
 import { type LoggedFrame, read } from "./frames.js";

@@ -15,7 +15,7 @@ export const STATUSES: readonly Status[] = [
   "invisible",
   "offline",
 ];
-/** Who is how; whoever is invisible is so for others only. */
+/** Which user has which status; invisible is so for others only. */
 export const NAMES: Readonly<Record<Status, string>> = {
   online: "grace",
   away: "linus",
@@ -28,17 +28,17 @@ const others = STATUSES.filter((status) => status !== "invisible");
 
 export interface Stage {
   readonly fake: FakePresence;
-  /** Of somebody whose link works. */
+  /** Of a user whose link works. */
   readonly live: PresenceClient;
-  /** Of somebody whose link is down. */
+  /** Of a user whose link is down. */
   readonly cut: PresenceClient;
-  /** Of somebody whose token was refused. */
+  /** Of a user whose token was refused. */
   readonly refused: PresenceClient;
-  /** Of somebody invisible. */
+  /** Of a user who is invisible. */
   readonly hidden: PresenceClient;
 }
 
-/** A server with somebody in each status, and clients in front of it in each state. */
+/** A server with a user in each status, and clients in front of it in each state. */
 export async function setStage(): Promise<Stage> {
   const now = Date.now();
   const fake = createFakePresence({

@@ -1,4 +1,4 @@
-/** What is around the page of a device, said by whoever plays with it. */
+/** What is around the page of a device, as the person at the demo says. */
 
 import { browserLifecycle, type Clock, type Lifecycle, type LifecycleEvent } from "../src/index.js";
 
@@ -36,8 +36,8 @@ const OF_THE_BROWSER: readonly LifecycleEvent[] = ["online", "offline", "leaving
 const PULSE_MS = 1_000;
 
 /**
- * The browser's network and its coming and going, with a person of our own in front of the page:
- * whoever is there touches something each second.
+ * The browser's network and its coming and going, with a person of our own in front of the page
+ * who touches something each second.
  */
 export class Surroundings implements Lifecycle {
   readonly #browser: Lifecycle;

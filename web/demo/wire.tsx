@@ -26,7 +26,7 @@ function Whole({ logged, person }: { logged: LoggedFrame; person: Person }) {
   });
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: whatever scrolls has to be reachable */}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable */}
       {/* biome-ignore lint/a11y/useSemanticElements: a fieldset holds controls */}
       <pre tabIndex={0} role="group" aria-label="The whole frame">
         {text}
@@ -69,17 +69,45 @@ const Row = memo(({ logged, person }: { logged: LoggedFrame; person: Person }) =
   );
 });
 
-/** Every frame that passes between somebody's devices and the server. */
+interface Filter {
+  readonly hasHeartbeats: boolean;
+  readonly wanted: string;
+}
+
+function passes({ frame, isLost }: LoggedFrame, { hasHeartbeats, wanted }: Filter): boolean {
+  const isWorthIt = hasHeartbeats || isLost || !isHeartbeat(frame);
+  return isWorthIt && (!wanted || contains(frame, wanted));
+}
+
+function FilterFields({ filter, set }: { filter: Filter; set: (filter: Filter) => void }) {
+  return (
+    <>
+      <input
+        type="search"
+        aria-label="Filter the frames"
+        placeholder="Filter"
+        value={filter.wanted}
+        onChange={(event) => set({ ...filter, wanted: event.target.value })}
+      />
+      <label>
+        <input
+          type="checkbox"
+          checked={filter.hasHeartbeats}
+          onChange={(event) => set({ ...filter, hasHeartbeats: event.target.checked })}
+        />
+        heartbeats
+      </label>
+    </>
+  );
+}
+
+/** Every frame that passes between a person's devices and the server. */
 export function Wire({ person }: { person: Person }) {
   const log = useValue(person.log);
-  const [hasHeartbeats, setHeartbeats] = useState(false);
-  const [wanted, setWanted] = useState("");
+  const [filter, setFilter] = useState<Filter>({ hasHeartbeats: false, wanted: "" });
   const scroller = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);
-  const shown = log.filter(
-    ({ frame, isLost }) =>
-      (hasHeartbeats || isLost || !isHeartbeat(frame)) && (!wanted || contains(frame, wanted)),
-  );
+  const shown = log.filter((logged) => passes(logged, filter));
   const last = shown.at(-1)?.key;
   // biome-ignore lint/correctness/useExhaustiveDependencies: it follows the last frame
   useLayoutEffect(() => {
@@ -90,21 +118,7 @@ export function Wire({ person }: { person: Person }) {
     <div className="wire">
       <div className="wire-head">
         <h3>Wire</h3>
-        <input
-          type="search"
-          aria-label="Filter the frames"
-          placeholder="Filter"
-          value={wanted}
-          onChange={(event) => setWanted(event.target.value)}
-        />
-        <label>
-          <input
-            type="checkbox"
-            checked={hasHeartbeats}
-            onChange={(event) => setHeartbeats(event.target.checked)}
-          />
-          heartbeats
-        </label>
+        <FilterFields filter={filter} set={setFilter} />
         <button type="button" className="small" onClick={() => person.log.set([])}>
           Clear
         </button>
@@ -115,14 +129,14 @@ export function Wire({ person }: { person: Person }) {
         className="scroller"
         role="region"
         aria-label={`Wire log of ${person.name}`}
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: whatever scrolls has to be reachable
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable
         tabIndex={0}
         onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
           isAtEnd.current = scrollHeight - scrollTop - clientHeight < NEAR_END;
         }}
       >
         {shown.length === 0 && (
-          <p className="hint">{wanted ? "No such frame." : "No frame yet."}</p>
+          <p className="hint">{filter.wanted ? "No such frame." : "No frame yet."}</p>
         )}
         <ol aria-label="Frames">
           {shown.map((logged) => (

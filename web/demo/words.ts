@@ -21,7 +21,7 @@ export function counted(count: number, noun: string): string {
   return `${count} ${count === 1 ? noun : `${noun}s`}`;
 }
 
-/** A hue for somebody, from 0 to 359: the same on every page (FNV-1a). */
+/** A hue for a user, from 0 to 359: the same on every page (FNV-1a). */
 export function hueOf(userId: string): number {
   let mixed = 0x811c9dc5;
   for (const character of userId)

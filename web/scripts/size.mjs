@@ -66,7 +66,7 @@ const core = await bundle("index.ts");
 const ofCore = new Set([...core.files].map((file) => file.replace(/\.tsx?$/, ".js")));
 const isOfCore = (file) => ofCore.has(file);
 const react = await bundle("react/index.ts", isOfCore);
-// Whoever writes components of their own imports these.
+// An app with components of its own imports these.
 const own = react.exports.filter((name) => name.startsWith("use") || name === "SocketProvider");
 const hooks = await bundle("react/index.ts", isOfCore, own);
 const styles = await bundle("styles.css");

@@ -4,14 +4,14 @@ import { createTimer } from "./timer.js";
 const IDLE_MS = 5 * 60_000;
 const HIDDEN_MS = 60_000;
 
-/** Whether a person seems to be at this device. */
+/** Whether the user seems to be at this device. */
 export interface Activity {
   isActive(): boolean;
   start(): void;
   stop(): void;
 }
 
-/** @param changed is called when somebody has come or gone */
+/** @param changed is called when the user has come back or gone away */
 export function watchActivity(
   clock: Clock,
   lifecycle: Lifecycle,
@@ -24,18 +24,18 @@ export function watchActivity(
   let touchedAt = 0;
   let unsubscribe = () => {};
 
-  /** Looks again when the patience may be over; a touch in between costs no timer. */
-  function look(): void {
+  /** Checks again when the user may have gone; a touch in between starts no timer. */
+  function check(): void {
     const was = isActive;
     const left = touchedAt + (lifecycle.isVisible() ? idleMs : hiddenMs) - clock.now();
     isActive = left > 0;
-    if (isActive) timer.start(left, look);
+    if (isActive) timer.start(left, check);
     if (was !== isActive) changed();
   }
 
-  function happened(event?: LifecycleEvent): void {
+  function onEvent(event?: LifecycleEvent): void {
     touchedAt = clock.now();
-    if (event !== "activity" || !isActive) look();
+    if (event !== "activity" || !isActive) check();
   }
 
   function stop(): void {
@@ -49,10 +49,10 @@ export function watchActivity(
     start() {
       if (options === false) return;
       stop();
-      happened();
+      onEvent();
       unsubscribe = lifecycle.subscribe((event) => {
-        // Whoever is away does not come back by a screen that turns itself off.
-        if (["activity", "visible", isActive && "hidden"].includes(event)) happened(event);
+        // A screen that turns itself off does not mean that the user is back.
+        if (["activity", "visible", isActive && "hidden"].includes(event)) onEvent(event);
       });
     },
     stop,

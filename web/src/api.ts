@@ -1,8 +1,11 @@
 /** What the package promises. Instants are epoch milliseconds; durations end in their unit. */
 
 import type { PresenceError } from "./errors.js";
+import type { PresenceClientOptions, TokenProvider } from "./options.js";
 import type {
   AuthenticationSuccess,
+  BlockedUser,
+  BlockedUsers,
   Choice,
   ClientFrame,
   LastSeen,
@@ -16,6 +19,7 @@ import type {
 } from "./protocol.js";
 
 export type { ErrorCode, PresenceError } from "./errors.js";
+export type * from "./options.js";
 export type {
   AuthenticationSuccess,
   Choice,
@@ -55,7 +59,7 @@ export type DropReason =
   | "sleep";
 
 export type ConnectionState =
-  /** Nobody has authenticated yet. */
+  /** `authenticate` was not called yet. */
   | { readonly name: "idle" }
   | { readonly name: "connecting" }
   | { readonly name: "authenticating" }
@@ -75,88 +79,11 @@ export type ConnectionState =
   /** `disconnect` was called. */
   | { readonly name: "closed" };
 
-export type TokenReason =
-  | "first"
-  /** The one in use ends soon. */
-  | "expiring"
-  /** The server did not accept the last one. */
-  | "rejected"
-  /** A new connection is made and the last one is too old. */
-  | "reconnect";
-
-/** Asked for a token when one is needed, never twice at once. */
-export type TokenProvider = (context: {
-  readonly userId: string;
-  readonly reason: TokenReason;
-  /** Aborted by `disconnect`. */
-  readonly signal: AbortSignal;
-}) => string | Promise<string>;
-
-/** What happens around the page; a browser, React Native, Node and tests differ by this object. */
-export type LifecycleEvent =
-  | "online"
-  | "offline"
-  | "visible"
-  | "hidden"
-  /** The page may be stopped now, or left: the link is closed. */
-  | "leaving"
-  /** It is back from a sleep, a freeze or the back-forward cache. */
-  | "resume"
-  /** A person touched something. */
-  | "activity";
-
-export interface Lifecycle {
-  isOnline(): boolean;
-  isVisible(): boolean;
-  subscribe(listener: (event: LifecycleEvent) => void): () => void;
-}
-
-/** Time, so that tests can turn it by hand. */
-export interface Clock {
-  /** Epoch milliseconds. */
-  now(): number;
-  /** Returns what stops it. */
-  after(milliseconds: number, run: () => void): () => void;
-}
-
-/** Milliseconds until attempt number `attempt` (from 1 on). */
-export type Backoff = (attempt: number, random: () => number) => number;
-
-/** As much of the browser's WebSocket as is used. */
-export interface SocketLike {
-  readonly readyState: number;
-  onopen: ((event: never) => void) | null;
-  onmessage: ((event: { readonly data: unknown }) => void) | null;
-  onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null;
-  onerror: ((event: never) => void) | null;
-  send(text: string): void;
-  close(code?: number, reason?: string): void;
-}
-
-export interface PresenceClientOptions {
-  /** The HTTP API's address; everything else comes from its `GET /api/user-status/config`. */
-  readonly apiUrl: string;
-  /** Without it `authenticate` has to be given tokens, except in front of a local stack. */
-  readonly getToken?: TokenProvider;
-  /** A name of this device, in the server's lists. */
-  readonly device?: string;
-  /** When nobody seems to be there: after 5 minutes without a touch, or 1 minute hidden. */
-  readonly autoAway?: false | { readonly idleMs?: number; readonly hiddenMs?: number };
-  /** Full jitter between 0 and 0.5 s, doubled up to 30 s, by default. */
-  readonly backoff?: Backoff;
-  readonly WebSocket?: new (url: string) => SocketLike;
-  readonly fetch?: typeof fetch;
-  readonly lifecycle?: Lifecycle;
-  readonly clock?: Clock;
-  /** From 0 to 1, like `Math.random`. */
-  readonly random?: () => number;
-}
-
-/** Who is online. Kept up to date while somebody is subscribed to it. */
+/** The users that are online. Kept up to date while it has subscribers. */
 export interface OnlineUsers {
   /** In alphabetical order; `client.user(id)` has how each of them is. */
   readonly userIds: readonly string[];
-  /** How many there are in all, or null while it is not known. */
+  /** How many are online in all, or null while it is not known. */
   readonly count: number | null;
   readonly isLoading: boolean;
   /** Whether there are more than are loaded; `loadMoreOnlineUsers` loads the next. */
@@ -164,7 +91,7 @@ export interface OnlineUsers {
   readonly fresh: boolean;
 }
 
-/** Who is in a chat session, for those whom this user can see. */
+/** The members of a chat session, as far as this user can see them. */
 export interface Members {
   readonly userIds: readonly string[];
   readonly count: number | null;
@@ -181,7 +108,7 @@ export interface ChatSession {
   /** Ids of the others who are typing, first come first. An entry ends by itself. */
   readonly typing: Store<readonly string[]>;
   /**
-   * Relays a message to everybody in the session. It waits for a link for up to 30 s.
+   * Relays a message to all members of the session. It waits for a link for up to 30 s.
    *
    * Rejects with a PresenceError; `timeout` leaves open whether it arrived.
    */
@@ -199,7 +126,7 @@ export interface MyStatus {
   readonly presence: UserPresence | undefined;
   /** What was chosen and is not confirmed yet. */
   readonly pending: Choice | undefined;
-  /** Whether somebody seems to be at this device. */
+  /** Whether the user seems to be at this device. */
   readonly isActive: boolean;
 }
 
@@ -213,7 +140,7 @@ export interface StatusOptions {
 type FrameEvents = { readonly [F in ServerFrame as F["type"]]: F };
 
 export interface PresenceEvents extends FrameEvents {
-  /** Something was refused that nobody waits for. */
+  /** A request without an answer, such as typing, was refused. */
   problem: PresenceError;
   /**
    * All is known again after a gap; what happened in between was not told one by one. `since` is by
@@ -243,46 +170,31 @@ export interface Abortable {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The routes under /api/user-status: docs/protocol.md §2. */
-export type Route =
-  | "GET /online"
-  | `GET /online?${string}`
-  | "GET /online/count"
-  | `GET /${string}`
-  | "POST /batch"
-  | "PUT /last-seen"
-  | "PUT /"
-  | "GET /blocked"
-  | `GET /blocked/${string}`
-  | `PUT /blocked/${string}`
-  | `DELETE /blocked/${string}`
-  | `GET /chat-sessions/${string}/members`
-  | `GET /chat-sessions/${string}/members?${string}`
-  | `POST /chat-sessions/${string}/messages`
-  | `DELETE /${string}`;
+/** What the routes under /api/user-status answer: docs/protocol.md §2. */
+export interface Routes {
+  "PUT /": Presence;
+  "GET /online": OnlinePage;
+  [page: `GET /online?${string}`]: OnlinePage;
+  "GET /online/count": OnlineCount;
+  "POST /batch": Users;
+  "PUT /last-seen": LastSeen;
+  "GET /blocked": BlockedUsers;
+  [blocked: `GET /blocked/${string}`]: BlockedUser;
+  [block: `PUT /blocked/${string}`]: undefined;
+  [members: `GET /chat-sessions/${string}/members${string}`]: MembersPage;
+  [messages: `POST /chat-sessions/${string}/messages`]: NewMessage;
+  /** `DELETE /blocked/{userId}` and `DELETE /{userId}`. */
+  [removal: `DELETE /${string}`]: undefined;
+}
 
-/** What a route answers. */
-export type Answer<R extends string> = R extends "GET /online/count"
-  ? OnlineCount
-  : R extends "GET /online" | `GET /online?${string}`
-    ? OnlinePage
-    : R extends "GET /blocked"
-      ? { readonly userIds: readonly string[] }
-      : R extends `GET /blocked/${string}`
-        ? { readonly userId: string; readonly blocked: boolean }
-        : R extends `GET /chat-sessions/${string}/members${string}`
-          ? MembersPage
-          : R extends `GET /${string}` | "PUT /"
-            ? Presence
-            : R extends "POST /batch"
-              ? Users
-              : R extends "PUT /last-seen"
-                ? LastSeen
-                : R extends `POST /chat-sessions/${string}/messages`
-                  ? NewMessage
-                  : R extends `PUT /blocked/${string}` | `DELETE /${string}`
-                    ? undefined
-                    : never;
+/** `GET /{userId}` stands apart: as a key it would match the other routes, too. */
+export type Route = keyof Routes | `GET /${string}`;
+
+export type Answer<R extends string> = R extends keyof Routes
+  ? Routes[R]
+  : R extends `GET /${string}`
+    ? Presence
+    : never;
 
 /** Its functions need no `this`. */
 export interface PresenceClient {
@@ -292,11 +204,11 @@ export interface PresenceClient {
   readonly options: PresenceClientOptions;
 
   /**
-   * Says who this is and connects. The token is one, or a provider, or left to `getToken`; a local
+   * Connects as this user. The token is one, or a provider, or left to `getToken`; a local
    * stack makes one by itself. Calling it again with the same user renews the token; with another
    * one, the first is disconnected.
    *
-   * Rejects with a PresenceError; a rejection that nobody looks at is no unhandled one.
+   * Rejects with a PresenceError. The rejection may be ignored: it is never an unhandled one.
    */
   authenticate(userId: string, token?: string | TokenProvider): Promise<AuthenticationSuccess>;
   /** Tries again now instead of at `retryAt`. */
@@ -310,7 +222,7 @@ export interface PresenceClient {
    */
   setStatus(status: Choice, options?: StatusOptions): Promise<void>;
 
-  /** How a user is. Whoever is subscribed to it hears of every change. */
+  /** The presence of a user, kept up to date while it has subscribers. */
   user(userId: string): Store<UserPresence | undefined>;
   /** Takes part in a chat session until `leaveChatSession` was called as often. */
   joinChatSession(chatSessionId: string): ChatSession;

@@ -1,38 +1,89 @@
-import { watchActivity } from "./activity.js";
+import { type Activity, watchActivity } from "./activity.js";
 import type {
   MyStatus,
   PresenceClient,
   PresenceClientOptions,
   PresenceEvents,
   SocketLike,
-  StatusOptions,
   TokenProvider,
-  UserPresence,
 } from "./api.js";
-import { createAudience } from "./audience.js";
-import { createConnection } from "./connection.js";
-import { type Deferred, deferred } from "./deferred.js";
-import { disconnected, fromFrame, PresenceError } from "./errors.js";
-import { createHttp } from "./http.js";
-import type { Link } from "./link.js";
-import { createPeople } from "./people.js";
-import type { AuthenticationSuccess, Choice, ClientFrame, ServerFrame } from "./protocol.js";
-import { createSessions } from "./sessions.js";
-import { keyed, tell, view } from "./store.js";
+import { pending } from "./core/own-status.js";
+import { createOwnStatus, type OwnStatusDriver } from "./drivers/own-status.js";
+import { createUserLink, type UserLink, type UserLinkEvents } from "./drivers/user-link.js";
+import { fromFrame, PresenceError } from "./errors.js";
+import { createFollowing, type Following } from "./following.js";
+import { createHttp, type Http } from "./http.js";
+import { createPresenceStore, type PresenceStore } from "./presence-store.js";
+import { keyed, tell, type View, view } from "./store.js";
 import { browserLifecycle, fullJitter, systemClock } from "./surroundings.js";
-import { pause } from "./timer.js";
 
-/** How long after the answer the change may come that it is the answer to. */
-const CHANGE_MS = 3_000;
+/** How long after its last subscriber a user is still watched. */
+const UNWATCH_MS = 5_000;
 
-interface PendingChoice extends Deferred<void>, StatusOptions {
-  readonly status: Choice;
-  /** How one was when it was sent. */
-  before?: UserPresence | undefined;
+/** The parts of a client. Each is given functions that reach the others when they are called. */
+interface Parts {
+  readonly http: Http;
+  readonly presences: PresenceStore;
+  readonly activity: Activity;
+  readonly userLink: UserLink;
+  readonly following: Following;
+  readonly ownStatus: OwnStatusDriver;
+  readonly me: View<MyStatus>;
 }
 
-/** A client of one Presence stack, for one user at a time. It does nothing before `authenticate`. */
-export function createPresenceClient(options: PresenceClientOptions): PresenceClient {
+function createEvents() {
+  const listeners = keyed(() => new Set<(event: never) => void>());
+  const on: PresenceClient["on"] = (type, listener, { signal } = {}) => {
+    const all = listeners.get(type);
+    const off = () => {
+      all.delete(listener);
+    };
+    all.add(listener);
+    signal?.addEventListener("abort", off, { once: true });
+    return off;
+  };
+  function emit<K extends keyof PresenceEvents>(type: K, event: PresenceEvents[K]): void {
+    tell(listeners.get(type), event as never);
+  }
+  return { on, emit };
+}
+
+type Emit = ReturnType<typeof createEvents>["emit"];
+
+/** What the server's frames change, and what a link is told when it comes into use. */
+const linkEvents = (emit: Emit, parts: () => Parts): Omit<UserLinkEvents, "isActive" | "wire"> => ({
+  frame(frame) {
+    const { presences, following } = parts();
+    if (frame.type === "user-status-change") presences.apply(frame.changes);
+    following.sessions.onFrame(frame);
+    if (frame.type === "error" && !frame.id) emit("problem", fromFrame(frame));
+    emit(frame.type, frame as never);
+  },
+  ready(link, terms, isNew, since) {
+    const { presences, following, ownStatus } = parts();
+    presences.apply([terms.presence]);
+    if (!isNew) {
+      following.settle();
+      return;
+    }
+    ownStatus.ready();
+    following.restart(link).then(() => {
+      if (since && !link.isDown()) emit("resync", { since });
+    });
+  },
+  sync: (link) => parts().following.sync(link),
+  lost: () => lose(parts(), false),
+});
+
+/** What is known may be out of date from now on; if it is over, it is forgotten. */
+function lose({ presences, following, me }: Parts, isOver: boolean): void {
+  presences.markStale(() => true);
+  if (isOver) presences.forget();
+  following.lost(isOver);
+  me.changed();
+}
+
+function createParts(options: PresenceClientOptions, emit: Emit): Parts {
   const around = {
     clock: systemClock,
     lifecycle: browserLifecycle(),
@@ -43,209 +94,95 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     ...options,
   };
   const { clock, lifecycle } = around;
-  const listeners = keyed(() => new Set<(event: never) => void>());
-  let clockSkewMs = 0;
-  let lostAt = 0;
-  let pending: PendingChoice | undefined;
-  let isChoosing = false;
-  let isSettling = false;
-  let syncing = Promise.resolve();
-
-  function emit<K extends keyof PresenceEvents>(type: K, event: PresenceEvents[K]): void {
-    tell(listeners.get(type), event as never);
-  }
 
   const http = createHttp(options.apiUrl, around.fetch, clock, async (isRejected) => {
-    const tokens = connection.tokens();
+    const tokens = userLink.tokens();
     if (isRejected) tokens?.isGoodUntil(0);
     return tokens?.get(isRejected ? "rejected" : "reconnect");
   });
-
-  const people = createPeople({
-    watched: (isWatched) => settle(isWatched ? 0 : 5_000),
-    membership: () => audience.onlineUsers.changed(),
-    changed: (userId) => {
-      if (userId === connection.userId()) me.changed();
+  const presences = createPresenceStore({
+    watched: (isWatched) => following.settle(isWatched ? 0 : UNWATCH_MS),
+    membership: () => following.onlineList.users.changed(),
+    changed(userId) {
+      if (userId === userLink.userId()) me.changed();
     },
   });
-
   const activity = watchActivity(clock, lifecycle, options.autoAway, () => {
-    connection.link()?.beat();
+    userLink.link()?.beat();
     me.changed();
   });
-
-  const me = view<MyStatus>(() => {
-    const presence = people.store(connection.userId() ?? "").get();
-    const isPending = (pending?.before ?? presence) === presence;
-    return {
-      presence,
-      pending: isPending ? pending?.status : undefined,
-      isActive: activity.isActive(),
-    };
-  });
-
-  const connection = createConnection(around, http, {
+  const userLink = createUserLink(around, http, {
     isActive: activity.isActive,
-    frame: hear,
     wire(direction, frame) {
-      if ("token" in frame) frame = { ...frame, token: "…" };
-      emit("wire", { direction, at: clock.now(), frame });
+      const shown = "token" in frame ? { ...frame, token: "…" } : frame;
+      emit("wire", { direction, at: clock.now(), frame: shown });
     },
-    ready,
-    sync,
-    lost() {
-      lostAt ||= clock.now() + clockSkewMs;
-      lost();
-    },
+    ...linkEvents(emit, () => parts),
   });
+  const context = { ...userLink, clock, lifecycle, http, presences };
+  const following = createFollowing(context);
+  const presence = () => presences.store(userLink.userId() ?? "").get();
+  const ownStatus = createOwnStatus({ ...context, presence, changed: () => me.changed() });
+  const me = view<MyStatus>(() => ({
+    presence: presence(),
+    pending: pending(ownStatus.state(), presence()),
+    isActive: activity.isActive(),
+  }));
+  const parts = { http, presences, activity, userLink, following, ownStatus, me };
+  return parts;
+}
 
-  const context = {
-    ...connection,
-    clock,
-    lifecycle,
-    http,
-    people,
-    settle,
-    skewMs: () => clockSkewMs,
+/** A local stack makes tokens by itself. */
+const developmentToken =
+  ({ http, userLink }: Parts): TokenProvider =>
+  async ({ userId }) => {
+    const url = userLink.config()?.developmentTokenUrl;
+    if (!url) throw new PresenceError("not-authenticated", "Give a token or getToken.");
+    return (await http.call<{ token: string }>({ method: "POST", url, body: { userId } })).token;
   };
-  const sessions = createSessions(context);
-  const audience = createAudience(context, sessions);
 
-  function lost(isOver?: boolean): void {
-    people.doubt(() => true);
-    if (isOver) people.forget();
-    for (const it of sessions.all()) it.lost(isOver);
-    audience.lost(isOver);
-    me.changed();
-  }
-
-  function ready(link: Link, terms: AuthenticationSuccess, isHandover: boolean): void {
-    people.apply([terms.presence]);
-    me.changed();
-    if (isHandover) {
-      settle();
-      return;
-    }
-    choose();
-    const since = lostAt;
-    lostAt = 0;
-    syncing = sync(link); // what hangs for the last link keeps nobody waiting
-    syncing.then(() => {
-      if (since && !link.isDown()) emit("resync", { since });
-    });
-  }
-
-  /** Makes the server's view of this connection what is wanted: now, or in so many milliseconds. */
-  function settle(afterMs = 0): void {
-    if (afterMs) {
-      clock.after(afterMs, () => settle());
-    } else if (!isSettling) {
-      isSettling = true;
-      queueMicrotask(settleNow); // after all that is asked at this moment
-    }
-  }
-
-  function settleNow(): void {
-    isSettling = false;
-    const link = connection.link();
-    // One after the other, so that nothing is asked twice.
-    if (link) syncing = syncing.then(() => (link.isDown() ? undefined : sync(link)));
-  }
-
-  async function sync(link: Link): Promise<void> {
-    await Promise.all(sessions.all().map((it) => it.sync(link)));
-    await audience.sync(link);
-  }
-
-  function hear(frame: ServerFrame): void {
-    if (frame.type === "authentication-success") clockSkewMs = frame.serverTime - clock.now();
-    if (frame.type === "user-status-change") people.apply(frame.changes);
-    if ("chatSessionId" in frame) sessions.get(frame.chatSessionId).hear(frame);
-    if (frame.type === "error" && !frame.id) emit("problem", fromFrame(frame));
-    emit(frame.type, frame as never);
-  }
-
-  /** One after the other: two choices could overtake each other. */
-  async function choose(): Promise<void> {
-    const chosen = pending;
-    const link = connection.link();
-    if (!link || !chosen || isChoosing) return;
-    isChoosing = true;
-    const { status, text, until } = chosen;
-    chosen.before = me.get().presence;
-    const end = until && until + clockSkewMs;
-    try {
-      await link
-        .ask({ action: "status", status, text: text || undefined, until: end } as ClientFrame)
-        .finally(() => {
-          isChoosing = false;
-          if (pending !== chosen || link.isDown()) choose();
-        });
-      chosen.resolve();
-      // Until the change has come, what was chosen is what is so.
-      await pause(clock, CHANGE_MS);
-    } catch (error) {
-      // A link that went down says nothing about the choice: the next one is asked again.
-      if (link.isDown()) return;
-      chosen.reject(error);
-    }
-    if (pending === chosen) pending = undefined;
-    me.changed();
-  }
-
-  const developmentToken: TokenProvider = async ({ userId }) => {
-    const url = connection.config()?.developmentTokenUrl;
-    if (url) return (await http.call<{ token: string }>("POST", url, { userId })).token;
-    throw new PresenceError("not-authenticated", "Give a token or getToken.");
-  };
+/** A client of one Presence stack, for one user at a time. It does nothing before `authenticate`. */
+export function createPresenceClient(options: PresenceClientOptions): PresenceClient {
+  const { on, emit } = createEvents();
+  const parts = createParts(options, emit);
+  const { http, presences, activity, userLink, following, ownStatus, me } = parts;
+  const { sessions, onlineList } = following;
+  const getToken = options.getToken ?? developmentToken(parts);
 
   function disconnect(): void {
     activity.stop();
-    connection.disconnect();
-    pending?.reject(disconnected());
-    pending = undefined;
-    lostAt = 0;
-    lost(true);
+    userLink.disconnect();
+    ownStatus.disconnect();
+    lose(parts, true);
   }
 
   return {
     options,
-    connection: connection.state,
+    connection: userLink.state,
     me,
-    onlineUsers: audience.onlineUsers,
-    authenticate(userId, token) {
-      const before = connection.userId();
+    onlineUsers: onlineList.users,
+    authenticate(userId, token = getToken) {
+      const before = userLink.userId();
       if (before !== userId) {
         if (before) disconnect();
         activity.start();
       }
-      return connection.authenticate(userId, token ?? options.getToken ?? developmentToken);
+      return userLink.authenticate(userId, token);
     },
-    retryNow: connection.retryNow,
+    retryNow: userLink.retryNow,
     disconnect,
-    setStatus(status, options) {
-      const superseded = pending;
-      pending = { ...deferred<void>(), ...options, status };
-      superseded?.resolve(pending.promise);
-      me.changed();
-      choose();
-      return pending.promise;
-    },
-    user: people.store,
+    setStatus: ownStatus.setStatus,
+    user: presences.store,
     joinChatSession: (id) => sessions.get(id).join(),
     leaveChatSession: (id) => sessions.get(id).leave(),
     chatSession: (id) => sessions.get(id).chat,
-    loadMoreOnlineUsers: audience.loadMore,
+    loadMoreOnlineUsers: onlineList.loadMore,
     request: http.request as PresenceClient["request"],
-    on(type, listener, { signal } = {}) {
-      const heard = listeners.get(type);
-      const off = () => {
-        heard.delete(listener);
-      };
-      heard.add(listener);
-      signal?.addEventListener("abort", off, { once: true });
-      return off;
-    },
-    stats: () => ({ lostAt, clockSkewMs, ...connection.link()?.stats() }),
+    on,
+    stats: () => ({
+      lostAt: userLink.lostAt(),
+      clockSkewMs: userLink.skewMs(),
+      ...userLink.link()?.stats(),
+    }),
   };
 }

@@ -4,7 +4,7 @@ export interface Deferred<T> {
   reject(reason: unknown): void;
 }
 
-/** A promise that somebody else settles. A rejection that nobody looks at is no unhandled one. */
+/** A promise that is settled from outside. A rejection that is ignored is no unhandled one. */
 export function deferred<T>(): Deferred<T> {
   let settle: Pick<Deferred<T>, "resolve" | "reject">;
   const promise = new Promise<T>((resolve, reject) => {

@@ -3,7 +3,7 @@ import type { Problem, ErrorCode as ServerErrorCode } from "./protocol.js";
 /** The server's codes, and what can go wrong before a server is reached. */
 export type ErrorCode =
   | ServerErrorCode
-  /** `getToken` threw, or there is nobody to ask. */
+  /** `getToken` threw, or gave no token. */
   | "token-unavailable"
   /** The link is down, and what was asked for cannot wait. */
   | "not-connected"
@@ -43,7 +43,7 @@ export class PresenceError extends Error {
 }
 
 export const noLink = () => new PresenceError("not-connected", "No link.");
-/** Whether it was done, nobody knows. */
+/** It may have been done, or not. */
 export const noAnswer = () => new PresenceError("timeout", "No answer.");
 export const disconnected = () => new PresenceError("closed", "Closed.");
 

@@ -3,63 +3,67 @@ import { ANSWER_MS, within } from "./deadline.js";
 import { asPresenceError, fromResponse, PresenceError } from "./errors.js";
 import type { Config } from "./protocol.js";
 
+interface Call extends Abortable {
+  readonly method: string;
+  readonly url: string;
+  readonly body?: object | undefined;
+  readonly token?: string | undefined;
+}
+
 /** The HTTP API. */
 export interface Http {
   config(): Promise<Config>;
   /** Any address. The answer's JSON; undefined if it has no body. */
-  call<T>(method: string, url: string, body?: object): Promise<T>;
+  call<T>(call: Call): Promise<T>;
   /** `GET /online/count`: a method and a path below /api/user-status. */
   request<R extends string>(route: R, body?: object, options?: Abortable): Promise<Answer<R>>;
 }
 
 /**
- * @param token gives the token in use, or undefined where there is none; `isRejected` asks for
+ * @param tokenFor gives the token in use, or undefined where there is none; `isRejected` asks for
  *   another one
  */
 export function createHttp(
   apiUrl: string,
   fetch: typeof globalThis.fetch,
   clock: Clock,
-  token: (isRejected: boolean) => Promise<string | undefined>,
+  tokenFor: (isRejected: boolean) => Promise<string | undefined>,
 ): Http {
   const base = `${apiUrl.replace(/\/+$/, "")}/api/user-status`;
 
-  async function call<T>(
-    method: string,
-    url: string,
-    body?: object,
-    signal?: AbortSignal,
-    credential?: string,
-  ): Promise<T> {
+  async function answer<T>({ method, url, body, token, signal }: Call): Promise<T> {
     const headers = {
       ...(body && { "content-type": "application/json" }),
-      ...(credential && { authorization: `Bearer ${credential}` }),
+      ...(token && { authorization: `Bearer ${token}` }),
     };
     const init = { method, headers, body: JSON.stringify(body), signal } as RequestInit;
-    const answer = async () => {
-      const response = await fetch(url, init);
-      if (!response.ok) throw await fromResponse(response);
-      return response.status === 204 ? undefined : response.json();
-    };
-    return within(clock, ANSWER_MS, answer()).catch((error: unknown) => {
-      if (signal?.aborted) throw error;
-      throw asPresenceError(error, "not-connected", `No answer from ${url}.`);
-    });
+    const response = await fetch(url, init);
+    if (!response.ok) throw await fromResponse(response);
+    return (response.status === 204 ? undefined : await response.json()) as T;
+  }
+
+  async function call<T>(it: Call): Promise<T> {
+    try {
+      return await within(clock, ANSWER_MS, answer<T>(it));
+    } catch (error) {
+      if (it.signal?.aborted) throw error;
+      throw asPresenceError(error, "not-connected", `No answer from ${it.url}.`);
+    }
   }
 
   async function request<R extends string>(
     route: R,
     body?: object,
-    options: Abortable = {},
+    { signal }: Abortable = {},
     isAgain = false,
   ): Promise<Answer<R>> {
-    const credential = await token(isAgain);
+    const token = await tokenFor(isAgain);
     const [method = "", path] = route.split(" ");
     try {
-      return await call(method, base + path, body, options.signal, credential);
+      return await call({ method, url: base + path, body, token, signal });
     } catch (error) {
       if (isAgain || (error as PresenceError).code !== "token-expired") throw error;
-      return request(route, body, options, true);
+      return request(route, body, { signal }, true);
     }
   }
 
@@ -67,7 +71,7 @@ export function createHttp(
     call,
     request,
     async config() {
-      const config = await call<Config>("GET", `${base}/config`);
+      const config = await call<Config>({ method: "GET", url: `${base}/config` });
       if (config.protocol === 1) return config;
       throw new PresenceError("protocol-mismatch", "Update the client.");
     },

@@ -218,7 +218,7 @@ export interface ChatSessionJoined {
   readonly cursor: string | null;
   readonly memberCount: number;
   readonly sampled?: boolean;
-  readonly asOf?: number;
+  readonly asOf: number;
 }
 
 export interface ChatSessionMembers {
@@ -230,7 +230,7 @@ export interface ChatSessionMembers {
   /** Those whom the listener sees; in a large room those whom most see. */
   readonly memberCount: number;
   readonly sampled?: boolean;
-  readonly asOf?: number;
+  readonly asOf: number;
 }
 
 export interface NewMessage {
@@ -333,7 +333,7 @@ export interface MembersPage {
   readonly cursor: string | null;
   readonly memberCount: number;
   readonly sampled?: boolean;
-  readonly asOf?: number;
+  readonly asOf: number;
 }
 
 /** As everybody in the chat session hears it. */

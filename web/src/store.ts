@@ -2,7 +2,7 @@ import type { Store } from "./api.js";
 
 /** A value that is computed when it is asked for, and not again before it has changed. */
 export interface View<T> extends Store<T> {
-  /** Whether somebody is subscribed. */
+  /** Whether there are subscribers. */
   isWatched(): boolean;
   /** Says that the value may be another now. */
   changed(): void;
@@ -40,7 +40,7 @@ export function view<T>(compute: () => T, watched?: (isWatched: boolean) => void
   };
 }
 
-/** Tells all who listen at this moment; the mistake of one of them stops nobody. */
+/** Calls all listeners of this moment; an error in one of them does not stop the others. */
 export function tell<E>(listeners: ReadonlySet<(event: E) => void>, event: E): void {
   for (const listener of [...listeners]) {
     try {

@@ -41,12 +41,12 @@ export function browserLifecycle(): Lifecycle {
     isVisible,
     subscribe(listener) {
       const all = new AbortController();
-      const heard = ({ type }: Event) =>
+      const onEvent = ({ type }: Event) =>
         listener(MEANING[type] ?? (isVisible() ? "visible" : "hidden"));
-      // Capturing, the window hears what is told to the document, too.
+      // Capturing, the window gets the events of the document, too.
       if (isPage)
         for (const type in MEANING)
-          addEventListener(type, heard, { signal: all.signal, capture: true });
+          addEventListener(type, onEvent, { signal: all.signal, capture: true });
       return () => all.abort();
     },
   };

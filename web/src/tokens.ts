@@ -14,7 +14,7 @@ export interface Tokens {
   get(reason: TokenReason): Promise<string>;
   /** The server said until when the last one is good, by our clock; 0 is not at all. */
   isGoodUntil(at: number): void;
-  /** Nobody waits for the provider any more. */
+  /** The answer of the provider is not wanted any more. */
   cancel(): void;
 }
 

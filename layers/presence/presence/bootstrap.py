@@ -1,46 +1,47 @@
 """The composition root: the only module that puts adapters and use cases together.
 
-What most requests need is made at once; what verifies tokens or posts is imported when it is first
-used, so that a function that does neither does not pay for it at its cold start.
+Parts are made when they are first used. Our own modules are imported at the start, so that no
+frame waits for an import later; PyJWT, which imports cryptography, when a token has to be verified.
 """
 
 import os
 import secrets
 from collections.abc import Callable
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.config import Config
 
+from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
 from presence.adapters.dynamodb.connections import DynamoDBConnections
 from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.topics import Shards
 from presence.adapters.dynamodb.users import DynamoDBUsers
+from presence.adapters.gateway import ManagementGateway, engine_of
 from presence.adapters.sqs import SQSDeliveries, SQSTimers
 from presence.application.access import Access
 from presence.application.blocking import Blocking
 from presence.application.chat_sessions import ChatSessions
+from presence.application.checks import OnTimer, Sweep
 from presence.application.connections import Connections
+from presence.application.expiry import Expiry
 from presence.application.member_list import MemberList
+from presence.application.messages import Messages
 from presence.application.online_list import OnlineList
+from presence.application.removal import Removal
 from presence.application.statuses import Statuses
 from presence.application.user_changes import UserChanges
 from presence.application.watching import Watching
 from presence.domain.durations import Durations
+from presence.fanout.announcer import Announcer
+from presence.fanout.broadcast import Broadcast
+from presence.fanout.dispatch import Dispatcher
+from presence.fanout.large_rooms import LargeRooms
+from presence.fanout.sinks import SINKS
 from presence.ports import Authorizer, Gateway, Ports, Tokens
 from presence.settings import Settings, read_settings
-
-if TYPE_CHECKING:
-    from presence.application.checks import OnTimer, Sweep
-    from presence.application.expiry import Expiry
-    from presence.application.messages import Messages
-    from presence.application.removal import Removal
-    from presence.fanout.announcer import Announcer
-    from presence.fanout.broadcast import Broadcast
-    from presence.fanout.dispatch import Dispatcher
-    from presence.fanout.large_rooms import LargeRooms
 
 
 class App:
@@ -87,17 +88,13 @@ class App:
         return ChatSessions(ports.records, self.changes, self.access, ports.authorizer)
 
     @cached_property
-    def messages(self) -> "Messages":
-        from presence.application.messages import Messages
-
+    def messages(self) -> Messages:
         return Messages(
             self.ports.records, self.access, self.broadcast, self.dispatcher, self._new_id
         )
 
     @cached_property
-    def removal(self) -> "Removal":
-        from presence.application.removal import Removal
-
+    def removal(self) -> Removal:
         ports = self.ports
         return Removal(
             ports.users,
@@ -109,9 +106,7 @@ class App:
         )
 
     @cached_property
-    def expiry(self) -> "Expiry":
-        from presence.application.expiry import Expiry
-
+    def expiry(self) -> Expiry:
         ports = self.ports
         return Expiry(
             ports.records,
@@ -124,9 +119,7 @@ class App:
         )
 
     @cached_property
-    def on_timer(self) -> "OnTimer":
-        from presence.application.checks import OnTimer
-
+    def on_timer(self) -> OnTimer:
         ports = self.ports
         return OnTimer(
             ports.records,
@@ -138,23 +131,16 @@ class App:
         )
 
     @cached_property
-    def sweep(self) -> "Sweep":
-        from presence.application.checks import Sweep
-
+    def sweep(self) -> Sweep:
         return Sweep(self.ports.users, self.ports.online_index, self.changes)
 
     @cached_property
-    def announcer(self) -> "Announcer":
-        from presence.fanout.announcer import Announcer
-        from presence.fanout.sinks import SINKS
-
+    def announcer(self) -> Announcer:
         ports = self.ports
         return Announcer(ports.users, ports.online_index, [sink(self) for sink in SINKS])
 
     @cached_property
-    def large_rooms(self) -> "LargeRooms":
-        from presence.fanout.large_rooms import LargeRooms
-
+    def large_rooms(self) -> LargeRooms:
         ports, settings = self.ports, self.settings
         return LargeRooms(
             ports.members,
@@ -167,16 +153,12 @@ class App:
         )
 
     @cached_property
-    def broadcast(self) -> "Broadcast":
-        from presence.fanout.broadcast import Broadcast
-
+    def broadcast(self) -> Broadcast:
         ports = self.ports
         return Broadcast(ports.subscriptions, ports.users, ports.deliveries, self.dispatcher)
 
     @cached_property
-    def dispatcher(self) -> "Dispatcher":
-        from presence.fanout.dispatch import Dispatcher
-
+    def dispatcher(self) -> Dispatcher:
         return Dispatcher(self.ports.gateway, self.ports.deliveries, self.ports.timers)
 
 
@@ -204,8 +186,6 @@ class AWS:
 
     @cached_property
     def gateway(self) -> Gateway:
-        from presence.adapters.gateway import ManagementGateway, engine_of
-
         url = self._settings.callback_url
         client = self._client(
             "apigatewaymanagementapi",
@@ -217,8 +197,6 @@ class AWS:
 
     @cached_property
     def authorizer(self) -> Authorizer:
-        from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
-
         if arn := self._settings.authorizer_arn:
             # No second try: it could only come when the client has stopped waiting.
             client = self._client("lambda", read_timeout=5, retries={"total_max_attempts": 1})

@@ -1,11 +1,4 @@
-import {
-  type FormEvent,
-  type KeyboardEvent,
-  useEffect,
-  useMemo,
-  useRef,
-  useSyncExternalStore,
-} from "react";
+import { type FormEvent, type KeyboardEvent, useEffect, useMemo, useRef } from "react";
 import type {
   ChatSession,
   ConnectionState,
@@ -15,80 +8,22 @@ import type {
   PresenceClient,
   PresenceError,
   PresenceEvents,
-  Store,
   UserPresence,
 } from "../api.js";
-import type { Choice, NewMessage, Status } from "../protocol.js";
+import type { Choice, Status } from "../protocol.js";
 import { typing } from "./labels.js";
 import { useShared } from "./provider.js";
+import { all, joined, none, useStore, useTicking } from "./stores.js";
 
 /** All that are online, or those in a chat session. */
 type Online = Pick<OnlineUsers, "userIds" | "count" | "fresh"> &
   Partial<Pick<OnlineUsers, "isLoading" | "hasMore"> & Pick<Members, "state">>;
 
-// What is rendered on a server, and in a browser until it is hydrated.
-const none: readonly never[] = [];
 const idle: ConnectionState = { name: "idle" };
 const unknown = {};
 const waiting = { userIds: none, count: null, state: "waiting", fresh: false } as const;
-export const never = () => () => {};
 
 const connectionOf = (client: PresenceClient) => client.connection;
-
-/** What is in the store that `of` finds for `key`; `initial` before hydration. */
-function useStore<T>(
-  of: (client: PresenceClient, key: string) => Store<T>,
-  key: string,
-  initial: T,
-): T {
-  const { client } = useShared();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `of` depends on the key alone
-  const { get, subscribe } = useMemo(() => of(client, key), [client, key]);
-  return useSyncExternalStore(subscribe, get, () => initial);
-}
-
-/** What `compute` says, looked at again each second while `isActive`; null before hydration. */
-function useTicking<T extends string | number | null>(compute: () => T, isActive: boolean) {
-  const { tick } = useShared();
-  return useSyncExternalStore(isActive ? tick : never, compute, () => null);
-}
-
-/** Several stores as one. */
-function all<T>(stores: readonly Store<T>[]): Store<readonly T[]> {
-  let last: readonly T[] = none;
-  return {
-    get() {
-      const next = stores.map((store) => store.get());
-      if (next.some((value, at) => value !== last[at])) last = next;
-      return last;
-    },
-    subscribe(listener) {
-      const stops = stores.map((store) => store.subscribe(listener));
-      return () => {
-        for (const stop of stops) stop();
-      };
-    },
-  };
-}
-
-/**
- * A store of a chat session that is joined while somebody is subscribed. The client joins and
- * leaves a moment later, so mounting twice at once tells the server nothing.
- */
-function joined<T>(client: PresenceClient, id: string, store: Store<T>): Store<T> {
-  return {
-    get: store.get,
-    subscribe(listener) {
-      client.joinChatSession(id);
-      const stop = store.subscribe(listener);
-      return () => {
-        stop();
-        client.leaveChatSession(id);
-      };
-    },
-  };
-}
-
 const membersOf = (client: PresenceClient, id: string) =>
   joined<Omit<Members, "error"> & Partial<Members>>(client, id, client.chatSession(id).members);
 const typersOf = (client: PresenceClient, id: string) =>
@@ -180,7 +115,7 @@ export interface OnlineUserIds {
   readonly loadMore: (() => void) | null;
 }
 
-/** Who is online. It renders again when somebody comes or goes, not when somebody changes. */
+/** The users that are online. It renders again when one comes or goes, not when one changes. */
 export function useOnlineUserIds({ chatSessionId }: OnlineOptions = {}): OnlineUserIds {
   const { client } = useShared();
   const online = useStore<Online>(
@@ -213,7 +148,7 @@ export interface OwnStatus {
   /** What was chosen last, confirmed or not; `offline` before the first authentication. */
   readonly status: Status;
   readonly text: string | undefined;
-  /** Away by itself, because nobody seems to be at this device. */
+  /** Away by itself, because the user seems not to be at this device. */
   readonly isAuto: boolean;
   /** What was chosen and is not confirmed yet. */
   readonly pending: Choice | undefined;
@@ -237,7 +172,7 @@ type TextField = HTMLInputElement | HTMLTextAreaElement;
 export interface Typing {
   /** Ids of the others who are typing, first come first. */
   readonly typers: readonly string[];
-  /** The same as a sentence; empty for nobody. */
+  /** The same as a sentence; empty if no one is typing. */
   readonly label: string;
   readonly stop: () => void;
   /** For the field that is typed in. */
@@ -283,86 +218,6 @@ export function useChatSession(chatSessionId: string): {
   return { session: client.chatSession(chatSessionId), members: userIds, state, error };
 }
 
-export interface OwnMessage {
-  readonly id: string;
-  readonly senderId: string;
-  readonly content: unknown;
-  readonly createdAt: number;
-  readonly clientId?: string | undefined;
-  readonly state: "sending" | "sent" | "failed";
-  readonly error?: PresenceError;
-}
-
-/** The messages of a chat session since somebody subscribed, and those on their way. */
-function messagesOf(client: PresenceClient, chatSessionId: string, now: () => number) {
-  const session = client.chatSession(chatSessionId);
-  let messages: readonly OwnMessage[] = none;
-  let listener = () => {};
-  const put = (message: OwnMessage) => {
-    // The client tells each message once; but one's own are here before, under their clientId.
-    const known = ({ clientId, senderId }: OwnMessage) =>
-      clientId && clientId === message.clientId && (!senderId || senderId === message.senderId);
-    const others = messages.filter((old) => !known(old));
-    // One's own are there before what was said meanwhile has come: all see them in this order.
-    messages = [...others, message].sort((a, b) => a.createdAt - b.createdAt).slice(-1_000);
-    listener();
-  };
-  const arrive = ({ messageId, senderId, content, sentAt, clientId }: NewMessage) =>
-    put({ id: messageId, senderId, content, createdAt: sentAt, clientId, state: "sent" });
-  const post = (message: Omit<OwnMessage, "state">) => {
-    put({ ...message, state: "sending" });
-    session.send(message.content, message.clientId).then(arrive, (error) => {
-      // After a timeout it may have arrived all the same, and is called by its own id then.
-      if (messages.some(({ id }) => id === message.id)) put({ ...message, state: "failed", error });
-    });
-  };
-  const store = joined(client, chatSessionId, {
-    get: () => messages,
-    subscribe(changed) {
-      listener = changed;
-      const deaf = session.onMessage(arrive);
-      const stop = client.connection.subscribe(() => {
-        // What one user has read is not the next one's.
-        if (client.connection.get().name === "closed") messages = none;
-        changed();
-      });
-      return () => {
-        deaf();
-        stop();
-      };
-    },
-  });
-  return {
-    store,
-    send(content: unknown) {
-      const id = Math.random().toString(36);
-      const senderId = client.me.get().presence?.userId ?? "";
-      post({ id, clientId: id, senderId, content, createdAt: now() });
-    },
-    retry(id: string) {
-      for (const message of messages) if (message.id === id) post(message);
-    },
-  };
-}
-
-/**
- * The messages of a chat session since this was mounted: nothing is stored. One's own are there at
- * once, as `sending`, and `retry` sends one that `failed` again under the same `clientId`.
- */
-export function useMessages(chatSessionId: string): {
-  readonly messages: readonly OwnMessage[];
-  readonly send: (content: unknown) => void;
-  readonly retry: (id: string) => void;
-} {
-  const { client, now } = useShared();
-  const { store, send, retry } = useMemo(
-    () => messagesOf(client, chatSessionId, now),
-    [client, chatSessionId, now],
-  );
-  const messages = useStore(() => store, chatSessionId, none);
-  return { messages, send, retry };
-}
-
 /** Calls `listener`, that of the latest render, for each event of this type while mounted. */
 export function usePresenceEvent<K extends keyof PresenceEvents>(
   type: K,
@@ -376,12 +231,12 @@ export function usePresenceEvent<K extends keyof PresenceEvents>(
   useEffect(() => client.on(type, (event) => latest.current(event)), [client, type]);
 }
 
-/** "5 min. ago", kept up to date; null for somebody who is online, and for nobody known. */
+/** "5 min. ago", kept up to date; null for a user who is online or not known. */
 export function useLastSeenText(userId: string): string | null {
   return useAgo(useUserStatus(userId));
 }
 
-/** When somebody was seen: whoever was online when the link went down, at that moment. */
+/** When the user was seen: at the moment the link went down, if online then. */
 export function useAgo(presence: UserPresence | undefined): string | null {
   const shared = useShared();
   const isNow = !presence || (presence.isOnline && presence.fresh);

@@ -15,14 +15,12 @@ export {
   type Connection,
   type OnlineOptions,
   type OnlineUserIds,
-  type OwnMessage,
   type OwnStatus,
   type Socket,
   type Typing,
   useChatSession,
   useConnection,
   useLastSeenText,
-  useMessages,
   useMyStatus,
   useOnlineUserIds,
   useOnlineUsers,
@@ -33,4 +31,5 @@ export {
   useUserStatuses,
 } from "./hooks.js";
 export { english, type PresenceLabels } from "./labels.js";
+export { type OwnMessage, useMessages } from "./messages.js";
 export { SocketProvider, type SocketProviderProps } from "./provider.js";

@@ -1,7 +1,5 @@
-import { useMemo } from "react";
 import type { PresenceError } from "../api.js";
 import type { Choice, Status } from "../protocol.js";
-import { useShared } from "./provider.js";
 
 /** Every text that is shown or read out. Give the provider those that you want otherwise. */
 export interface PresenceLabels {
@@ -13,7 +11,7 @@ export interface PresenceLabels {
   readonly lastSeen: (ago: string) => string;
   /** What was known when the link went down. */
   readonly asOf: (status: string, ago: string) => string;
-  /** Empty for nobody. */
+  /** Empty without names. */
   readonly typing: (names: readonly string[]) => string;
   readonly online: (count: number | null) => string;
   readonly nobody: string;
@@ -28,7 +26,7 @@ export interface PresenceLabels {
   readonly failed: (error: PresenceError) => string;
   readonly myStatus: string;
   readonly statusText: string;
-  /** Away because nobody touched this device. */
+  /** Away because this device was not touched. */
   readonly auto: string;
   readonly chat: (chatSessionId: string) => string;
   readonly messages: string;
@@ -90,9 +88,3 @@ export const english: PresenceLabels = {
   nameHint: "Letters, digits and . _ ~ @ + = -",
   enter: "Enter",
 };
-
-/** English, and what the provider was given instead. */
-export function useLabels(): PresenceLabels {
-  const { labels } = useShared();
-  return useMemo(() => ({ ...english, ...labels }), [labels]);
-}

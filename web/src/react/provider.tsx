@@ -62,7 +62,7 @@ function hold({ client, link }: Surroundings, userId?: string, token?: TokenProv
     if (userId) void client.authenticate(userId, token);
     else client.disconnect();
   }
-  // Later, so that whoever is mounted again at once finds the same connection.
+  // Later, so that a provider that is mounted again at once finds the same connection.
   return () =>
     queueMicrotask(() => {
       if (--link.holders) return;

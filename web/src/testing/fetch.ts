@@ -2,9 +2,9 @@
 
 import type { FakeNetwork, Severable } from "./network.js";
 import type { HttpAnswer, HttpRequest } from "./routes.js";
-import { soon } from "./timeline.js";
+import { soon } from "./surroundings.js";
 
-/** What answers a request; null for an address that nobody has. */
+/** What answers a request; null for an unknown address. */
 export type Answerer = (url: URL, request: HttpRequest) => Promise<HttpAnswer> | null;
 
 export function fakeFetch(network: FakeNetwork, server: Answerer): typeof fetch {

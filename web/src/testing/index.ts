@@ -6,7 +6,7 @@
  *       return <p>{user?.fresh ? user.status : "unknown"}</p>;
  *     }
  *
- *     test("a lamp shows how somebody is, and nothing old", async () => {
+ *     test("a lamp shows a status, and nothing old", async () => {
  *       const fake = createFakePresence({ users: [{ userId: "grace" }] });
  *       const lamp = <Lamp userId="grace" />;
  *       render(<SocketProvider {...fake.options} userId="ada">{lamp}</SocketProvider>);
@@ -25,20 +25,20 @@
  * `advance`. A promise of your own that waits for something real is not waited for.
  */
 
-import { FakeClock } from "./clock.js";
 import { fakeFetch } from "./fetch.js";
-import { FakeLifecycle } from "./lifecycle.js";
+import { HttpApi } from "./http.js";
 import { FakeNetwork } from "./network.js";
+import { Rules } from "./refusal.js";
 import { id } from "./requests.js";
-import { Server, statusIn, toldOf } from "./server.js";
+import { fakeServer } from "./server.js";
 import { FakeSocket } from "./socket.js";
 import { Stack } from "./stack.js";
-import { Timeline } from "./timeline.js";
+import { FakeClock, FakeLifecycle, Timeline } from "./surroundings.js";
 import type { FakeDevice, FakePresence, FakePresenceOptions } from "./types.js";
+import { WebSocketApi } from "./websocket.js";
 
-export type { FakeClock } from "./clock.js";
-export type { FakeLifecycle } from "./lifecycle.js";
 export type { FakeNetwork } from "./network.js";
+export type { FakeClock, FakeLifecycle } from "./surroundings.js";
 export type { TokenOptions } from "./tokens.js";
 export type * from "./types.js";
 
@@ -50,17 +50,21 @@ export function createFakePresence(options: FakePresenceOptions = {}): FakePrese
   const timeline = new Timeline(options.now ?? NOW);
   const stack = new Stack(parametersOf(options), timeline);
   for (const presence of options.users ?? []) {
-    const userId = id("userId", presence.userId);
-    stack.seed(userId, toldOf(userId, statusIn(presence), presence));
+    stack.users.seed(id("userId", presence.userId), presence);
   }
-  const server = new Server(stack, {
-    apiUrl: API_URL,
-    addresses: {
-      webSocketUrl: WEB_SOCKET_URL,
-      ...(options.developmentTokens ? { developmentTokenUrl: `${API_URL}/dev/token` } : {}),
-    },
-    changesFirst: options.changesFirst ?? false,
-  });
+  const addresses = {
+    webSocketUrl: WEB_SOCKET_URL,
+    ...(options.developmentTokens ? { developmentTokenUrl: `${API_URL}/dev/token` } : {}),
+  };
+  const rules = new Rules();
+  const webSocketApi = new WebSocketApi(
+    stack,
+    rules,
+    WEB_SOCKET_URL,
+    options.changesFirst ?? false,
+  );
+  const httpApi = new HttpApi(stack, rules, API_URL, addresses);
+  const server = fakeServer(stack, rules, webSocketApi, httpApi);
   const clock = new FakeClock(timeline);
   const random = randomNumbers();
 
@@ -69,7 +73,7 @@ export function createFakePresence(options: FakePresenceOptions = {}): FakePrese
     const lifecycle = new FakeLifecycle();
     class WebSocket extends FakeSocket {
       constructor(url: string | URL) {
-        super(url, network, timeline, server.door);
+        super(url, network, timeline, (url, link) => webSocketApi.open(url, link));
       }
     }
     return {
@@ -79,7 +83,7 @@ export function createFakePresence(options: FakePresenceOptions = {}): FakePrese
         apiUrl: API_URL,
         getToken: ({ userId }) => server.tokenFor(userId),
         WebSocket,
-        fetch: fakeFetch(network, (url, request) => server.respond(url, request)),
+        fetch: fakeFetch(network, (url, request) => httpApi.respond(url, request)),
         lifecycle,
         clock,
         random,

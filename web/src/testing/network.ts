@@ -1,7 +1,7 @@
 /** The network between one device and the server. */
 
 import type { ServerFrame } from "../protocol.js";
-import { soon, type Timeline } from "./timeline.js";
+import { soon, type Timeline } from "./surroundings.js";
 
 type State = "up" | "cut" | "frozen" | "black-hole";
 
@@ -62,9 +62,9 @@ export class FakeNetwork {
     return this.#state === "cut";
   }
 
-  /** @internal */
-  get isBlackHole(): boolean {
-    return this.#state === "black-hole";
+  /** @internal Whether what passes now is lost for good. */
+  get isLossy(): boolean {
+    return this.isCut || this.#state === "black-hole";
   }
 
   /** @internal */
@@ -98,9 +98,7 @@ export class FakeNetwork {
   #become(state: State): void {
     this.#state = state;
     // What was held in a frozen network is lost with it.
-    if (state === "cut" || state === "black-hole") {
-      for (const arrive of this.#held.splice(0)) arrive();
-    }
+    if (this.isLossy) for (const arrive of this.#held.splice(0)) arrive();
   }
 }
 
@@ -121,7 +119,7 @@ export class Pipe {
   }
 
   push(deliver: () => void): void {
-    if (this.#network.isBlackHole || this.#network.isCut) this.lose();
+    if (this.#network.isLossy) this.lose();
     const { now } = this.#timeline;
     this.#lastAt = Math.max(this.#lastAt, now + this.#network.latencyMs);
     const isAwake = this.#isTowardsServer || !this.#timeline.isAsleep;
@@ -148,7 +146,7 @@ export class Pipe {
       this.#network.hold(() => this.#arrive(deliver));
       return;
     }
-    if (this.#network.isBlackHole || this.#network.isCut) this.lose();
+    if (this.#network.isLossy) this.lose();
     if (!this.#isLost) deliver();
   }
 }

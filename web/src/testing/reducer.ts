@@ -1,85 +1,96 @@
-/** What can happen to a user, and the user after it: the server's `domain/reducer.py`. Pure. */
+/**
+ * Everything about one user's presence: `domain/reducer.py` of the server, function for function.
+ *
+ * tests/vectors.py tells thousands of stories with that one, and this one gives the same answers.
+ * What differs, and why:
+ *
+ * - A lease has no `device` and a user no `revision`: the server in memory reads neither.
+ * - There is no `LeaseExpired` event and no `TimerDue` effect: they are for timers that come late
+ *   or twice. The clock in memory is exact, so each user is looked at when something changes.
+ */
 
-import type { Choice, Status } from "../protocol.js";
+import type { Choice, Presence } from "../protocol.js";
 import { Refusal } from "./refusal.js";
 import {
-  heldSessions,
+  erased,
   isHere,
   isInGrace,
+  joinedSessions,
   type Lease,
   looksLike,
-  type Mask,
+  MAX_BLOCKED,
+  MAX_CONNECTIONS,
+  MAX_SESSIONS,
   ownPresence,
   publicPresence,
+  saysMoreThan,
   seenBy,
   sessionsOf,
+  sessionsSeenBy,
   type User,
+  type Viewer,
 } from "./user.js";
 
-const MAX_CONNECTIONS = 20;
-const MAX_SESSIONS = 50;
-const MAX_BLOCKED = 200;
-
-export type Happening =
-  | {
-      readonly is: "authenticated";
-      readonly connectionId: string;
-      readonly lease: Lease;
-      /** Whether a person is there, if known. */
-      readonly isActive: boolean | null;
-    }
-  | {
-      readonly is: "renewed";
-      readonly connectionId: string;
-      readonly expiresAt: number;
-      readonly isActive: boolean | null;
-    }
-  | { readonly is: "disconnected"; readonly connectionId: string; readonly graceUntil: number }
-  | { readonly is: "joined"; readonly connectionId: string; readonly sessionId: string }
-  | { readonly is: "left"; readonly connectionId: string; readonly sessionId: string }
-  | {
-      readonly is: "chosen";
-      readonly choice: Choice;
-      readonly text: string | null;
-      readonly until: number | null;
-    }
-  | { readonly is: "seen" }
-  | { readonly is: "blocked"; readonly viewerId: string }
-  | { readonly is: "unblocked"; readonly viewerIds: readonly string[] }
-  | { readonly is: "erased" }
-  | { readonly is: "time-passed" }
-  /** What a test says about somebody who has no connection. */
-  | ({ readonly is: "told" } & Told);
-
-export interface Told {
+interface OfConnection<Type extends string> {
+  readonly type: Type;
   readonly connectionId: string;
-  readonly status: Status;
-  readonly text: string | null;
-  readonly lastSeen?: number | null;
-  readonly version?: number;
 }
 
-export interface Outcome {
-  readonly after: User;
-  /** The connections whose leases have run out. */
-  readonly lapsed: readonly string[];
+interface Heard<Type extends string> extends OfConnection<Type> {
+  readonly lease: Lease;
+  /** Whether a person is there, if known. */
+  readonly isActive: boolean | null;
 }
+
+interface InSession<Type extends string> extends OfConnection<Type> {
+  readonly sessionId: string;
+}
+
+export interface Chosen {
+  readonly type: "chosen";
+  readonly choice: Choice;
+  readonly text: string | null;
+  readonly until: number | null;
+}
+
+export type UserEvent =
+  | Heard<"authenticated">
+  | Heard<"renewed">
+  | (OfConnection<"disconnected"> & { readonly graceUntil: number })
+  | { readonly type: "grace-ended" }
+  | InSession<"joined">
+  | InSession<"left">
+  | Chosen
+  | { readonly type: "seen" }
+  | { readonly type: "blocked"; readonly viewerId: string }
+  | { readonly type: "unblocked"; readonly viewerIds: readonly string[] }
+  | { readonly type: "erased" }
+  | { readonly type: "time-passed" };
+
+export type Effect =
+  | { readonly type: "presence-changed"; readonly before: Presence; readonly after: Presence }
+  | { readonly type: "view-changed" }
+  | (OfConnection<"lease-removed"> & { readonly sessions: ReadonlySet<string> });
 
 /** What the clock alone decides is decided first. Throws a Refusal; the user is unchanged then. */
-export function reduce(user: User, event: Happening, now: number): Outcome {
-  const later = settle(user, now);
-  // Who is blocked sees from now on what the clock has changed, so that has its version.
-  const settled = event.is === "blocked" ? withVersions(user, later, now) : later;
-  const decided = withStatus(withoutChoice(apply(settled, event, now), now));
-  const shown = event.is === "told" ? decided : hiddenOrShown(settled, decided, now);
-  const counted = withVersions(user, shown, now);
-  const lapsed = [...user.leases.keys()].filter((name) => !settled.leases.has(name));
-  return { after: event.is === "told" ? withToldVersion(user, counted, event) : counted, lapsed };
+export function reduce(
+  user: User,
+  event: UserEvent,
+  now: number,
+): readonly [User, readonly Effect[]] {
+  let settled = settle(user, now);
+  // What the clock has changed is what the viewer sees from now on, so it has its version.
+  if (event.type === "blocked") settled = countVersions(user, settled, now);
+  let after = endChoice(apply(settled, event, now), now);
+  after = decideStatus(after);
+  after = hideOrShow(settled, after, now);
+  after = countVersions(user, after, now);
+  return [after, effects(user, settled, after)];
 }
 
 // What the clock decides.
 
-/** Without what is over, in the order in which it ended, whenever somebody looks. */
+/** Without what is over, in the order in which it ended, however late that is noticed. */
 function settle(user: User, now: number): User {
   const ends = [...user.leases.values()].map((lease) => lease.expiresAt);
   const over = [...ends, user.until ?? now].filter((end) => end < now);
@@ -87,65 +98,68 @@ function settle(user: User, now: number): User {
 }
 
 function withoutOver(user: User, at: number): User {
-  const awaited = withoutChoice(withoutLapsed(user, at), at);
-  const held = heldSessions(awaited);
-  const lingering = filterMap(awaited.lingering, (name, until) => until > at || held.has(name));
-  return withStatus({ ...awaited, lingering });
+  const rest = endChoice(withoutExpired(user, at), at);
+  const joined = joinedSessions(rest);
+  const isKept = (name: string, until: number) => until > at || joined.has(name);
+  return decideStatus({ ...rest, pendingLeaves: filtered(rest.pendingLeaves, isKept) });
 }
 
 /** Without a choice that is over; in grace it goes on, as does all that others see. */
-function withoutChoice(user: User, at: number): User {
+function endChoice(user: User, at: number): User {
   if (user.until === null || user.until > at || isInGrace(user)) return user;
   const ended: User = { ...user, choice: "online", text: null, until: null };
-  return hiddenOrShown(user, ended, at);
+  return hideOrShow(user, ended, at);
 }
 
 /**
- * Without the leases and the grace that are over; beside a lease nobody looks at the grace.
- * Whoever falls silent was last seen when last heard, or when another device left.
+ * Without the leases and the grace that are over.
+ *
+ * A user who falls silent was last seen when last heard, not when that was noticed; or when another
+ * device left, which is known by its grace period.
  */
-function withoutLapsed(user: User, at: number): User {
-  const leases = filterMap(user.leases, (_, lease) => lease.expiresAt > at);
-  const rest = { ...user, leases };
+function withoutExpired(user: User, at: number): User {
+  const leases = filtered(user.leases, (_, lease) => lease.expiresAt > at);
+  const heard = [...user.leases].flatMap(([name, lease]) => (leases.has(name) ? [] : lease.seenAt));
+  let rest: User = { ...user, leases };
   if (leases.size > 0) return rest;
-  const heard = [...user.leases.values()].map((lease) => lease.seenAt);
-  const since = Math.max(...heard, Math.min(at, user.graceUntil ?? 0));
-  const last = heard.length > 0 ? seen(rest, since) : rest;
+  if (heard.length > 0) rest = seen(rest, Math.max(...heard, Math.min(at, user.graceUntil ?? 0)));
   const isOver = user.graceUntil !== null && user.graceUntil <= at;
-  return isOver ? { ...last, graceUntil: null } : last;
+  return isOver ? { ...rest, graceUntil: null } : rest;
 }
 
-/** The status, and with it the sessions: whoever is not here is expected back in none. */
-function withStatus(user: User): User {
-  return { ...user, status: statusOf(user), lingering: isHere(user) ? user.lingering : new Map() };
+/** The status, and with it the sessions: a user who is not here is expected back in none. */
+function decideStatus(user: User): User {
+  const pendingLeaves = isHere(user) ? user.pendingLeaves : new Map<string, number>();
+  return { ...user, status: statusOf(user), pendingLeaves };
 }
 
 function statusOf(user: User): User["status"] {
   if (!isHere(user) || user.choice === "invisible") return "offline";
-  // Who left while they hid is shown by a connection alone.
-  if (isInGrace(user) && user.status === "offline") return "offline";
+  if (isInGrace(user) && user.status === "offline") return "offline"; // they left while they hid
   if (user.choice !== "online") return user.choice;
   if (user.leases.size > 0) {
     return [...user.leases.values()].some((lease) => lease.isActive) ? "online" : "away";
   }
-  // In grace nobody is there to be active: others go on seeing what they saw.
+  // In grace no device says whether a person is there: others go on seeing what they saw.
   return user.status === "away" ? "away" : "online";
 }
 
 // What the event does.
 
-function apply(user: User, event: Happening, now: number): User {
-  switch (event.is) {
+function apply(user: User, event: UserEvent, now: number): User {
+  switch (event.type) {
     case "authenticated":
-      return add(user, event.connectionId, event.lease, event.isActive, now);
+      return add(user, event, now);
     case "renewed":
-      return renew(user, event.connectionId, event.expiresAt, event.isActive, now);
+      return renew(user, event);
     case "disconnected":
       return remove(user, event.connectionId, event.graceUntil, now);
+    case "grace-ended":
+      return { ...user, graceUntil: null, pendingLeaves: new Map() };
     case "joined":
-      return join(user, event.connectionId, event.sessionId);
+      return join(user, event);
     case "left":
-      return leave(user, event.connectionId, event.sessionId);
+      return leave(user, event);
     case "chosen":
       return { ...user, choice: event.choice, text: event.text, until: event.until };
     case "seen":
@@ -155,98 +169,84 @@ function apply(user: User, event: Happening, now: number): User {
     case "unblocked":
       return unblock(user, event.viewerIds, now);
     case "erased":
-      return erase(user);
+      return erased(user);
     case "time-passed":
       return user;
-    case "told":
-      return tell(user, event, now);
   }
 }
 
-function add(
-  user: User,
-  connectionId: string,
-  lease: Lease,
-  isActive: boolean | null,
-  now: number,
-): User {
-  const known = user.leases.get(connectionId);
+function add(user: User, event: Heard<"authenticated">, now: number): User {
+  const known = user.leases.get(event.connectionId);
   if (!known && user.leases.size >= MAX_CONNECTIONS) {
-    throw new Refusal(
-      "too-many-connections",
-      `Close one of the ${MAX_CONNECTIONS} connections of this user.`,
-    );
+    const message = `Close one of the ${MAX_CONNECTIONS} connections of this user.`;
+    throw new Refusal("too-many-connections", message);
   }
-  const sessions = new Set([...lease.sessions, ...(known?.sessions ?? [])]);
-  const added = { ...lease, sessions, isActive: isActive ?? (known ?? lease).isActive };
+  const { sessions } = known ?? event.lease;
+  if (new Set([...sessionsOf(user), ...sessions]).size > MAX_SESSIONS) {
+    const message = `This user is in ${MAX_SESSIONS} chat sessions; open a new connection.`;
+    throw new Refusal("conflict", message);
+  }
+  const isActive = event.isActive ?? (known ?? event.lease).isActive;
+  const lease = { ...heardLast(known, event.lease), isActive, sessions };
   const arriving = user.status === "offline" ? seen(user, now) : user;
-  return { ...arriving, leases: withEntry(arriving.leases, connectionId, added), graceUntil: null };
+  return { ...withLease(arriving, event.connectionId, lease), graceUntil: null };
+}
+
+/** What was answered meanwhile holds: a later frame may have overtaken this one. */
+function heardLast(known: Lease | undefined, lease: Lease): Lease {
+  return known === undefined || known.seenAt <= lease.seenAt ? lease : known;
 }
 
 /** Creates nothing: a lease that is gone stays gone. */
-function renew(
-  user: User,
-  connectionId: string,
-  expiresAt: number,
-  isActive: boolean | null,
-  now: number,
-): User {
-  const lease = user.leases.get(connectionId);
+function renew(user: User, event: Heard<"renewed">): User {
+  const lease = user.leases.get(event.connectionId);
   if (!lease) return user;
-  const renewed = {
+  return withLease(user, event.connectionId, {
     ...lease,
-    expiresAt: Math.max(lease.expiresAt, expiresAt),
-    seenAt: Math.max(lease.seenAt, now),
-    isActive: isActive ?? lease.isActive,
-  };
-  return { ...user, leases: withEntry(user.leases, connectionId, renewed) };
+    expiresAt: Math.max(lease.expiresAt, event.lease.expiresAt),
+    seenAt: Math.max(lease.seenAt, event.lease.seenAt),
+    isActive: event.isActive ?? lease.isActive,
+  });
 }
 
 function remove(user: User, connectionId: string, graceUntil: number, now: number): User {
   const lease = user.leases.get(connectionId);
   if (!lease) return user;
-  const hasGrace = graceUntil > now;
-  const leases = filterMap(user.leases, (name) => name !== connectionId);
-  const rest = { ...user, leases };
-  const left = leases.size > 0 ? rest : seen(rest, now);
-  if (!hasGrace) return settle(left, now);
+  const leases = filtered(user.leases, (name) => name !== connectionId);
+  let left: User = { ...user, leases };
+  if (leases.size === 0) left = seen(left, now);
+  if (graceUntil <= now) return settle(left, now); // what was over beside this lease counts now
   // Also beside other leases: they may be those of devices that are dead.
-  const lingering = new Map(user.lingering);
-  for (const sessionId of lease.sessions) lingering.set(sessionId, graceUntil);
-  return { ...left, graceUntil, lingering };
+  const pendingLeaves = new Map(user.pendingLeaves);
+  for (const sessionId of lease.sessions) pendingLeaves.set(sessionId, graceUntil);
+  return { ...left, graceUntil, pendingLeaves };
 }
 
-function withoutExpected(user: User, sessionId: string): User {
-  return { ...user, lingering: filterMap(user.lingering, (name) => name !== sessionId) };
-}
-
-function join(user: User, connectionId: string, sessionId: string): User {
+function join(user: User, { connectionId, sessionId }: InSession<"joined">): User {
   const lease = user.leases.get(connectionId);
   if (!lease) return user;
-  const sessions = sessionsOf(user);
-  if (!sessions.has(sessionId) && sessions.size >= MAX_SESSIONS) {
-    throw new Refusal(
-      "conflict",
-      `Leave one of the ${MAX_SESSIONS} chat sessions of this user first.`,
-    );
+  const known = sessionsOf(user);
+  if (!known.has(sessionId) && known.size >= MAX_SESSIONS) {
+    const message = `Leave one of the ${MAX_SESSIONS} chat sessions of this user first.`;
+    throw new Refusal("conflict", message);
   }
-  const joined = { ...lease, sessions: new Set([...lease.sessions, sessionId]) };
-  const here = withoutExpected(user, sessionId);
-  return { ...here, leases: withEntry(here.leases, connectionId, joined) };
+  const sessions = new Set([...lease.sessions, sessionId]);
+  return withLease(withoutPending(user, sessionId), connectionId, { ...lease, sessions });
 }
 
-function leave(user: User, connectionId: string, sessionId: string): User {
-  const rest = withoutExpected(user, sessionId);
+function withoutPending(user: User, sessionId: string): User {
+  return { ...user, pendingLeaves: filtered(user.pendingLeaves, (name) => name !== sessionId) };
+}
+
+function leave(user: User, { connectionId, sessionId }: InSession<"left">): User {
+  const rest = withoutPending(user, sessionId);
   const lease = rest.leases.get(connectionId);
   if (!lease) return rest;
-  const left = {
-    ...lease,
-    sessions: new Set([...lease.sessions].filter((name) => name !== sessionId)),
-  };
-  return { ...rest, leases: withEntry(rest.leases, connectionId, left) };
+  const sessions = new Set([...lease.sessions].filter((name) => name !== sessionId));
+  return withLease(rest, connectionId, { ...lease, sessions });
 }
 
-/** An invisible user is not seen; for everybody else they left when they became invisible. */
+/** An invisible user is not seen; for all others they left when they became invisible. */
 function seen(user: User, at: number): User {
   if (user.choice === "invisible") return user;
   return { ...user, lastSeen: Math.max(at, user.lastSeen ?? 0) };
@@ -258,95 +258,83 @@ function block(user: User, viewerId: string, now: number): User {
   if (user.blocked.size >= MAX_BLOCKED) {
     throw new Refusal("conflict", `Unblock one of the ${MAX_BLOCKED} users first.`);
   }
-  const mask: Mask =
+  const frozen =
     user.status === "offline"
       ? { lastSeen: user.lastSeen, version: user.version }
       : { lastSeen: now, version: Math.max(user.version + 1, now) };
-  return { ...user, blocked: withEntry(user.blocked, viewerId, mask) };
+  return { ...user, blocked: new Map(user.blocked).set(viewerId, frozen) };
 }
 
 /** A version that the viewers do not hold, or they would drop the truth as old news. */
 function unblock(user: User, viewerIds: readonly string[], now: number): User {
-  const held = viewerIds.filter((name) => user.blocked.has(name));
-  if (held.length === 0) return user;
-  const seenBefore = held.map((name) => seenBy(name, user));
-  const blocked = filterMap(user.blocked, (name) => !held.includes(name));
-  const newest = Math.max(...seenBefore.map((presence) => presence.version));
+  const views = viewerIds.filter((name) => user.blocked.has(name)).map((id) => seenBy(id, user));
+  if (views.length === 0) return user;
   const truth = publicPresence(user);
-  const isKnown = seenBefore.every(
-    (presence) => looksLike(presence, truth) && presence.version === truth.version,
-  );
-  const version = user.version > newest || isKnown ? user.version : Math.max(newest + 1, now);
-  return { ...user, blocked, version };
-}
-
-/** But for the blocks: nobody must see them on the way out. */
-function erase(user: User): User {
-  return {
-    ...user,
-    leases: new Map(),
-    choice: "online",
-    text: null,
-    until: null,
-    graceUntil: null,
-    lingering: new Map(),
-    lastSeen: null,
-  };
-}
-
-function tell(user: User, told: Told, now: number): User {
-  const isOffline = told.status === "offline";
-  const sessions = user.leases.get(told.connectionId)?.sessions ?? new Set<string>();
-  const lease = { expiresAt: Number.POSITIVE_INFINITY, seenAt: now, isActive: true, sessions };
-  const leases = isOffline
-    ? filterMap(user.leases, (name) => name !== told.connectionId)
-    : withEntry(user.leases, told.connectionId, lease);
-  const choice = told.status === "offline" ? "online" : told.status;
-  const gone = isOffline ? { graceUntil: null, lingering: new Map<string, number>() } : {};
-  const text = isOffline ? null : told.text;
-  const after: User = { ...user, ...gone, leases, choice, text, until: null };
-  if (told.lastSeen !== undefined) return { ...after, lastSeen: told.lastSeen };
-  return comesOrGoes(user, after) ? { ...after, lastSeen: now } : after;
-}
-
-function comesOrGoes(before: User, after: User): boolean {
-  return (statusOf(before) === "offline") !== (statusOf(after) === "offline");
+  const held = Math.max(...views.map(({ version }) => version));
+  const isKnown = views.every((it) => it.version === truth.version && looksLike(it, truth));
+  const version = user.version > held || isKnown ? user.version : Math.max(held + 1, now);
+  return { ...user, blocked: filtered(user.blocked, (name) => !viewerIds.includes(name)), version };
 }
 
 // What others see of it.
 
 /**
- * Becoming invisible looks like leaving, and ceasing to be like arriving. Who has no connection
- * has left already, and does not arrive.
+ * Becoming invisible looks like leaving, and ceasing to be like arriving. A user without a
+ * connection has left already, and does not arrive.
  */
-function hiddenOrShown(before: User, after: User, now: number): User {
-  const isSame = (before.choice === "invisible") === (after.choice === "invisible");
-  return !isSame && after.leases.size > 0 ? { ...after, lastSeen: now } : after;
+function hideOrShow(before: User, after: User, now: number): User {
+  const [wasHidden, isHidden] = [before, after].map((user) => user.choice === "invisible");
+  return wasHidden !== isHidden && after.leases.size > 0 ? { ...after, lastSeen: now } : after;
 }
 
 /** Hybrid clocks: greater than before, and than any version of a user since erased. */
-function withVersions(before: User, after: User, now: number): User {
-  const version = looksLike(publicPresence(before), publicPresence(after))
+export function countVersions(before: User, after: User, now: number): User {
+  const version = looksLike(publicPresence(after), publicPresence(before))
     ? after.version
     : Math.max(after.version, before.version + 1, now);
-  const ownVersion = looksLike(ownPresence(before), ownPresence(after))
+  const ownVersion = looksLike(ownPresence(after), ownPresence(before))
     ? after.ownVersion
     : Math.max(before.ownVersion + 1, version, now);
   return { ...after, version, ownVersion };
 }
 
-/** A version that is said counts if it is greater than the one before. */
-function withToldVersion(before: User, after: User, { version = 0 }: Told): User {
-  return version > before.version ? { ...after, version } : after;
+export function effects(before: User, settled: User, after: User): readonly Effect[] {
+  const removed = [...before.leases]
+    .filter(([connectionId]) => !settled.leases.has(connectionId))
+    .map(([connectionId, { sessions }]) => ({
+      type: "lease-removed" as const,
+      connectionId,
+      sessions,
+    }));
+  const [was, is] = [publicPresence(before), publicPresence(after)];
+  if (saysMoreThan(is, was)) {
+    return [...removed, { type: "presence-changed", before: was, after: is }];
+  }
+  const isNewsTo = (viewer: Viewer) => isNews(before, after, viewer);
+  return specialViewers(before, after).some(isNewsTo)
+    ? [...removed, { type: "view-changed" }]
+    : removed;
+}
+
+/** Whether a viewer has to hear of the difference, in any frame. */
+function isNews(before: User, after: User, viewer: Viewer): boolean {
+  const [was, is] = [sessionsSeenBy(viewer, before), sessionsSeenBy(viewer, after)];
+  const areSame = was.size === is.size && [...was].every((name) => is.has(name));
+  return !areSame || saysMoreThan(seenBy(viewer, after), seenBy(viewer, before));
+}
+
+/** All viewers whose view may differ from the others', and null for all those others. */
+function specialViewers(before: User, after: User): readonly Viewer[] {
+  return [null, before.userId, ...new Set([...before.blocked.keys(), ...after.blocked.keys()])];
 }
 
 // Maps.
 
-function withEntry<V>(map: ReadonlyMap<string, V>, key: string, value: V): ReadonlyMap<string, V> {
-  return new Map(map).set(key, value);
+function withLease(user: User, connectionId: string, lease: Lease): User {
+  return { ...user, leases: new Map(user.leases).set(connectionId, lease) };
 }
 
-function filterMap<V>(
+function filtered<V>(
   map: ReadonlyMap<string, V>,
   keep: (key: string, value: V) => boolean,
 ): ReadonlyMap<string, V> {

@@ -1,6 +1,7 @@
-/** What the server refuses, on the socket and over HTTP. */
+/** What the server refuses, by itself or because a test says so. */
 
 import type { ErrorCode } from "../protocol.js";
+import type { AnswerHow, RefusedWith } from "./types.js";
 
 export class Refusal extends Error {
   readonly code: ErrorCode;
@@ -28,3 +29,50 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   unavailable: 503,
   internal: 500,
 };
+
+interface Rule<T> {
+  readonly action: string;
+  readonly what: T;
+  left: number;
+}
+
+/** What a test has said about the next requests of an action or a route. */
+export class Rules {
+  readonly #refusals: Rule<RefusedWith>[] = [];
+  readonly #answers: Rule<AnswerHow>[] = [];
+
+  refuse(action: string, error: RefusedWith, times: number): () => void {
+    return add(this.#refusals, action, error, times);
+  }
+
+  answer(action: string, how: AnswerHow, times: number): () => void {
+    return add(this.#answers, action, how, times);
+  }
+
+  /** What a test wants refused, under one of the names of an action. */
+  refusal(...names: readonly string[]): Refusal | undefined {
+    const refused = take(this.#refusals, names);
+    if (!refused) return undefined;
+    const { code, message = `The test refuses with ${code}.`, retryAfterSeconds } = refused;
+    return new Refusal(code, message, retryAfterSeconds);
+  }
+
+  /** How to answer otherwise than the server would. */
+  answerHow(...names: readonly string[]): AnswerHow | undefined {
+    return take(this.#answers, names);
+  }
+}
+
+function add<T>(rules: Rule<T>[], action: string, what: T, times: number): () => void {
+  const rule = { action, what, left: times };
+  rules.push(rule);
+  return () => {
+    rule.left = 0;
+  };
+}
+
+function take<T>(rules: readonly Rule<T>[], names: readonly string[]): T | undefined {
+  const rule = rules.find(({ action, left }) => left > 0 && names.includes(action));
+  if (rule) rule.left -= 1;
+  return rule?.what;
+}

@@ -1,6 +1,6 @@
-/** From a client's text to fields that are right: the server's `domain/requests.py`. */
+/** What a client's frame asks for, parsed and checked: `protocol/requests.py` of the server. */
 
-import type { Choice, ClientFrame, Presence } from "../protocol.js";
+import type { Choice, ClientFrame } from "../protocol.js";
 import { Refusal } from "./refusal.js";
 
 export type Fields = Readonly<Record<string, unknown>>;
@@ -14,8 +14,6 @@ const MAX_CONTENT_BYTES = 4 * 1024;
 const MAX_TEXT_LENGTH = 140;
 const MAX_TOKEN_LENGTH = 6 * 1024;
 const MAX_DEPTH = 16;
-/** What a frame of 32 KB holds of a list, whatever stands around it. */
-const ROOM = 31 * 1024;
 
 const ACTIONS: readonly Action[] = [
   "authenticate",
@@ -92,7 +90,7 @@ export function byteLength(text: string): number {
 
 // Frames.
 
-/** The action in a frame, whatever it is called there, and its fields. */
+/** The action in a frame, by its name or an older one, and its fields. */
 export function actionIn(fields: Fields): { readonly action: Action; readonly fields: Fields } {
   const name = nameIn(fields);
   const expected = `action has to be one of ${ACTIONS.join(", ")}.`;
@@ -153,13 +151,13 @@ export function token(fields: Fields): string {
   throw invalid(`token has to be a JWT of at most ${MAX_TOKEN_LENGTH} characters.`);
 }
 
-export interface Wish {
+export interface StatusRequest {
   readonly choice: Choice;
   readonly text: string | null;
   readonly until: number | null;
 }
 
-export function statusWish(fields: Fields, now: number): Wish {
+export function statusRequest(fields: Fields, now: number): StatusRequest {
   const choice = CHOICES.find((known) => known === fields.status);
   if (!choice) throw invalid(`status has to be one of ${CHOICES.join(", ")}.`);
   return { choice, text: statusText(fields.text), until: until(fields.until, now) };
@@ -183,18 +181,19 @@ function until(value: unknown, now: number): number | null {
   throw invalid("until has to be a time to come, in epoch milliseconds.");
 }
 
-export interface PageWish {
+export interface PageRequest {
   readonly limit: number;
   readonly cursor: string | null;
 }
 
-export function pageWish(fields: Fields): PageWish {
+export function pageRequest(fields: Fields): PageRequest {
   const limit = fields.limit ?? DEFAULT_PAGE;
   if (!Number.isSafeInteger(limit) || (limit as number) < 1 || (limit as number) > MAX_PAGE) {
     throw invalid(`limit has to be a number from 1 to ${MAX_PAGE}.`);
   }
   const cursor = fields.cursor ?? null;
-  if (cursor !== null && !(typeof cursor === "string" && CURSOR.test(cursor))) throw notOurs();
+  if (cursor !== null && !(typeof cursor === "string" && CURSOR.test(cursor)))
+    throw unknownCursor();
   return { limit: limit as number, cursor };
 }
 
@@ -207,52 +206,13 @@ export function content(fields: Fields): unknown {
   return value;
 }
 
-// Pages and cursors.
-
-/** How many of these, from the first on, a frame holds; at least one, if there is one. */
-export function fitting(presences: readonly Presence[]): number {
-  let bytes = 0;
-  for (const [count, presence] of presences.entries()) {
-    bytes += byteLength(JSON.stringify(presence)) + 1;
-    if (bytes > ROOM && count > 0) return count;
-  }
-  return presences.length;
-}
-
-/** Cuts a list into parts that fit into a frame each. */
-export function framed(presences: readonly Presence[]): readonly (readonly Presence[])[] {
-  if (presences.length === 0) return [];
-  const count = fitting(presences);
-  return [presences.slice(0, count), ...framed(presences.slice(count))];
-}
-
-export function cursorAt(prefix: string, userId: string): string {
-  return btoa(prefix + userId)
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
-}
-
-/** The user id that a cursor stands behind. */
-export function positionIn(prefix: string, cursor: string): string {
-  let position: string;
-  try {
-    position = atob(cursor.replaceAll("-", "+").replaceAll("_", "/"));
-  } catch {
-    throw notOurs();
-  }
-  const userId = position.slice(prefix.length);
-  if (!isId(userId) || cursorAt(prefix, userId) !== cursor) throw notOurs();
-  return userId;
-}
-
 // Helpers.
 
 export function invalid(message: string): Refusal {
   return new Refusal("invalid-message", message);
 }
 
-function notOurs(): Refusal {
+export function unknownCursor(): Refusal {
   return invalid("cursor has to be as it came with the page before.");
 }
 

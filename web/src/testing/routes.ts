@@ -1,4 +1,4 @@
-/** The HTTP routes under /api/user-status: the server's `http_api.py`. */
+/** The HTTP routes under /api/user-status: `entrypoints/http.py` of the server. */
 
 import { HTTP_STATUS, Refusal } from "./refusal.js";
 import * as read from "./requests.js";
@@ -37,6 +37,7 @@ interface Call {
   readonly id: string;
 }
 
+/** Throws a Refusal. */
 type Handler = (call: Call) => HttpAnswer;
 
 const BASE = "/api/user-status";
@@ -72,24 +73,12 @@ export interface Match {
 
 export function match(method: string, path: string): Match | null {
   if (path !== BASE && !path.startsWith(`${BASE}/`)) return null;
-  const parts = path.slice(BASE.length + 1).split("/");
+  const asked = `${method} ${path.slice(BASE.length) || "/"}`;
   for (const [route, handler] of ROUTES) {
-    const [wanted = "", pattern = ""] = route.split(" ");
-    const id = wanted === method ? fits(pattern.slice(1).split("/"), parts) : null;
-    if (id !== null) return { route, id, handler };
+    const found = new RegExp(`^${route.replace(/{\w+}/, "([^/]+)")}$`).exec(asked);
+    if (found) return { route, id: decoded(found[1] ?? ""), handler };
   }
   return null;
-}
-
-function fits(pattern: readonly string[], parts: readonly string[]): string | null {
-  if (pattern.length !== parts.length) return null;
-  let id = "";
-  for (const [index, name] of pattern.entries()) {
-    const part = parts[index] ?? "";
-    if (name.startsWith("{") && part !== "") id = decoded(part);
-    else if (name !== part) return null;
-  }
-  return id;
 }
 
 function decoded(part: string): string {
@@ -98,16 +87,6 @@ function decoded(part: string): string {
   } catch {
     return part;
   }
-}
-
-/** Throws a Refusal. */
-export function answer(
-  stack: Stack,
-  addresses: Addresses,
-  request: HttpRequest,
-  { id, handler }: Match,
-): HttpAnswer {
-  return handler({ stack, addresses, request, id });
 }
 
 export function refused({ code, message, retryAfterSeconds }: Refusal): HttpAnswer {
@@ -123,14 +102,14 @@ export function refused({ code, message, retryAfterSeconds }: Refusal): HttpAnsw
 
 function online(call: Call): HttpAnswer {
   const viewer = viewerOf(call);
-  const page = call.stack.online(viewer, pageWish(call));
+  const page = call.stack.online(viewer, pageRequest(call));
   return json({ users: page.presences, cursor: page.cursor, onlineCount: page.count });
 }
 
 function onlineCount(call: Call): HttpAnswer {
   const { stack } = call;
   const page = stack.online(viewerOf(call), { limit: read.MAX_PAGE, cursor: null });
-  const count = page.cursor === null ? page.count : stack.onlineCount;
+  const count = page.cursor === null ? page.count : stack.users.onlineCount;
   return json({ count, asOf: stack.now });
 }
 
@@ -168,22 +147,27 @@ function members(call: Call): HttpAnswer {
   const caller = readerOf(call);
   const isBackEnd = caller?.scope.has(PUBLISH) || caller?.scope.has(ADMIN);
   if (caller && !isBackEnd) requireAllowed(name, caller);
-  const page = call.stack.members(name, caller?.userId ?? null, pageWish(call));
+  const page = call.stack.members(name, caller?.userId ?? null, pageRequest(call));
   const { presences, cursor, count: memberCount } = page;
-  return json({ members: presences, cursor, memberCount, ...call.stack.rooms.counted(name) });
+  return json({
+    members: presences,
+    cursor,
+    memberCount,
+    ...call.stack.fanout.rooms.counted(name),
+  });
 }
 
 // The caller's own.
 
 function setStatus(call: Call): HttpAnswer {
   const { userId } = callerOf(call);
-  const wish = read.statusWish(bodyOf(call), call.stack.now);
-  return json(ownPresence(call.stack.apply(userId, { is: "chosen", ...wish })));
+  const chosen = read.statusRequest(bodyOf(call), call.stack.now);
+  return json(ownPresence(call.stack.users.change(userId, { type: "chosen", ...chosen })));
 }
 
 function lastSeen(call: Call): HttpAnswer {
   const { userId } = callerOf(call);
-  call.stack.apply(userId, { is: "seen" });
+  call.stack.users.change(userId, { type: "seen" });
   return json({ userId, lastSeen: call.stack.now });
 }
 
@@ -198,7 +182,7 @@ function readBlocked(call: Call): HttpAnswer {
 }
 
 function blockedBy(call: Call): readonly string[] {
-  return [...call.stack.user(callerOf(call).userId).blocked.keys()].sort();
+  return [...call.stack.users.get(callerOf(call).userId).blocked.keys()].sort();
 }
 
 function block(call: Call): HttpAnswer {
@@ -207,13 +191,13 @@ function block(call: Call): HttpAnswer {
   if (viewerId === userId) {
     throw new Refusal("conflict", "Nobody can hide from themselves; choose the status invisible.");
   }
-  call.stack.apply(userId, { is: "blocked", viewerId });
+  call.stack.users.change(userId, { type: "blocked", viewerId });
   return NOTHING;
 }
 
 function unblock(call: Call): HttpAnswer {
   const { userId } = callerOf(call);
-  call.stack.apply(userId, { is: "unblocked", viewerIds: [read.id("userId", call.id)] });
+  call.stack.users.change(userId, { type: "unblocked", viewerIds: [read.id("userId", call.id)] });
   return NOTHING;
 }
 
@@ -225,7 +209,7 @@ function publish(call: Call): HttpAnswer {
   const name = read.id("chatSessionId", call.id);
   const content = read.content(bodyOf(call));
   requireAllowed(name, caller);
-  const { type: _, ...message } = call.stack.say(name, caller.userId, content);
+  const { type: _, ...message } = call.stack.fanout.message(name, caller.userId, content);
   return json(message);
 }
 
@@ -242,7 +226,7 @@ function erase(call: Call): HttpAnswer {
   return NOTHING;
 }
 
-// Who asks.
+// The caller.
 
 function callerOf({ stack, request }: Call): Identity {
   const [scheme = "", token = ""] = (request.headers.get("authorization") ?? "").split(" ");
@@ -252,10 +236,10 @@ function callerOf({ stack, request }: Call): Identity {
   return stack.tokens.verify(token, stack.now);
 }
 
-/** Null is a stranger, where they may read. */
+/** Null for a caller without a token, where those may read. */
 function readerOf(call: Call): Identity | null {
-  const isStranger = !call.request.headers.has("authorization");
-  return isStranger && call.stack.parameters.publicReads ? null : callerOf(call);
+  const hasNoToken = !call.request.headers.has("authorization");
+  return hasNoToken && call.stack.parameters.publicReads ? null : callerOf(call);
 }
 
 function viewerOf(call: Call): Viewer {
@@ -274,22 +258,22 @@ function requireAllowed(sessionId: string, caller: Identity): void {
   }
 }
 
-// What is asked.
+// Requests.
 
 function bodyOf({ request }: Call): read.Fields {
   return read.parseObject(request.body, read.MAX_BODY_BYTES);
 }
 
-function pageWish({ request }: Call): read.PageWish {
+function pageRequest({ request }: Call): read.PageRequest {
   const limit = request.query.get("limit");
   const isNumber = limit !== undefined && /^[0-9]{1,9}$/.test(limit);
-  return read.pageWish({
+  return read.pageRequest({
     limit: isNumber ? Number(limit) : limit,
     cursor: request.query.get("cursor"),
   });
 }
 
-// What is answered.
+// Answers.
 
 const NOTHING: HttpAnswer = { status: 204, headers: { "Cache-Control": "no-store" } };
 

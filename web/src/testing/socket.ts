@@ -2,7 +2,7 @@
 
 import type { SocketLike } from "../api.js";
 import type { FakeNetwork, Pipe } from "./network.js";
-import { soon, type Timeline } from "./timeline.js";
+import { soon, type Timeline } from "./surroundings.js";
 
 /** What the server writes into. */
 export interface Link {
@@ -17,7 +17,7 @@ export interface Inbox {
 }
 
 /** Takes a handshake, or refuses it. */
-export type Door = (url: string, link: Link) => Inbox | null;
+export type Handshake = (url: string, link: Link) => Inbox | null;
 
 const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3];
 /** What a browser that hears no answer to its close waits. */
@@ -44,7 +44,7 @@ export class FakeSocket implements SocketLike {
   #inbox: Inbox | null = null;
   #stopClosing: () => void = () => {};
 
-  constructor(url: string | URL, network: FakeNetwork, timeline: Timeline, door: Door) {
+  constructor(url: string | URL, network: FakeNetwork, timeline: Timeline, handshake: Handshake) {
     this.url = String(url);
     this.#network = network;
     this.#timeline = timeline;
@@ -52,7 +52,7 @@ export class FakeSocket implements SocketLike {
     this.#down = network.pipe(false);
     this.#forget = network.opened(this);
     if (network.isCut) this.sever();
-    else this.#up.push(() => this.#knock(door));
+    else this.#up.push(() => this.#shakeHands(handshake));
   }
 
   send(text: string): void {
@@ -68,11 +68,11 @@ export class FakeSocket implements SocketLike {
     }
     if (this.readyState === CONNECTING) {
       this.readyState = CLOSING;
-      this.#hangUp();
+      this.#closeServerEnd();
       soon(() => this.#end(1006, "", false));
     } else if (this.readyState === OPEN) {
       this.readyState = CLOSING;
-      this.#hangUp(() => this.#end(code ?? 1005, reason ?? "", true));
+      this.#closeServerEnd(() => this.#end(code ?? 1005, reason ?? "", true));
       this.#stopClosing = this.#timeline.after(CLOSING_MS, () => this.#end(1006, "", false), false);
     }
   }
@@ -92,13 +92,13 @@ export class FakeSocket implements SocketLike {
     };
   }
 
-  #knock(door: Door): void {
-    this.#inbox = door(this.url, this.serverEnd);
-    const isWelcome = this.#inbox !== null;
-    this.#down.push(() => (isWelcome ? this.#opened() : this.#end(1006, "", false)));
+  #shakeHands(handshake: Handshake): void {
+    this.#inbox = handshake(this.url, this.serverEnd);
+    const isAccepted = this.#inbox !== null;
+    this.#down.push(() => (isAccepted ? this.#opened() : this.#end(1006, "", false)));
   }
 
-  #hangUp(answered: () => void = () => {}): void {
+  #closeServerEnd(answered: () => void = () => {}): void {
     this.#up.push(() => {
       this.#inbox?.closed();
       this.#down.push(answered);

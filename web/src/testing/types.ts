@@ -9,13 +9,12 @@ import type {
   Presence,
   ServerFrame,
 } from "../protocol.js";
-import type { FakeClock } from "./clock.js";
-import type { FakeLifecycle } from "./lifecycle.js";
 import type { FakeNetwork } from "./network.js";
+import type { FakeClock, FakeLifecycle } from "./surroundings.js";
 import type { TokenOptions } from "./tokens.js";
 
 export interface FakePresenceOptions {
-  /** Who is there before: online, if nothing else is said. `userId` is required of each. */
+  /** The users who are there before: online, if nothing else is said. `userId` is required of each. */
   readonly users?: readonly Partial<Presence>[];
   /** 2027-01-15T08:00:00Z if left out. */
   readonly now?: number;
@@ -101,7 +100,7 @@ export interface FakeConnection {
   /** Null before authentication. */
   readonly userId: string | null;
   readonly isOpen: boolean;
-  /** Sends a frame, or any text, whatever the server believes. */
+  /** Sends a frame, or any text, besides those that the server sends. */
   send(frame: ServerFrame | string): void;
   /** Closes it as API Gateway does, with 1001 if nothing else is said; the grace period begins. */
   close(code?: number): void;
@@ -126,21 +125,21 @@ export interface FakeServer {
   now(): number;
 
   /**
-   * Somebody is so from now on, as on a device of theirs that never goes silent: online, if they
-   * were offline and no status is given. Whoever has to hear it hears it, and the version grows.
+   * Makes a user so, as on a device of theirs that never goes silent: online, if they were offline
+   * and no status is given. All recipients are told, and the version grows.
    * A `text` that is left out is cleared. `offline` takes that device away, and no other.
    */
   user(userId: string, presence?: Partial<Presence>): void;
-  /** How somebody sees a user; null is a stranger. */
+  /** How a viewer sees a user; null is a caller without a token. */
   presence(userId: string, viewerId?: string | null): Presence;
-  /** Somebody is in a chat session, on that device; they come online for it. */
+  /** The user is in a chat session, on that device; they come online for it. */
   join(userId: string, chatSessionId: string): void;
   leave(userId: string, chatSessionId: string): void;
-  /** Somebody types, or has stopped; they join first if they have not. */
+  /** The user types, or has stopped; they join first if they have not. */
   type(userId: string, chatSessionId: string, typing?: boolean): void;
-  /** Somebody says something in a chat session, joined or not, as a back end may for them. */
+  /** A message of the user in a chat session, joined or not, as a back end may send it. */
   say(userId: string, chatSessionId: string, content: unknown, clientId?: string): NewMessage;
-  /** A user is offline for somebody from now on. */
+  /** The user is offline for a viewer from now on. */
   block(userId: string, viewerId: string): void;
   unblock(userId: string, viewerId: string): void;
 

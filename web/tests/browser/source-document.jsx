@@ -2,18 +2,13 @@
 import "../../src/styles.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { App } from "../react/source-document/App.jsx";
-import { app } from "../react/source-document/ChatApp.jsx";
-import { indicator } from "../react/source-document/Indicator.jsx";
-import { list } from "../react/source-document/List.jsx";
 import { SocketProvider } from "../react/source-document/ReactComponents.jsx";
-import { room } from "../react/source-document/Room.jsx";
-import { sent } from "../react/source-document/yours.js";
+import { App, app, indicator, list, room, sent } from "../react/source-document/snippets.jsx";
 
 const pages = {
   App: () => <App />,
   ChatApp: app,
-  // As somebody else sees it: the document's components below the document's provider.
+  // As another user sees it: the document's components below the document's provider.
   components: () => (
     <SocketProvider apiUrl="http://localhost:4000" userId="user456">
       {indicator()}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { connected, MINUTE, SECOND } from "./setup.js";
 
-describe("whether somebody is there", () => {
+describe("whether the user is there", () => {
   const attentive = { autoAway: {} };
 
   it("is told after 5 minutes without a touch, and at once when they are back", async () => {
@@ -62,7 +62,7 @@ describe("whether somebody is there", () => {
     expect(server.presence("ada").status).toBe("busy");
   });
 
-  it("is not told by whoever does not want it", async () => {
+  it("is not told where autoAway is off", async () => {
     const { server, clock, lifecycle } = await connected({}, { autoAway: false });
     lifecycle.setVisible(false);
     await clock.advance(20 * MINUTE);

@@ -3,7 +3,7 @@ import { PresenceError } from "../../src/index.js";
 import { connected, MINUTE, SECOND, scene, states } from "./setup.js";
 
 describe("connecting", () => {
-  it("does nothing before somebody authenticates", async () => {
+  it("does nothing before it authenticates", async () => {
     const { client, server, clock } = scene();
     client.joinChatSession("lobby");
     client.user("grace").subscribe(() => {});
@@ -37,7 +37,7 @@ describe("connecting", () => {
     expect(actions().sort()).toEqual(["authenticate", "join", "message", "online", "status"]);
   });
 
-  it("says who and where it is, and whether somebody is there", async () => {
+  it("names its user and device, and whether the user is there", async () => {
     const { got } = await connected({}, { device: "laptop" });
     expect(got("authenticate")[0]).toMatchObject({ userId: "ada", device: "laptop", active: true });
   });
@@ -50,7 +50,7 @@ describe("connecting", () => {
     expect(server.connections).toHaveLength(1);
   });
 
-  it("becomes somebody else without a trace of the first", async () => {
+  it("becomes another user without a trace of the first", async () => {
     const { client, server, clock } = await connected({ users: [{ userId: "grace" }] });
     client.onlineUsers.subscribe(() => {});
     await clock.settle();
@@ -74,7 +74,7 @@ describe("connecting", () => {
     expect(status).toBeInstanceOf(Promise);
   });
 
-  it("tells whoever waits that it was disconnected meanwhile", async () => {
+  it("rejects what waits when it is disconnected", async () => {
     const { client } = scene();
     const waiting = client.authenticate("ada");
     const choice = client.setStatus("busy");
@@ -135,7 +135,7 @@ describe("coming back", () => {
     expect(attempts).toEqual([1, 2, 3, 1]);
   });
 
-  it("tries at once when somebody wants it, looks again, or the network is back", async () => {
+  it("tries at once when the app asks, the page is shown, or the network is back", async () => {
     for (const cause of ["retryNow", "visible", "online", "resume"] as const) {
       const { client, network, clock, lifecycle, state } = await connected();
       network.cut();
@@ -266,7 +266,7 @@ describe("coming back", () => {
 
   it("comes back when it is told to, and when", async () => {
     const { client, server, clock, state } = await connected();
-    server.connections[0]?.closing("draining", 30);
+    server.connections[0]?.closing("authentication-timeout", 30);
     await clock.settle();
     expect(client.connection.get()).toMatchObject({ name: "recovering", reason: "server" });
     await clock.advance(29 * SECOND);
@@ -326,7 +326,7 @@ describe("listeners", () => {
     log.mockRestore();
   });
 
-  it("hear of frames that nobody knows yet, which do no harm", async () => {
+  it("get frames of unknown types, which do no harm", async () => {
     const { server, clock, state, gaps } = await connected();
     for (const text of ["{", "[]", "null", '{"message":"Internal server error"}', '{"type":"new"}'])
       server.connections[0]?.send(text);

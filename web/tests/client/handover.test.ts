@@ -61,7 +61,7 @@ describe("the handover before the server's cut", () => {
     expect(late).toBe(119 * MINUTE);
   });
 
-  it("leaves nothing behind for whoever comes next", async () => {
+  it("leaves nothing behind for the next user", async () => {
     const { client, server, clock } = await connected();
     let connections = 1;
     while (connections === 1) {

@@ -20,13 +20,6 @@ describe("the lease", () => {
     expect(got("ping")).toHaveLength(0);
   });
 
-  it("asks for an answer only when nothing else came for half the lease", async () => {
-    const { got, clock } = await connected();
-    await clock.advance(10 * MINUTE);
-    expect(got("ping").filter((it) => it.id)).toHaveLength(10);
-    expect(got("ping")[0]?.id).toBeUndefined();
-  });
-
   it("notices a dead link before the others do", async () => {
     const { client, server, network, clock } = await connected();
     await clock.advance(20 * SECOND);
@@ -39,7 +32,7 @@ describe("the lease", () => {
     expect(others[0]).toBe(true);
   });
 
-  it("notices it within 10 s when somebody waits for an answer", async () => {
+  it("notices it within 10 s when an answer is awaited", async () => {
     const { client, server, network, clock } = await connected();
     network.blackHole();
     const choice = client.setStatus("busy");

@@ -1,9 +1,9 @@
 import { createServer } from "node:net";
 import { describe, expect, it, vi } from "vitest";
 import WebSocket from "ws";
+import { openLink } from "../../src/drivers/link.js";
 import type { SocketLike } from "../../src/index.js";
 import { systemClock } from "../../src/index.js";
-import { openLink } from "../../src/link.js";
 
 const Socket = WebSocket as unknown as new (url: string) => SocketLike;
 
@@ -16,7 +16,7 @@ async function deafServer() {
 }
 
 describe("in Node", () => {
-  it("a link that is given up before it is open ends without an error that nobody hears", async () => {
+  it("a link that is given up before it is open ends without an unhandled error", async () => {
     const unheard = vi.fn();
     process.on("uncaughtException", unheard);
     const server = await deafServer();

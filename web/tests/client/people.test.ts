@@ -3,7 +3,7 @@ import type { PresenceClient } from "../../src/index.js";
 import type { ServerFrame } from "../../src/protocol.js";
 import { connected, MINUTE, type Scene, SECOND, scene } from "./setup.js";
 
-/** Somebody looks at a user from now on; returns what they see, from the first change on. */
+/** Subscribes to a user; returns what is seen, from the first change on. */
 function look(client: PresenceClient, userId: string) {
   const seen: (string | undefined)[] = [];
   const store = client.user(userId);
@@ -64,10 +64,10 @@ describe("what is known of a user", () => {
 
   it("is unknown before anything was heard, and offline if there is no such user", async () => {
     const set = await connected();
-    expect(set.client.user("nobody").get()).toBeUndefined();
-    look(set.client, "nobody");
+    expect(set.client.user("unknown").get()).toBeUndefined();
+    look(set.client, "unknown");
     await set.clock.settle();
-    expect(set.client.user("nobody").get()).toMatchObject({ status: "offline", lastSeen: null });
+    expect(set.client.user("unknown").get()).toMatchObject({ status: "offline", lastSeen: null });
   });
 });
 
@@ -117,7 +117,7 @@ describe("without a link", () => {
     expect(left.seen.at(-1)).toBe("offline");
   });
 
-  it("whoever was erased meanwhile is gone", async () => {
+  it("a user who was erased meanwhile is gone", async () => {
     const set = await connected();
     set.client.onlineUsers.subscribe(() => {});
     await tell(set, change(5, "busy"));
@@ -141,7 +141,7 @@ describe("without a link", () => {
 });
 
 describe("who is online", () => {
-  it("is asked for only when somebody wants to know", async () => {
+  it("is asked for only while there are subscribers", async () => {
     const { client, clock, got } = await connected();
     await clock.advance(MINUTE);
     expect(got("online")).toEqual([]);
@@ -184,7 +184,7 @@ describe("who is online", () => {
     expect(client.onlineUsers.get().userIds).toHaveLength(251);
   });
 
-  it("is asked for again every 30 s where the server does not tell of everybody", async () => {
+  it("is asked for again every 30 s without global presence", async () => {
     const { client, server, clock, got, lifecycle } = await connected({ globalPresence: false });
     client.onlineUsers.subscribe(() => {});
     await clock.settle();
@@ -206,7 +206,7 @@ describe("who is online", () => {
     expect(got("online").length).toBeGreaterThan(before);
   });
 
-  it("is not up to date when nobody has looked at it for a while", async () => {
+  it("is not up to date after a while without subscribers", async () => {
     const { client, server, clock } = await connected({
       globalPresence: false,
       users: [{ userId: "grace" }],
@@ -235,10 +235,10 @@ describe("who is online", () => {
   });
 });
 
-describe("watching, where the server does not tell of everybody", () => {
+describe("watching, without global presence", () => {
   const quiet = { globalPresence: false };
 
-  it("is asked for once for all whom somebody looks at", async () => {
+  it("is asked for once for all users with subscribers", async () => {
     const { client, server, clock, got } = await connected(quiet);
     const looks = ["grace", "linus", "grace"].map((id) => look(client, id));
     await clock.settle();
@@ -262,7 +262,7 @@ describe("watching, where the server does not tell of everybody", () => {
     expect(got("unwatch").map((it) => it.userIds)).toEqual([["grace"]]);
   });
 
-  it("leaves nobody green of whom nobody tells us any more", async () => {
+  it("leaves no user green whose changes are not told any more", async () => {
     const { client, server, clock } = await connected({
       globalPresence: false,
       users: [{ userId: "grace" }],
@@ -297,7 +297,7 @@ describe("watching, where the server does not tell of everybody", () => {
     expect(actions()).toEqual(["authenticate", "watch", "unwatch", "watch"]);
   });
 
-  it("is not asked for of those whom a chat session tells of, until they have left it", async () => {
+  it("is not asked for members of a chat session, until they have left it", async () => {
     const { client, server, clock, got } = await connected(quiet);
     server.join("grace", "lobby");
     client.joinChatSession("lobby");
@@ -315,7 +315,7 @@ describe("watching, where the server does not tell of everybody", () => {
     expect(seen.at(-1)).toBe("dnd");
   });
 
-  it("is never asked for of oneself", async () => {
+  it("is never asked for the own user", async () => {
     const { client, clock, got } = await connected(quiet);
     look(client, "ada");
     await clock.settle();
@@ -363,8 +363,8 @@ describe("watching, where the server does not tell of everybody", () => {
   });
 });
 
-describe("where the server tells of everybody", () => {
-  it("those who are not known yet are asked for over HTTP, and nobody is watched", async () => {
+describe("with global presence", () => {
+  it("users who are not known yet are asked for over HTTP, and none is watched", async () => {
     const { client, server, clock, got } = await connected();
     for (let n = 0; n < 150; n += 1) look(client, `user-${n}`);
     await clock.settle();
@@ -520,7 +520,7 @@ describe("over HTTP", () => {
     await client.request("PATCH /grace").catch(() => {});
   });
 
-  it("needs nobody where reading is public", async () => {
+  it("needs no user where reading is public", async () => {
     const { client } = scene({ publicReads: true });
     expect((await client.request("GET /online/count")).count).toBe(0);
   });

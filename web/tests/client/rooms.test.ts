@@ -32,7 +32,7 @@ describe("a large room", () => {
     expect(members().userIds).not.toContain("user-3");
   });
 
-  it("does not tell how its members are, so whoever is shown is watched", async () => {
+  it("does not tell how its members are, so those that are shown are watched", async () => {
     const { client, server, clock, got } = await lobby(8);
     const seen: unknown[] = [];
     client.user("user-1").subscribe(() => seen.push(client.user("user-1").get()?.status));
@@ -43,14 +43,14 @@ describe("a large room", () => {
     expect(seen.at(-1)).toBe("busy");
   });
 
-  it("is not read to its end by everybody who joins", async () => {
+  it("is not read to its end by each user who joins", async () => {
     const { server, members } = await lobby(80);
     expect(members()).toMatchObject({ count: 81 });
     expect(members().userIds.length).toBeLessThan(81);
     expect(server.requests.filter(({ path }) => path.endsWith("/members"))).toEqual([]);
   });
 
-  it("forgets whom it showed first, because who leaves is not always named", async () => {
+  it("forgets members it showed first, because not all who leave are named", async () => {
     const { server, clock, members } = await lobby(60);
     for (let number = 0; number < 90; number += 1) server.join(`guest-${number}`, "lobby");
     await clock.advance(TICK);

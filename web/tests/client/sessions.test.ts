@@ -19,7 +19,7 @@ async function lobby(...others: string[]) {
     joined?: string[];
     left?: string[];
     memberCount: number;
-    asOf?: number;
+    asOf: number;
   }) => {
     set.server.connections[0]?.send({
       type: "chat-session-members",
@@ -86,7 +86,7 @@ describe("taking part", () => {
     expect(actions()).toEqual(["authenticate", "join", "leave", "join"]);
   });
 
-  it("knows whoever came while the members were on their way", async () => {
+  it("knows users who came while the members were on their way", async () => {
     const { client, server, clock } = await connected();
     server.answer("join", { delayMs: SECOND });
     const lobby = client.joinChatSession("lobby");
@@ -188,9 +188,9 @@ describe("taking part", () => {
     await clock.advance(5 * SECOND);
     expect(stadium.members.get().count).toBe(1201);
     expect(stadium.members.get().userIds.length).toBeGreaterThanOrEqual(1000);
-  });
+  }, 20_000);
 
-  it("does not bring back whoever left while the members were loaded", async () => {
+  it("does not bring back users who left while the members were loaded", async () => {
     const { client, server, clock } = await connected();
     for (let n = 0; n < 120; n += 1) server.join(`user-${1000 + n}`, "hall");
     server.answer("GET /chat-sessions/{chatSessionId}/members", { delayMs: 2000 });
@@ -204,13 +204,6 @@ describe("taking part", () => {
 });
 
 describe("what comes in another order than it happened", () => {
-  it("leaves the newest count, and everybody who came", async () => {
-    const { tell, now, members } = await lobby("alan");
-    await tell({ joined: ["linus"], memberCount: 4, asOf: now + 2 });
-    await tell({ joined: ["grace"], memberCount: 3, asOf: now + 1 });
-    expect(members()).toMatchObject({ userIds: ["ada", "alan", "grace", "linus"], count: 4 });
-  });
-
   it("does not bring back who has left, whenever and however often it comes", async () => {
     const { tell, now, members } = await lobby("alan");
     await tell({ left: ["bob"], memberCount: 2, asOf: now + 2 });
@@ -221,25 +214,12 @@ describe("what comes in another order than it happened", () => {
     expect(members()).toMatchObject({ userIds: ["ada", "alan", "bob"], count: 3 });
   });
 
-  it("does not touch what the answer to join has said since", async () => {
-    const { tell, now, members } = await lobby("alan");
-    await tell({ joined: ["bob"], left: ["alan"], memberCount: 1, asOf: now - 2 * SECOND });
-    expect(members()).toMatchObject({ userIds: ["ada", "alan"], count: 2 });
-  });
-
   it("is not mistaken for the rest of a batch that takes several frames", async () => {
     const { tell, now, members } = await lobby();
     for (const name of ["grace", "linus"]) {
       await tell({ joined: [name], memberCount: 3, asOf: now + 1 });
     }
     expect(members()).toMatchObject({ userIds: ["ada", "grace", "linus"], count: 3 });
-  });
-
-  it("is believed as it comes where it does not say as of when it is", async () => {
-    const { tell, members } = await lobby("alan");
-    await tell({ joined: ["bob"], memberCount: 3 });
-    await tell({ left: ["alan"], memberCount: 2 });
-    expect(members()).toMatchObject({ userIds: ["ada", "bob"], count: 2 });
   });
 
   it("counts anew when it is joined anew", async () => {
@@ -396,7 +376,7 @@ describe("typing", () => {
 });
 
 describe("messages", () => {
-  it("reach everybody once, the sender too, and say who sent them when", async () => {
+  it("reach all members once, the sender too, and say who sent them when", async () => {
     const { client, clock, another, server } = await connected();
     const lobby = client.joinChatSession("lobby");
     const grace = another();
@@ -512,7 +492,7 @@ describe("messages", () => {
     await expect(lobby.send("x".repeat(5000))).rejects.toMatchObject({ code: "payload-too-large" });
   });
 
-  it("are not kept for somebody else", async () => {
+  it("are not kept for another user", async () => {
     const { client, clock, got } = await connected();
     const sent = client.joinChatSession("lobby").send("as Ada");
     client.authenticate("linus");
@@ -522,7 +502,7 @@ describe("messages", () => {
   });
 });
 
-describe("what nobody waits for", () => {
+describe("a request without an answer", () => {
   it("is told as a problem when it is refused", async () => {
     const { client, server, clock } = await connected();
     const problems: string[] = [];

@@ -23,7 +23,7 @@ export interface Scene extends FakePresence {
   gaps(): number;
 }
 
-/** A client in front of a server in memory: no luck, good tokens, always somebody there. */
+/** A client in front of a server in memory: no luck, good tokens, the user always there. */
 export function scene(
   server: FakePresenceOptions = {},
   options: Partial<PresenceClientOptions> = {},

@@ -29,7 +29,7 @@ describe("a frame in the log", () => {
   test.each<[Frame, string]>([
     [{ action: "authenticate", device: "tab-1", token: "…" }, "tab-1 · with a token"],
     [{ action: "ping", active: true }, ""],
-    [{ action: "ping", active: false }, "nobody at this device"],
+    [{ action: "ping", active: false }, "idle"],
     [
       { action: "status", status: "busy", text: "In a meeting", until: 5 },
       "busy · In a meeting · for a while",
@@ -41,7 +41,7 @@ describe("a frame in the log", () => {
       { type: "user-status-change", changes: [{ ...grace, text: "At lunch" }] },
       "grace busy · At lunch",
     ],
-    [{ type: "online-users-list", users: [], onlineCount: 0 }, "nobody · 0 in all"],
+    [{ type: "online-users-list", users: [], onlineCount: 0 }, "no users · 0 in all"],
     [{ type: "chat-session-joined", chatSessionId: "lobby", memberCount: 1 }, "lobby · 1 member"],
     [{ type: "chat-session-members", joined: [grace], left: ["ada"] }, "+grace −ada"],
     [{ type: "new-message", senderId: "ada", content: { text: "Hi" } }, "ada: Hi"],
@@ -92,7 +92,7 @@ describe("a frame as a command", () => {
     expect(curl).toContain(String.raw`-d '{"status":"busy","text":"It'\''s lunch"}'`);
   });
 
-  test("asks for those who have changed", () => {
+  test("asks for the users who have changed", () => {
     const { presence, curl, wscat } = commands({ type: "user-status-change", changes: [grace] });
     expect(presence).toBe(".venv/bin/presence status grace");
     expect(curl).toContain(`/api/user-status/batch ${bearer}`);
@@ -136,7 +136,7 @@ describe("a frame as a command", () => {
     expect(commandsOf({ type: "ack", id: "1" }, context)).toEqual([]);
   });
 
-  test("is one word for a shell, whatever is in it", () => {
+  test("is one word for a shell, with any text in it", () => {
     expect(quoted("ada.l-1@x")).toBe("ada.l-1@x");
     expect(quoted("$(rm) `x`")).toBe("'$(rm) `x`'");
     expect(quoted("~ada")).toBe("'~ada'");

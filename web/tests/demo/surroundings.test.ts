@@ -41,7 +41,7 @@ describe("the surroundings of a page", () => {
     return { browser, surroundings, heard };
   }
 
-  test("have somebody who touches something each second while they are there", () => {
+  test("have a person who touches something each second while they are there", () => {
     const { surroundings, heard } = setUp();
     vi.advanceTimersByTime(2_000);
     surroundings.isAttended = false;

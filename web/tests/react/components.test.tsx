@@ -88,7 +88,7 @@ describe("UserStatusIndicator", () => {
     expect(container.firstElementChild?.getAttribute("aria-hidden")).toBe("true");
   });
 
-  test("says as of when while the link is down, and since when somebody is offline", () => {
+  test("says as of when while the link is down, and since when a user is offline", () => {
     const lastSeen = Date.now() - 120_000;
     const { container } = show(<UserStatusIndicator userId="ada" showText showLastSeen />);
     act(() => client.put("ada", "online", { fresh: false, lastSeen }));
@@ -134,7 +134,7 @@ describe("OnlineUsersList", () => {
     expect(status.textContent).toBe("Online: 2");
   });
 
-  test("says that nobody is there, shows at most `limit`, and renders rows as the app likes", () => {
+  test("says when no user is online, shows at most `limit`, and renders rows as the app likes", () => {
     const { container, again } = show(<OnlineUsersList />);
     act(() => online());
     expect(container.textContent).toContain("Nobody is online");

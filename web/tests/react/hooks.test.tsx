@@ -69,7 +69,7 @@ describe("SocketProvider", () => {
     expect(client.calls.slice(1)).toEqual([["disconnect"]]);
   });
 
-  test("is another user when userId changes, and nobody when it goes", async () => {
+  test("is another user when userId changes, and disconnected when it goes", async () => {
     const client = fakeClient();
     const app = render(<SocketProvider client={client} userId="ada" />);
     app.rerender(<SocketProvider client={client} userId="grace" />);
@@ -181,7 +181,7 @@ describe("users", () => {
   });
 
   test("useUserStatuses has those known, in the order asked, for any array of the same ids", () => {
-    const { client, value, rerender } = use(() => useUserStatuses(["grace", "ada", "nobody"]));
+    const { client, value, rerender } = use(() => useUserStatuses(["grace", "ada", "unknown"]));
     act(() => client.put("ada", "away"));
     act(() => client.put("grace", "online"));
     expect([...value().keys()]).toEqual(["grace", "ada"]);
@@ -258,7 +258,7 @@ describe("users", () => {
     expect(value()).toBeNull();
   });
 
-  test("whoever was online when the link went down was seen at that moment", () => {
+  test("a user who was online when the link went down was seen at that moment", () => {
     vi.useFakeTimers();
     const { client, value } = use(() => useLastSeenText("grace"), { labels: { locale: "en" } });
     act(() => client.put("grace", "online", { lastSeen: Date.now() - 3_600_000 }));

@@ -152,7 +152,7 @@ test("messages are forgotten when the connection is closed", async () => {
   expect(result.current.messages).toEqual([]);
 });
 
-test("before it is known who is online, nobody says that nobody is", async () => {
+test("before it is known who is online, the list does not say that it is empty", async () => {
   const fake = createFakePresence({ users: [{ userId: "grace" }], latencyMs: 100 });
   const { container } = render(
     <SocketProvider {...fake.options} userId="ada">
@@ -216,7 +216,7 @@ test("one of 1,000 in a room changing renders one row, on the real core too", as
   expect([...rows]).toEqual([["user-500", 10]]);
 }, 30_000);
 
-test("on a server a provider of its own asks nobody anything", () => {
+test("on a server a provider of its own requests nothing", () => {
   const fake = createFakePresence();
   const html = renderToString(
     <SocketProvider {...fake.options} userId="ada">

@@ -30,10 +30,11 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-const load = async (name: string) => await import(`./source-document/${name}.jsx`);
+// @ts-expect-error: JavaScript, as in the document
+const snippets = () => import("./source-document/snippets.jsx");
 
 test("App authenticates", async () => {
-  const { App } = await load("App");
+  const { App } = await snippets();
   render(
     <StrictMode>
       <App />
@@ -44,13 +45,7 @@ test("App authenticates", async () => {
 });
 
 test("UserStatusIndicator, OnlineUsersList and ChatRoom show and do what they should", async () => {
-  const [{ indicator }, { list }, { room }, yours] = await Promise.all([
-    load("Indicator"),
-    load("List"),
-    load("Room"),
-    // @ts-expect-error: JavaScript, as in the document
-    import("./source-document/yours.js"),
-  ]);
+  const { indicator, list, room, sent } = await snippets();
   const { container } = render(
     <SocketProvider apiUrl="http://localhost:4000" userId="user456">
       {indicator()}
@@ -67,14 +62,14 @@ test("UserStatusIndicator, OnlineUsersList and ChatRoom show and do what they sh
   act(() => fake.server.type("user789", "session123"));
   await screen.findByText("user789 is typing…", { selector: "[role=status]" });
   await userEvent.type(screen.getByRole("textbox", { name: "Message" }), "Hi{Enter}");
-  expect(yours.sent).toEqual(["Hi"]);
+  expect(sent).toEqual(["Hi"]);
   const said = fake.server.received.map(({ frame }) => frame.action);
   expect(said.filter((action) => action === "join")).toHaveLength(1);
   expect(said).toContain("typing");
 });
 
 test("ChatApp needs nothing", async () => {
-  const { app } = await load("ChatApp");
+  const { app } = await snippets();
   render(app());
   await userEvent.type(screen.getByRole("textbox", { name: "Your name" }), "Ada{Enter}");
   await screen.findByText("Online: 1");

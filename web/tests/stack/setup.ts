@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach } from "vitest";
 import WebSocket from "ws";
+import { Network } from "../../demo/network.js";
 import {
   createPresenceClient,
   type PresenceClient,
@@ -10,7 +11,6 @@ import {
   type SocketLike,
   type Store,
 } from "../../src/index.js";
-import { Network } from "./network.js";
 
 export interface Stack {
   readonly demoUrl: string;
@@ -48,9 +48,9 @@ export function until<T>(
   });
 }
 
+const SystemSocket = WebSocket as unknown as new (url: string) => SocketLike;
 let mark = 0;
 const clients: PresenceClient[] = [];
-const networks: Network[] = [];
 export const name = (person: string) => `${person}-${process.pid}-${mark}`;
 
 beforeEach(() => {
@@ -59,13 +59,12 @@ beforeEach(() => {
 
 afterEach(() => {
   for (const client of clients.splice(0)) client.disconnect();
-  for (const network of networks.splice(0)) network.close();
 });
 
 export function join(stack: Stack, options: Partial<PresenceClientOptions> = {}): PresenceClient {
   const client = createPresenceClient({
     apiUrl: stack.demoUrl,
-    WebSocket: WebSocket as unknown as new (url: string) => SocketLike,
+    WebSocket: SystemSocket,
     autoAway: false,
     ...options,
   });
@@ -73,19 +72,8 @@ export function join(stack: Stack, options: Partial<PresenceClientOptions> = {})
   return client;
 }
 
-/** A client whose sockets go through a network that can be cut. */
-export async function joinThrough(stack: Stack, options: Partial<PresenceClientOptions> = {}) {
-  const network = new Network(stack.webSocketUrl);
-  networks.push(network);
-  const url = await network.open();
-  class Through extends WebSocket {
-    constructor() {
-      super(url);
-    }
-  }
-  const client = join(stack, {
-    WebSocket: Through as unknown as new () => SocketLike,
-    ...options,
-  });
-  return { client, network };
+/** A client whose sockets go through a network that can be broken, as in the demo. */
+export function joinThrough(stack: Stack) {
+  const network = new Network({ WebSocket: SystemSocket, fetch }, () => {});
+  return { client: join(stack, { WebSocket: network.WebSocket }), network };
 }

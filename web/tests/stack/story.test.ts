@@ -39,7 +39,7 @@ describe("two people", () => {
 describe("a network", () => {
   it("that is cut is noticed at once, and what was missed is known when it is back", async () => {
     const stack = stackAt("PRESENCE_STACK");
-    const { client: ada, network } = await joinThrough(stack);
+    const { client: ada, network } = joinThrough(stack);
     const grace = join(stack);
     await Promise.all([ada.authenticate(name("ada")), grace.authenticate(name("grace"))]);
     const others = grace.user(name("ada"));
@@ -49,13 +49,13 @@ describe("a network", () => {
     await until(ada.user(name("grace")), (it) => it?.fresh);
 
     const cutAt = performance.now();
-    network.cut();
+    network.set("cut");
     await until(ada.connection, (it) => it.name === "recovering");
     const noticedMs = performance.now() - cutAt;
     expect(ada.user(name("grace")).get()).toMatchObject({ status: "online", fresh: false });
     await grace.setStatus("dnd");
 
-    network.restore();
+    network.set("works");
     const backAt = performance.now();
     ada.retryNow();
     await until(ada.user(name("grace")), (it) => it?.status === "dnd" && it.fresh);
@@ -66,19 +66,19 @@ describe("a network", () => {
 
   it("that swallows everything is noticed before the lease ends", async () => {
     const stack = stackAt("PRESENCE_STACK");
-    const { client: ada, network } = await joinThrough(stack);
+    const { client: ada, network } = joinThrough(stack);
     await ada.authenticate(name("ada"));
     const holeAt = performance.now();
-    network.blackHole();
+    network.set("black-hole");
     await until(ada.connection, (it) => it.name === "recovering", LEASE_MS + TRAVEL_MS);
     console.info(JSON.stringify({ silenceMs: performance.now() - holeAt }));
-    network.restore();
+    network.set("works");
     await until(ada.connection, (it) => it.name === "ready", 3 * TRAVEL_MS);
   });
 });
 
 describe("without GlobalPresence", () => {
-  it("whoever is looked at is watched, and a connection is followed by the next unseen", async () => {
+  it("a user in sight is watched, and a connection is followed by the next unseen", async () => {
     const stack = stackAt("PRESENCE_PRIVATE_STACK");
     const sockets: SocketLike[] = [];
     class Counted extends WebSocket {

@@ -62,7 +62,7 @@ describe("a connection", () => {
     expect(codes).toEqual([1006, 1006]);
   });
 
-  test("that nobody claims is closed after 10 s", async () => {
+  test("that does not authenticate is closed after 10 s", async () => {
     const fake = createFakePresence();
     const device = new Device(fake);
     await fake.clock.advance(9_999);
@@ -453,7 +453,7 @@ describe("what a test says about the next frames", () => {
     expect(fake.server.presence("ada").isOnline).toBe(true);
   });
 
-  test("whoever is kicked is offline at once", async () => {
+  test("a user who is kicked is offline at once", async () => {
     const fake = createFakePresence();
     await Device.of(fake, "ada");
     fake.server.connections[0]?.closing("kicked");

@@ -23,7 +23,7 @@ export class Device {
     this.socket.onclose = ({ code, reason }) => this.closes.push({ code, reason });
   }
 
-  /** Somebody's device, authenticated. */
+  /** A user's device, authenticated. */
   static async of(
     fake: FakePresence,
     userId: string,

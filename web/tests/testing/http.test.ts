@@ -89,7 +89,7 @@ describe("reading", () => {
     expect([changed.status, changed.json.status]).toEqual([200, "busy"]);
   });
 
-  test("somebody never seen, and an id that has to be encoded", async () => {
+  test("a user never seen, and an id that has to be encoded", async () => {
     const { ask } = started();
     expect((await ask(`GET /${encodeURIComponent("no=body@x")}`)).json).toEqual({
       userId: "no=body@x",
@@ -112,7 +112,7 @@ describe("reading", () => {
     expect((await ask("POST /batch", { userIds: [] })).json.error.code).toBe("invalid-message");
   });
 
-  test("members, for whoever may join", async () => {
+  test("members, for a caller who may join", async () => {
     const { fake, ask } = started({}, { chatSessions: ["lobby"] });
     fake.server.join("grace", "lobby");
     fake.server.join("alan", "lobby");
@@ -133,7 +133,7 @@ describe("the caller", () => {
     expect(fake.server.presence("ada")).toMatchObject({ status: "busy", text: "Soon" });
   });
 
-  test("is marked as seen, and nobody is told", async () => {
+  test("is marked as seen, and no client is told", async () => {
     const { fake, ask } = started({ globalPresence: true });
     const grace = await Device.of(fake, "grace");
     expect((await ask("PUT /last-seen")).json).toEqual({
@@ -301,7 +301,7 @@ test("nothing is asked of the surroundings that Jest's jsdom does not have", asy
   }
 });
 
-test("with PublicReads, a stranger reads what everybody sees", async () => {
+test("with PublicReads, a caller without a token reads what all see", async () => {
   const fake = createFakePresence({ publicReads: true, users: [{ userId: "grace" }] });
   const read = async (path: string) => (await fake.options.fetch(API + path)).json();
   expect(await read("/grace")).toMatchObject({ status: "online" });

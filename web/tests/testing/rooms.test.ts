@@ -34,7 +34,7 @@ describe("a large room", () => {
     expect(ada.heard[0]?.asOf).toBe(server.now());
   });
 
-  test("says so to whoever joins, and gives the rest in pages", async () => {
+  test("says so to a user who joins, and gives the rest in pages", async () => {
     const { server, ada } = await lobby(8);
     const joined = await ada.ask({ action: "join", ...LOBBY });
 
@@ -51,7 +51,7 @@ describe("a large room", () => {
     expect(ada.heard).toMatchObject([{ type: "new-message", content: "hi" }]);
   });
 
-  test("names nobody who hides from somebody", async () => {
+  test("does not name a user who hides from a viewer", async () => {
     const { server, clock, ada } = await lobby(8);
     server.user("shy");
     server.block("shy", "user-1");

@@ -1,6 +1,6 @@
 import { type FormEvent, type ReactElement, useState } from "react";
-import { useMessages } from "../hooks.js";
 import { english } from "../labels.js";
+import { useMessages } from "../messages.js";
 import { SocketProvider, type SocketProviderProps, useShared } from "../provider.js";
 import { ChatRoom } from "./chat-room.js";
 import { ConnectionBanner } from "./connection-banner.js";
@@ -34,7 +34,7 @@ function Room({ chatSessionId, userId }: RoomProps): ReactElement {
         chatSessionId={chatSessionId}
         currentUserId={userId}
         messages={messages.map((message) =>
-          // Written before it was known who one is.
+          // Written before the own user id was known.
           message.senderId ? message : { ...message, senderId: userId },
         )}
         onSendMessage={(text) => send({ text })}

@@ -6,9 +6,10 @@ import {
   useState,
   useSyncExternalStore,
 } from "react";
-import { isSend, never, useChatSession, useTyping } from "../hooks.js";
-import { useLabels } from "../labels.js";
+import { isSend, useChatSession, useTyping } from "../hooks.js";
 import { useShared } from "../provider.js";
+import { never } from "../stores.js";
+import { useLabels } from "../use-labels.js";
 import { classes, UserStatusIndicator } from "./status.js";
 import { TypingIndicator } from "./typing-indicator.js";
 

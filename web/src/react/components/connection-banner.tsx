@@ -1,8 +1,9 @@
 import { type HTMLAttributes, type ReactElement, useEffect, useState } from "react";
 import type { ConnectionState } from "../../api.js";
 import { useConnection } from "../hooks.js";
-import { type PresenceLabels, useLabels } from "../labels.js";
+import type { PresenceLabels } from "../labels.js";
 import { useShared } from "../provider.js";
+import { useLabels } from "../use-labels.js";
 import { classes } from "./status.js";
 
 export interface ConnectionBannerProps extends HTMLAttributes<HTMLDivElement> {
@@ -23,6 +24,21 @@ function sentence(connection: ConnectionState, labels: PresenceLabels): string {
   }
 }
 
+/** Whether it has been so for that long. */
+function useLasting(isSo: boolean, milliseconds: number): boolean {
+  const { clock } = useShared();
+  const [isLasting, setLasting] = useState(false);
+  useEffect(() => {
+    if (!isSo) return;
+    const stop = clock.after(milliseconds, () => setLasting(true));
+    return () => {
+      stop();
+      setLasting(false);
+    };
+  }, [isSo, milliseconds, clock]);
+  return isSo && isLasting;
+}
+
 /** Says that the link is down, and what happens next. Empty while all is well. */
 export function ConnectionBanner({
   graceMs = 2_000,
@@ -30,24 +46,11 @@ export function ConnectionBanner({
   ...rest
 }: ConnectionBannerProps): ReactElement {
   const labels = useLabels();
-  const { clock } = useShared();
   const connection = useConnection();
-  const { name } = connection;
-  const isDown = name !== "ready" && name !== "idle" && name !== "closed";
-  const [isLate, setLate] = useState(false);
-  useEffect(() => {
-    if (!isDown) return;
-    const stop = clock.after(graceMs, () => setLate(true));
-    return () => {
-      stop();
-      setLate(false);
-    };
-  }, [isDown, graceMs, clock]);
-
-  const isFailed = name === "failed";
-  const isShown = isFailed || (isDown && isLate);
-  const isTrying = isShown && !isFailed && name !== "offline";
-  const seconds = connection.retryInSeconds;
+  const { name, retryInSeconds: seconds, retryNow } = connection;
+  const isLate = useLasting(!["ready", "idle", "closed"].includes(name), graceMs);
+  const isShown = isLate || name === "failed";
+  const isTrying = isLate && name !== "failed" && name !== "offline";
   return (
     <div {...rest} className={classes("banner", className)} data-state={isShown ? name : undefined}>
       <span role="status" className={isTrying && seconds ? "presence-hidden" : undefined}>
@@ -55,7 +58,7 @@ export function ConnectionBanner({
       </span>
       {isTrying && seconds ? <span aria-hidden>{labels.reconnecting(seconds)}</span> : null}
       {isTrying && (
-        <button type="button" onClick={() => connection.retryNow()}>
+        <button type="button" onClick={() => retryNow()}>
           {labels.retry}
         </button>
       )}

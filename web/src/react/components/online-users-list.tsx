@@ -10,8 +10,8 @@ import {
 } from "react";
 import type { UserPresence } from "../../api.js";
 import { useAgo, useOnlineUserIds, useUserStatus } from "../hooks.js";
-import { useLabels } from "../labels.js";
 import { useShared } from "../provider.js";
+import { useLabels } from "../use-labels.js";
 import { classes, describe, Mark, statusOf } from "./status.js";
 
 export interface OnlineUsersListProps extends HTMLAttributes<HTMLElement> {
@@ -21,7 +21,7 @@ export interface OnlineUsersListProps extends HTMLAttributes<HTMLElement> {
   readonly limit?: number;
   /** Instead of mark, name and status. Keep it the same function between renders. */
   readonly renderUser?: (user: UserPresence) => ReactNode;
-  /** Instead of "Nobody is online". */
+  /** Shown when the list is empty, instead of the label `nobody`. */
   readonly empty?: ReactNode;
 }
 

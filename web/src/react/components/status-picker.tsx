@@ -1,7 +1,8 @@
 import { type HTMLAttributes, type ReactElement, useId, useState } from "react";
 import type { Choice } from "../../protocol.js";
 import { useMyStatus } from "../hooks.js";
-import { choices, useLabels } from "../labels.js";
+import { choices } from "../labels.js";
+import { useLabels } from "../use-labels.js";
 import { classes, Mark } from "./status.js";
 
 export interface StatusPickerProps extends HTMLAttributes<HTMLFormElement> {

@@ -2,8 +2,9 @@ import type { HTMLAttributes, ReactElement } from "react";
 import type { UserPresence } from "../../api.js";
 import type { Status } from "../../protocol.js";
 import { useAgo, useUserStatus } from "../hooks.js";
-import { type PresenceLabels, useLabels } from "../labels.js";
+import type { PresenceLabels } from "../labels.js";
 import { useShared } from "../provider.js";
+import { useLabels } from "../use-labels.js";
 
 export type Size = "xs" | "sm" | "md" | "lg";
 
@@ -24,7 +25,7 @@ const shapes: Partial<Record<string, string>> = {
   dnd: `M0 0h16v16H0z${minus}`,
 };
 
-/** A shape of its own for each status, so that nobody has to tell them by colour. */
+/** A shape of its own for each status, because not all users can tell the colours apart. */
 export function Mark({ status, size = "md" }: { status: string; size?: Size }): ReactElement {
   const shape = shapes[status];
   return (
@@ -68,7 +69,7 @@ export interface UserStatusIndicatorProps extends HTMLAttributes<HTMLSpanElement
   readonly size?: Size;
   /** The status as text next to the mark. */
   readonly showText?: boolean;
-  /** With the text, since when somebody is offline. */
+  /** With the text, since when the user is offline. */
   readonly showLastSeen?: boolean;
   /** Hidden from screen readers, for when the status is said next to it. */
   readonly decorative?: boolean;

@@ -1,0 +1,205 @@
+"""The HTTP API: what a back end asks and tells.
+
+async with Api("https://….execute-api.eu-central-1.amazonaws.com", token) as api:
+    await api.publish("lobby", {"text": "The build is green."})
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from presence_client.errors import CannotConnect, Code, NotAnswered, Refused
+from presence_client.models import (
+    Choice,
+    Config,
+    MembersPage,
+    Message,
+    OnlineCount,
+    OnlinePage,
+    Presence,
+    parse,
+)
+from presence_client.network import ANSWER_SECONDS, Token, fresh, is_loopback
+
+BASE = "/api/user-status"
+#: As many users as one request may name, and one page may hold.
+PAGE = 100
+_WITHOUT_TOKEN = {"/config", "/health"}
+#: What API Gateway answers by itself has no code.
+_CODES: dict[int, Code] = {
+    401: "not-authenticated",
+    403: "forbidden",
+    404: "not-found",
+    413: "payload-too-large",
+    429: "rate-limited",
+    503: "unavailable",
+}
+
+
+class Api:
+    """The routes of one stack, as the token's user.
+
+    Every call raises `Refused` when the stack answers with an error, `NotAnswered` when it takes
+    longer than `within` seconds, and `CannotConnect` when it cannot be reached.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        token: Token | None = None,
+        *,
+        within: float = ANSWER_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = api_url.rstrip("/") + BASE
+        self._token = token
+        self._http = httpx.AsyncClient(
+            timeout=within, transport=transport, trust_env=not is_loopback(api_url)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    # ── presence ────────────────────────────────────────────────────────────────────────────
+
+    async def status(self, user_id: str) -> Presence:
+        # `GET /{userId}` cannot read users who are called like a route, such as `online`.
+        (presence,) = await self.statuses([user_id])
+        return presence
+
+    async def statuses(self, user_ids: Sequence[str]) -> list[Presence]:
+        """The presences of any number of users, in this order."""
+        found: list[Presence] = []
+        for start in range(0, len(user_ids), PAGE):
+            body = {"userIds": list(user_ids[start : start + PAGE])}
+            found += parse(OnlinePage, await self._call("POST", "/batch", body)).users
+        return found
+
+    async def online(self, limit: int | None = None, cursor: str | None = None) -> OnlinePage:
+        """One page of the users that the caller sees online."""
+        return parse(OnlinePage, await self._call("GET", "/online", limit=limit, cursor=cursor))
+
+    async def all_online(self) -> AsyncIterator[Presence]:
+        page = await self.online(PAGE)
+        while True:
+            for presence in page.users:
+                yield presence
+            if page.cursor is None:
+                return
+            page = await self.online(PAGE, page.cursor)
+
+    async def count_online(self) -> OnlineCount:
+        return parse(OnlineCount, await self._call("GET", "/online/count"))
+
+    async def set_status(
+        self, status: Choice, text: str | None = None, until: int | None = None
+    ) -> Presence:
+        """Choose a status, until an instant in epoch milliseconds; brings no user online."""
+        body = {"status": status, "text": text, "until": until}
+        return parse(Presence, await self._call("PUT", "", body))
+
+    async def mark_seen(self) -> int:
+        """Mark the caller as seen now; returns when that was, in epoch milliseconds."""
+        return int((await self._call("PUT", "/last-seen"))["lastSeen"])
+
+    # ── blocking and removal ────────────────────────────────────────────────────────────────
+
+    async def blocked(self) -> list[str]:
+        """The users that the caller hides from."""
+        return list((await self._call("GET", "/blocked"))["userIds"])
+
+    async def is_blocked(self, user_id: str) -> bool:
+        return bool((await self._call("GET", f"/blocked/{_id(user_id)}"))["blocked"])
+
+    async def block(self, user_id: str) -> None:
+        await self._call("PUT", f"/blocked/{_id(user_id)}")
+
+    async def unblock(self, user_id: str) -> None:
+        await self._call("DELETE", f"/blocked/{_id(user_id)}")
+
+    async def kick(self, user_id: str) -> None:
+        """Close all connections of a user; needs `presence:admin`."""
+        await self._call("DELETE", f"/{_id(user_id)}/connections")
+
+    async def erase(self, user_id: str) -> None:
+        """Delete all that is stored about the caller; of another user with `presence:admin`."""
+        await self._call("DELETE", f"/{_id(user_id)}")
+
+    # ── chat sessions ───────────────────────────────────────────────────────────────────────
+
+    async def members(
+        self, chat_session_id: str, limit: int | None = None, cursor: str | None = None
+    ) -> MembersPage:
+        """One page of the members of a chat session."""
+        path = f"/chat-sessions/{_id(chat_session_id)}/members"
+        return parse(MembersPage, await self._call("GET", path, limit=limit, cursor=cursor))
+
+    async def publish(self, chat_session_id: str, content: object) -> Message:
+        """Send a message to a chat session; needs `presence:publish`, and no membership."""
+        path = f"/chat-sessions/{_id(chat_session_id)}/messages"
+        return parse(Message, await self._call("POST", path, {"content": content}))
+
+    # ── the stack ───────────────────────────────────────────────────────────────────────────
+
+    async def config(self) -> Config:
+        """What a client has to know of the stack; needs no token.
+
+        Raises:
+            CannotConnect: there is no stack at this URL.
+        """
+        found = await self._call("GET", "/config")
+        if not (isinstance(found, dict) and "webSocketUrl" in found):
+            raise CannotConnect(f"{self.url}/config is not the configuration of a stack.")
+        return parse(Config, found)
+
+    async def health(self) -> None:
+        """Returns while the stack's table answers; needs no token."""
+        await self._call("GET", "/health")
+
+    async def _call(self, method: str, path: str, body: object = None, **query: Any) -> Any:  # noqa: ANN401 - JSON
+        headers = {}
+        if self._token is not None and path not in _WITHOUT_TOKEN:
+            headers["Authorization"] = f"Bearer {await fresh(self._token)}"
+        url, params = self.url + path, {k: v for k, v in query.items() if v is not None}
+        try:
+            answer = await self._http.request(
+                method, url, json=body, params=params, headers=headers
+            )
+        except httpx.ReadTimeout as error:
+            raise NotAnswered(f"{url} does not answer in time.") from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise CannotConnect(f"{url} does not answer ({error}).") from error
+        content = _json(answer)
+        if answer.is_success:
+            return content
+        raise _refusal(answer, content)
+
+
+def _json(answer: httpx.Response) -> Any:  # noqa: ANN401
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def _refusal(answer: httpx.Response, content: Any) -> Refused:  # noqa: ANN401
+    told = content.get("error") if isinstance(content, dict) else None
+    status, wait = answer.status_code, answer.headers.get("Retry-After", "")
+    if not isinstance(told, dict):
+        told = {"message": f"The stack answered with {status}; is the URL that of a stack?"}
+    code = told.get("code") or _CODES.get(status, "internal")
+    # The protocol writes seconds, never a date (RFC 9110 §10.2.3).
+    seconds = float(wait) if wait.isdecimal() else None
+    return Refused(code, str(told.get("message")), seconds, status)
+
+
+def _id(text: str) -> str:
+    return quote(text, safe="")

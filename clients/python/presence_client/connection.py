@@ -1,0 +1,246 @@
+"""One WebSocket connection: requests and their answers, heartbeats, and what else comes.
+
+async with Connection.connect(url, token=token, device="desk") as ada:
+await ada.request("status", status="busy", text="In a meeting")
+async for frame in ada:
+print(frame)
+"""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
+
+from presence_client.errors import CannotConnect, ConnectionOver, NotAnswered, Refused
+from presence_client.models import Frame
+from presence_client.network import ANSWER_SECONDS, is_loopback
+
+_LARGEST_FRAME = 128 * 1024  # API Gateway's limit for one message
+
+
+class Connection:
+    """One connection; made by `connect`.
+
+    Attributes:
+        welcome: the last `authentication-success`; empty before.
+        active: whether a person is at the device, as authentications and heartbeats say; None
+            leaves it out.
+        over: why the connection is closed; None while it is open.
+    """
+
+    def __init__(
+        self, socket: ClientConnection, *, active: bool | None, heartbeats: bool, within: float
+    ) -> None:
+        self.welcome: Frame = {}
+        self.active = active
+        self.over: ConnectionOver | None = None
+        self._socket = socket
+        self._within = within
+        self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self._answers: dict[str, asyncio.Future[Frame]] = {}
+        self._ids = itertools.count(1)
+        self._now = asyncio.get_running_loop().time
+        self._heartbeat_seconds = 0.0
+        self._sent_at = 0.0
+        self._authenticated = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+        self._beating = asyncio.create_task(self._beat()) if heartbeats else None
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        url: str,
+        *,
+        token: str | None = None,
+        device: str | None = None,
+        origin: str | None = None,
+        active: bool | None = None,
+        heartbeats: bool = True,
+        within: float = ANSWER_SECONDS,
+    ) -> AsyncIterator[Self]:
+        """Open a connection, authenticate if there is a token, and close it at the end.
+
+        Args:
+            url: of the WebSocket API, with its stage.
+            token: a JWT; without one the connection stays unauthenticated.
+            device: what to call this connection among those of the user.
+            origin: the header Origin, as a browser sends it.
+            active: whether a person is at the device.
+            heartbeats: send a ping when nothing else was sent for `heartbeatSeconds`.
+            within: seconds that the handshake, and then each answer, may take.
+
+        Raises:
+            CannotConnect: no server answers, or the handshake was refused.
+            Refused: the token was refused.
+        """
+        socket = await _open(url, origin, within)
+        connection = cls(socket, active=active, heartbeats=heartbeats, within=within)
+        try:
+            if token is not None:
+                await connection.authenticate(token, device=device)
+            yield connection
+        finally:
+            await connection.close()
+
+    async def authenticate(
+        self, token: str, *, device: str | None = None, user_id: str | None = None
+    ) -> Frame:
+        """Authenticate, or renew the token; the answer is `authentication-success`."""
+        fields = {"token": token, "device": device, "userId": user_id, "active": self.active}
+        self.welcome = await self.request("authenticate", within=None, **fields)
+        self._authenticated.set()
+        return self.welcome
+
+    async def request(self, action: str, *, within: float | None = None, **fields: object) -> Frame:
+        """Send an action with an id of its own, without fields that are None; return the answer.
+
+        Raises:
+            Refused: the answer is an error.
+            NotAnswered: no answer within so many seconds.
+            ConnectionOver: the connection is closed, or was before the answer came.
+        """
+        request_id = f"r{next(self._ids)}"
+        answer = self._answers[request_id] = asyncio.get_running_loop().create_future()
+        given = {name: value for name, value in fields.items() if value is not None}
+        seconds = self._within if within is None else within
+        try:
+            await self.send({"action": action, "id": request_id, **given})
+            async with asyncio.timeout(seconds):
+                frame: Frame = await answer
+        except TimeoutError:
+            raise NotAnswered(f"No answer to {action} came in {seconds:g} s.") from None
+        finally:
+            del self._answers[request_id]
+        if frame.get("type") in {"error", "authentication-error"}:
+            raise _refusal(frame)
+        return frame
+
+    async def send(self, frame: Mapping[str, Any] | str) -> None:
+        """Send a frame without waiting for an answer; a `str` goes out as it is.
+
+        Raises:
+            ConnectionOver: the connection is closed.
+        """
+        text = frame if isinstance(frame, str) else json.dumps(frame, separators=(",", ":"))
+        # The server counts the lease from when the frame came, which is never before this.
+        self._sent_at = self._now()
+        try:
+            await self._socket.send(text)
+        except ConnectionClosed:
+            await asyncio.wait([self._reading])
+            raise self.over or ConnectionOver(None) from None
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        """Yield the frames that answer no request, until the connection is closed."""
+        while (frame := await self._frames.get()) is not None:
+            yield frame
+        self._frames.put_nowait(None)  # for the next iterator
+
+    async def close(self, code: int = 1000) -> None:
+        """Close with a handshake, as a tab does; closing twice is fine."""
+        if self._beating:
+            self._beating.cancel()
+        await self._socket.close(code)
+        await self._reading
+
+    async def _read(self) -> None:
+        last: Frame = {}
+        try:
+            async for text in self._socket:
+                last = _object(text)
+                self._hear(last)
+        except ConnectionClosed:
+            pass  # without a closing handshake; the code below says so
+        except (ValueError, TypeError) as error:
+            self._socket.transport.abort()
+            self._end(ConnectionOver(None, f"the server sent no JSON object: {error}"))
+            return
+        reason = last.get("reason") if last.get("type") == "closing" else None
+        self._end(ConnectionOver(self._socket.close_code, reason))
+
+    def _hear(self, frame: Frame) -> None:
+        self._heartbeat_seconds = frame.get("heartbeatSeconds", self._heartbeat_seconds)
+        answer = self._answers.get(frame.get("id", ""))
+        if answer is None:
+            self._deliver(frame)
+        elif not answer.done():
+            answer.set_result(frame)
+
+    def _deliver(self, frame: Frame) -> None:
+        self._frames.put_nowait(frame)
+
+    def _end(self, over: ConnectionOver) -> None:
+        self.over = over
+        if self._beating:
+            self._beating.cancel()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(over)
+        self._frames.put_nowait(None)
+
+    async def _beat(self) -> None:
+        """Ping when nothing was sent for `heartbeatSeconds`; without an answer the link is dead."""
+        await self._authenticated.wait()
+        is_served = True
+        while is_served:
+            left = self._sent_at + self._heartbeat_seconds - self._now()
+            if left > 0:
+                await asyncio.sleep(left)
+            else:
+                is_served = await self._is_served()
+        self._socket.transport.abort()
+
+    async def _is_served(self) -> bool:
+        try:
+            await self.request("ping", active=self.active)
+        except Refused as refused:  # an answer all the same, unless the server has forgotten us
+            return refused.code != "not-authenticated"
+        except (NotAnswered, ConnectionOver):
+            return False
+        return True
+
+
+async def _open(url: str, origin: str | None, within: float) -> ClientConnection:
+    try:
+        return await connect(
+            url,
+            origin=origin,  # type: ignore[arg-type]  # a NewType of str
+            open_timeout=within,
+            close_timeout=2,
+            ping_interval=None,  # the heartbeats are the protocol's own
+            compression=None,  # 300 KiB of memory a connection, for frames of 200 bytes
+            max_size=_LARGEST_FRAME,
+            proxy=None if is_loopback(url) else True,
+        )
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise CannotConnect(f"{url} refused the connection with {status}.", status) from error
+    except InvalidURI as error:
+        message = f"{url} is no WebSocket URL; one begins with wss:// or ws://."
+        raise CannotConnect(message) from error
+    except (OSError, InvalidHandshake, WebSocketException) as error:
+        raise CannotConnect(f"{url} does not answer ({str(error) or 'not in time'}).") from error
+
+
+def _object(text: str | bytes) -> Frame:
+    frame = json.loads(text)
+    if not isinstance(frame, dict):
+        raise TypeError(f"not {type(frame).__name__}")
+    return frame
+
+
+def _refusal(frame: Frame) -> Refused:
+    message = frame.get("message", "The server gave no reason.")
+    return Refused(frame.get("code", "internal"), message, frame.get("retryAfterSeconds"))

@@ -1,0 +1,44 @@
+"""Starts MiniStack with one change: WebSocket events are served side by side, as on AWS.
+
+Bridge: MiniStack has a pool of workers for each function, but `get_or_create_worker`, by which only
+WebSocket events get one, gives it back before it is used. So all events of a function wait for
+each other, whatever their connection. Delete this file and start `-m ministack` when
+`_invoke_ws_lambda` leases its worker until it has answered, as `_execute_function_warm` does.
+
+The frames of one connection still wait for each other, because MiniStack reads a frame when the
+one before is answered. AWS does not wait.
+
+The interpreter of `.venv-aws` runs this file by its path: nothing of this project can be imported.
+"""
+
+import threading
+from typing import Any
+
+from ministack.app import main
+from ministack.core import lambda_runtime
+
+#: Each worker is a process of 40 MB, and all share the cores of one machine: more events wait.
+MAX_WORKERS = 6
+
+_slots = threading.BoundedSemaphore(MAX_WORKERS)
+
+
+class LeasedWorker:
+    """Leases a worker for as long as it serves one event."""
+
+    def __init__(self, *function: Any, **version: Any) -> None:  # noqa: ANN401  theirs, passed on
+        self._function = function
+        self._version = version
+
+    def invoke(self, event: Any, request_id: str) -> Any:  # noqa: ANN401  JSON
+        with _slots:
+            worker, _ = lambda_runtime.acquire_worker(*self._function, **self._version)
+            try:
+                return worker.invoke(event, request_id)
+            finally:
+                lambda_runtime.release_worker(worker)
+
+
+if __name__ == "__main__":
+    lambda_runtime.get_or_create_worker = LeasedWorker
+    main()

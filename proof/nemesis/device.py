@@ -1,0 +1,132 @@
+"""One device of one user, as a process of its own: it comes, stays, changes status, and goes.
+
+    python -m proof.nemesis.device '{"user": …}'
+
+It ends its own connections cleanly or with a reset, and comes back within the grace period or
+after it. Everything worse is done to it from outside. A file beside its history makes it stay,
+SIGTERM makes it leave.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proof.nemesis.history import Writer
+from proof.nemesis.wire import NOT_OPENED, Wire
+
+SESSION = "lobby"
+_STATUSES = ("online", "away", "busy", "dnd")
+_HOUR = 3_600_000
+#: A file; a signal would kill who is not ready for it.
+STAY = "stay"
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """`clock` is by how many seconds the wall clock of this device is wrong."""
+
+    process: str
+    user: str
+    url: str
+    token: str
+    history: str
+    seed: int
+    heartbeat: float
+    grace: float
+    clock: float = 0.0
+
+
+@dataclass
+class Device:
+    errand: Errand
+    dice: random.Random
+    writer: Writer
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        number = 0
+        while not self.leaving.is_set():
+            number += 1
+            await self._visit(f"{self.errand.process}.{number}")
+            await self._be_away()
+
+    @property
+    def is_staying(self) -> bool:
+        return Path(self.errand.history).with_name(STAY).exists()
+
+    async def _visit(self, name: str) -> None:
+        it = self.errand
+        try:
+            wire = await Wire.open(it.url, self.writer, name, process=it.process, user=it.user)
+        except NOT_OPENED:
+            await asyncio.sleep(0.5)
+            return
+        if await wire.ask("authenticate", token=it.token, device=it.process):
+            await self._be_here(wire)
+        await self._go(wire)
+
+    async def _be_here(self, wire: Wire) -> None:
+        goes_at = time.monotonic() + self.dice.uniform(5, 20)
+        is_member = False
+        while not wire.is_over and not self._wants_to_go(goes_at):
+            if not is_member:
+                is_member = await wire.ask("join", chatSessionId=SESSION) is not None
+            elif not self.is_staying and self.dice.random() < 0.2:
+                await wire.ask("status", **self._wish())
+            else:
+                await wire.ask("ping", active=self.dice.random() < 0.8 or self.is_staying)
+            await self._rest(wire)
+
+    def _wants_to_go(self, goes_at: float) -> bool:
+        return self.leaving.is_set() or (not self.is_staying and time.monotonic() > goes_at)
+
+    def _wish(self) -> dict[str, object]:
+        """A status, some of them until a time that is to come by this device's own clock."""
+        request: dict[str, object] = {"status": self.dice.choice(_STATUSES)}
+        request["text"] = f"{self.errand.process} {self.dice.randrange(1000)}"
+        if self.dice.random() < 0.3:
+            request["until"] = int((time.time() + self.errand.clock) * 1000) + _HOUR
+        return request
+
+    async def _rest(self, wire: Wire) -> None:
+        """A heartbeat, but not longer than the connection or the errand lasts."""
+        ends = asyncio.create_task(self.leaving.wait())
+        await asyncio.wait(
+            [asyncio.create_task(wire.over(self.errand.heartbeat)), ends],
+            timeout=self.errand.heartbeat * self.dice.uniform(0.7, 1.0),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        ends.cancel()
+
+    async def _go(self, wire: Wire) -> None:
+        if self.leaving.is_set() or self.dice.random() < 0.6:
+            await wire.close()
+        else:
+            await wire.abort()
+
+    async def _be_away(self) -> None:
+        """Back within grace, or after everybody should have heard of it."""
+        grace = self.errand.grace
+        span = (0.1, 0.6 * grace) if self.dice.random() < 0.3 else (grace + 3, grace + 9)
+        back_at = time.monotonic() + self.dice.uniform(*span)
+        while not self._comes(back_at):  # noqa: ASYNC110  a file tells nobody that it came
+            await asyncio.sleep(0.1)
+
+    def _comes(self, back_at: float) -> bool:
+        return self.leaving.is_set() or self.is_staying or time.monotonic() >= back_at
+
+
+async def main(errand: Errand) -> None:
+    dice = random.Random(errand.seed)  # noqa: S311  to be repeated, not to be secret
+    device = Device(errand, dice, Writer(Path(errand.history)))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, device.leaving.set)
+    await device.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Errand(**json.loads(sys.argv[1]))))

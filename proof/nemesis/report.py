@@ -1,0 +1,269 @@
+"""What a run, or many, showed: as a table, as JSON to commit, and as a section of a page."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+from proof.nemesis.check import Violation
+from proof.nemesis.history import OFFLINE, History, Told
+from proof.nemesis.lives import SILENT, Life, Outages, lives, lost_share, stays
+
+Results: TypeAlias = Mapping[str, Any]
+
+#: What a kind of death is called.
+DEATHS = {
+    "close": "closed cleanly",
+    "kill": "process killed with -9",
+    "abort": "connection reset",
+    SILENT: "silent, the socket stays open",
+}
+PATHS = {"push": "told to subscribers", "http": "answered over HTTP"}
+FAULTS = {
+    "kill": "a device killed with -9",
+    "pause": "a device stopped, its socket half-open",
+    "route": "the route `$disconnect` deleted",
+    "workers": "Lambda workers killed",
+    "sweep": "the sweep stopped and started again",
+    "two-sweeps": "two sweeps at once",
+    "stream": "the consumer of the stream disabled",
+    "redeploy": "redeployed while all are connected",
+    "clock": "a device whose clock is hours off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The last device of a user died; `is_undisturbed` if nothing was done to the stack then."""
+
+    kind: str
+    path: str
+    seconds: float
+    is_undisturbed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is kept of one run."""
+
+    seed: int
+    seconds: float
+    deaths: Sequence[Death] = ()
+    offlines: int = 0
+    answers: int = 0
+    lost_share: float = 0.0
+    faults: Mapping[str, int] = field(default_factory=dict)
+    violations: Sequence[Violation] = ()
+
+
+def summary(
+    seed: int, seconds: float, history: History, violations: Sequence[Violation]
+) -> Summary:
+    return Summary(
+        seed,
+        seconds,
+        deaths=deaths(history),
+        offlines=sum(
+            it.is_applied and not it.is_online and it.at > epoch.start
+            for epoch in history.epochs
+            for it in epoch.told
+        ),
+        answers=sum(len(poll.told) for poll in history.polls),
+        lost_share=lost_share(history),
+        faults=_faults(history),
+        violations=violations,
+    )
+
+
+def _faults(history: History) -> Mapping[str, int]:
+    counted = Counter(it.name for it in history.faults)
+    endings = (it.ending for it in history.connections)
+    counted["kill"] = sum(it is not None and it.how == "kill" for it in endings)
+    counted["pause"] = len({at for it in history.connections for at in it.paused})
+    return counted
+
+
+# ── from death to offline ──────────────────────────────────────────────────────────────────
+
+
+def deaths(history: History) -> list[Death]:
+    """One for each death and subscriber, or one for each death and HTTP, if the user stayed away.
+
+    A read has told what it notices, so subscribers are measured by those whom nobody reads.
+    """
+    outages, read_users = Outages.of(history), history.read_users
+    return [
+        Death(died.kind, path, at - died.died_at, not _is_hindered(died, path, at, history))
+        for user_id in history.users
+        for died, until in _deaths_of(user_id, history, outages)
+        for path, at in _noticed(user_id, died.died_at, until, history, read_users)
+    ]
+
+
+def _is_hindered(died: Life, path: str, at: float, history: History) -> bool:
+    """Whether something was done meanwhile to what this news depends on."""
+    names = {"workers", "redeploy"}
+    names |= {"stream"} if path == "push" else set()
+    names |= {"route"} if died.kind != SILENT else set()
+    names |= {"sweep"} if died.kind == SILENT and path == "push" else set()
+    return any(
+        it.name in names and it.start < at and died.died_at < it.stop for it in history.faults
+    )
+
+
+def _deaths_of(user_id: str, history: History, outages: Outages) -> Iterable[tuple[Life, float]]:
+    """What ended each stay of a user, and when the next began."""
+    own = [it for it in history.connections if it.user_id == user_id]
+    found = stays(life for it in own for life in lives(it, history, outages))
+    starts = [it.start for it in found[1:]] + [history.stop]
+    for stay, until in zip(found, starts, strict=True):
+        if stay.last.is_acked and stay.last.kind in DEATHS:
+            yield stay.last, until
+
+
+def _noticed(
+    user_id: str, died_at: float, until: float, history: History, read_users: frozenset[str]
+) -> Iterable[tuple[str, float]]:
+    """Who learned of it, when; the news of an earlier death is not that of this one."""
+
+    def is_it(told: Told) -> bool:
+        is_gone = told.user_id == user_id and told.status == OFFLINE
+        return is_gone and history.rules.instant(told.version) > died_at and told.at < until
+
+    for epoch in history.epochs if user_id not in read_users else ():
+        if heard := [it.at for it in epoch.told if it.is_applied and is_it(it)]:
+            yield "push", min(heard)
+    answers = (
+        it.at for poll in history.polls if died_at <= poll.asked for it in poll.told if is_it(it)
+    )
+    if (first := min(answers, default=None)) is not None:
+        yield "http", first
+
+
+# ── many runs ──────────────────────────────────────────────────────────────────────────────
+
+
+def results(summaries: Sequence[Summary], about: Mapping[str, Any]) -> Results:
+    """All of it as JSON; *about* says what ran: commit, date, durations."""
+    found = [death for it in summaries for death in it.deaths]
+    violations = [violation for it in summaries for violation in it.violations]
+    offlines = sum(it.offlines for it in summaries)
+    false = sum(it.kind == "false-offline" for it in violations)
+    faults: Counter[str] = Counter()
+    for it in summaries:
+        faults.update(it.faults)
+    return {
+        **about,
+        "seeds": [it.seed for it in summaries],
+        "runs": len(summaries),
+        "seconds": max((it.seconds for it in summaries), default=0),
+        "faults": {name: faults[name] for name in FAULTS if faults[name]},
+        "offlinesTold": offlines,
+        "statusesAnswered": sum(it.answers for it in summaries),
+        "falseOfflines": false,
+        "lostShare": round(sum(it.lost_share for it in summaries) / max(1, len(summaries)), 3),
+        "violations": [asdict(it) for it in violations],
+        "deathToOffline": distributions(found),
+    }
+
+
+def distributions(found: Sequence[Death]) -> list[Mapping[str, Any]]:
+    """Seconds by kind of death, path, and whether anything was in the way."""
+    return [
+        {"death": kind, "path": path, "undisturbed": calm, **_distribution(seconds)}
+        for calm in (True, False)
+        for kind in DEATHS
+        for path in PATHS
+        if (
+            seconds := sorted(
+                it.seconds
+                for it in found
+                if (it.kind, it.path) == (kind, path) and it.is_undisturbed is calm
+            )
+        )
+    ]
+
+
+def _distribution(seconds: Sequence[float]) -> Mapping[str, float]:
+    def percentile(share: float) -> float:
+        return round(seconds[min(len(seconds) - 1, int(share * len(seconds)))], 2)
+
+    return {
+        "count": len(seconds),
+        "min": percentile(0),
+        "median": percentile(0.5),
+        "p95": percentile(0.95),
+        "p99": percentile(0.99),
+        "max": round(seconds[-1], 2),
+    }
+
+
+HEADER = ("death", "how it shows", "count", "min", "median", "p95", "p99", "max")
+
+
+def rows(found: Results, *, undisturbed: bool) -> list[tuple[str, ...]]:
+    """A table of the distribution, in seconds."""
+    return [
+        (
+            DEATHS[it["death"]],
+            PATHS[it["path"]],
+            f"{it['count']:,}",
+            *(f"{it[name]:.1f}" for name in HEADER[3:]),
+        )
+        for it in found["deathToOffline"]
+        if it["undisturbed"] is undisturbed
+    ]
+
+
+# ── a section of a page ────────────────────────────────────────────────────────────────────
+
+
+def render(found: Results) -> str:
+    """The section about the nemesis, in Markdown."""
+    faults = [(FAULTS[name], f"{count:,}") for name, count in found["faults"].items()]
+    parts = (
+        _what_ran(found),
+        _table(("What was done", "times"), faults),
+        _what_was_told(found),
+        "From death to offline, in seconds, while nothing was done to what the news depends on:",
+        _table(HEADER, rows(found, undisturbed=True)),
+        "The same while it was attacked, outages included:",
+        _table(HEADER, rows(found, undisturbed=False)),
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _what_ran(found: Results) -> str:
+    lasts, count = found["durations"], len(found["violations"])
+    return (
+        f"{found['runs']} runs with {found['seconds']:.0f} seconds of faults each, at commit "
+        f"`{found['commit']}` on {found['date']}, seeds {_spans(found['seeds'])}: "
+        f"**{count} violations**. A run is a local stack with real sockets and processes, with "
+        f"durations so short that many deaths fit in: a lease of {lasts['lease']:g} s, a grace "
+        f"period of {lasts['grace']:g} s, a sweep every {lasts['sweep']:g} s, a heartbeat every "
+        f"{lasts['heartbeat']:g} s. The machine lost {found['lostShare']:.0%} of its time to other "
+        "work."
+    )
+
+
+def _what_was_told(found: Results) -> str:
+    return (
+        f"Listeners were told {found['offlinesTold']:,} times that somebody is offline, and HTTP "
+        f"answered {found['statusesAnswered']:,} times how somebody is. Offline of somebody who "
+        f"certainly was there: **{found['falseOfflines']}**. Listeners are measured by users of "
+        "whom nobody asks over HTTP, because an answer has told what it notices."
+    )
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---" if name in {header[0], "how it shows"} else "---:" for name in header]
+    cells = (header, rule, *lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _spans(seeds: Sequence[int]) -> str:
+    """1 to 20, or a list if some are missing."""
+    ordered = sorted(seeds)
+    if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"{ordered[0]} to {ordered[-1]}"
+    return ", ".join(map(str, ordered))

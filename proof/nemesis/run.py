@@ -1,0 +1,363 @@
+"""One run: a stack, devices and observers as processes, the nemesis among them, then calm."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from heapq import heappop, heappush
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+from local.stack import ROOT
+from proof.nemesis import device, observer
+from proof.nemesis.faults import (
+    Nemesis,
+    Scheduler,
+    crashes,
+    dead_letters,
+    set_visibility,
+    traces,
+)
+from proof.nemesis.history import Rules, Writer
+from proof.nemesis.lives import TRAVEL
+from proof.nemesis.plan import STACK, Step, plan
+from tests.stack import API, RunningStack, running_stack
+
+#: So short that many deaths fit into a run, and in the relations that the settings demand (I17).
+#: Longer than `TRAVEL` between two sweeps: a timer that is lost must not be made up for in time.
+LONG = Rules(heartbeat=2, lease=8, grace=3, sweep=5)
+SHORT = Rules(heartbeat=2, lease=6, grace=2, sweep=5)
+#: How many devices each user has.
+USERS = {f"user-{number}": 1 for number in range(1, 8)} | {"user-8": 2, "user-9": 2}
+#: Those who are read over HTTP. A read notices by itself that a lease is over, and has it told: who
+#: is never read is left to the sweep.
+READ = [f"user-{number}" for number in (1, 3, 5, 8)]
+#: One of the others, with a single device.
+SILENT_USER = "user-2"
+OBSERVERS = ("watcher", "member", "poller")
+#: By how many seconds the clock of one device is wrong, by the device.
+CLOCKS = {0: -3 * 3600.0, 1: 5 * 3600.0}
+VISIBILITY_SECONDS = 10
+#: Until a device that was told to stay is there.
+ARRIVAL = 3.0
+_EXIT_SECONDS = 10.0
+#: How long before it says so the local AWS may have dropped a socket.
+DROP_SECONDS = 3.0
+
+#: Two stacks that start at the same time would find the same free ports.
+_starting = Lock()
+
+
+@dataclass
+class Slot:
+    """Where one device is again and again, each time as another process."""
+
+    number: int
+    user_id: str
+    name: str
+    count: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    is_paused: bool = False
+
+
+@dataclass
+class Crowd:
+    """The processes of a run."""
+
+    stack: RunningStack
+    folder: Path
+    rules: Rules
+    seed: int
+    writer: Writer
+    slots: list[Slot] = field(default_factory=list)
+    observers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def gather(self) -> None:
+        """Observers first: they have to know that nobody is there."""
+        for name in OBSERVERS:
+            self.observers.append(_spawn("observer", json.dumps(asdict(self._observer(name)))))
+        time.sleep(2)
+        for user_id, count in USERS.items():
+            for number in range(count):
+                slot = Slot(len(self.slots), user_id, f"{user_id}.{number}")
+                self.slots.append(slot)
+                self.start(slot)
+
+    def _observer(self, name: str) -> observer.Errand:
+        return observer.Errand(
+            observer=name,
+            url=self.stack.url,
+            http=f"{self.stack.told['httpUrl']}{API}",
+            token=self.stack.token(name),
+            history=str(self.folder / f"{name}.jsonl"),
+            users=READ if name == "poller" else list(USERS),
+            heartbeat=self.rules.heartbeat,
+        )
+
+    def start(self, slot: Slot) -> None:
+        slot.count += 1
+        name = f"{slot.name}.{slot.count}"
+        errand = device.Errand(
+            process=name,
+            user=slot.user_id,
+            url=self.stack.url,
+            token=self.stack.token(slot.user_id),
+            history=str(self.folder / f"{name}.jsonl"),
+            seed=hash((self.seed, slot.number, slot.count)),
+            heartbeat=self.rules.heartbeat,
+            grace=self.rules.grace,
+            clock=CLOCKS.get(slot.number, 0.0),
+        )
+        slot.process = _spawn("device", json.dumps(asdict(errand)))
+
+    def kill(self, slot: Slot) -> None:
+        """Kill -9: nothing is said, and the system closes the socket, if nothing else did."""
+        assert slot.process is not None
+        self.writer.write("kill", process=f"{slot.name}.{slot.count}")
+        slot.process.kill()
+        slot.process.wait()
+        slot.process, slot.is_paused = None, False
+
+    def pause(self, slot: Slot) -> None:
+        """The socket stays open, and nobody is behind it: a half-open connection."""
+        assert slot.process is not None
+        slot.process.send_signal(signal.SIGSTOP)
+        self.writer.write("pause", process=f"{slot.name}.{slot.count}")
+        slot.is_paused = True
+
+    def resume(self, slot: Slot) -> None:
+        assert slot.process is not None
+        self.writer.write("resume", process=f"{slot.name}.{slot.count}")
+        slot.process.send_signal(signal.SIGCONT)
+        slot.is_paused = False
+
+    def stay(self) -> None:
+        """Everybody comes, and stays."""
+        for slot in self.slots:
+            if slot.process is None:
+                self.start(slot)
+        (self.folder / device.STAY).touch()
+
+    def leave(self) -> Sequence[str]:
+        """All devices end; the names of those that did not end by themselves."""
+        return _end([it.process for it in self.slots if it.process])
+
+    def close(self) -> Sequence[str]:
+        """All observers end."""
+        return _end(self.observers)
+
+
+_PATHS = (ROOT, ROOT / "layers/presence", ROOT / "clients/python")
+
+
+def _spawn(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", f"proof.nemesis.{program}", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, _PATHS))},
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> Sequence[str]:
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + _EXIT_SECONDS
+    return [text for it in processes if (text := _complaint(it, deadline))]
+
+
+def _complaint(process: subprocess.Popen[bytes], deadline: float) -> str:
+    try:
+        code = process.wait(max(0.1, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return f"{process.args!r} did not end"
+    return f"{process.args!r} ended with {code}" if code else ""
+
+
+@dataclass
+class Attack:
+    """Steps through a plan: what is done to devices here, what is done to the stack beside it."""
+
+    crowd: Crowd
+    nemesis: Nemesis
+    writer: Writer
+    dice: random.Random
+    undo: list[tuple[float, int, str, Slot]] = field(default_factory=list)
+
+    def run(self, steps: Sequence[Step]) -> None:
+        started = time.monotonic()
+        with ThreadPoolExecutor(len(STACK)) as pool:
+            lanes: list[Future[None]] = []
+            for step in steps:
+                self._wait_until(started + step.at)
+                if step.fault in STACK:
+                    lanes.append(pool.submit(self._on_stack, step))
+                else:
+                    self._on_device(step)
+            self._wait_until(max([started, *(it[0] for it in self.undo)]))
+        for lane in lanes:
+            lane.result()
+
+    def _on_stack(self, step: Step) -> None:
+        start = time.monotonic()
+        self.nemesis.do(step.fault, step.seconds, step.number)
+        self.writer.write("fault", fault=step.fault, start=start)
+
+    def _on_device(self, step: Step) -> None:
+        able = [it for it in self.crowd.slots if it.process is not None and not it.is_paused]
+        if not able:
+            return
+        slot = able[step.number % len(able)]
+        if step.fault == "kill":
+            self.crowd.kill(slot)
+            self._later(self.dice.choice((0.5, step.seconds, step.seconds)), "start", slot)
+        else:
+            self.crowd.pause(slot)
+            self._later(step.seconds, "resume" if step.fault == "pause" else "kill", slot)
+
+    def _later(self, seconds: float, what: str, slot: Slot) -> None:
+        heappush(self.undo, (time.monotonic() + seconds, slot.number, what, slot))
+
+    def _wait_until(self, at: float) -> None:
+        """Undo meanwhile what is to be undone."""
+        while self.undo and self.undo[0][0] <= at:
+            due, _, what, slot = heappop(self.undo)
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._undo(what, slot)
+        time.sleep(max(0.0, at - time.monotonic()))
+
+    def _undo(self, what: str, slot: Slot) -> None:
+        match what:
+            case "start":
+                self.crowd.start(slot)
+            case "resume":
+                self.crowd.resume(slot)
+            case "kill":
+                self.crowd.kill(slot)
+                self._later(self.dice.uniform(0.5, 4), "start", slot)
+
+
+def run(seed: int, seconds: float, rules: Rules, folder: Path) -> None:
+    """Leave the history of a run in *folder*."""
+    folder.mkdir(parents=True)
+    writer = Writer(folder / "nemesis.jsonl")
+    offset = time.monotonic() - time.time()
+    writer.write("rules", **(asdict(rules) | {"offset": offset}))
+    with ExitStack() as everything:
+        with _starting:
+            stack = everything.enter_context(
+                running_stack(folder / "stack", parameters(seed, rules))
+            )
+        set_visibility(stack, VISIBILITY_SECONDS)
+        everything.enter_context(_machine(stack, folder))
+        scheduler = everything.enter_context(_sweeps(stack, rules))
+        crowd = everything.enter_context(_crowd(stack, folder, rules, seed, writer))
+        dice = random.Random(seed)  # noqa: S311  to be repeated, not to be secret
+        attack = Attack(crowd, Nemesis(stack, scheduler), writer, dice)
+        began = time.monotonic()
+        attack.run(plan(seed, seconds, rules))
+        for _ in CLOCKS:
+            writer.write("fault", fault="clock", start=began)
+        _calm_down(crowd, rules, scheduler, writer)
+
+
+def parameters(seed: int, rules: Rules) -> Mapping[str, object]:
+    """Of the template; in every fourth run everybody hears of everybody."""
+    return {
+        "HeartbeatSeconds": int(rules.heartbeat),
+        "LeaseSeconds": int(rules.lease),
+        "GraceSeconds": int(rules.grace),
+        "AuthenticationSeconds": 4,
+        "GlobalPresence": "true" if seed % 4 == 0 else "false",
+    }
+
+
+def _calm_down(crowd: Crowd, rules: Rules, scheduler: Scheduler, writer: Writer) -> None:
+    """Everybody is there but one who fell silent, then only the observers are, then nobody.
+
+    Nothing excuses anything here: a sweep alone has to find who fell silent, and timers alone have
+    to end all grace periods.
+    """
+    stack = crowd.stack
+    crowd.stay()
+    time.sleep(ARRIVAL)
+    (silent,) = (it for it in crowd.slots if it.user_id == SILENT_USER)
+    crowd.pause(silent)
+    time.sleep(rules.lease + rules.sweep + 2 * TRAVEL)
+    writer.write("stored", users=_stored(stack))
+    crowd.kill(silent)
+    scheduler.is_stopped.set()
+    complaints = [*crowd.leave()]
+    time.sleep(rules.grace + 2 * TRAVEL)
+    writer.write("stored", users=_stored(stack))
+    scheduler.is_stopped.clear()
+    complaints += crowd.close()
+    writer.write("leftovers", items=_leftovers(stack, rules))
+    for second in crashes(stack):
+        # The log has whole seconds, and is written when the socket has been dropped and the
+        # function of `$disconnect` has run: 1.2 s later, once.
+        start = second + time.monotonic() - time.time() - DROP_SECONDS
+        writer.write("crash", at=start + DROP_SECONDS + 2, start=start)
+    for text in complaints:
+        writer.write("complaint", text=text)
+
+
+def _leftovers(stack: RunningStack, rules: Rules) -> Sequence[str]:
+    deadline = time.monotonic() + rules.grace + rules.sweep + VISIBILITY_SECONDS + TRAVEL
+    while (found := traces(stack)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return [*found, *dead_letters(stack)]
+
+
+def _stored(stack: RunningStack) -> Sequence[Any]:
+    answer = stack.call("POST /batch", user_id="poller", body={"userIds": list(USERS)})
+    return list(answer.json["users"])
+
+
+@contextmanager
+def _machine(stack: RunningStack, folder: Path) -> Iterator[None]:
+    url = f"{stack.told['endpointUrl']}/_ministack/health"
+    process = _spawn("machine", str(folder / "machine.jsonl"), url)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _sweeps(stack: RunningStack, rules: Rules) -> Iterator[Scheduler]:
+    scheduler = Scheduler(stack, rules.sweep)
+    thread = Thread(target=scheduler.run)
+    thread.start()
+    try:
+        yield scheduler
+    finally:
+        scheduler.is_over.set()
+        thread.join()
+
+
+@contextmanager
+def _crowd(
+    stack: RunningStack, folder: Path, rules: Rules, seed: int, writer: Writer
+) -> Iterator[Crowd]:
+    crowd = Crowd(stack, folder, rules, seed, writer)
+    try:
+        crowd.gather()
+        yield crowd
+    finally:
+        left = [*(it.process for it in crowd.slots if it.process), *crowd.observers]
+        for process in left:
+            if process.poll() is None:
+                process.kill()
+            process.wait()

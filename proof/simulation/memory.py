@@ -1,0 +1,199 @@
+"""What DynamoDB does to the items of `FakeTables`, and what it does not promise.
+
+The fakes say what a call means when it is alone. Here every call is one of many: a transaction
+becomes visible item by item and holds up whoever writes to the same items, a batch of deletes is
+no transaction at all, an eventually consistent read may be a second old, and an index ten.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from random import Random
+from typing import Any, TypeAlias, TypeVar
+
+from presence.domain.user import User
+from proof.simulation.scheduler import Scheduler, pause
+from tests.fakes import FakeTables
+
+T = TypeVar("T")
+
+#: How old what is read may be, in milliseconds.
+STALE, INDEX_STALE = 1_000, 10_000
+
+#: An item: its table, its key, and who it is in a table of many rows a key.
+Name: TypeAlias = tuple[str, Any, str]
+Writes: TypeAlias = Mapping[Name, Any]
+FLAT = ("connections", "users", "everyone", "shards", "rooms")
+NESTED = ("sessions", "watchers")
+#: What no item has: to write it is to delete the item.
+NOTHING = object()
+
+
+@dataclass
+class Memory:
+    """`wrote` hears of every item that changes: its name, and what it was and is."""
+
+    rng: Random
+    scheduler: Scheduler
+    clock: Callable[[], int]
+    wrote: Callable[[Name, Any, Any], None]
+    slow_commits: float = 0.0
+    tables: FakeTables = field(default_factory=FakeTables)
+    locked: set[Name] = field(default_factory=set)
+    history: defaultdict[Name, list[tuple[int, Any]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    # ── writes ─────────────────────────────────────────────────────────────────────────
+
+    def transact(self, act: Callable[[FakeTables], T]) -> T:
+        """All or nothing; but whoever only reads may see the half of it.
+
+        What is in another transaction just now is waited for, as the adapters do.
+        """
+        while True:
+            draft = copy_of(self.tables)
+            result = act(draft)
+            writes = difference(self.tables, draft)
+            if self.locked.isdisjoint(writes):
+                break
+            pause()
+        if len(writes) > 1 and self.rng.random() < self.slow_commits:
+            self._commit_slowly(writes, draft.stream)
+        else:
+            for name in writes:
+                self._write(name, writes[name], draft.stream)
+        return result
+
+    def piecemeal(self, act: Callable[[FakeTables], T]) -> T:
+        """One item after the other; whoever is killed in between leaves the rest."""
+        draft = copy_of(self.tables)
+        result = act(draft)
+        for name, value in self._shuffled(difference(self.tables, draft)):
+            while name in self.locked:
+                pause()
+            self._write(name, value, draft.stream)
+            pause()
+        return result
+
+    def _commit_slowly(self, writes: Writes, stream: list[tuple[User, User]]) -> None:
+        """DynamoDB finishes what it has accepted, whatever becomes of who asked for it."""
+        rest = self._shuffled(writes)
+        self.locked |= writes.keys()
+        done: list[object] = []
+
+        def commit() -> None:
+            for name, value in rest:
+                self._write(name, value, stream)
+                pause()
+            self.locked.difference_update(writes)
+
+        self.scheduler.spawn("commit", commit, done.append)
+        while not done:
+            pause()
+
+    def _shuffled(self, writes: Writes) -> list[tuple[Name, Any]]:
+        rest = list(writes.items())
+        self.rng.shuffle(rest)
+        return rest
+
+    def _write(self, name: Name, value: Any, stream: list[tuple[User, User]]) -> None:
+        table, key, row = name
+        before = self._current(name)
+        place = getattr(self.tables, table)
+        if table in NESTED:
+            rows = place.setdefault(key, {})
+            _put(rows, row, value)
+            if not rows:
+                place.pop(key)
+        elif table in FLAT:
+            _put(place, key, value)
+        else:
+            setattr(self.tables, table, value)
+        self._remember(name, before)
+        if table == "users":
+            self.tables.stream += stream
+        self.wrote(name, before, None if value is NOTHING else value)
+
+    def _current(self, name: Name) -> Any:
+        table, key, row = name
+        place = getattr(self.tables, table)
+        if table in NESTED:
+            return place.get(key, {}).get(row)
+        return place.get(key) if table in FLAT else place
+
+    # ── reads ──────────────────────────────────────────────────────────────────────────
+
+    def _remember(self, name: Name, before: Any) -> None:
+        if name[0] in ("users", "connections"):
+            now = self.clock()
+            past = self.history[name]
+            past.append((now, before))
+            while past and past[0][0] < now - INDEX_STALE:
+                past.pop(0)
+
+    def as_it_was(self, name: Name, age: int) -> Any:
+        """An item at some instant within the last *age* milliseconds."""
+        instant = self.clock() - self.rng.randrange(age + 1)
+        past = self.history.get(name, ())
+        return next((it for until, it in past if until > instant), self._current(name))
+
+    def stale(self, age: int, connection_id: str | None = None) -> FakeTables:
+        """The users as an eventually consistent read may see them, and one of the gates."""
+        users = {it: self.as_it_was(("users", it, ""), age) for it in self._user_ids()}
+        view = FakeTables(users={name: it for name, it in users.items() if it is not None})
+        view.count = self.tables.count
+        if connection_id is not None:
+            gate = self.as_it_was(("connections", connection_id, ""), age)
+            view.connections = {} if gate is None else {connection_id: gate}
+        return view
+
+    def _user_ids(self) -> Iterator[str]:
+        gone = (key for table, key, _ in self.history if table == "users")
+        return iter(dict.fromkeys((*self.tables.users, *gone)))
+
+    def forget(self, name: Name) -> None:
+        """TTL takes an item."""
+        if name not in self.locked:
+            self._write(name, NOTHING, [])
+
+
+def _put(place: dict[Any, Any], key: Any, value: Any) -> None:
+    if value is NOTHING:
+        place.pop(key, None)
+    else:
+        place[key] = value
+
+
+def copy_of(tables: FakeTables) -> FakeTables:
+    """As deep as the fakes write; `placed` is theirs alone, and the stream begins anew."""
+    copy = FakeTables(placed=tables.placed, marked=set(tables.marked), count=tables.count)
+    for table in FLAT:
+        setattr(copy, table, dict(getattr(tables, table)))
+    for table in NESTED:
+        setattr(copy, table, {key: dict(rows) for key, rows in getattr(tables, table).items()})
+    return copy
+
+
+def difference(before: FakeTables, after: FakeTables) -> dict[Name, Any]:
+    """What has to be written to make one of the other."""
+    old, new = dict(_items(before)), dict(_items(after))
+    writes = {name: value for name, value in new.items() if old.get(name, NOTHING) != value}
+    return writes | {name: NOTHING for name in old if name not in new}
+
+
+def _items(tables: FakeTables) -> Iterator[tuple[Name, Any]]:
+    flat = ((table, getattr(tables, table)) for table in FLAT)
+    yield from (((table, key, ""), it) for table, items in flat for key, it in items.items())
+    nested = (
+        (table, key, rows) for table in NESTED for key, rows in getattr(tables, table).items()
+    )
+    yield from (((table, key, row), it) for table, key, rows in nested for row, it in rows.items())
+    yield ("marked", "", ""), tables.marked
+    yield ("count", "", ""), tables.count
+
+
+#: A field that nobody copies would be shared by all drafts.
+assert {it.name for it in fields(FakeTables)} == {*FLAT, *NESTED, "marked", "count", "placed"} | {
+    "stream"
+}

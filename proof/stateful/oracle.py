@@ -1,0 +1,339 @@
+"""What has to hold, from what was done: a second opinion about who is online.
+
+It shares no code with the product. A connection is live until its lease ends, and everything else
+follows from that as a function of time: nothing here is stored, swept, or told by a stream.
+Each step says what its answer may be, so two steps that ran at the same time can be held against
+both orders (linearizability). Where the protocol leaves something open, several statuses may hold.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from proof.stateful.rig import MAX_CONNECTIONS
+
+LEASE, GRACE, AUTHENTICATION, LEEWAY = 75_000, 10_000, 10_000, 30_000
+BETWEEN_PINGS, COST, BURST, YOUNG = 10_000, 1_000, 20, 10_000
+
+#: A status and a text.
+View: TypeAlias = tuple[str, str | None]
+OFFLINE: View = ("offline", None)
+
+
+class Impossible(AssertionError):
+    """The product did what must not happen."""
+
+
+def expect(found: object, *allowed: object) -> None:
+    if found not in allowed:
+        raise Impossible(f"{found}, but it may only be {allowed}")
+
+
+@dataclass(frozen=True)
+class Conn:
+    """`spent` is the bucket if it was charged only where that is certain, or wherever it may be."""
+
+    opened: int
+    user: str | None = None
+    is_closed: bool = False
+    token_end: int = 0
+    end: int = 0
+    active: bool | None = True
+    rooms: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()
+    spent: tuple[int, int] = (0, 0)
+    typed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_claimed(self) -> bool:
+        return self.user is not None and not self.is_closed
+
+    def refusal(self, user: str) -> str | None:
+        """Why it does not let somebody in who has a token."""
+        if self.is_closed:
+            return "not-authenticated"
+        return None if self.user in (None, user) else "forbidden"
+
+    def is_live(self, now: int) -> bool:
+        return self.is_claimed and now < self.end
+
+    def lease_end(self, now: int) -> int:
+        return min(now + LEASE, self.token_end)
+
+
+@dataclass(frozen=True)
+class Person:
+    """`left` are rooms whose last connection was closed, and until when it is expected back.
+
+    `unsure` are those of which nobody can say whether that was forgotten in between. `hid` is
+    whether they were hidden when the last connection closed, though they have chosen otherwise
+    since.
+    """
+
+    choice: str = "online"
+    text: str | None = None
+    until: int | None = None
+    grace: int = 0
+    left: Mapping[str, int] = field(default_factory=dict)
+    unsure: Mapping[str, int] = field(default_factory=dict)
+    blocked: frozenset[str] = frozenset()
+    hid: bool = False
+
+    def chosen(self, now: int) -> View:
+        return ("online", None) if self.until and self.until <= now else (self.choice, self.text)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    people: Mapping[str, Person] = field(default_factory=dict)
+    conns: Mapping[str, Conn] = field(default_factory=dict)
+    #: When users were erased last, and whatever was told of them before was over.
+    forgotten: Mapping[str, int] = field(default_factory=dict)
+
+    # ── what follows from it ───────────────────────────────────────────────────────────
+
+    def person(self, user: str) -> Person:
+        return self.people.get(user, Person())
+
+    def live(self, user: str, now: int) -> dict[str, Conn]:
+        return {it: c for it, c in self.conns.items() if c.user == user and c.is_live(now)}
+
+    def is_here(self, user: str, now: int) -> bool:
+        return now < self.person(user).grace or bool(self.live(user, now))
+
+    def own(self, user: str, now: int) -> set[View]:
+        """What the user's own devices may be told."""
+        if not self.is_here(user, now):
+            return {OFFLINE}
+        choice, text = self.person(user).chosen(self._there_at(user, now))
+        if choice != "online":
+            return self._unless_hidden(user, {(choice, text)}, now)
+        seen = {it.active for it in self.live(user, now).values()}
+        statuses = {"online", "away"} if None in seen or not seen else {"away"}
+        found = {(it, text) for it in ({"online"} if True in seen else statuses)}
+        return self._unless_hidden(user, found, now)
+
+    def _there_at(self, user: str, now: int) -> int:
+        """When somebody was there last: in grace nothing that was chosen ends."""
+        if self.live(user, now):
+            return now
+        ends = (it.end for it in self.conns.values() if it.user == user and it.end <= now)
+        return max(self.person(user).grace - GRACE, *(end - 1 for end in ends), 0)
+
+    def _unless_hidden(self, user: str, views: set[View], now: int) -> set[View]:
+        """Whoever left while they hid is shown by a connection alone."""
+        is_shown = self.live(user, now) or not self.person(user).hid
+        return views if is_shown or "invisible" in dict(views) else {OFFLINE}
+
+    def public(self, user: str, now: int) -> set[View]:
+        return {OFFLINE if it[0] == "invisible" else it for it in self.own(user, now)}
+
+    def view(self, viewer: str | None, user: str, now: int) -> set[View]:
+        if viewer == user:
+            return self.own(user, now)
+        return {OFFLINE} if viewer in self.person(user).blocked else self.public(user, now)
+
+    def members(self, viewer: str | None, room: str, now: int) -> tuple[set[str], set[str]]:
+        """Who has to be in the room for somebody who looks, and who may be.
+
+        Whoever stops being invisible because it is time is there when a timer has seen to it. A
+        device that fell silent beside a live one leaves when somebody has seen to that.
+        """
+        must, may = set[str](), set[str]()
+        for user, person in self.people.items():
+            if viewer in person.blocked or OFFLINE in self.public(user, now):
+                continue
+            held = any(room in it.rooms for it in self.live(user, now).values())
+            if held or now < person.left.get(room, 0):
+                (may if person.choice == "invisible" else must).add(user)
+            claimed = [it for it in self.conns.values() if it.is_claimed and it.user == user]
+            if now < person.unsure.get(room, 0) or any(room in it.rooms for it in claimed):
+                may.add(user)
+        return must, must | may
+
+    def deadlines(self) -> Iterator[int]:
+        """When something changes by itself."""
+        for conn in self.conns.values():
+            if not conn.is_closed:
+                yield from (conn.end, conn.token_end, conn.opened + AUTHENTICATION)
+        for it in self.people.values():
+            yield from (it.grace, it.until or 0, *it.left.values())
+
+    # ── what is done ───────────────────────────────────────────────────────────────────
+
+    def _conn(self, name: str, conn: Conn) -> "Oracle":
+        return replace(self, conns={**self.conns, name: conn})
+
+    def _person(self, user: str, person: Person) -> "Oracle":
+        return replace(self, people={**self.people, user: person})
+
+    def opened(self, name: str, now: int) -> "Oracle":
+        return self._conn(name, Conn(now))
+
+    def authenticated(
+        self, name: str, user: str, *, token_end: int, active: bool | None, now: int, told: str
+    ) -> "Oracle":
+        conn = self.conns[name]
+        if token_end <= now:
+            expect(told, "token-expired")
+            return self
+        refusals = {it for it in [conn.refusal(user)] if it}
+        if name not in self.live(user, now) and len(self.live(user, now)) >= MAX_CONNECTIONS:
+            refusals.add("too-many-connections")
+        if refusals:
+            expect(told, *refusals)
+            return self
+        expect(told, "ok")
+        was = conn.active if conn.is_live(now) else True
+        claimed = replace(conn, user=user, token_end=token_end)
+        if name not in self.live(user, now) and now - conn.opened <= YOUNG:
+            claimed = replace(claimed, rooms=frozenset())
+        active = was if active is None else active
+        claimed = replace(claimed, end=claimed.lease_end(now), active=active)
+        return self._arrived(user, is_written=True, now=now)._conn(name, claimed)
+
+    def _arrived(self, user: str, *, is_written: bool, now: int) -> "Oracle":
+        person = replace(self.person(user), grace=0, hid=False)
+        if not self.is_here(user, now):
+            unsure = {} if is_written else person.left
+            person = replace(person, left={}, unsure=unsure)
+        return self._person(user, person)
+
+    def refusal(self, name: str, now: int) -> str | None:
+        """Why a frame that is not `authenticate` must be refused (I6, I12)."""
+        conn = self.conns[name]
+        if not conn.is_claimed:
+            return "not-authenticated"
+        return "token-expired" if conn.token_end <= now else None
+
+    def acted(self, name: str, now: int, told: str) -> "Oracle":
+        """An action that is paid, and lets the lease run on."""
+        return self._heard(name, (COST, COST), None, now, told)
+
+    def said_typing(self, name: str, room: str, now: int, told: str) -> "Oracle":
+        """What comes too soon behind another is dropped, and renews nothing."""
+        conn = self.conns[name]
+        if self.refusal(name, now) is None:
+            if room not in conn.rooms:
+                expect(told, "forbidden")
+                return self
+            if now - conn.typed.get(room, 0) < COST:
+                expect(told, "ok")
+                return self
+        after = self._heard(name, (COST, COST), None, now, told)
+        typed = {**conn.typed, room: now} if told == "ok" else conn.typed
+        return after._conn(name, replace(after.conns[name], typed=typed))
+
+    def pinged(self, name: str, active: bool | None, now: int, told: str) -> "Oracle":
+        conn = self.conns[name]
+        same = active is None or active == conn.active
+        is_free = same and conn.lease_end(now) - BETWEEN_PINGS >= conn.end
+        if conn.is_live(now) and not (is_free or conn.active is None):
+            return self._heard(name, (COST, COST), active, now, told)
+        least_most = (0, 0) if is_free else (0, COST)
+        return self._heard(name, least_most, active, now, told)
+
+    def _heard(
+        self, name: str, price: tuple[int, int], active: bool | None, now: int, told: str
+    ) -> "Oracle":
+        if (refusal := self.refusal(name, now)) is not None:
+            expect(told, refusal)
+            return self
+        conn = self.conns[name]
+        least, most = (max(it, now) + more for it, more in zip(conn.spent, price, strict=True))
+        full = now + BURST * COST
+        if told == "rate-limited" and most > full:
+            return self
+        if least > full:
+            raise Impossible("more than the burst is served (I14)")
+        conn = replace(conn, spent=(least, most))
+        if told == "too-many-connections":  # only late, and others have come meanwhile
+            others = self.live(str(conn.user), now)
+            expect((conn.is_live(now), len(others) >= MAX_CONNECTIONS), (False, True))
+            return self._conn(name, conn)
+        expect(told, "ok")
+        return self._renewed(name, conn, active, now)
+
+    def _renewed(self, name: str, conn: Conn, active: bool | None, now: int) -> "Oracle":
+        if active is None:  # whether a lapsed lease was seen to be over, nobody can say
+            active = conn.active if conn.is_live(now) or conn.active else None
+        renewed = replace(conn, end=max(conn.end, conn.lease_end(now)), active=active)
+        after = (
+            self if conn.is_live(now) else self._arrived(str(conn.user), is_written=False, now=now)
+        )
+        return after._conn(name, renewed)
+
+    def watches(self, name: str, user: str, *, is_on: bool) -> "Oracle":
+        conn, one = self.conns[name], frozenset({user})
+        watched = conn.watched | one if is_on else conn.watched - one
+        return self._conn(name, replace(conn, watched=watched))
+
+    def joined(self, name: str, room: str) -> "Oracle":
+        conn = self.conns[name]
+        if conn.is_closed:
+            raise Impossible(f"{name} is over, and joined {room} (I6)")
+        return self._forgets_room(conn, room)._conn(name, replace(conn, rooms=conn.rooms | {room}))
+
+    def left_room(self, name: str, room: str) -> "Oracle":
+        conn = self.conns[name]
+        return self._forgets_room(conn, room)._conn(name, replace(conn, rooms=conn.rooms - {room}))
+
+    def _forgets_room(self, conn: Conn, room: str) -> "Oracle":
+        person = self.person(str(conn.user))
+        rest = [{k: v for k, v in it.items() if k != room} for it in (person.left, person.unsure)]
+        return self._person(str(conn.user), replace(person, left=rest[0], unsure=rest[1]))
+
+    def chose(
+        self, user: str, choice: str, text: str | None, until: int | None, now: int
+    ) -> "Oracle":
+        hid = not self.live(user, now) and self.public(user, now) == {OFFLINE}
+        chosen = replace(self.person(user), choice=choice, text=text, until=until, hid=hid)
+        return self._person(user, chosen)
+
+    def blocked(self, user: str, viewer: str, *, is_on: bool) -> "Oracle":
+        person, one = self.person(user), frozenset({viewer})
+        blocked = person.blocked | one if is_on else person.blocked - one
+        return self._person(user, replace(person, blocked=blocked))
+
+    def closed(self, name: str, now: int, *, grace: int = GRACE) -> "Oracle":
+        """The connection is over; whoever was live is expected back."""
+        conn = self.conns.get(name)
+        if conn is None or conn.is_closed:
+            return self
+        after = self._conn(name, replace(conn, is_closed=True, end=min(conn.end, now)))
+        if not conn.is_live(now) or not grace:
+            return after
+        user = str(conn.user)
+        person, others = self.person(user), after.live(user, now)
+        held = {room for it in others.values() for room in it.rooms}
+        left = {**person.left, **dict.fromkeys(conn.rooms, now + grace)}
+        left = {room: until for room, until in left.items() if room not in held}
+        return after._person(user, replace(person, grace=now + grace, left=left))
+
+    def hung_up(self, name: str, now: int) -> "Oracle":
+        """The server closed the socket: it must have had a reason (I2, I12)."""
+        conn = self.conns[name]
+        overdue = conn.user is None and now >= conn.opened + AUTHENTICATION
+        if not (conn.is_closed or overdue or (conn.is_claimed and now >= conn.end)):
+            raise Impossible(f"{name} was closed, and its lease runs until {conn.end}")
+        return self.closed(name, now, grace=0)
+
+    def lost(self, name: str, at: int, now: int) -> "Oracle":
+        """API Gateway said that the socket is gone; of a young one that may be wrong."""
+        conn = self.conns[name]
+        return self.closed(name, now) if at - conn.opened > YOUNG else self
+
+    def kicked(self, user: str, now: int) -> "Oracle":
+        after = self
+        for name in self.live(user, now):
+            after = after.closed(name, now, grace=0)
+        person = replace(after.person(user), grace=0, left={}, unsure={})
+        return after._person(user, person)
+
+    def erased(self, user: str, now: int, *, lifts_blocks: bool) -> "Oracle":
+        after = self.kicked(user, now)._person(user, Person())
+        conns = {name: replace(it, watched=it.watched - {user}) for name, it in after.conns.items()}
+        after = replace(after, conns=conns, forgotten={**after.forgotten, user: now})
+        for other in self.people if lifts_blocks else ():
+            after = after.blocked(other, user, is_on=False)
+        return after

@@ -1,0 +1,152 @@
+"""The real handlers on `Tables`, with queues, a stream and sockets that only tests move.
+
+Nothing comes by itself, so a test decides what comes when, how often, and in which order.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from presence.domain import reducer
+from presence.entrypoints import runtime
+from tests.fakes import FakeGateway
+from tests.functions.conftest import (
+    START,
+    Event,
+    Stack,
+    change,
+    message,
+)
+from tests.tables import Item
+
+#: So few that ordinary runs have more.
+MAX_CONNECTIONS = 3
+#: What a handler takes. Versions follow the clock, and it never stands still in between.
+TAKES = 3
+
+
+@dataclass
+class Waiting:
+    """A message of a queue: it may come from `due` on."""
+
+    due: int
+    body: Event
+
+
+class Gateway(FakeGateway):
+    """Too busy for posts at times, but never to close a socket: that a closing is asked for tells
+    the oracle that the connection is over. What follows when it fails is told by test_upkeep."""
+
+    def close(self, connection_id: str) -> None:
+        self.closed.append(connection_id)
+
+
+@dataclass
+class Rig(Stack):
+    gateway: FakeGateway = field(default_factory=lambda: Gateway(at=START))
+    timers_waiting: list[Waiting] = field(default_factory=list)
+    deliveries_waiting: list[Waiting] = field(default_factory=list)
+    #: By user, what the stream has not told yet: the order of one key is kept, and no other.
+    by_user: dict[str, list[tuple[Item, Item]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.monkeypatch.setattr(runtime.logger, "info", lambda *_, **__: None)
+        self.monkeypatch.setattr(reducer, "MAX_CONNECTIONS", MAX_CONNECTIONS)
+
+    def start(self, *, is_global: bool) -> None:
+        self.configure(
+            GLOBAL_PRESENCE=str(is_global).lower(),
+            TIMER_QUEUE_URL="timers",
+            DELIVERY_QUEUE_URL="deliveries",
+        )
+
+    def put(self, queue: str, body: Event, delay: int) -> None:
+        waiting = self.timers_waiting if queue == "timers" else self.deliveries_waiting
+        waiting.append(Waiting(self.clock.now + 1000 * delay, body))
+
+    def written(self, before: Item, after: Item) -> None:
+        if after.get("changed") == {"BOOL": True}:  # the filter of template.yaml
+            self.by_user.setdefault(after["user_id"]["S"], []).append((before, after))
+
+    # ── what AWS does ──────────────────────────────────────────────────────────────────
+
+    def invoke(self, name: str, event: Event | None = None, *, remaining: int = 60_000) -> Event:
+        answer = super().invoke(name, event, remaining=remaining)
+        self.clock.now += TAKES
+        return answer
+
+    def announce(self, user_id: str, records: list[tuple[Item, Item]]) -> None:
+        batch = [change(user_id, *images, n) for n, images in enumerate(records)]
+        assert self.invoke("announce", {"Records": batch}) == {"batchItemFailures": []}
+
+    def handle(self, queue: str, body: Event) -> bool:
+        """Hand a message to the function of its queue; False if it will come again."""
+        answer = self.invoke(queue, {"Records": [message("1", body)]})
+        return not answer["batchItemFailures"]
+
+    @contextmanager
+    def interrupted(self, number: int, by: Callable[[], None]) -> Iterator[None]:
+        """Something else happens just before a call to the tables, counted from 0."""
+        calls = iter(range(number + 1))
+
+        def called(*_: object) -> None:
+            if next(calls, None) == number:
+                by()
+
+        self.called = called
+        try:
+            yield
+        finally:
+            self.called = lambda *_: None
+
+    def expire(self, chosen: Callable[[], bool]) -> None:
+        """Let DynamoDB delete some of what it may delete by now."""
+        seconds = self.clock.now // 1000
+        for items in self.tables.items.values():
+            for key, item in list(items.items()):
+                if "ttl" in item and int(item["ttl"]["N"]) < seconds and chosen():
+                    del items[key]
+
+    # ── what is stored ─────────────────────────────────────────────────────────────────
+
+    def users(self) -> Iterator[Item]:
+        """Every user as stored, but for the count."""
+        return (item for key, item in self.tables.items["Users"].items() if key != ("#online",))
+
+    def has_overdue(self) -> bool:
+        """Whether something of a user is over, and nobody has written so."""
+        return any(end <= self.clock.now for item in self.users() for end in _ends(item))
+
+    def essence(self) -> Any:
+        """All that is stored, but for what anything that comes twice may change (I13)."""
+        return [
+            {name: it for name, it in _timeless(item).items() if name not in _FLEETING}
+            for table in self.tables.items.values()
+            for item in table.values()
+            if item.get("user_id") != {"S": "#online"}
+        ]
+
+
+def _ends(item: Item) -> Iterator[int]:
+    for name in ("until", "grace_until"):
+        if name in item:
+            yield int(item[name]["N"])
+    for lease in item["leases"]["M"].values():
+        yield int(lease["M"]["expires_at"]["N"])
+    for end in item.get("pending_leaves", {"M": {}})["M"].values():
+        yield int(end["N"])
+
+
+_FLEETING = {"revision", "changed", "ttl", "spent_until", "typed", "token_expires_at"}
+
+
+def _timeless(item: Item) -> Item:
+    """A user whose leases have no ends."""
+    leases = item.get("leases", {"M": {}})["M"]
+    return item | {"leases": {name: _without_ends(it["M"]) for name, it in leases.items()}}
+
+
+def _without_ends(lease: Item) -> Item:
+    return {name: it for name, it in lease.items() if name not in ("expires_at", "seen_at")}

@@ -1,0 +1,335 @@
+"""How a step is taken: what is asked, and how the answer is held against the oracle."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import pytest
+from hypothesis.stateful import RuleBasedStateMachine
+
+from proof.stateful.oracle import LEEWAY, OFFLINE, Impossible, Oracle, View, expect
+from proof.stateful.rig import TAKES, Rig, Waiting
+from tests.functions.conftest import Event, frame_of
+
+USERS, ROOMS = ("ada", "bob", "eve"), ("lobby", "team")
+
+Told: TypeAlias = Any
+#: What a step makes of the oracle, at which time, when that was the answer.
+Effect: TypeAlias = Callable[[Oracle, int, Told], Oracle]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to run, and its effects in their order: what is between them, others may see.
+
+    If it `comes_again`, AWS may bring it once more at any time.
+    """
+
+    run: Callable[[], Told]
+    effects: Sequence[Effect] = ()
+    comes_again: bool = False
+
+    def told(self, answer: Told) -> "Sequence[Done]":
+        return [(effect, answer) for effect in self.effects]
+
+
+Done: TypeAlias = tuple[Effect, Told]
+
+
+@dataclass
+class Client:
+    """Takes what is newer than what it holds; `is_listed` says that it has asked for everybody."""
+
+    known: dict[str, tuple[int, str, str | None]] = field(default_factory=dict)
+    is_listed: bool = False
+
+    def take(self, told: Event) -> None:
+        if told["version"] > self.known.get(told["userId"], (-1,))[0]:
+            self.known[told["userId"]] = (told["version"], told["status"], told.get("text"))
+
+
+def presences(frame: Event) -> list[Event]:
+    lists = ("changes", "users", "members", "joined")
+    found: list[Event] = [it for name in lists for it in frame.get(name, ())]
+    return found + ([frame["presence"]] if "presence" in frame else [])
+
+
+def code_of(frame: Event | None) -> str:
+    return "ok" if frame is None or not frame["type"].endswith("error") else str(frame["code"])
+
+
+class Steps(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.rig = Rig(self.patch)
+        self.world = Oracle()
+        self.past: list[tuple[int, Oracle]] = []
+        self.clients: dict[str, Client] = {}
+        self.steps: list[Step] = []
+        #: Whether the last step was as it had to be.
+        self.is_sound = False
+        #: When the last of the steps was over.
+        self.taken_until = 0
+        #: Who fell silent, and who missed what was told when it was too young.
+        self.vanished: set[str] = set()
+        self.deaf: set[str] = set()
+        #: What a viewer was told of a user under a version (I3), and the newest that was read.
+        self.versions: dict[tuple[str, str, int], Event] = {}
+        self.newest: dict[tuple[str, str], int] = {}
+
+    @property
+    def replayable(self) -> list[Step]:
+        return [it for it in self.steps if it.comes_again]
+
+    def require(self) -> None:
+        """What has to hold of what is stored, after every step."""
+        raise NotImplementedError
+
+    # ── how a step is taken ────────────────────────────────────────────────────────────
+
+    def take(self, step: Step) -> Told:
+        answer = self.take_once(step)
+        self.steps.append(step)
+        self.taken_until = self.rig.clock.now
+        return answer
+
+    def take_once(self, step: Step) -> Told:
+        """It is never repeated."""
+        now = self.rig.clock.now
+        answer = step.run()
+        self.settle_with(now, step.told(answer))
+        return answer
+
+    def settle_with(self, now: int, done: Iterable[Done]) -> None:
+        self.is_sound = False
+        worlds = self.after(now, [*done, *self.hang_ups()])
+        self.rig.gateway.closed.clear()
+        self.past += [(now, it) for it in worlds]
+        self.world = worlds[-1]
+        for name, frames in self.rig.all_heard().items():
+            for frame in frames:
+                self.hear(name, frame)
+        self.require()
+        self.is_sound = True
+
+    def after(self, now: int, done: Iterable[Done]) -> list[Oracle]:
+        """The world as it is, and after each effect."""
+        worlds = [self.world]
+        for effect, answer in done:
+            worlds.append(effect(worlds[-1], now, answer))
+        return worlds
+
+    def hang_ups(self) -> Iterator[Done]:
+        """Who was hung up on: another step may have been told so."""
+        for name in self.rig.gateway.closed:
+            yield (lambda world, now, told: world.hung_up(told, now)), name
+
+    def order(self, now: int, inner: Sequence[Done], outer: Sequence[Done]) -> Sequence[Done]:
+        """In which order two that ran at the same time have to be thought of.
+
+        Either of them may have hung up on whom the other is about.
+        """
+        ends = [*self.hang_ups()]
+        orders = [*_orders(inner, [*outer, *ends]), *_orders([*inner, *ends], outer)]
+        for order in orders[:-1]:
+            with suppress(Impossible):
+                self.after(now, order)
+                return order
+        return orders[-1]
+
+    def hear(self, name: str, frame: Event) -> None:
+        viewer = self.world.conns[name].user
+        for told in presences(frame):
+            self.require_true(str(viewer), told)
+            self.clients[name].take(told)
+        if frame["type"] == "user-typing":
+            typing = frame["userId"]
+            if self.world.view(viewer, typing, self.past[-1][0]) == {OFFLINE}:
+                raise Impossible(f"{viewer} sees {typing} type (I10)")
+
+    def require_true(self, viewer: str, told: Event) -> None:
+        """Whatever is told, whenever it comes, was so when its version was made (I2, I3, I10)."""
+        user, version = told["userId"], told["version"]
+        if told["status"] == "offline" and version <= self.world.forgotten.get(user, 0):
+            return  # erased: what is told late takes the place of what it was, under its version
+        if self.versions.setdefault((viewer, user, version), told) != told:
+            raise Impossible(f"one version, two states: {told} (I3)")
+        status = (told["status"], told.get("text"))
+        if version == 0:
+            expect(status, OFFLINE)
+            return
+        expect(status, *self.views_at(version, viewer, user))
+
+    def views_at(self, at: int, viewer: str, user: str) -> set[View]:
+        """What was to be seen before and after the handler that made this version.
+
+        Whoever was blocked then, and is not any more, may see what was hidden then.
+        """
+        first = bisect_right(self.past, at - TAKES, key=lambda it: it[0])
+        last = bisect_right(self.past, at, key=lambda it: it[0])
+        found = set()
+        for when, world in self.past[max(0, first - 1) : last]:
+            moment = when if when > at - TAKES else at
+            found |= world.view(viewer, user, moment)
+            if viewer != user and viewer not in self.world.person(user).blocked:
+                found |= world.public(user, moment)
+        return found
+
+    # ── steps ──────────────────────────────────────────────────────────────────────────
+
+    def frame(self, name: str, *effects: Effect, **fields: Any) -> Step:
+        def run() -> Event:
+            answer = frame_of(self.rig.send(name, {"id": "1", **fields}))
+            for told in presences(answer):
+                self.clients[name].take(told)
+            return answer
+
+        return Step(run, effects)
+
+    def authenticating(self, name: str, user: str, life: int, active: bool | None) -> Step:
+        exp = self.rig.clock.now // 1000 + life
+        token = self.rig.token(user, iat=exp - 7200, exp=exp)
+
+        def effect(world: Oracle, now: int, told: Event) -> Oracle:
+            end = 1000 * exp + LEEWAY
+            after = world.authenticated(
+                name, user, token_end=end, active=active, now=now, told=code_of(told)
+            )
+            self.require_seen(after, name, told, now)
+            return after
+
+        return self.frame(name, effect, action="authenticate", token=token, active=active)
+
+    def pinging(self, name: str, active: bool | None) -> Step:
+        def effect(world: Oracle, now: int, told: Event) -> Oracle:
+            return world.pinged(name, active, now, code_of(told))
+
+        return self.frame(name, effect, action="ping", active=active)
+
+    def acting(
+        self, name: str, then: Callable[[Oracle], Oracle], action: str, **fields: Any
+    ) -> Step:
+        def acted(world: Oracle, now: int, told: Event) -> Oracle:
+            return world.acted(name, now, code_of(told))
+
+        def done(world: Oracle, now: int, told: Event) -> Oracle:
+            if code_of(told) == "ok":
+                world = then(world)
+            self.require_seen(world, name, told, now)
+            return world
+
+        return self.frame(name, acted, done, action=action, **fields)
+
+    def require_seen(self, world: Oracle, name: str, answer: Event, now: int) -> None:
+        """An answer says what is so at this moment (I5, I10)."""
+        viewer = str(world.conns[name].user)
+        for told in presences(answer):
+            expect((told["status"], told.get("text")), *world.view(viewer, told["userId"], now))
+
+    def joining(self, name: str, room: str) -> Step:
+        def then(world: Oracle) -> Oracle:
+            return world.joined(name, room)
+
+        return self.acting(name, then, "join", chatSessionId=room)
+
+    def choosing(self, name: str, choice: str, text: str | None, until: int | None) -> Step:
+        def then(world: Oracle) -> Oracle:
+            user, now = str(world.conns[name].user), self.rig.clock.now
+            return world.chose(user, choice, text, until, now)
+
+        fields = {"status": choice, "text": text, "until": until}
+        return self.acting(name, then, "status", **fields)
+
+    def watching(self, name: str, user: str, *, is_on: bool) -> Step:
+        def then(world: Oracle) -> Oracle:
+            return world.watches(name, user, is_on=is_on)
+
+        return self.acting(name, then, "watch" if is_on else "unwatch", userIds=[user])
+
+    def leaving(self, name: str, room: str) -> Step:
+        return self.acting(
+            name, lambda world: world.left_room(name, room), "leave", chatSessionId=room
+        )
+
+    def typing(self, name: str, room: str) -> Step:
+        """Relayed at once, so whoever hears it has to see its user now."""
+
+        def effect(world: Oracle, now: int, told: Event) -> Oracle:
+            return world.said_typing(name, room, now, code_of(told))
+
+        return self.frame(name, effect, action="typing", chatSessionId=room, typing=True)
+
+    def listing(self, name: str) -> Step:
+        def acted(world: Oracle, now: int, told: Event) -> Oracle:
+            return world.acted(name, now, code_of(told))
+
+        def listed(world: Oracle, now: int, told: Event) -> Oracle:
+            if code_of(told) == "ok":
+                viewer = world.conns[name].user
+                seen = {it for it in USERS if world.view(viewer, it, now) != {OFFLINE}}
+                expect({it["userId"] for it in told["users"]}, seen)
+                self.clients[name].is_listed = True
+            self.require_seen(world, name, told, now)
+            return world
+
+        return self.frame(name, acted, listed, action="online")
+
+    def dropping(self, name: str) -> Step:
+        def effect(world: Oracle, now: int, _: Told) -> Oracle:
+            return world.closed(name, now)
+
+        return Step(lambda: self.rig.disconnect(name), [effect], comes_again=True)
+
+    def sweeping(self) -> Step:
+        return Step(lambda: self.rig.invoke("sweep", {}))
+
+    def reading(self, viewer: str, *users: str) -> Step:
+        def run() -> Event:
+            token = self.rig.token(viewer)
+            answer = self.rig.http("POST /batch", token=token, body={"userIds": users})
+            return dict(json.loads(answer["body"]))
+
+        def effect(world: Oracle, now: int, answer: Event) -> Oracle:
+            for told in answer["users"]:
+                status = (told["status"], told.get("text"))
+                expect(status, *world.view(viewer, told["userId"], now))
+            return world
+
+        return Step(run, [effect])
+
+    def settling(self, waiting: Waiting) -> Step:
+        body = waiting.body
+
+        def effect(world: Oracle, now: int, _: Told) -> Oracle:
+            is_gone = body["check"] == "gone"
+            for name in body["connectionIds"] if is_gone else ():
+                world = world.lost(name, body["at"], now)
+            return world
+
+        return Step(lambda: self.rig.handle("settle", body), [effect], comes_again=True)
+
+    def kind(self, kind: str, name: str) -> Step:
+        """A step about a device, or about whose it is."""
+        user = self.world.conns[name].user or USERS[0]
+        due = [it for it in self.rig.timers_waiting if it.due <= self.rig.clock.now]
+        kinds: dict[str, Callable[[], Step]] = {
+            "ping": lambda: self.pinging(name, None),
+            "authenticate": lambda: self.authenticating(name, user, 3600, None),
+            "disconnect": lambda: self.dropping(name),
+            "join": lambda: self.joining(name, ROOMS[0]),
+            "watch": lambda: self.watching(name, USERS[1], is_on=True),
+            "status": lambda: self.choosing(name, "busy", None, None),
+            "read": lambda: self.reading(USERS[2], user),
+            "timer": lambda: self.settling(due[0]) if due else self.sweeping(),
+            "sweep": self.sweeping,
+        }
+        return kinds[kind]()
+
+
+def _orders(inner: Sequence[Done], outer: Sequence[Done]) -> Iterator[Sequence[Done]]:
+    for it in range(len(outer) + 1):
+        yield [*outer[:it], *inner, *outer[it:]]

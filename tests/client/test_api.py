@@ -1,0 +1,188 @@
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+
+from presence_client.api import Api
+from presence_client.errors import CannotConnect, NotAnswered, Refused
+from presence_client.models import Config, MembersPage, Message, OnlineCount, OnlinePage, Presence
+
+Ask: TypeAlias = Callable[[Api], Awaitable[Any]]
+
+BASE = "/api/user-status"
+ADA = {
+    "userId": "ada",
+    "status": "busy",
+    "isOnline": True,
+    "lastSeen": 1,
+    "version": 2,
+    "text": "x",
+}
+PRESENCE = Presence(user_id="ada", status="busy", is_online=True, last_seen=1, version=2, text="x")
+MESSAGE = {"chatSessionId": "lobby", "messageId": "m", "senderId": "ci", "sentAt": 1}
+CONFIG = {"webSocketUrl": "wss://x", "heartbeatSeconds": 30, "leaseSeconds": 75, "news": 1}
+
+
+def asked(answer: httpx.Response | Exception, ask: Ask, token: Any = "t") -> tuple[Any, Any]:  # noqa: S107
+    """What the API makes of an answer, and the request it was asked with."""
+    heard: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        heard.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def run() -> Any:
+        transport = httpx.MockTransport(handle)
+        async with Api("https://stack.example/", token, transport=transport) as api:
+            return await ask(api)
+
+    return asyncio.run(run()), heard[0]
+
+
+@pytest.mark.parametrize(
+    ("ask", "route", "sent", "told", "made"),
+    [
+        (
+            lambda it: it.status("ada"),
+            "POST /batch",
+            {"userIds": ["ada"]},
+            {"users": [ADA]},
+            PRESENCE,
+        ),
+        (
+            lambda it: it.online(5, "c+"),
+            "GET /online?limit=5&cursor=c%2B",
+            None,
+            {"users": [ADA], "cursor": None, "onlineCount": 1},
+            OnlinePage(users=(PRESENCE,), online_count=1),
+        ),
+        (
+            lambda it: it.count_online(),
+            "GET /online/count",
+            None,
+            {"count": 3, "asOf": 7},
+            OnlineCount(count=3, as_of=7),
+        ),
+        (
+            lambda it: it.set_status("busy", "x"),
+            "PUT ",
+            {"status": "busy", "text": "x", "until": None},
+            ADA,
+            PRESENCE,
+        ),
+        (lambda it: it.mark_seen(), "PUT /last-seen", None, {"userId": "ada", "lastSeen": 9}, 9),
+        (lambda it: it.blocked(), "GET /blocked", None, {"userIds": ["eve"]}, ["eve"]),
+        (lambda it: it.is_blocked("eve"), "GET /blocked/eve", None, {"blocked": True}, True),
+        (lambda it: it.block("e=e"), "PUT /blocked/e%3De", None, None, None),
+        (lambda it: it.unblock("eve"), "DELETE /blocked/eve", None, None, None),
+        (lambda it: it.kick("eve"), "DELETE /eve/connections", None, None, None),
+        (lambda it: it.erase("eve"), "DELETE /eve", None, None, None),
+        (
+            lambda it: it.members("lobby", cursor="c"),
+            "GET /chat-sessions/lobby/members?cursor=c",
+            None,
+            {"members": [ADA], "cursor": "d", "memberCount": 9, "sampled": True, "asOf": 4},
+            MembersPage(members=(PRESENCE,), cursor="d", member_count=9, sampled=True, as_of=4),
+        ),
+        (
+            lambda it: it.publish("lobby", {"text": "Hi"}),
+            "POST /chat-sessions/lobby/messages",
+            {"content": {"text": "Hi"}},
+            {**MESSAGE, "content": {"text": "Hi"}},
+            Message(
+                chat_session_id="lobby",
+                message_id="m",
+                sender_id="ci",
+                sent_at=1,
+                content={"text": "Hi"},
+            ),
+        ),
+        (
+            lambda it: it.config(),
+            "GET /config",
+            None,
+            CONFIG,
+            Config(web_socket_url="wss://x", heartbeat_seconds=30, lease_seconds=75),
+        ),
+        (lambda it: it.health(), "GET /health", None, {"status": "ok"}, None),
+    ],
+)
+def test_a_call_is_one_route(ask: Ask, route: str, sent: Any, told: Any, made: Any) -> None:
+    answer = httpx.Response(204) if told is None else httpx.Response(200, json=told)
+    result, request = asked(answer, ask)
+    assert result == made
+    assert f"{request.method} {request.url.raw_path.decode()}" == route.replace(" ", f" {BASE}", 1)
+    assert json.loads(request.content or b"null") == sent
+    is_open = route in {"GET /config", "GET /health"}
+    assert request.headers.get("Authorization") == (None if is_open else "Bearer t")
+
+
+def test_many_users_are_read_in_pages_and_the_online_ones_page_by_page() -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            names = json.loads(request.content)["userIds"]
+            assert len(names) <= 100
+            return httpx.Response(200, json={"users": [ADA | {"userId": it} for it in names]})
+        last = "cursor" in request.url.params
+        page = {"users": [ADA], "onlineCount": 2, "cursor": None if last else "next"}
+        return httpx.Response(200, json=page)
+
+    async def run() -> None:
+        async with Api("https://x", transport=httpx.MockTransport(handle)) as api:
+            names = [f"u{number}" for number in range(250)]
+            assert [it.user_id for it in await api.statuses(names)] == names
+            assert [it.user_id async for it in api.all_online()] == ["ada", "ada"]
+
+    asyncio.run(run())
+
+
+def test_a_refusal_has_its_code_and_when_to_come_back() -> None:
+    answer = httpx.Response(
+        429,
+        json={"error": {"code": "rate-limited", "message": "Slow down."}},
+        headers={"Retry-After": "7"},
+    )
+    with pytest.raises(Refused, match="Slow down") as refused:
+        asked(answer, Api.count_online)
+    error = refused.value
+    assert (error.code, error.status, error.retry_after_seconds) == ("rate-limited", 429, 7)
+    assert error.is_retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(404, "not-found"), (429, "rate-limited"), (503, "unavailable"), (302, "internal")],
+)
+def test_what_the_gateway_answers_by_itself_has_a_code_too(status: int, code: str) -> None:
+    for body in ('{"message": "No."}', "<html>", ""):
+        with pytest.raises(Refused, match=f"answered with {status}") as refused:
+            asked(httpx.Response(status, text=body), Api.count_online)
+        assert refused.value.code == code
+
+
+def test_a_token_may_be_made_for_each_call() -> None:
+    numbers: Iterator[int] = iter(range(9))
+
+    async def token() -> str:
+        return f"t{next(numbers)}"
+
+    _, request = asked(httpx.Response(200, json={"userIds": []}), Api.blocked, token)
+    assert request.headers["Authorization"] == "Bearer t0"
+    _, request = asked(httpx.Response(200, json={"count": 1, "asOf": 1}), Api.count_online, None)
+    assert "Authorization" not in request.headers
+
+
+def test_without_an_answer_it_is_a_sentence() -> None:
+    with pytest.raises(CannotConnect, match="does not answer"):
+        asyncio.run(Api("http://127.0.0.1:9").health())
+    with pytest.raises(NotAnswered):
+        asked(httpx.ReadTimeout("late"), Api.health)
+    with pytest.raises(CannotConnect, match="not the configuration of a stack"):
+        asked(httpx.Response(200, text="<html>"), Api.config)
+    with pytest.raises(CannotConnect, match="There is no token"):
+        asked(httpx.Response(200), Api.blocked, lambda: 1 / 0)

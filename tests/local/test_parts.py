@@ -1,0 +1,279 @@
+"""The smaller parts of the local stack."""
+
+import socket
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local import keep
+from local.aws import environment, require_free
+from local.build import architecture, fingerprint, pack, runtime
+from local.deploy import Deployed, for_local_aws, parameters_of, routes_of
+from local.origins import cors, is_ours, is_shared, may_ask
+from local.stack import REGION, ROOT, Settings, StackError
+from local.warm import _ACTIONS, _EVENTS, answers
+from tests.template.test_template import FUNCTIONS, ROUTES
+
+# ── aws ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_local_aws_listens_to_this_machine_only_and_checks_permissions(tmp_path: Path) -> None:
+    found = environment(Settings(home=tmp_path, aws_port=4567), tmp_path, {})
+    assert found["BIND_HOST"] == "127.0.0.1"
+    assert found["GATEWAY_PORT"] == "4567"
+    assert found["AUTH"] == "true"
+
+
+def test_functions_do_not_see_what_the_person_has_in_the_environment(tmp_path: Path) -> None:
+    inherited = {
+        "AWS_PROFILE": "prod",
+        "AWS_SESSION_TOKEN": "real",
+        "PYTHONPATH": "/x",
+        "PATH": "/",
+    }
+    found = environment(Settings(home=tmp_path), tmp_path, inherited)
+    assert found["PATH"] == "/"
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "PYTHONPATH"} & found.keys()
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError, match=f"Port {port} is in use.*PRESENCE_PORT={port + 1}"):
+            require_free(port, "PRESENCE_PORT")
+    require_free(port, "PRESENCE_PORT")
+
+
+# ── build ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _folder(root: Path) -> Path:
+    (root / "inner" / "__pycache__").mkdir(parents=True)
+    (root / "one.py").write_text("1")
+    (root / "inner" / "two.py").write_text("2")
+    (root / "inner" / "__pycache__" / "two.pyc").write_bytes(b"machine")
+    return root
+
+
+def test_the_same_files_make_the_same_zip_and_no_caches_are_in_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    pack(_folder(tmp_path / "a"), first)
+    pack(_folder(tmp_path / "b"), second)
+    assert first.read_bytes() == second.read_bytes()
+    assert zipfile.ZipFile(first).namelist() == ["inner/two.py", "one.py"]
+
+
+def test_a_fingerprint_changes_with_the_files_and_with_the_interpreter() -> None:
+    files = [ROOT / "template.yaml", ROOT / "samconfig.toml"]
+    known = fingerprint(files, salt="python3.11")
+    assert fingerprint(reversed(files), salt="python3.11") == known
+    assert fingerprint(files, salt="python3.12") != known
+    assert fingerprint(files[:1], salt="python3.11") != known
+
+
+# ── deploy ────────────────────────────────────────────────────────────────────────────────────────
+
+
+TEMPLATE: dict[str, Any] = {
+    "Globals": {"Function": {"Layers": [{"Ref": "L"}], "Environment": {"Variables": {"A": "b"}}}},
+    "Parameters": {"StageName": {"Default": "live"}, "GraceSeconds": {}, "WebSocketUrl": {}},
+    "Resources": {
+        "PresenceLayer": {"Type": "AWS::Serverless::LayerVersion", "Properties": {}},
+        "WebSocketApi": {"Type": "AWS::Serverless::WebSocketApi", "Properties": {}},
+        "PingRouteResponse": {"Type": "AWS::ApiGatewayV2::RouteResponse", "Properties": {}},
+        "DeliverFunction": {
+            "Type": "AWS::Serverless::Function",
+            "Properties": {
+                "Policies": [{"Statement": [{"Action": "sqs:SendMessage"}, {"Fn::If": ["C"]}]}],
+                "Events": {
+                    "TimerDue": {"Properties": {"BatchSize": 1, "ScalingConfig": {"Ref": "C"}}}
+                },
+            },
+        },
+    },
+}
+
+
+def test_the_local_copy_leaves_out_what_the_local_aws_lacks() -> None:
+    copy = for_local_aws(TEMPLATE, "/built/layer")
+    assert set(copy["Resources"]) == {"WebSocketApi", "DeliverFunction"}
+    events = copy["Resources"]["DeliverFunction"]["Properties"]["Events"]
+    assert events == {"TimerDue": {"Properties": {"BatchSize": 1}}}
+    statement = copy["Resources"]["DeliverFunction"]["Properties"]["Policies"][0]["Statement"][0]
+    assert statement == {"Action": ["sqs:SendMessage", "sqs:SendMessageBatch"]}
+    assert copy["Resources"]["WebSocketApi"]["Properties"]["Tags"]["ms-custom-id"]
+    function = copy["Globals"]["Function"]
+    assert "Layers" not in function
+    assert function["Environment"]["Variables"]["A"] == "b"
+    assert function["Environment"]["Variables"]["PYTHONPATH"].endswith(":/built/layer")
+
+
+def test_the_template_itself_stays_as_it_is() -> None:
+    for_local_aws(TEMPLATE, "/built/layer")
+    assert "PingRouteResponse" in TEMPLATE["Resources"]
+    assert "Layers" in TEMPLATE["Globals"]["Function"]
+
+
+def test_the_parameters_name_the_local_urls_and_the_interpreter_that_runs(tmp_path: Path) -> None:
+    found = parameters_of(Settings(home=tmp_path, aws_port=4567), TEMPLATE)
+    assert found["WebSocketUrl"].startswith("ws://localhost:4567/")
+    assert found["CallbackUrl"].startswith("http://127.0.0.1:4567/")
+    assert found["WebSocketUrl"].endswith("/live")
+    assert (found["PythonRuntime"], found["Architecture"]) == (runtime(), architecture())
+    assert found["GlobalPresence"] == found["PublicReads"] == "true"
+
+
+def test_what_the_person_sets_wins(tmp_path: Path) -> None:
+    wanted = {"GraceSeconds": "2", "StageName": "blue"}
+    found = parameters_of(Settings(home=tmp_path, overrides=wanted), TEMPLATE)
+    assert found["GraceSeconds"] == "2"
+    assert found["CallbackUrl"].endswith("/blue")
+
+
+def test_a_parameter_that_the_template_lacks_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"'GracePeriod'.*GraceSeconds"):
+        parameters_of(Settings(home=tmp_path, overrides={"GracePeriod": "2"}), TEMPLATE)
+
+
+def test_routes_are_read_from_the_document_that_sam_writes() -> None:
+    uri = "arn:${AWS::Partition}:apigateway:r:lambda:path/functions/${HttpFunction.Arn}/invocations"
+    operation = {"x-amazon-apigateway-integration": {"uri": {"Fn::Sub": uri}}}
+    body = {"paths": {"/a/{b}": {"get": operation, "put": operation}}}
+    assert list(routes_of(body)) == [("GET /a/{b}", "HttpFunction"), ("PUT /a/{b}", "HttpFunction")]
+
+
+# ── keep ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+KEYS = {"Connections": "connection_id", "Users": "user_id", "Subscriptions": "topic"}
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    with mock_aws():
+        dynamodb = boto3.client("dynamodb", region_name=REGION)
+        for name, key in KEYS.items():
+            dynamodb.create_table(
+                TableName=name,
+                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        monkeypatch.setattr(keep, "client", lambda *_: dynamodb)
+        yield Deployed("ws://w", "http://h", {f"{name}Table": name for name in KEYS}, {})
+
+
+def test_items_come_back_as_they_were(tmp_path: Path, deployed: Deployed) -> None:
+    here = Settings(home=tmp_path)
+    dynamodb = boto3.client("dynamodb", region_name=REGION)
+    stored = [{"user_id": {"S": f"u{n}"}, "raw": {"B": b"\0\xff"}} for n in range(60)]
+    for item in stored:
+        dynamodb.put_item(TableName="Users", Item=item)
+    keep.save(here, deployed)
+    for item in stored:
+        dynamodb.delete_item(TableName="Users", Key={"user_id": item["user_id"]})
+
+    assert keep.load(here, deployed) == 60
+    back = dynamodb.scan(TableName="Users")["Items"]
+    assert sorted(map(str, back)) == sorted(map(str, stored))
+
+
+def test_nothing_kept_is_nothing_loaded(tmp_path: Path, deployed: Deployed) -> None:
+    assert keep.load(Settings(home=tmp_path), deployed) == 0
+
+
+# ── warm ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_function_is_called_and_every_route_of_the_socket() -> None:
+    assert _EVENTS.keys() == FUNCTIONS.keys() - {"WebSocketFunction"}
+    assert {*_ACTIONS} - {"unknown"} == {route for route in ROUTES if not route.startswith("$")}
+
+
+@pytest.mark.parametrize(
+    ("answer", "works"),
+    [
+        ('{"type": "error", "code": "not-authenticated"}', True),
+        ('{"message": "Internal server error"}', False),
+        ("No module named 'presence'", False),
+        ("[]", False),
+        (b"\xff", False),
+    ],
+)
+def test_only_a_frame_of_the_protocol_counts_as_an_answer(
+    answer: str | bytes,
+    works: bool,
+) -> None:
+    assert answers(answer) is works
+
+
+# ── origins ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:4000", "127.0.0.1:4000", "LOCALHOST"])
+def test_it_answers_to_the_names_of_this_machine(host: str) -> None:
+    assert is_ours(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            None,
+            "",
+            "evil.example",
+            "localhost.evil.example:4000",
+            "[::1",
+            "127.0.0.1@evil.example",
+        ),
+        *(
+            "evil.example@localhost",
+            "localhost/x",
+            "localhost:4000\n",
+            "localhost:",
+            "localhost:\u0661",
+        ),
+    ],
+)
+def test_it_answers_to_no_other_name(host: str | None) -> None:
+    assert not is_ours(host)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("http://localhost:5173", "http://127.0.0.1:3000", "http://[::1]:8080"),
+        *("http://localhost", "https://localhost:5173"),
+    ],
+)
+def test_pages_of_this_machine_may_ask(origin: str) -> None:
+    assert may_ask(origin)
+    assert cors(origin)["Access-Control-Allow-Origin"] == origin
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("null", "", "*", "file://", "https://evil.example", "http://localhost.evil.example"),
+        *("http://evil.localhost", "http://localhost:5173.evil.example", "http://127.0.0.2"),
+        *("http://localhost@evil.example", "http://localhost:5173/", "http://192.168.0.10:5173"),
+        *("http://LOCALHOST", "http://localhost\n", "ftp://localhost", "http://[::2]"),
+    ],
+)
+def test_pages_from_elsewhere_may_not(origin: str) -> None:
+    assert not may_ask(origin)
+    assert cors(origin) == {"Vary": "Origin"}
+
+
+def test_the_api_and_tokens_are_shared_and_nothing_else_is() -> None:
+    assert is_shared("/api/user-status/online")
+    assert is_shared("/dev/token")
+    for path in ("/", "/dev/stack", "/dev/tables", "/dev/token/x", "/api", "/apis", ""):
+        assert not is_shared(path)

@@ -1,0 +1,180 @@
+/**
+ * One socket, from opening it until it is down, decided in one pure function.
+ *
+ *               accepted                          pong: `heartbeatSeconds` may be another
+ *    OPENING ─────────────► LEASED ◄──┐
+ *       │                     │  └────┴─ tick: a ping at each heartbeat
+ *       └──────────┬──────────┘
+ *                  ▼  closed, no answer and no frame ("silence"), slept longer than the lease
+ *                 DOWN   a link that is down never comes back
+ *
+ * The lease counts from when a frame was sent that the server has served.
+ */
+
+import type { DropReason, Stats } from "../api.js";
+import { ANSWER_MS } from "../deadline.js";
+import type { Deferred } from "../deferred.js";
+import { fromFrame, noAnswer, noLink, type PresenceError } from "../errors.js";
+import type {
+  Ack,
+  AuthenticationSuccess,
+  ClientFrame,
+  ErrorFrame,
+  ServerFrame,
+} from "../protocol.js";
+import { type Event, type Table, type Turn, transitionBy } from "./machine.js";
+
+const PONG_MS = 5_000;
+
+/** A promise that the driver made; here it is only passed on. */
+type Answer = Deferred<ServerFrame> | undefined;
+
+interface Question {
+  readonly id: string;
+  readonly askedAt: number;
+  /** When it is too late for an answer. */
+  readonly until: number;
+  /** Undefined if the answer only shows that the link works. */
+  readonly answer: Answer;
+}
+
+export interface LinkState {
+  readonly isDown: boolean;
+  /** How many questions were asked: the id of the last one. */
+  readonly asked: number;
+  readonly questions: readonly Question[];
+  readonly receivedAt: number;
+  readonly leaseFrom: number;
+  /** Infinite before authentication, like the heartbeat. */
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  readonly roundTripMs: Stats["roundTripMs"];
+}
+
+export interface LinkEffects {
+  transmit(frame: ClientFrame): void;
+  deliver(frame: ServerFrame): void;
+  resolve(answer: Answer, frame: ServerFrame): void;
+  reject(answer: Answer, error: PresenceError): void;
+  closeSocket(): void;
+  down(reason: DropReason): void;
+}
+
+interface Around {
+  readonly now: number;
+  /** Whether the user is at the device. */
+  readonly isActive: boolean;
+}
+
+type LinkTurn = Turn<LinkState, LinkEffects, Around>;
+
+export const openingLink = (now: number): LinkState => ({
+  isDown: false,
+  asked: 0,
+  questions: [],
+  receivedAt: now,
+  leaseFrom: now,
+  leaseMs: Number.POSITIVE_INFINITY,
+  heartbeatMs: Number.POSITIVE_INFINITY,
+  roundTripMs: undefined,
+});
+
+function ask(
+  { state, now, effects }: LinkTurn,
+  frame: ClientFrame,
+  answer?: Answer,
+  answerMs = ANSWER_MS,
+): void {
+  state.asked += 1;
+  const id = `${state.asked}`;
+  state.questions = [...state.questions, { id, askedAt: now, until: now + answerMs, answer }];
+  effects.push(["transmit", { ...frame, id }]);
+}
+
+function close({ state, effects }: LinkTurn, reason?: DropReason): void {
+  state.isDown = true;
+  effects.push(["closeSocket"]);
+  for (const { answer } of state.questions) effects.push(["reject", answer, noAnswer()]);
+  if (reason) effects.push(["down", reason]);
+}
+
+function beat(turn: LinkTurn, quietMs = turn.state.leaseMs / 2): void {
+  const { state, now, isActive, effects } = turn;
+  const { leaseMs, leaseFrom, receivedAt } = state;
+  const ping = { action: "ping", active: isActive } as const;
+  const isAsleep = now - leaseFrom > leaseMs;
+  state.leaseFrom = now;
+  if (isAsleep) close(turn, "sleep");
+  // A dead link is noticed before the lease ends, without a pong for every ping.
+  else if (now - receivedAt >= quietMs) ask(turn, ping, undefined, Math.min(PONG_MS, leaseMs / 4));
+  else effects.push(["transmit", ping]);
+}
+
+function answered({ state, effects }: LinkTurn, frame: ServerFrame): void {
+  const question = state.questions.find((it) => it.id === (frame as Ack).id);
+  if (!question) return;
+  const { answer, askedAt } = question;
+  state.questions = state.questions.filter((it) => it !== question);
+  state.roundTripMs = state.receivedAt - askedAt;
+  if ("code" in frame) {
+    effects.push(["reject", answer, fromFrame(frame)]);
+  } else {
+    state.leaseFrom = Math.max(state.leaseFrom, askedAt);
+    effects.push(["resolve", answer, frame]);
+  }
+}
+
+const table = {
+  send: ({ effects }, frame: ClientFrame) => effects.push(["transmit", frame]),
+
+  ask(turn, frame: ClientFrame, answer: Answer) {
+    if (turn.state.isDown) turn.effects.push(["reject", answer, noLink()]);
+    else ask(turn, frame, answer);
+  },
+
+  /** `frame` is undefined if what came is not a frame of ours. */
+  received(turn, frame: ServerFrame | undefined) {
+    const { state, now, effects } = turn;
+    state.receivedAt = now;
+    if (!frame) return;
+    effects.push(["deliver", frame]);
+    // Not 0: a ping would follow every pong at once.
+    if (frame.type === "pong")
+      state.heartbeatMs = frame.heartbeatSeconds * 1000 || state.heartbeatMs;
+    // The socket is open and the connection is over: what is sent through it renews no lease.
+    if ((frame as ErrorFrame).code === "not-authenticated") close(turn, "server");
+    else answered(turn, frame);
+  },
+
+  accepted({ state }, { heartbeatSeconds, leaseSeconds }: AuthenticationSuccess) {
+    state.heartbeatMs = heartbeatSeconds * 1000;
+    state.leaseMs = leaseSeconds * 1000;
+  },
+
+  /** Ping; ask for a pong if no frame came for `quietMs`, half the lease if left out. */
+  beat,
+
+  tick(turn) {
+    const { state, now, effects } = turn;
+    const { leaseFrom, heartbeatMs, receivedAt, questions } = state;
+    const late = questions.filter((it) => it.until <= now);
+    for (const { answer } of late) effects.push(["reject", answer, noAnswer()]);
+    state.questions = questions.filter((it) => it.until > now);
+    if (late.some((it) => receivedAt <= it.askedAt)) close(turn, "silence");
+    else if (now - leaseFrom >= heartbeatMs) beat(turn);
+  },
+
+  closed: close,
+} satisfies Table<LinkTurn>;
+
+export type LinkEvent = Event<typeof table>;
+
+export const transitionLink = transitionBy<LinkState, LinkEffects, Around, LinkEvent>(
+  table,
+  ({ isDown }, [name]) => isDown && name !== "ask",
+);
+
+export const linkWakesAt = ({ isDown, questions, leaseFrom, heartbeatMs }: LinkState): number =>
+  isDown
+    ? Number.POSITIVE_INFINITY
+    : Math.min(leaseFrom + heartbeatMs, ...questions.map((it) => it.until));

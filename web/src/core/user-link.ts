@@ -1,0 +1,139 @@
+/**
+ * Keeps one user connected over one socket after another, decided in one pure function.
+ *
+ *                authenticate                      opened              authenticated
+ *    IDLE, CLOSED, FAILED ──► CONNECTING ────────────────► AUTHENTICATING ──► READY ◄─┐
+ *                              ▲   ▲  └── failed ──┬──────────┘    down │  │  └──────┘ handover:
+ *                    retry, online │               ▼                    │  │  the next link is open
+ *                              │   └──────── RECOVERING ◄───────────────┘  │  and synced before the
+ *                              └──────────── OFFLINE ◄─────────────────────┘  server cuts this one
+ *
+ *    any ──► CLOSED: disconnect     any ──► FAILED: refused, and asking again would not help
+ *
+ * Each attempt to open a link, or to renew a token, has a number, which is the link's number, too.
+ * What comes of an attempt that is not wanted any more changes nothing.
+ */
+
+import type { DropReason, LifecycleEvent } from "../api.js";
+import { disconnected, PresenceError } from "../errors.js";
+import type { AuthenticationSuccess, Config, ServerFrame } from "../protocol.js";
+import { type Event, type Table, transitionBy } from "./machine.js";
+import type { Around, UserLinkEffects, UserLinkState, UserLinkTurn } from "./user-link-state.js";
+import { NEVER } from "./user-link-state.js";
+import * as steps from "./user-link-steps.js";
+
+function retry(turn: UserLinkTurn): void {
+  const { connection, current } = turn.state;
+  if (["recovering", "offline"].includes(connection.name)) steps.connect(turn);
+  else turn.effects.push(["probe", current]);
+}
+
+/** What comes of an attempt. */
+const results = {
+  configured(turn, attempt: number, config: Config) {
+    turn.state.config = config;
+    steps.prepare(turn, attempt);
+  },
+
+  provided({ state, effects }, attempt: number, token: string) {
+    const { renewal, current, config } = state;
+    if (attempt === renewal) effects.push(["authenticate", attempt, current, token]);
+    else effects.push(["open", attempt, (config as Config).webSocketUrl, token]);
+  },
+
+  opened({ state, effects }, attempt: number, token: string) {
+    if (!state.current) state.connection = { name: "authenticating" };
+    effects.push(["authenticate", attempt, attempt, token]);
+  },
+
+  authenticated(turn, attempt: number, terms: AuthenticationSuccess) {
+    const { state, effects } = turn;
+    if (attempt === state.renewal) steps.finishRenewal(turn, terms);
+    else if (state.current) effects.push(["sync", attempt, terms]);
+    else steps.adopt(turn, terms);
+  },
+
+  synced: (turn, _attempt: number, terms: AuthenticationSuccess) => steps.adopt(turn, terms),
+
+  failed(turn, attempt: number, error: PresenceError) {
+    if (attempt === turn.state.renewal) steps.failRenewal(turn, error);
+    else if (turn.state.current) steps.failHandover(turn);
+    else steps.stumble(turn, error);
+  },
+} satisfies Table<UserLinkTurn>;
+
+export type Result = Event<typeof results>;
+
+const table = {
+  ...results,
+
+  authenticate(turn, isSame: boolean) {
+    const { state } = turn;
+    if (isSame && state.current) {
+      state.isAsked = true;
+      steps.renew(turn);
+    } else {
+      state.failures = 0;
+      state.reason = "first";
+      steps.connect(turn);
+    }
+  },
+
+  disconnect(turn) {
+    steps.end(turn, { name: "closed" }, disconnected());
+    turn.state.lostAt = 0;
+  },
+
+  retry,
+
+  lifecycle(turn, event: LifecycleEvent) {
+    if (event === "offline" || event === "leaving") steps.become(turn, { name: "offline" });
+    else if (event !== "hidden" && event !== "activity") retry(turn);
+  },
+
+  received(turn, link: number, frame: ServerFrame) {
+    const { state, now, effects } = turn;
+    const isOurs = link === state.current || link === state.opening;
+    effects.push(["deliver", frame]);
+    if (frame.type === "authentication-success") state.skewMs = frame.serverTime - now;
+    if (frame.type !== "closing" || !isOurs) return;
+    const { reason, retryAfterSeconds } = frame;
+    const code = reason === "kicked" ? "kicked" : "unavailable";
+    steps.stumble(turn, new PresenceError(code, `Closed: ${reason}`, retryAfterSeconds));
+  },
+
+  down(turn, link: number, reason: DropReason) {
+    const { current, opening } = turn.state;
+    if (link === current) steps.recover(turn, reason);
+    // Of a first link, the attempt fails by itself.
+    else if (current && link === opening) steps.failHandover(turn);
+  },
+
+  tick(turn) {
+    const { state, now, effects } = turn;
+    if (state.retryAt <= now) steps.connect(turn);
+    if (state.renewAt <= now) steps.renew(turn);
+    if (state.handOverAt <= now) steps.open(turn);
+    if (state.releaseAt <= now) {
+      effects.push(["close", state.former]);
+      state.former = 0;
+      state.releaseAt = NEVER;
+    }
+  },
+} satisfies Table<UserLinkTurn>;
+
+export type UserLinkEvent = Event<typeof table>;
+
+export const transitionUserLink = transitionBy<
+  UserLinkState,
+  UserLinkEffects,
+  Around,
+  UserLinkEvent
+>(
+  table,
+  ({ opening, renewal }, [name, attempt]) =>
+    name in results && attempt !== opening && attempt !== renewal,
+);
+
+export const userLinkWakesAt = (state: UserLinkState): number =>
+  Math.min(state.retryAt, state.renewAt, state.handOverAt, state.releaseAt);

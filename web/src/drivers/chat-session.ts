@@ -1,0 +1,161 @@
+import type { ChatSession, Clock, Members } from "../api.js";
+import {
+  type ChatSessionEffects,
+  type ChatSessionEvent,
+  chatSessionWakesAt,
+  covers,
+  transitionChatSession,
+  unjoined,
+  wanted,
+} from "../core/chat-session.js";
+import { createMachine } from "../core/machine.js";
+import { deferred } from "../deferred.js";
+import { noLink, type PresenceError, retryMs } from "../errors.js";
+import type { Http } from "../http.js";
+import type { PresenceStore } from "../presence-store.js";
+import type { ChatSessionJoined, NewMessage, ServerFrame } from "../protocol.js";
+import { tell, view } from "../store.js";
+import type { Link } from "./link.js";
+
+/** One chat session, joined or not: `core/chat-session.ts` decides, this runs it. */
+export interface SessionDriver {
+  readonly chat: ChatSession;
+  join(): ChatSession;
+  leave(): void;
+  /** Makes the link take part if that is wanted, and not if not. */
+  sync(link: Link): Promise<void>;
+  onFrame(frame: ServerFrame): void;
+  /** Whether the link tells us about this user because of this session. */
+  covers(userId: string, link: Link): boolean;
+  /** The link is down; if it is over, nothing is known any more. */
+  lost(isOver: boolean): void;
+}
+
+export interface SessionContext {
+  readonly clock: Clock;
+  readonly http: Http;
+  readonly presences: PresenceStore;
+  link(): Link | undefined;
+  userId(): string | undefined;
+  /** How far the server's clock is ahead. */
+  skewMs(): number;
+  /** Something has to be told to the server, in so many milliseconds. */
+  settle(afterMs?: number): void;
+}
+
+type Listeners = Set<(message: NewMessage) => void>;
+type Dispatch = (...event: ChatSessionEvent) => void;
+
+/** Not to be met again among the last few hundred messages of one user. */
+const newId = () => Math.random().toString(36).slice(2);
+
+function createEffects(
+  chatSessionId: string,
+  { clock, http, presences, link, settle }: SessionContext,
+  listeners: Listeners,
+  dispatch: Dispatch,
+): ChatSessionEffects {
+  return {
+    settle,
+    rejoin: () => link()?.joined.delete(chatSessionId),
+    apply: presences.apply,
+    load(cursor, visit) {
+      const route =
+        `GET /chat-sessions/${chatSessionId}/members?limit=100&cursor=${cursor}` as const;
+      http.request(route).then(
+        (page) => dispatch("page", page, visit),
+        (error) =>
+          clock.after(retryMs(error), () => dispatch("page", { members: [], cursor }, visit)),
+      );
+    },
+    tellTyping: (typing) => link()?.send({ action: "typing", chatSessionId, typing }),
+    async post({ content, clientId, resolve, reject }) {
+      const frame = { action: "message", chatSessionId, content, clientId } as const;
+      const answer = link()?.ask<NewMessage>(frame) ?? Promise.reject(noLink());
+      await answer.then(resolve, reject);
+      dispatch("posted");
+    },
+    reject: (unsent, error) => unsent.reject(error),
+    deliver: (message) => tell(listeners, message),
+  };
+}
+
+/** What the app sees of it. */
+const createChat = (
+  views: Pick<ChatSession, "id" | "members" | "typing">,
+  listeners: Listeners,
+  dispatch: Dispatch,
+): ChatSession => ({
+  ...views,
+  send(content, clientId = newId()) {
+    const unsent = { ...deferred<NewMessage>(), content, clientId };
+    dispatch("send", unsent);
+    return unsent.promise;
+  },
+  keystroke: () => dispatch("keystroke"),
+  stopTyping: () => dispatch("stopTyping"),
+  onMessage(listener) {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  },
+});
+
+async function enter(chatSessionId: string, link: Link, dispatch: Dispatch): Promise<void> {
+  dispatch("entering");
+  try {
+    const frame = await link.ask<ChatSessionJoined>({ action: "join", chatSessionId });
+    link.joined.add(chatSessionId);
+    dispatch("joined", frame);
+  } catch (error) {
+    if (!link.isDown()) dispatch("refused", error as PresenceError);
+  }
+}
+
+async function exit(chatSessionId: string, link: Link, dispatch: Dispatch): Promise<void> {
+  link.joined.delete(chatSessionId);
+  dispatch("lost", true);
+  // Frames may overtake each other: to join again has to wait for the answer.
+  await link.ask({ action: "leave", chatSessionId }).catch(() => {});
+}
+
+export function createSession(id: string, on: SessionContext): SessionDriver {
+  const { clock, skewMs, userId } = on;
+  const listeners: Listeners = new Set();
+  const isIn = (link = on.link()) => !!link?.joined.has(id);
+  const { state, dispatch } = createMachine({
+    clock,
+    initial: unjoined,
+    transition: transitionChatSession,
+    wakeAt: chatSessionWakesAt,
+    around: () => ({ now: clock.now(), skewMs: skewMs(), userId: userId(), isIn: isIn() }),
+    effects: createEffects(id, on, listeners, (...event) => dispatch(...event)),
+    changed(after, before) {
+      if (after.members !== before.members) members.changed();
+      // One event only adds to them, or only removes.
+      if (after.typists.size !== before.typists.size) typing.changed();
+    },
+  });
+  const members = view<Members>(() => {
+    const { present, count, fresh, error } = state().members;
+    const joined = error ? "refused" : fresh ? "joined" : "waiting";
+    return { userIds: [...present].sort(), count, state: joined, error, fresh };
+  });
+  const typing = view<readonly string[]>(() => [...state().typists.keys()]);
+  const chat = createChat({ id, members, typing }, listeners, dispatch);
+
+  return {
+    chat,
+    join() {
+      dispatch("join");
+      return chat;
+    },
+    leave: () => dispatch("leave"),
+    async sync(link) {
+      const action = wanted(state(), isIn(link));
+      if (action) await (action === "join" ? enter : exit)(id, link, dispatch);
+    },
+    onFrame: (frame) => dispatch("received", frame),
+    covers: (user, link) => isIn(link) && covers(state(), user),
+    lost: (isOver) => dispatch("lost", isOver),
+  };
+}

@@ -1,0 +1,106 @@
+import type { Clock, DropReason, SocketLike, Stats } from "../api.js";
+import { linkWakesAt, openingLink, transitionLink } from "../core/link.js";
+import { createMachine } from "../core/machine.js";
+import { ANSWER_MS, within } from "../deadline.js";
+import { type Deferred, deferred } from "../deferred.js";
+import { noLink } from "../errors.js";
+import type { AuthenticationSuccess, ClientFrame, ServerFrame } from "../protocol.js";
+
+/** One socket: `core/link.ts` decides, this runs it. */
+export interface Link {
+  /** What the server has been told through this link: both end with it. */
+  readonly joined: Set<string>;
+  readonly watched: Set<string>;
+  /** Resolves when the socket is open; rejects with `not-connected` or `timeout`. */
+  readonly opened: Promise<void>;
+  isDown(): boolean;
+  send(frame: ClientFrame): void;
+  /** Rejects with the refusal; `timeout` also if the link goes down meanwhile. */
+  ask<T extends ServerFrame>(frame: ClientFrame): Promise<T>;
+  /** Begins to keep the lease, as the server wants it. */
+  keepAlive(terms: AuthenticationSuccess): void;
+  /**
+   * Renews the lease, and says whether the user is at the device. If no frame came for so long
+   * (half the lease if left out), it asks for an answer.
+   */
+  beat(quietMs?: number): void;
+  stats(): Pick<Stats, "roundTripMs" | "leaseEndsAt">;
+  /** Ends the link; `down` is not called. */
+  close(): void;
+}
+
+export interface LinkEvents {
+  /** Whether the user is at the device. */
+  isActive(): boolean;
+  frame(frame: ServerFrame): void;
+  down(reason: DropReason): void;
+  wire(direction: "in" | "out", frame: ClientFrame | ServerFrame): void;
+}
+
+export function openLink(
+  url: string,
+  WebSocket: new (url: string) => SocketLike,
+  clock: Clock,
+  on: LinkEvents,
+): Link {
+  const socket = new WebSocket(url);
+  const opened = deferred<void>();
+  const { state, dispatch } = createMachine({
+    clock,
+    initial: openingLink(clock.now()),
+    transition: transitionLink,
+    wakeAt: linkWakesAt,
+    around: () => ({ now: clock.now(), isActive: on.isActive() }),
+    effects: {
+      transmit(frame) {
+        on.wire("out", frame);
+        socket.send(JSON.stringify(frame));
+      },
+      deliver(frame) {
+        on.wire("in", frame);
+        on.frame(frame);
+      },
+      resolve: (answer, frame) => answer?.resolve(frame),
+      reject: (answer, error) => answer?.reject(error),
+      closeSocket() {
+        socket.onmessage = null; // not `onerror`: in Node, an unhandled error ends the process
+        socket.close(1000);
+        opened.reject(noLink());
+      },
+      down: on.down,
+    },
+  });
+  socket.onopen = () => opened.resolve();
+  socket.onclose = socket.onerror = () => dispatch("closed", "network");
+  socket.onmessage = ({ data }) => dispatch("received", read(data));
+
+  return {
+    joined: new Set(),
+    watched: new Set(),
+    opened: within(clock, ANSWER_MS, opened.promise),
+    isDown: () => state().isDown,
+    send: (frame) => dispatch("send", frame),
+    ask(frame) {
+      const answer = deferred<never>();
+      dispatch("ask", frame, answer as Deferred<never> as Deferred<ServerFrame>);
+      return answer.promise;
+    },
+    keepAlive: (terms) => dispatch("accepted", terms),
+    beat: (quietMs) => dispatch("beat", quietMs),
+    stats() {
+      const { roundTripMs, leaseFrom, leaseMs } = state();
+      return { roundTripMs, leaseEndsAt: leaseFrom + leaseMs };
+    },
+    close: () => dispatch("closed"),
+  };
+}
+
+/** A frame of ours. API Gateway's own (`message` without `type`) and what is no JSON are not. */
+function read(data: unknown): ServerFrame | undefined {
+  try {
+    const frame = JSON.parse(String(data));
+    return frame?.type && frame;
+  } catch {
+    // no JSON, so not ours
+  }
+}

@@ -1,0 +1,193 @@
+import type {
+  Clock,
+  ConnectionState,
+  Lifecycle,
+  PresenceClientOptions,
+  Store,
+  TokenProvider,
+} from "../api.js";
+import { createMachine } from "../core/machine.js";
+import {
+  type Result,
+  transitionUserLink,
+  type UserLinkEvent,
+  userLinkWakesAt,
+} from "../core/user-link.js";
+import { type UserLinkEffects, unconnected } from "../core/user-link-state.js";
+import { SYNC_MS } from "../core/user-link-steps.js";
+import { type Deferred, deferred } from "../deferred.js";
+import { asPresenceError } from "../errors.js";
+import type { Http } from "../http.js";
+import type { AuthenticationSuccess, ClientFrame, Config, ServerFrame } from "../protocol.js";
+import { view } from "../store.js";
+import { pause } from "../timer.js";
+import { createTokens, type Tokens } from "../tokens.js";
+import { type Link, type LinkEvents, openLink } from "./link.js";
+
+export interface Surroundings
+  extends Required<Pick<PresenceClientOptions, "WebSocket" | "random" | "backoff">> {
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly device?: string;
+}
+
+export interface UserLinkEvents extends Pick<LinkEvents, "isActive" | "wire"> {
+  frame(frame: ServerFrame): void;
+  /**
+   * A link is in use, or its token was renewed. Unless `isNew`, no frame was missed; `since` is when
+   * the link before went down, or 0.
+   */
+  ready(link: Link, terms: AuthenticationSuccess, isNew: boolean, since: number): void;
+  /** Tells a link all that is wanted of the server, and resolves when it is answered. */
+  sync(link: Link): Promise<unknown>;
+  /** There is no link any more: what is known may be out of date from now on. */
+  lost(): void;
+}
+
+/** Keeps one user connected over many sockets: `core/user-link.ts` decides, this runs it. */
+export interface UserLink {
+  readonly state: Store<ConnectionState>;
+  /** The link in use, or undefined. */
+  link(): Link | undefined;
+  config(): Config | undefined;
+  /** Of the user that is to be connected, or undefined. */
+  tokens(): Tokens | undefined;
+  userId(): string | undefined;
+  /** How far the server's clock is ahead, in milliseconds. */
+  skewMs(): number;
+  /** When the link went down, by the server's clock; 0 while there is one. */
+  lostAt(): number;
+  authenticate(userId: string, source: string | TokenProvider): Promise<AuthenticationSuccess>;
+  retryNow(): void;
+  disconnect(): void;
+}
+
+/** What the effects work on. */
+interface Held {
+  readonly links: Map<number, Link>;
+  tokens?: Tokens | undefined;
+  welcome: Deferred<AuthenticationSuccess>;
+  unsubscribe(): void;
+}
+
+type Dispatch = (...event: UserLinkEvent) => void;
+
+function createEffects(
+  around: Surroundings,
+  http: Http,
+  on: UserLinkEvents,
+  held: Held,
+  dispatch: Dispatch,
+): UserLinkEffects {
+  const { links } = held;
+  const link = (id: number) => links.get(id) as Link;
+
+  /** Runs what may fail, and sends what came of the attempt. */
+  async function report(attempt: number, run: () => Promise<Result>): Promise<void> {
+    const result = await run().catch(
+      (cause): Result => ["failed", attempt, asPresenceError(cause, "not-connected", "No link.")],
+    );
+    dispatch(...result);
+  }
+
+  return {
+    configure: (attempt) =>
+      report(attempt, async () => ["configured", attempt, await http.config()]),
+    provideToken: (attempt, reason) =>
+      report(attempt, async () => ["provided", attempt, await (held.tokens as Tokens).get(reason)]),
+    open: (attempt, url, token) =>
+      report(attempt, async () => {
+        const opened = openLink(url, around.WebSocket, around.clock, {
+          ...on,
+          frame: (frame) => dispatch("received", attempt, frame),
+          down: (reason) => dispatch("down", attempt, reason),
+        });
+        links.set(attempt, opened);
+        await opened.opened;
+        return ["opened", attempt, token];
+      }),
+    authenticate: (attempt, id, token) =>
+      report(attempt, async () => {
+        const about = { userId: held.tokens?.userId, device: around.device, active: on.isActive() };
+        const frame = { action: "authenticate", token, ...about } as ClientFrame;
+        return ["authenticated", attempt, await link(id).ask(frame)];
+      }),
+    sync: (attempt, terms) =>
+      report(attempt, async () => {
+        await Promise.race([on.sync(link(attempt)), pause(around.clock, SYNC_MS)]);
+        return ["synced", attempt, terms];
+      }),
+    close(id) {
+      links.get(id)?.close();
+      links.delete(id);
+    },
+    probe: (id) => links.get(id)?.beat(0),
+    deliver: on.frame,
+    goodUntil: (at) => held.tokens?.isGoodUntil(at),
+    ready(id, terms, isNew, since) {
+      link(id).keepAlive(terms);
+      on.ready(link(id), terms, isNew, since);
+    },
+    renewed(id, terms) {
+      const { joined } = link(id);
+      for (const it of joined) if (!terms.chatSessions.includes(it)) joined.delete(it);
+      on.ready(link(id), terms, false, 0);
+    },
+    lost: on.lost,
+    resolve: (terms) => held.welcome.resolve(terms),
+    reject: (error) => held.welcome.reject(error),
+    end: () => held.unsubscribe(),
+  };
+}
+
+export function createUserLink(around: Surroundings, http: Http, on: UserLinkEvents): UserLink {
+  const { clock, lifecycle, random, backoff } = around;
+  const held: Held = { links: new Map(), welcome: deferred(), unsubscribe() {} };
+  const { state, dispatch } = createMachine({
+    clock,
+    initial: unconnected,
+    transition: transitionUserLink,
+    wakeAt: userLinkWakesAt,
+    around: () => ({
+      now: clock.now(),
+      isOnline: lifecycle.isOnline(),
+      canRenew: !!held.tokens?.canRenew,
+      random: random(),
+      backoff,
+    }),
+    effects: createEffects(around, http, on, held, (...event) => dispatch(...event)),
+    changed(after, before) {
+      if (after.connection !== before.connection) shown.changed();
+    },
+  });
+  const shown = view(() => state().connection);
+
+  return {
+    state: shown,
+    link: () => held.links.get(state().current),
+    config: () => state().config,
+    tokens: () => held.tokens,
+    userId: () => held.tokens?.userId,
+    skewMs: () => state().skewMs,
+    lostAt: () => state().lostAt,
+    authenticate(userId, source) {
+      const { tokens, welcome } = held;
+      const isSame = tokens?.userId === userId && state().connection.name !== "failed";
+      if (isSame && tokens.source === source) return welcome.promise;
+      tokens?.cancel();
+      held.tokens = createTokens(userId, source, clock);
+      held.welcome = deferred();
+      welcome.resolve(held.welcome.promise);
+      held.unsubscribe();
+      held.unsubscribe = lifecycle.subscribe((what) => dispatch("lifecycle", what));
+      dispatch("authenticate", isSame);
+      return held.welcome.promise;
+    },
+    retryNow: () => dispatch("retry"),
+    disconnect() {
+      held.tokens?.cancel();
+      held.tokens = undefined;
+      dispatch("disconnect");
+    },
+  };
+}

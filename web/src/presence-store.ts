@@ -1,0 +1,103 @@
+import type { Store, UserPresence } from "./api.js";
+import type { Presence } from "./protocol.js";
+import { keyed, type View, view } from "./store.js";
+
+interface Entry {
+  held?: Presence | undefined;
+  /** Whether it was confirmed on this link, and every change of it is told. */
+  fresh: boolean;
+  readonly view: View<UserPresence | undefined>;
+}
+
+/** The newest known presence of each user. */
+export interface PresenceStore {
+  /** Takes what the server says, in whatever order it comes. */
+  apply(presences: readonly Presence[]): void;
+  store(userId: string): Store<UserPresence | undefined>;
+  /** Users that have subscribers. */
+  watched(): string[];
+  /** Users that are online, as far as is known, in alphabetical order. */
+  online(): readonly string[];
+  /** No frame tells of changes of these users any more. */
+  markStale(which: (userId: string) => boolean): void;
+  /** Forgets all: the next user of this client may see other versions. */
+  forget(): void;
+}
+
+export interface PresenceStoreEvents {
+  /** A user got a first subscriber, or lost the last one. */
+  watched(isWatched: boolean): void;
+  /** The set of users that are online changed. */
+  membership(): void;
+  changed(userId: string): void;
+}
+
+/** While stale, the version held is confirmed by the same one; version 0 is an erased user. */
+function isNewer({ held, fresh }: Entry, { version }: Presence): boolean {
+  const known = held?.version ?? -1;
+  return fresh ? version > known : !version || version >= known;
+}
+
+export function createPresenceStore(on: PresenceStoreEvents): PresenceStore {
+  let online: readonly string[] | undefined;
+  const entries = keyed((): Entry => {
+    const entry: Entry = {
+      fresh: false,
+      view: view(() => entry.held && { ...entry.held, fresh: entry.fresh }, on.watched),
+    };
+    return entry;
+  });
+  const ids = (which: (entry: Entry) => boolean | undefined) =>
+    [...entries.all].filter(([, it]) => which(it)).map(([id]) => id);
+
+  /** Returns whether the user came or went. */
+  function update(presence: Presence): boolean {
+    const entry = entries.get(presence.userId);
+    const wasOnline = entry.held?.isOnline;
+    if (!isNewer(entry, presence)) return false;
+    entry.held = presence;
+    entry.fresh = true;
+    entry.view.changed();
+    on.changed(presence.userId);
+    return wasOnline !== presence.isOnline;
+  }
+
+  function membershipChanged(): void {
+    online = undefined;
+    on.membership();
+  }
+
+  function markStale([userId, entry]: [string, Entry]): void {
+    const { fresh, held, view } = entry;
+    entry.fresh = false;
+    // Without subscribers, an offline user is not worth its memory.
+    if (!view.isWatched() && !held?.isOnline) entries.all.delete(userId);
+    else if (fresh) view.changed();
+  }
+
+  return {
+    apply(presences) {
+      // Not `some`: each of them has to be updated.
+      if (presences.filter(update).length) membershipChanged();
+    },
+    store: (userId) => ({
+      get: () => entries.get(userId).view.get(),
+      subscribe: (listener) => entries.get(userId).view.subscribe(listener),
+    }),
+    watched: () => ids((it) => it.view.isWatched()),
+    online() {
+      online ??= ids((it) => it.held?.isOnline).sort();
+      return online;
+    },
+    markStale(which) {
+      for (const it of entries.all) if (which(it[0])) markStale(it);
+    },
+    forget() {
+      for (const it of entries.all.values()) {
+        it.held = undefined;
+        it.view.changed();
+      }
+      membershipChanged();
+    },
+  };
+}

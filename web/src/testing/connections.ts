@@ -1,0 +1,77 @@
+/** A connection as the server knows it: whose it is, what it hears, how fast it may ask. */
+
+import type { ServerFrame } from "../protocol.js";
+import { Refusal } from "./refusal.js";
+import type { Link } from "./socket.js";
+import { isOver } from "./tokens.js";
+
+const COST_MS = 1_000;
+const BURST = 20;
+const TYPING_MS = 1_000;
+
+export class Connection {
+  readonly connectionId: string;
+  readonly openedAt: number;
+  readonly sessions = new Set<string>();
+  readonly watched = new Set<string>();
+  userId: string | null = null;
+  tokenExpiresAt = 0;
+  allowed: readonly string[] | null = null;
+  isOpen = true;
+  /** Stops the timers that were set when it was opened. */
+  stopTimers: () => void = () => {};
+  readonly #link: Link;
+  readonly #typedAt = new Map<string, number>();
+  #chargedUntil = 0;
+
+  constructor(connectionId: string, openedAt: number, link: Link) {
+    this.connectionId = connectionId;
+    this.openedAt = openedAt;
+    this.#link = link;
+  }
+
+  send(frame: ServerFrame | string): void {
+    if (!this.isOpen) return;
+    this.#link.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+  }
+
+  /** Closes the socket alone: the lease is the stack's business. */
+  closeSocket(code: number, reason = ""): void {
+    this.isOpen = false;
+    this.#link.close(code, reason);
+  }
+
+  /** Whose connection it is. Throws a Refusal. */
+  userAt(now: number): string {
+    if (!this.isOpen || this.userId === null) {
+      throw new Refusal(
+        "not-authenticated",
+        "Authenticate first; open a new connection if this one was closed.",
+      );
+    }
+    if (isOver(this.tokenExpiresAt, now)) {
+      throw new Refusal("token-expired", "Authenticate again with a fresh token.");
+    }
+    return this.userId;
+  }
+
+  /** Charges one action to the rate limit: 20 at once, then one a second. Throws a Refusal. */
+  charge(now: number): void {
+    const after = Math.max(this.#chargedUntil, now) + COST_MS;
+    const excess = after - now - BURST * COST_MS;
+    if (excess > 0) {
+      const seconds = Math.ceil(excess / 1000);
+      throw new Refusal("rate-limited", `Ask again in ${seconds} s.`, seconds);
+    }
+    this.#chargedUntil = after;
+  }
+
+  /** Whether `typing` is relayed now, which is charged; not sooner than a second after the last. */
+  relaysTyping(sessionId: string, now: number): boolean {
+    const lastAt = this.#typedAt.get(sessionId);
+    if (lastAt !== undefined && now - lastAt < TYPING_MS) return false;
+    this.charge(now);
+    this.#typedAt.set(sessionId, now);
+    return true;
+  }
+}

@@ -1,0 +1,141 @@
+/** From one change, or one frame of a client, to the frames that connections get. */
+
+import type { NewMessage, ServerFrame } from "../protocol.js";
+import type { Connection } from "./connections.js";
+import { type Host, LargeRooms } from "./large-rooms.js";
+import { isSeenIn, saysMoreThan, seenBy, sessionsOf, type User, type Viewer } from "./user.js";
+import type { Users } from "./users.js";
+
+const TYPING_MS = 6_000;
+
+/** What the fan-out needs of the server. */
+export interface Audience extends Pick<Host, "largeAudience" | "now" | "after"> {
+  readonly globalPresence: boolean;
+  readonly users: Users;
+  /** Those that are open. */
+  readonly connections: () => readonly Connection[];
+}
+
+export class Fanout {
+  readonly rooms: LargeRooms;
+  readonly #to: Audience;
+  /** What waits until the answer to the frame that caused it is decided; null if nothing does. */
+  #held: (() => void)[] | null = null;
+  #messages = 0;
+
+  constructor(to: Audience) {
+    this.#to = to;
+    this.rooms = new LargeRooms({
+      ...to,
+      user: (userId) => to.users.get(userId),
+      count: (sessionId) => this.#memberCount(sessionId, null),
+      send: (sessionId, frame) => this.#relay(sessionId, frame),
+    });
+  }
+
+  /** Sends a frame; while `holding`, when that is over. */
+  post(connection: Connection, frame: ServerFrame): void {
+    if (this.#held) this.#held.push(() => connection.send(frame));
+    else connection.send(frame);
+  }
+
+  /** Runs something, and returns its result, and what sends all frames that follow from it. */
+  holding<T>(run: () => T): readonly [T, () => void] {
+    const outer = this.#held;
+    const held: (() => void)[] = [];
+    this.#held = held;
+    try {
+      const sendAll = () => {
+        for (const send of held) send();
+      };
+      return [run(), sendAll];
+    } finally {
+      this.#held = outer;
+    }
+  }
+
+  /** Tells a change of a user to all recipients. */
+  announce(before: User, after: User): void {
+    const sessions = new Set([...sessionsOf(before), ...sessionsOf(after)]);
+    for (const connection of this.#to.connections()) {
+      if (!this.#isRecipient(connection, after, sessions)) continue;
+      const seen = seenBy(connection.userId, after);
+      if (saysMoreThan(seen, seenBy(connection.userId, before))) {
+        this.post(connection, { type: "user-status-change", changes: [seen] });
+      }
+    }
+    for (const sessionId of sessions) {
+      const isByTick = this.rooms.moved(sessionId, before, after);
+      if (!isByTick) this.#announceMembership(sessionId, before, after);
+    }
+  }
+
+  #isRecipient(connection: Connection, user: User, sessions: ReadonlySet<string>): boolean {
+    if (connection.userId === null) return false;
+    if (this.#to.globalPresence || connection.userId === user.userId) return true;
+    const shared = [...connection.sessions].filter((name) => sessions.has(name));
+    const isShared = shared.some((name) => !this.rooms.isLarge(name));
+    return isShared || connection.watched.has(user.userId);
+  }
+
+  /** A user's own coming is in the answer to `join`, so it is no news to them. */
+  #announceMembership(sessionId: string, before: User, after: User): void {
+    const counted = this.rooms.counted(sessionId);
+    for (const connection of this.#subscribers(sessionId)) {
+      const viewer = connection.userId;
+      if (viewer === null || viewer === after.userId) continue;
+      const was = isSeenIn(sessionId, viewer, before);
+      const is = isSeenIn(sessionId, viewer, after);
+      if (was === is) continue;
+      this.post(connection, {
+        type: "chat-session-members",
+        chatSessionId: sessionId,
+        joined: is ? [seenBy(viewer, after)] : [],
+        left: is ? [] : [after.userId],
+        memberCount: this.#memberCount(sessionId, viewer),
+        ...counted,
+      });
+    }
+  }
+
+  typing(chatSessionId: string, user: User, typing: boolean, from?: Connection): void {
+    if (this.rooms.isLarge(chatSessionId)) return;
+    const { userId } = user;
+    const expiresAt = this.#to.now() + (typing ? TYPING_MS : 0);
+    const frame = { type: "user-typing", chatSessionId, userId, typing, expiresAt } as const;
+    this.#relay(chatSessionId, frame, from, user);
+  }
+
+  message(
+    chatSessionId: string,
+    senderId: string,
+    content: unknown,
+    clientId?: string,
+    from?: Connection,
+  ): NewMessage & { readonly type: "new-message" } {
+    this.#messages += 1;
+    const sentAt = this.#to.now();
+    const time = sentAt.toString(16).padStart(12, "0");
+    const messageId = `${time}-${String(this.#messages).padStart(8, "0")}`;
+    const said = { chatSessionId, messageId, senderId, content, sentAt };
+    const frame = { type: "new-message", ...said, ...(clientId && { clientId }) } as const;
+    this.#relay(chatSessionId, frame, from);
+    return frame;
+  }
+
+  /** Sends a frame to the other connections; if it is of a user, to those that see them online. */
+  #relay(sessionId: string, frame: ServerFrame, from?: Connection, of?: User): void {
+    for (const connection of this.#subscribers(sessionId)) {
+      const isHidden = of !== undefined && !seenBy(connection.userId, of).isOnline;
+      if (connection !== from && !isHidden) this.post(connection, frame);
+    }
+  }
+
+  #subscribers(sessionId: string): readonly Connection[] {
+    return this.#to.connections().filter((connection) => connection.sessions.has(sessionId));
+  }
+
+  #memberCount(sessionId: string, viewer: Viewer): number {
+    return this.#to.users.all.filter((user) => isSeenIn(sessionId, viewer, user)).length;
+  }
+}

@@ -1,0 +1,336 @@
+/** The pure transitions, without a server, a socket or a clock. */
+
+import { describe, expect, it } from "vitest";
+import { transitionChatSession, unjoined, wanted } from "../../src/core/chat-session.js";
+import {
+  type LinkEvent,
+  type LinkState,
+  linkWakesAt,
+  openingLink,
+  transitionLink,
+} from "../../src/core/link.js";
+import { changed, joined, type MembersState, noMembers } from "../../src/core/members.js";
+import { nothingChosen, transitionOwnStatus } from "../../src/core/own-status.js";
+import {
+  transitionUserLink,
+  type UserLinkEvent,
+  userLinkWakesAt,
+} from "../../src/core/user-link.js";
+import { type UserLinkState, unconnected } from "../../src/core/user-link-state.js";
+import { deferred } from "../../src/deferred.js";
+import { PresenceError } from "../../src/errors.js";
+import type { AuthenticationSuccess, ServerFrame } from "../../src/protocol.js";
+import { MINUTE, SECOND } from "./setup.js";
+
+/** The same numbers from 0 to 1 each time (mulberry32). */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const terms: AuthenticationSuccess = {
+  type: "authentication-success",
+  userId: "ada",
+  connectionId: "c1",
+  onlineCount: 1,
+  heartbeatSeconds: 30,
+  leaseSeconds: 75,
+  serverTime: 0,
+  tokenExpiresAt: 240 * MINUTE,
+  connectionExpiresAt: 120 * MINUTE,
+  presence: { userId: "ada", status: "online", isOnline: true, lastSeen: null, version: 1 },
+  chatSessions: [],
+};
+
+const pong = (heartbeatSeconds: number, id = "1"): ServerFrame => ({
+  type: "pong",
+  id,
+  serverTime: 0,
+  heartbeatSeconds,
+});
+
+describe("a link", () => {
+  /** The effects' names of events at these times. */
+  function run(...events: [now: number, ...event: LinkEvent][]) {
+    let state = openingLink(0);
+    const effects = events.map(([now, ...event]) => {
+      const [next, todo] = transitionLink(state, event, { now, isActive: true });
+      state = next;
+      return todo.map(([name, first]) => (name === "down" ? `${name} ${first}` : name));
+    });
+    return { state, effects };
+  }
+
+  it("pings at each heartbeat, and asks for a pong after half a lease of silence", () => {
+    const { state, effects } = run([0, "accepted", terms], [30 * SECOND, "tick"]);
+    expect(effects).toEqual([[], ["transmit"]]);
+    expect(state.questions).toEqual([]);
+    expect(linkWakesAt(state)).toBe(60 * SECOND);
+    const later = run([0, "accepted", terms], [30 * SECOND, "tick"], [60 * SECOND, "tick"]);
+    expect(later.state.questions).toMatchObject([{ id: "1", until: 65 * SECOND }]);
+  });
+
+  it.each([
+    [10, 10],
+    [29, 29],
+    [0, 30],
+  ])("after a pong that says %s s, the next ping is due after %s s", (told, seconds) => {
+    const { state } = run([0, "accepted", terms], [SECOND, "received", pong(told)]);
+    expect(linkWakesAt(state)).toBe(seconds * SECOND);
+  });
+
+  it.each<[string, string, [number, ...LinkEvent][]]>([
+    ["network", "the socket closes", [[0, "closed", "network"]]],
+    ["sleep", "the lease has ended", [[76 * SECOND, "beat"]]],
+    [
+      "silence",
+      "no frame answers",
+      [
+        [0, "beat", 0],
+        [5 * SECOND, "tick"],
+      ],
+    ],
+    [
+      "server",
+      "its connection is unknown",
+      [[0, "received", { type: "error", code: "not-authenticated", message: "" }]],
+    ],
+  ])("is down for good: %s, when %s", (reason, _, events) => {
+    const late: [number, ...LinkEvent][] = [
+      [80 * SECOND, "received", pong(1)],
+      [80 * SECOND, "send", { action: "ping" }],
+      [80 * SECOND, "ask", { action: "ping" }, deferred<ServerFrame>()],
+    ];
+    const { state, effects } = run([0, "accepted", terms], ...events, ...late);
+    expect(effects.flat()).toContain(`down ${reason}`);
+    expect(effects.slice(-3)).toEqual([[], [], ["reject"]]);
+    expect(linkWakesAt(state)).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it("stays up when another frame came after the question, though no answer did", () => {
+    const { state, effects } = run(
+      [0, "ask", { action: "ping" }, deferred<ServerFrame>()],
+      [SECOND, "received", pong(30, "of another question")],
+      [10 * SECOND, "tick"],
+    );
+    expect(effects.at(-1)).toEqual(["reject"]);
+    expect(state.isDown).toBe(false);
+  });
+
+  it("never changes the state that it was given", () => {
+    const before: LinkState = Object.freeze(openingLink(0));
+    transitionLink(before, ["accepted", terms], { now: 0, isActive: true });
+    expect(before).toEqual(openingLink(0));
+  });
+});
+
+describe("a user's link", () => {
+  const usual = { now: 0, isOnline: true, canRenew: true, random: 0, backoff: () => SECOND };
+  const refused = new PresenceError("token-invalid", "No.");
+  const away = new PresenceError("not-connected", "No link.");
+  const config = { webSocketUrl: "wss://x" } as never;
+
+  function run(events: UserLinkEvent[], around: Partial<typeof usual> = {}, from = unconnected) {
+    return events.reduce<{ state: UserLinkState; effects: string[] }>(
+      ({ state, effects }, event) => {
+        const [next, todo] = transitionUserLink(state, event, { ...usual, ...around });
+        return { state: next, effects: [...effects, ...todo.map((it) => it.join(" "))] };
+      },
+      { state: from, effects: [] },
+    );
+  }
+
+  const connecting: UserLinkEvent[] = [
+    ["authenticate", false],
+    ["configured", 1, config],
+    ["provided", 1, "t"],
+    ["opened", 1, "t"],
+  ];
+  const ready = run([...connecting, ["authenticated", 1, terms]]).state;
+
+  it.each<[string, UserLinkEvent[], Partial<typeof usual>]>([
+    ["connecting", [["authenticate", false]], {}],
+    ["offline", [["authenticate", false]], { isOnline: false }],
+    ["authenticating", connecting, {}],
+    ["ready", [...connecting, ["authenticated", 1, terms]], {}],
+    [
+      "recovering",
+      [
+        ["authenticate", false],
+        ["failed", 1, away],
+      ],
+      {},
+    ],
+    [
+      "connecting",
+      [
+        ["authenticate", false],
+        ["failed", 1, refused],
+      ],
+      {},
+    ],
+    [
+      "failed",
+      [
+        ["authenticate", false],
+        ["failed", 1, refused],
+        ["failed", 2, refused],
+      ],
+      {},
+    ],
+    [
+      "failed",
+      [
+        ["authenticate", false],
+        ["failed", 1, refused],
+      ],
+      { canRenew: false },
+    ],
+    ["closed", [...connecting, ["disconnect"]], {}],
+  ])("is %s after its events", (name, events, around) => {
+    expect(run(events, around).state.connection.name).toBe(name);
+  });
+
+  it("ignores what comes of an attempt that is not wanted any more", () => {
+    for (const late of [
+      ["opened", 1, "t"],
+      ["authenticated", 1, terms],
+      ["failed", 1, away],
+    ] as const) {
+      const { state } = run([["authenticate", false], ["disconnect"]]);
+      expect(transitionUserLink(state, late, usual)).toEqual([state, []]);
+    }
+  });
+
+  it("opens the next link beside the one in use, and keeps that one if the next fails", () => {
+    const begun = run([["tick"]], { now: ready.handOverAt }, ready).state;
+    expect(begun).toMatchObject({ current: 1, opening: 2, connection: { name: "ready" } });
+    const failed = run([["failed", 2, away]], {}, begun).state;
+    expect(failed).toMatchObject({ current: 1, opening: 0, connection: { name: "ready" } });
+    const adopted = run([["synced", 2, terms]], {}, begun);
+    expect(adopted.state).toMatchObject({ current: 2, former: 1, lostAt: 0 });
+    expect(adopted.effects.some((it) => it.startsWith("lost"))).toBe(false);
+  });
+
+  it("goes on from every state but those that wait for the app or the network", () => {
+    const random = seeded(7);
+    const pick = <T>(all: readonly T[]) => all[Math.floor(random() * all.length)] as T;
+    let state = unconnected;
+    let now = 0;
+    let asked: (readonly [name: string, attempt: number])[] = [];
+    /** What comes of what was asked, well or not. */
+    const answer = ([name, attempt]: readonly [string, number]): UserLinkEvent => {
+      asked = asked.filter((it) => it[1] !== attempt);
+      if (random() < 0.2) return ["failed", attempt, random() < 0.8 ? away : refused];
+      if (name === "configure") return ["configured", attempt, config];
+      if (name === "provideToken") return ["provided", attempt, "t"];
+      if (name === "open") return ["opened", attempt, "t"];
+      return [name === "sync" ? "synced" : "authenticated", attempt, terms];
+    };
+    for (let step = 0; step < 3_000; step += 1) {
+      const event = pick<() => UserLinkEvent>([
+        () => (asked.length ? answer(pick(asked)) : ["tick"]),
+        () => (asked.length ? answer(pick(asked)) : ["tick"]),
+        () => ["tick"],
+        () => ["retry"],
+        () => ["lifecycle", pick(["visible", "offline", "hidden"])],
+        () => ["down", pick([state.current, state.opening]), pick(["network", "sleep"])],
+        () => ["authenticate", random() < 0.5],
+        () => (random() < 0.1 ? ["disconnect"] : ["tick"]),
+      ])();
+      now += pick([SECOND, MINUTE, 120 * MINUTE]);
+      const around = { ...usual, now, random: random() };
+      const [next, effects] = transitionUserLink(state, event, around);
+      state = next;
+      for (const [name, attempt] of effects)
+        if (["configure", "provideToken", "open", "authenticate", "sync"].includes(name))
+          asked.push([name, attempt as number]);
+      const { name } = state.connection;
+      const isUnderWay = asked.some((it) => it[1] === state.opening);
+      const isTimed = userLinkWakesAt(state) < Number.POSITIVE_INFINITY;
+      expect(name === "ready").toBe(state.current > 0);
+      expect(["connecting", "authenticating"].includes(name)).toBe(!state.current && isUnderWay);
+      if (name === "ready") expect(isUnderWay || Number.isFinite(state.handOverAt)).toBe(true);
+      else expect(isTimed).toBe(name === "recovering");
+    }
+  });
+});
+
+describe("members", () => {
+  const presence = (userId: string) => ({ ...terms.presence, userId });
+  const about = { chatSessionId: "lobby" };
+  const start = joined(noMembers, {
+    ...about,
+    type: "chat-session-joined",
+    members: ["ada", "alan"].map(presence),
+    cursor: null,
+    memberCount: 2,
+    asOf: 10,
+  });
+  const frame = (asOf: number, came: string[], left: string[], memberCount: number) => ({
+    ...about,
+    type: "chat-session-members" as const,
+    joined: came.map(presence),
+    left,
+    memberCount,
+    asOf,
+  });
+  const seen = ({ present, count }: MembersState) => [[...present].sort(), count];
+
+  it("are the same in whatever order, and however often, frames come", () => {
+    const frames = [
+      frame(11, ["bob"], [], 3),
+      frame(12, ["grace"], ["alan"], 3),
+      frame(13, ["alan"], ["bob"], 3),
+      frame(14, [], ["grace"], 2),
+      frame(9, ["zoe"], ["ada"], 9), // from before `join` was answered
+    ];
+    const random = seeded(3);
+    for (let story = 0; story < 200; story += 1) {
+      const told = [...frames, ...frames].sort(() => random() - 0.5);
+      expect(seen(told.reduce(changed, start))).toEqual([["ada", "alan"], 2]);
+    }
+  });
+});
+
+describe("a chat session", () => {
+  const around = { now: 0, skewMs: 0, userId: "ada", isIn: false };
+
+  it("says what a link has to be told, until it is refused", () => {
+    const [used] = transitionChatSession(unjoined, ["join"], around);
+    const [refused] = transitionChatSession(
+      used,
+      ["refused", new PresenceError("forbidden", "No.")],
+      around,
+    );
+    const [left] = transitionChatSession(used, ["leave"], around);
+    expect([used, refused, left].map((it) => wanted(it, false))).toEqual(["join", "", ""]);
+    expect([used, left].map((it) => wanted(it, true))).toEqual(["", "leave"]);
+  });
+});
+
+describe("the own status", () => {
+  it("sends one choice after the other, and only the newest of those that wait", () => {
+    const around = { now: 0, hasLink: true, presence: undefined };
+    const choices = (["away", "busy", "dnd"] as const).map((status) => ({
+      ...deferred<void>(),
+      status,
+    }));
+    const sent: string[] = [];
+    let state = nothingChosen;
+    const run = (...event: Parameters<typeof transitionOwnStatus>[1]) => {
+      const [next, effects] = transitionOwnStatus(state, event, around);
+      state = next;
+      for (const [name, chosen] of effects) if (name === "send") sent.push(chosen.status);
+    };
+    for (const chosen of choices) run("choose", chosen);
+    expect(sent).toEqual(["away"]);
+    run("answered", choices[0] as (typeof choices)[0]);
+    expect(sent).toEqual(["away", "dnd"]);
+  });
+});
