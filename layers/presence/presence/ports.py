@@ -50,7 +50,7 @@ class ConnectionRecords(Protocol):
         ...
 
     def charge(self, before: Connection, after: Connection) -> bool:
-        """Store the rate limit and `typed` of *after*; False if it is closed, or has changed since."""
+        """Store rate limit and `typed` of *after*; False if it is closed, or has changed since."""
         ...
 
 
@@ -91,7 +91,7 @@ class Users(Protocol):
         """Write *after* if the stored user is still *before*; False if the connection refuses.
 
         `announce` marks the record for the stream. Leases that do not differ are not written: one
-        that was renewed meanwhile stays renewed. A lease that differs must be stored as in *before*.
+        that was renewed meanwhile stays renewed. A lease that differs must be as in *before*.
 
         `connection_change` is written in the same transaction, together with the subscriptions of
         the connection. An `Admission` needs a connection that is open, or this user's; every other
