@@ -50,7 +50,7 @@ class ConnectionRecords(Protocol):
         ...
 
     def charge(self, before: Connection, after: Connection) -> bool:
-        """Store the rate limit and `typed` of *after*; False if closed or charged since."""
+        """Store rate limit and `typed` of *after*; False if it is closed, or has changed since."""
         ...
 
 
@@ -90,9 +90,8 @@ class Users(Protocol):
     ) -> bool:
         """Write *after* if the stored user is still *before*; False if the connection refuses.
 
-        `announce` marks the record for the stream. A lease that is the same in both is not
-        written: one that was renewed meanwhile stays renewed. Any other must be stored as in
-        *before*.
+        `announce` marks the record for the stream. Leases that do not differ are not written: one
+        that was renewed meanwhile stays renewed. A lease that differs must be as in *before*.
 
         `connection_change` is written in the same transaction, together with the subscriptions of
         the connection. An `Admission` needs a connection that is open, or this user's; every other
@@ -168,7 +167,7 @@ class OnlineIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user that others see in a chat session, except for the viewers in `hidden_from`."""
+    """A user whom others see in a chat session, except for the viewers in `hidden_from`."""
 
     user_id: str
     hidden_from: frozenset[str] = frozenset()
