@@ -106,7 +106,8 @@ def test_posts_beyond_the_limit_wait_in_parcels_and_arrive_once(
     room.calm()
 
     room.ask(ADA, "message")
-    room.deliver()  # the job
+    assert room.all_heard() == {}, "too many for this function: a job tells them"
+    room.deliver()
     at_once, queued = room.all_heard(), room.queued("deliveries")
     room.deliver()
     later = room.all_heard()
