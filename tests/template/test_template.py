@@ -179,7 +179,7 @@ def test_a_message_is_not_handed_out_twice_while_it_is_worked_on(name: str, func
     assert queue["VisibilityTimeout"] >= 6 * seconds(function)
     assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
     assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": f"{name}DeadLetter.Arn"}
-    mapping = FUNCTIONS[function]["Events"]["TimerDue"]["Properties"]
+    mapping = FUNCTIONS[function]["Events"]["Due"]["Properties"]
     assert mapping["Queue"] == {"Fn::GetAtt": f"{name}.Arn"}
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
