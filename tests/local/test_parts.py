@@ -13,7 +13,7 @@ from moto import mock_aws
 from local import keep
 from local.aws import environment, require_free
 from local.build import architecture, fingerprint, pack, runtime
-from local.deploy import for_local_aws, functions_of, parameters_of, routes_of
+from local.deploy import Deployed, for_local_aws, functions_of, parameters_of, routes_of
 from local.origins import cors, is_ours, is_shared, may_ask
 from local.stack import REGION, ROOT, Settings, StackError
 from local.warm import _ACTIONS, _EVENTS, answers
