@@ -35,11 +35,11 @@ from presence.application.statuses import Statuses
 from presence.application.user_changes import UserChanges
 from presence.application.watching import Watching
 from presence.domain.durations import Durations
+from presence.fanout import sinks
 from presence.fanout.announcer import Announcer
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.large_rooms import LargeRooms
-from presence.fanout.sinks import SINKS
 from presence.ports import Authorizer, Gateway, Ports, Tokens
 from presence.settings import Settings, read_settings
 
@@ -137,7 +137,7 @@ class App:
     @cached_property
     def announcer(self) -> Announcer:
         ports = self.ports
-        return Announcer(ports.users, ports.online_index, [sink(self) for sink in SINKS])
+        return Announcer(ports.users, ports.online_index, [sink(self) for sink in sinks.SINKS])
 
     @cached_property
     def large_rooms(self) -> LargeRooms:

@@ -86,25 +86,9 @@ class DynamoDBSubscriptions:
         return True
 
     def _watch(
-        self,
-        connection: Connection,
-        user_ids: Sequence[str],
-        known: Mapping[str, frozenset[int]],
+        self, connection: Connection, user_ids: Sequence[str], known: Mapping[str, frozenset[int]]
     ) -> bool:
-        record = update_of(
-            ConnectionItem(connection.connection_id),
-            [ConnectionItem.is_watching.set(value=True)],
-            still_of(str(connection.user_id)),
-        )
-        viewer_id, opened_at = str(connection.user_id), connection.opened_at
-        watched = [Topic("user", user_id) for user_id in user_ids]
-        shards = [self._shard(topic, connection.connection_id, known) for topic in watched]
-        rows = [
-            _subscriber(key_of(topic, shard), connection.connection_id, viewer_id, opened_at)
-            for topic, shard in zip(watched, shards, strict=True)
-        ]
-        entries = [entry(user_id, shard) for user_id, shard in zip(user_ids, shards, strict=True)]
-        operations = [{"Update": record}, {"Update": _watched(connection, entries)}, *rows]
+        operations = list(self._watch_operations(connection, user_ids, known))
         try:
             write(self._client, "TransactWriteItems", {"TransactItems": operations})
         except TransactionRefused as error:
@@ -117,6 +101,24 @@ class DynamoDBSubscriptions:
             _require_free(listed, new)
             return not new or self._watch(connection, new, known)
         return True
+
+    def _watch_operations(
+        self, connection: Connection, user_ids: Sequence[str], known: Mapping[str, frozenset[int]]
+    ) -> Iterator[Operation]:
+        """The record of the connection first, then its list; a refusal is told by the position."""
+        record = update_of(
+            ConnectionItem(connection.connection_id),
+            [ConnectionItem.is_watching.set(value=True)],
+            still_of(str(connection.user_id)),
+        )
+        name, viewer_id = connection.connection_id, str(connection.user_id)
+        watched = [Topic("user", user_id) for user_id in user_ids]
+        shards = {topic: self._shard(topic, name, known) for topic in watched}
+        yield {"Update": record}
+        entries = [entry(topic.name, shard) for topic, shard in shards.items()]
+        yield {"Update": _watched(connection, entries)}
+        for topic, shard in shards.items():
+            yield _subscriber(key_of(topic, shard), name, viewer_id, connection.opened_at)
 
     def _shard(self, topic: Topic, connection_id: str, known: Mapping[str, frozenset[int]]) -> int:
         """A user on the list stays in the shard that it names, and takes no further entry."""

@@ -423,9 +423,9 @@ def test_disconnecting_closes_the_gate_and_forgets_the_subscriptions(world: Worl
 
     world.leave("a1")
 
-    gate = world.records.read("a1")
-    assert gate is not None
-    assert gate.state is State.CLOSED
+    record = world.records.read("a1")
+    assert record is not None
+    assert record.state is State.CLOSED
     assert world.tables.everyone == {}
     assert ("user", "ada", GRACE // SECOND) in world.timers.asked
 
