@@ -198,7 +198,7 @@ inline save() {
     stored.online = after.online
 }
 
-/* ── use_cases/changes.py ─────────────────────────────────────────────────────────────────── */
+/* ── application/user_changes.py ──────────────────────────────────────────────────────────── */
 
 #define DONE    1
 #define LOST    2
@@ -320,7 +320,7 @@ inline finish() {
     }
 }
 
-/* ── use_cases/connections.py ─────────────────────────────────────────────────────────────── */
+/* ── application/connections.py ───────────────────────────────────────────────────────────── */
 
 proctype Authenticate(bit c) {
     locals;
@@ -453,7 +453,7 @@ proctype Fate(bit c) {
     finish()
 }
 
-/* ── use_cases/upkeep.py ──────────────────────────────────────────────────────────────────── */
+/* ── application/expiry.py, checks.py ─────────────────────────────────────────────────────── */
 
 inline look() {
     apply(TIME_PASSED, 0, NOTHING)
@@ -525,7 +525,7 @@ proctype Sweep() {
     atomic { look_at_whoever_is_here(); finish() }
 }
 
-/* ── use_cases/statuses.py, and who reads it ──────────────────────────────────────────────── */
+/* ── application/statuses.py, and its readers ─────────────────────────────────────────────── */
 
 #if SCENE == WATCHED
 byte seen;           /* the newest version that the observer has taken                       */

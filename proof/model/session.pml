@@ -133,7 +133,7 @@ inline after(u) {
     fi
 }
 
-/* ── use_cases/connections.py, use_cases/sessions.py ──────────────────────────────────────── */
+/* ── application/connections.py, application/chat_sessions.py ─────────────────────────────── */
 
 inline authenticate(c) {
     before(OWNER(c));
@@ -298,7 +298,7 @@ out:
     }
 }
 
-/* Settling.user: the grace period is over, and nobody is expected any more. */
+/* OnTimer.user: the grace period is over, and nobody is expected any more. */
 proctype Grace(bit u) {
 end:
     do
@@ -316,7 +316,7 @@ end:
     od
 }
 
-/* ── use_cases/announcements.py ───────────────────────────────────────────────────────────── */
+/* ── fanout/announcer.py ──────────────────────────────────────────────────────────────────── */
 
 #define at(u)     stream[u].next
 #define in(u, n)  (stream[u].was_member[n] || stream[u].is_member[n])
