@@ -285,7 +285,7 @@ def announce_status(room: Lab) -> Act:
 
 
 def announce_status_to_all(room: Lab) -> Act:
-    room.forget_listeners()
+    room.forget_subscribers()
     subscribers = [room.join(room.newcomer()) for _ in range(PAGE)]
     return announcement(room, subscribers[0])
 

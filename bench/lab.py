@@ -46,7 +46,7 @@ ENVIRONMENT = {
     "CONNECTIONS_TABLE": TABLES["connections"],
     "USERS_TABLE": TABLES["users"],
     "SUBSCRIPTIONS_TABLE": TABLES["subscriptions"],
-    # As long as a real one: every gate holds it.
+    # As long as a real one: every record holds it.
     "CALLBACK_URL": "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
     "WEBSOCKET_URL": "wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
     "HEARTBEAT_SECONDS": "30",
@@ -291,7 +291,7 @@ class Lab:
             "leases": {"M": {who.connection_id: lasting}},
         }
 
-    def forget_listeners(self) -> None:
+    def forget_subscribers(self) -> None:
         """Nobody hears of everybody any more."""
         for item in self.reader.scan(TableName=TABLES["subscriptions"])["Items"]:
             key = {name: item[name] for name in ("topic", "subscriber")}

@@ -214,5 +214,5 @@ def _is_here(item: dict[str, Any]) -> bool:
 
 
 def _is_open(item: dict[str, Any]) -> bool:
-    """A gate that nobody closed, or a watch list; a closed gate stays for a while by design."""
+    """A record that nobody closed, or a watch list; a closed record stays for a while by design."""
     return item.get("state") != "closed"

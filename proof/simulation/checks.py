@@ -48,14 +48,14 @@ class Checks:
         if table == "users":
             self._user(before or User(key), after or User(key))
         elif table == "connections" and before is not None and after is not None:
-            self._gate(key, before.state, after.state)
+            self._record(key, before.state, after.state)
         elif table in ("everyone", "sessions", "watchers") and after is not None:
             connection_id = key if table == "everyone" else row
             self._require(connection_id not in self.finished, "I6", f"{name} is written again")
 
-    def _gate(self, connection_id: str, before: State, after: State) -> None:
+    def _record(self, connection_id: str, before: State, after: State) -> None:
         stays = before is not State.CLOSED or after is State.CLOSED
-        self._require(stays, "I6", f"the gate of {connection_id} opens again")
+        self._require(stays, "I6", f"the record of {connection_id} opens again")
 
     def _user(self, before: User, after: User) -> None:
         user_id = after.user_id

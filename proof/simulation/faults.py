@@ -175,8 +175,8 @@ class Faulty:
             return self._memory.stale(INDEX_STALE)
         is_lax = method in STALE_READS and not request.get("consistent")
         if is_lax and self._injector.happens("stale_read"):
-            gate = args[0] if self._name == "connections" else None
-            return self._memory.stale(STALE, gate)
+            record = args[0] if self._name == "connections" else None
+            return self._memory.stale(STALE, record)
         return self._memory.tables
 
     def _lazily(self, call: str, pages: Iterable[Any]) -> Iterator[Any]:

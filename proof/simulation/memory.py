@@ -139,13 +139,13 @@ class Memory:
         return next((it for until, it in past if until > instant), self._current(name))
 
     def stale(self, age: int, connection_id: str | None = None) -> FakeTables:
-        """The users as an eventually consistent read may see them, and one of the gates."""
+        """The users as an eventually consistent read may see them, and one of the records."""
         users = {it: self.as_it_was(("users", it, ""), age) for it in self._user_ids()}
         view = FakeTables(users={name: it for name, it in users.items() if it is not None})
         view.count = self.tables.count
         if connection_id is not None:
-            gate = self.as_it_was(("connections", connection_id, ""), age)
-            view.connections = {} if gate is None else {connection_id: gate}
+            record = self.as_it_was(("connections", connection_id, ""), age)
+            view.connections = {} if record is None else {connection_id: record}
         return view
 
     def _user_ids(self) -> Iterator[str]:

@@ -46,7 +46,7 @@ LONGEST_SWEEP = 10 * SECOND
 PEOPLE, DEVICES = ("ada", "bob", "cyd"), 2
 SESSIONS = ("hall", "room")
 ELSEWHERE = "https://api.example/before"
-#: A closed gate is deleted so much later by TTL, at the earliest.
+#: A closed record is deleted so much later by TTL, at the earliest.
 FORGOTTEN = 15 * 60 * SECOND
 TRACE = 60
 
@@ -280,9 +280,9 @@ class Simulation:
 
     def _forget(self, _: Device) -> None:
         """TTL deletes what nobody needs any more, some time."""
-        for name, gate in list(self.memory.tables.connections.items()):
-            is_old = gate.opened_at < self.clock.now - FORGOTTEN
-            if gate.state is State.CLOSED and is_old:
+        for name, record in list(self.memory.tables.connections.items()):
+            is_old = record.opened_at < self.clock.now - FORGOTTEN
+            if record.state is State.CLOSED and is_old:
                 self.memory.forget(("connections", name, ""))
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
@@ -296,8 +296,8 @@ class Simulation:
         def connect(now: int) -> None:
             self.cases.connections.open(link, now)
             if endpoint != ENDPOINT:  # it was opened before this deployment
-                gates = self.memory.tables.connections
-                gates[link] = replace(gates[link], endpoint=endpoint)
+                records = self.memory.tables.connections
+                records[link] = replace(records[link], endpoint=endpoint)
 
         self.sockets[link] = Socket(
             endpoint,
@@ -376,9 +376,9 @@ class Simulation:
     def heard(self, link: str, sent_at: int) -> None:
         """A frame of a connection was answered."""
         user_id = link.partition("-")[0]
-        gate = self.memory.tables.connections.get(link)
-        if gate is not None and link not in self.expired and self.sockets[link].is_open:
-            limit = lease_limit(gate.token_expires_at or 0)
+        record = self.memory.tables.connections.get(link)
+        if record is not None and link not in self.expired and self.sockets[link].is_open:
+            limit = lease_limit(record.token_expires_at or 0)
             user = self.memory.tables.users.get(user_id)
             self.checks.acknowledged(link, sent_at, limit, user)
 

@@ -220,7 +220,7 @@ class Presence(Steps):
         due = [it for it in self.rig.timers_waiting if it.due <= self.rig.clock.now]
         if due:
             waiting = due[number % len(due)]
-            if self.take(self.settling(waiting)) and not again:
+            if self.take(self.timer_run(waiting)) and not again:
                 self.rig.timers_waiting.remove(waiting)
 
     @rule(user=users, count=st.integers(1, 4), again=st.booleans())
@@ -273,7 +273,7 @@ class Presence(Steps):
         with self.rig.interrupted(number, lambda: heard.append(second.run())):
             answer = first.run()
         between = second.told(heard[0]) if heard else ()
-        self.settle_with(now, self.order(now, between, first.told(answer)))
+        self.finish(now, self.order(now, between, first.told(answer)))
 
     @rule(name=devices)
     def ping_when_a_lease_was_seen_to_be_over(self, name: str) -> None:
@@ -354,7 +354,7 @@ class Presence(Steps):
             due = [it for it in self.rig.timers_waiting if it.due <= self.rig.clock.now]
             for waiting in due:
                 self.rig.timers_waiting.remove(waiting)
-                self.take(self.settling(waiting))
+                self.take(self.timer_run(waiting))
             for waiting in [*self.rig.deliveries_waiting]:
                 self.rig.deliveries_waiting.remove(waiting)
                 self.take(Step(partial(self.rig.handle, "deliver", waiting.body)))

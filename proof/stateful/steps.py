@@ -101,10 +101,10 @@ class Steps(RuleBasedStateMachine):
         """It is never repeated."""
         now = self.rig.clock.now
         answer = step.run()
-        self.settle_with(now, step.told(answer))
+        self.finish(now, step.told(answer))
         return answer
 
-    def settle_with(self, now: int, done: Iterable[Done]) -> None:
+    def finish(self, now: int, done: Iterable[Done]) -> None:
         self.is_sound = False
         worlds = self.after(now, [*done, *self.hang_ups()])
         self.rig.gateway.closed.clear()
@@ -301,7 +301,7 @@ class Steps(RuleBasedStateMachine):
 
         return Step(run, [effect])
 
-    def settling(self, waiting: Waiting) -> Step:
+    def timer_run(self, waiting: Waiting) -> Step:
         body = waiting.body
 
         def effect(world: Oracle, now: int, _: Told) -> Oracle:
@@ -324,7 +324,7 @@ class Steps(RuleBasedStateMachine):
             "watch": lambda: self.watching(name, USERS[1], is_on=True),
             "status": lambda: self.choosing(name, "busy", None, None),
             "read": lambda: self.reading(USERS[2], user),
-            "timer": lambda: self.settling(due[0]) if due else self.sweeping(),
+            "timer": lambda: self.timer_run(due[0]) if due else self.sweeping(),
             "sweep": self.sweeping,
         }
         return kinds[kind]()

@@ -731,7 +731,7 @@ def test_a_presence_without_a_text_has_no_such_field() -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_everybody_but_the_offline_is_online(status: Status) -> None:
+def test_every_status_but_offline_counts_as_online(status: Status) -> None:
     frame = presence(Presence("ada", status, None, 7, "hi"))
 
     assert (frame["status"], frame["isOnline"]) == (status.value, status.value != "offline")
@@ -774,7 +774,7 @@ CROWD = 100
 @pytest.mark.parametrize("text", ["😀" * 140, '"' * 140, "x", None], ids=ascii)
 @pytest.mark.parametrize("leaving", [0, 1, CROWD])
 @pytest.mark.parametrize("coming", [0, 1, 40, CROWD])
-def test_whoever_came_and_left_is_told_once_in_frames_that_api_gateway_takes(
+def test_joined_and_left_members_are_sent_once_in_frames_below_the_size_limit(
     coming: int, leaving: int, text: str | None
 ) -> None:
     joined = [
@@ -822,7 +822,7 @@ def test_every_frame_about_members_is_of_one_shape(joined: list[Presence], left:
 
 
 @pytest.mark.parametrize("is_typing", [True, False])
-def test_whoever_types_is_shown_until_an_instant(*, is_typing: bool) -> None:
+def test_typing_is_shown_until_an_instant(*, is_typing: bool) -> None:
     frame = user_typing("room", "ada", is_typing=is_typing, expires_at=NOW)
 
     assert frame == {

@@ -90,7 +90,7 @@ async def assert_refused(stack: RunningStack, token: str, code: str) -> None:
 
 
 @story
-async def test_whoever_was_refused_may_try_again(deployed: RunningStack) -> None:
+async def test_a_refused_authentication_may_be_repeated(deployed: RunningStack) -> None:
     (ada_id,) = people("ada")
     async with Conversation.connect(deployed.url) as ada:
         with pytest.raises(Refused):
@@ -142,7 +142,7 @@ async def test_a_user_id_beside_the_token_has_to_be_its_subject(deployed: Runnin
 
 
 @story
-async def test_whoever_never_authenticates_is_closed(deployed: RunningStack) -> None:
+async def test_an_unauthenticated_connection_is_closed(deployed: RunningStack) -> None:
     limit = SHORT["AuthenticationSeconds"]
     async with Conversation.connect(deployed.url) as stranger:
         opened_at = time.monotonic()

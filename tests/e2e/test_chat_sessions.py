@@ -364,8 +364,8 @@ def traces_of(stack: RunningStack, names: Sequence[str]) -> list[Any]:
         for item in items(stack, "Users")
         if item.get("leases", {}).get("M") or item.get("pending_leaves")
     ]
-    gates = [item for item in items(stack, "Connections") if "user_id" in item]
-    return [it for it in (*rows, *users, *gates) if any(name in json.dumps(it) for name in names)]
+    records = [item for item in items(stack, "Connections") if "user_id" in item]
+    return [it for it in (*rows, *users, *records) if any(name in json.dumps(it) for name in names)]
 
 
 def items(stack: RunningStack, table: str) -> list[Any]:

@@ -112,7 +112,7 @@ def without_disconnect(deployed: RunningStack) -> Iterator[RunningStack]:
 
 @pytest.mark.fault("A client dies, and nobody says so: a cable is pulled, a laptop sleeps.")
 @story
-async def test_a_death_that_nobody_reports_ends_with_the_lease(
+async def test_a_half_open_connection_ends_with_its_lease(
     without_disconnect: RunningStack,
 ) -> None:
     stack = without_disconnect
@@ -129,7 +129,9 @@ async def test_a_death_that_nobody_reports_ends_with_the_lease(
 
 
 @story
-async def test_a_death_that_nobody_asks_about_is_swept(without_disconnect: RunningStack) -> None:
+async def test_an_expired_lease_without_reads_is_found_by_the_sweep(
+    without_disconnect: RunningStack,
+) -> None:
     stack = without_disconnect
     ada_id, grace_id = people("ada", "grace")
     async with join(stack, ada_id) as ada, AsyncExitStack() as other:
@@ -147,7 +149,7 @@ async def test_a_death_that_nobody_asks_about_is_swept(without_disconnect: Runni
 
 
 @story
-async def test_a_silent_client_keeps_nobody_online(deployed: RunningStack) -> None:
+async def test_a_client_without_pings_expires(deployed: RunningStack) -> None:
     (grace_id,) = people("grace")
     async with join(deployed, grace_id, heartbeats=False):
         started = time.monotonic()
@@ -155,7 +157,7 @@ async def test_a_silent_client_keeps_nobody_online(deployed: RunningStack) -> No
 
 
 @story
-async def test_heartbeats_keep_a_user_online_and_tell_nobody(deployed: RunningStack) -> None:
+async def test_heartbeats_renew_the_lease_and_send_no_change(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
     async with join(deployed, ada_id) as ada, join(deployed, grace_id):
         await ada.expect_change(grace_id, status="online")

@@ -67,7 +67,7 @@ async def test_a_status_with_an_end_ends_by_itself(deployed: RunningStack) -> No
 
 
 @story
-async def test_nobody_at_the_device_is_away(deployed: RunningStack) -> None:
+async def test_an_inactive_device_is_away(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
     async with join(deployed, ada_id) as ada, join(deployed, grace_id) as grace:
         await ada.expect_change(grace_id, status="online")
@@ -96,7 +96,7 @@ async def test_a_hidden_tab_that_reconnects_or_hands_over_stays_away(
 
 
 @story
-async def test_an_invisible_user_is_offline_for_everybody_else(deployed: RunningStack) -> None:
+async def test_an_invisible_user_is_offline_for_other_users(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
     async with join(deployed, ada_id) as ada, join(deployed, grace_id) as grace:
         await grace.request("status", status="invisible")

@@ -55,7 +55,7 @@ def test_config_and_health_need_no_token(guarded: RunningStack) -> None:
     assert guarded.call("GET /health").status == 200
 
 
-def test_config_says_when_nobody_hears_of_everybody(private: RunningStack) -> None:
+def test_config_says_when_global_presence_is_off(private: RunningStack) -> None:
     assert private.call("GET /config").json["globalPresence"] is False
 
 
@@ -99,7 +99,7 @@ async def test_a_batch_comes_in_the_order_asked(guarded: RunningStack) -> None:
 
 
 @story
-async def test_pages_name_everybody_once(guarded: RunningStack) -> None:
+async def test_pages_name_every_user_once(guarded: RunningStack) -> None:
     everybody = people(*(f"user{number}" for number in range(12)))
     async with AsyncExitStack() as clients:
         for user_id in everybody:

@@ -71,7 +71,7 @@ def of_type(kind: str) -> Any:
 
 
 @story
-async def test_a_crowd_is_told_by_ticks_and_read_in_pages(arena: RunningStack) -> None:
+async def test_a_large_room_is_counted_by_ticks_and_read_in_pages(arena: RunningStack) -> None:
     room, *names = people("room", *(f"user{number}" for number in range(8)))
     async with members(arena, room, names) as (clients, answers):
         first, *_, last = clients
@@ -90,7 +90,7 @@ async def test_a_crowd_is_told_by_ticks_and_read_in_pages(arena: RunningStack) -
 
 
 @story
-async def test_in_a_crowd_only_watchers_hear_of_a_status_and_all_of_a_message(
+async def test_in_a_large_room_only_watchers_hear_a_status_and_all_members_a_message(
     arena: RunningStack,
 ) -> None:
     room, *names = people("room", *(f"user{number}" for number in range(8)))
@@ -117,7 +117,7 @@ async def test_in_a_crowd_only_watchers_hear_of_a_status_and_all_of_a_message(
 
 
 @story
-async def test_a_crowd_that_goes_home_is_a_small_room_again(arena: RunningStack) -> None:
+async def test_a_large_room_that_empties_is_a_small_room_again(arena: RunningStack) -> None:
     room, *names = people("room", *(f"user{number}" for number in range(7)))
     async with members(arena, room, names) as (clients, _):
         ada, *others = clients

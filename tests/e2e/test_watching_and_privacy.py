@@ -42,7 +42,7 @@ async def test_strangers_hear_nothing(private: RunningStack) -> None:
 
 
 @story
-async def test_a_blocked_viewer_sees_somebody_leave_and_come_back(private: RunningStack) -> None:
+async def test_a_blocked_viewer_sees_the_user_leave_and_return(private: RunningStack) -> None:
     ada_id, grace_id, zoe_id = people("ada", "grace", "zoe")
     async with (
         join(private, ada_id) as ada,
@@ -83,7 +83,7 @@ async def test_own_devices_see_the_truth(private: RunningStack) -> None:
         assert private.call(f"GET /{grace_id}").json["status"] == "offline"
 
 
-def test_nobody_blocks_themselves(private: RunningStack) -> None:
+def test_blocking_oneself_is_refused(private: RunningStack) -> None:
     answer = private.call("PUT /blocked/ada", user_id="ada")
 
     assert (answer.status, answer.json["error"]["code"]) == (409, "conflict")
@@ -91,7 +91,7 @@ def test_nobody_blocks_themselves(private: RunningStack) -> None:
 
 # ── a function of the owner's ──────────────────────────────────────────────────────────────
 
-DOORKEEPER = "arn:aws:lambda:us-east-1:000000000000:function:authorizer"
+AUTHORIZER = "arn:aws:lambda:us-east-1:000000000000:function:authorizer"
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -113,7 +113,7 @@ def handler(event, context):
 @pytest.fixture
 def guarded_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack that asks a function before anybody may join."""
-    parameters = SHORT | {"AuthorizerFunctionArn": DOORKEEPER}
+    parameters = SHORT | {"AuthorizerFunctionArn": AUTHORIZER}
     with running_stack(tmp_path_factory.mktemp("door"), parameters) as stack:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as target:
@@ -132,7 +132,7 @@ def guarded_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSt
 
 
 @story
-async def test_the_doorkeeper_is_asked(guarded_door: RunningStack) -> None:
+async def test_the_authorizer_is_invoked(guarded_door: RunningStack) -> None:
     ada_id, eve_id = people("ada", "eve")
     async with join(guarded_door, ada_id) as ada, join(guarded_door, eve_id) as eve:
         joined = await ada.request("join", chatSessionId="room")

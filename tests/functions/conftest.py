@@ -369,7 +369,7 @@ class Stack:
 
     # ── what can be seen of it ─────────────────────────────────────────────────────────
 
-    def gate(self, connection_id: str) -> Connection | None:
+    def connection(self, connection_id: str) -> Connection | None:
         return bootstrap.app().ports.records.read(connection_id, consistent=True)
 
     def user(self, user_id: str) -> User:

@@ -93,7 +93,7 @@ def test_a_watcher_hears_until_they_have_had_enough(private: Stack) -> None:
     assert stack.heard(GRACE) == []
 
 
-def test_a_large_audience_is_shared_out_and_everybody_hears_once(
+def test_many_recipients_are_split_into_jobs_and_each_hears_once(
     room: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "POSTS_AT_ONCE", 1)
@@ -137,7 +137,7 @@ DOORS: dict[str, tuple[Answer, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("action", ["join", "join-chat-session"])
 @pytest.mark.parametrize(("answer", "expected"), DOORS.values(), ids=DOORS)
-def test_the_doorkeeper_says_who_comes_in(
+def test_the_authorizer_decides_joins(
     stack: Stack, authorizer: Endpoint, answer: Answer, expected: dict[str, Any], action: str
 ) -> None:
     stack.join("ada", ADA)
@@ -145,11 +145,11 @@ def test_the_doorkeeper_says_who_comes_in(
 
     frame = stack.ask(ADA, action, chatSessionId=ROOM)
 
-    gate = stack.gate(ADA)
-    assert gate is not None
+    record = stack.connection(ADA)
+    assert record is not None
     assert frame.items() >= expected.items()
-    assert gate.sessions == ({ROOM} if frame["type"] == "chat-session-joined" else frozenset())
-    assert stack.user("ada").sessions == gate.sessions
+    assert record.sessions == ({ROOM} if frame["type"] == "chat-session-joined" else frozenset())
+    assert stack.user("ada").sessions == record.sessions
     assert [json.loads(it.body) for it in authorizer.asked] == [
         {"userId": "ada", "chatSessionId": ROOM}
     ]
@@ -157,7 +157,9 @@ def test_the_doorkeeper_says_who_comes_in(
     assert "arn:" not in frame.get("message", "")
 
 
-def test_nobody_is_asked_about_what_the_token_forbids(stack: Stack, authorizer: Endpoint) -> None:
+def test_the_authorizer_is_not_invoked_for_what_the_token_forbids(
+    stack: Stack, authorizer: Endpoint
+) -> None:
     authorizer.otherwise = Answer(body=b'{"allowed":true}')
     stack.join("ada", ADA, chat_sessions=["team.*"])
 
@@ -189,7 +191,7 @@ def test_typing_is_told_until_an_instant_and_that_it_is_over(room: Stack) -> Non
     assert told == [(True, START + 6_000), (False, START + 1_000)]
 
 
-def test_typing_that_nobody_takes_now_is_nothing_later(room: Stack) -> None:
+def test_typing_that_cannot_be_delivered_now_is_dropped(room: Stack) -> None:
     room.gateway.busy.add(GRACE)
 
     room.ask(ADA, "typing")
@@ -215,7 +217,7 @@ def test_a_message_arrives_as_it_was_said(room: Stack, content: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "code"), [(None, "invalid-message"), ("x" * 4_095, "payload-too-large")]
 )
-def test_what_is_no_message_reaches_nobody(room: Stack, content: Any, code: str) -> None:
+def test_an_invalid_message_is_not_relayed(room: Stack, content: Any, code: str) -> None:
     frame = room.ask(ADA, "message", content=content)
 
     assert frame["code"] == code
@@ -236,10 +238,10 @@ def test_a_message_that_finds_a_client_busy_waits_and_one_who_is_gone_is_looked_
     room.gateway.busy.clear()
     room.deliver()
 
-    gate = room.gate(ALAN)
+    record = room.connection(ALAN)
     assert [frame["messageId"] for frame in room.heard(GRACE)] == [answer["messageId"]]
-    assert gate is not None
-    assert gate.state is State.CLOSED
+    assert record is not None
+    assert record.state is State.CLOSED
 
 
 def test_a_message_cannot_say_who_sent_it(room: Stack) -> None:

@@ -124,7 +124,7 @@ def test_an_administrator_closes_every_connection_of_a_user(stack: Stack) -> Non
     assert stack.subscribers() == {WATCH}
 
 
-def test_whoever_was_thrown_out_may_come_back(stack: Stack) -> None:
+def test_a_kicked_user_may_reconnect(stack: Stack) -> None:
     stack.join("ada", TAB)
     throw_out(stack, "ada")
 
@@ -139,10 +139,10 @@ def test_only_the_scope_lets_anybody_throw_out(stack: Stack, caller: str, scope:
 
     answer = stack.http("DELETE /ada/connections", token=stack.token(caller, scope=scope))
 
-    gate = stack.gate(TAB)
+    record = stack.connection(TAB)
     assert code_of(answer, 403) == "forbidden"
-    assert gate is not None
-    assert gate.state is State.AUTHENTICATED
+    assert record is not None
+    assert record.state is State.AUTHENTICATED
 
 
 # ── being forgotten ────────────────────────────────────────────────────────────────────────
@@ -255,7 +255,7 @@ def test_whatever_an_erased_user_does_meanwhile_leaves_no_row(
 
 
 @pytest.mark.parametrize("scope", ["", PUBLISH, "presence:administrator"])
-def test_nobody_erases_somebody_else_without_the_scope(stack: Stack, scope: str) -> None:
+def test_erasing_another_user_needs_the_scope(stack: Stack, scope: str) -> None:
     stack.join("ada", TAB)
     stored = stack.everything()
 

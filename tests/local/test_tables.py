@@ -146,7 +146,7 @@ def test_a_local_aws_that_has_gone_is_said_to_have() -> None:
         stored(nobody, TABLES)
 
 
-def test_of_a_user_whom_many_watch_every_shard_is_shown(dynamodb: Any) -> None:
+def test_every_shard_of_a_much_watched_user_is_shown(dynamodb: Any) -> None:
     for topic in ("user:ada#1", "user:adam#1"):
         row = {"topic": {"S": topic}, "subscriber": {"S": "c4"}, "user_id": {"S": "eve"}}
         dynamodb.put_item(TableName="Subscriptions", Item=row)
