@@ -88,7 +88,7 @@ class Injector:
 
     def after(self, call: str) -> None:
         if self.happens("ambiguous"):
-            self.said(f"{call}: done, but nobody hears it")
+            self.said(f"{call}: done, but the answer is lost")
             raise Unavailable("timed out", retry_after_seconds=1)
         self._maybe_crash(call)
 

@@ -41,7 +41,7 @@ Done: TypeAlias = tuple[Effect, Told]
 
 @dataclass
 class Client:
-    """Takes what is newer than what it holds; `is_listed` says that it has asked for everybody."""
+    """Takes what is newer than what it holds; `is_listed`: it has asked for the list."""
 
     known: dict[str, tuple[int, str, str | None]] = field(default_factory=dict)
     is_listed: bool = False
@@ -131,7 +131,7 @@ class Steps(RuleBasedStateMachine):
     def order(self, now: int, inner: Sequence[Done], outer: Sequence[Done]) -> Sequence[Done]:
         """In which order two that ran at the same time have to be thought of.
 
-        Either of them may have hung up on whom the other is about.
+        Either of them may have closed the connection of the other.
         """
         ends = [*self.hang_ups()]
         orders = [*_orders(inner, [*outer, *ends]), *_orders([*inner, *ends], outer)]
@@ -167,7 +167,7 @@ class Steps(RuleBasedStateMachine):
     def views_at(self, at: int, viewer: str, user: str) -> set[View]:
         """What was to be seen before and after the handler that made this version.
 
-        Whoever was blocked then, and is not any more, may see what was hidden then.
+        A viewer who was blocked then, and is not any more, may see what was hidden then.
         """
         first = bisect_right(self.past, at - TAKES, key=lambda it: it[0])
         last = bisect_right(self.past, at, key=lambda it: it[0])
@@ -256,7 +256,7 @@ class Steps(RuleBasedStateMachine):
         )
 
     def typing(self, name: str, room: str) -> Step:
-        """Relayed at once, so whoever hears it has to see its user now."""
+        """Relayed at once, so a recipient has to see its user now."""
 
         def effect(world: Oracle, now: int, told: Event) -> Oracle:
             return world.said_typing(name, room, now, code_of(told))

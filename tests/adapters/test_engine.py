@@ -147,7 +147,7 @@ def test_connections_are_kept_and_no_more_are_opened_than_pay() -> None:
 
 @contextmanager
 def server_of(*conversations: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Serves so many connections, one after the other, and then nobody."""
+    """Serves so many connections, one after the other, and then none."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
 

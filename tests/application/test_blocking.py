@@ -1,4 +1,4 @@
-"""Whoever hides looks like whoever left: in every answer and every frame (T35, T37, I10)."""
+"""To the blocked viewer a blocking user looks offline, in every answer and every frame."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -256,8 +256,8 @@ def test_erasing_shows_nothing_to_blocked_viewers(world: World) -> None:
 
 
 def test_erasing_an_unknown_user_is_idempotent(world: World) -> None:
-    world.removal.erase("nobody", world.now, lifts_blocks=True)
-    world.removal.erase("nobody", world.now, lifts_blocks=True)
+    world.removal.erase("unknown", world.now, lifts_blocks=True)
+    world.removal.erase("unknown", world.now, lifts_blocks=True)
 
     assert world.tables.users == {}
 
@@ -366,7 +366,7 @@ def test_a_user_who_keeps_reconnecting_is_not_erased_and_goes_offline_in_time(wo
 
 # ── any story ──────────────────────────────────────────────────────────────────────────────
 
-#: What somebody may do who hides, and what time does. FramesPayload something is no hiding.
+#: What a hidden user may do, and what time does. To send something is not to hide.
 Deed = Callable[[World], Any]
 DEEDS: dict[str, Deed] = {
     "wait": lambda world: world.wait(3 * SECOND),

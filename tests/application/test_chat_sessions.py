@@ -24,7 +24,7 @@ from tests.world import GRACE, LEASE, SECOND, World
 
 @pytest.fixture
 def world() -> World:
-    """Without `GlobalPresence`: whoever hears something has a reason to."""
+    """Without `GlobalPresence`: recipients are members and watchers only."""
     return World(is_global=False)
 
 
@@ -542,7 +542,7 @@ def test_a_claim_that_changes_without_end_is_told_to_come_again(world: World) ->
 
 
 def test_a_message_to_a_session_that_the_renewed_token_forbids_is_refused(world: World) -> None:
-    """Whoever served it may have died before the connection had left everything."""
+    """Its function may have died before the connection had left everything."""
     world.join("ada", "a1")
     world.join("bob", "b1")
     for connection_id in ("a1", "b1"):

@@ -30,7 +30,7 @@ def test_an_unauthenticated_connection_gets_an_error_and_is_closed(world: World)
 
 @pytest.mark.fault("`$connect` fails after it has written the connection record.")
 def test_a_connection_whose_opening_failed_is_closed_without_a_frame(world: World) -> None:
-    """API Gateway refused the handshake, but the function had come as far as the record."""
+    """API Gateway refused the handshake, but the function had written the connection record."""
     world.open("a1")
     world.gateway.gone.add("a1")
     world.wait(AUTHENTICATION)
@@ -46,7 +46,7 @@ def test_a_connection_whose_opening_failed_is_closed_without_a_frame(world: Worl
 def test_a_repeated_timer_closes_the_connection_that_its_first_run_did_not(
     world: World, *, is_dead: bool
 ) -> None:
-    """It closed the record, and then died, or API Gateway was too busy."""
+    """It closed the connection record, and then died, or API Gateway was too busy."""
     world.open("a1")
     world.wait(AUTHENTICATION)
     if is_dead:
@@ -118,12 +118,12 @@ def test_an_eviction_that_looked_before_the_ping_loses(
 
 
 def test_a_lease_that_is_over_by_another_clock_is_looked_at_again(world: World) -> None:
-    """Whoever saw it run out removes it in a moment, and speaks of it only once.
+    """The function that saw it expire removes it in a moment, and announces it only once.
 
     Found by the simulation.
     """
     world.join("ada", "a1")
-    world.records.close("a1", world.now)  # and whoever disconnected it died here
+    world.records.close("a1", world.now)  # and the function of $disconnect died here
     world.wait(LEASE - 1_500)
 
     world.on_timer.expired("a1", "ada", frozenset(), world.now)
@@ -374,7 +374,7 @@ def test_a_sweep_that_was_down_for_an_hour_tells_every_departure_once(world: Wor
     for _ in range(60):
         world.wait(60_000)
         world.ping("b1")
-    assert world.read("user-7").status is Status.OFFLINE, "whoever reads is not told otherwise"
+    assert world.read("user-7").status is Status.OFFLINE, "a read says the same"
 
     world.run_sweep()
     world.run_sweep()

@@ -22,7 +22,7 @@ from tests.world import AUTHENTICATION, GRACE, HEARTBEAT, LEASE, SECOND, TOKEN_L
 
 
 def overtake_the_first_read(world: World, act: Callable[[], object]) -> None:
-    """Whoever reads a user first decides on what *act* has changed meanwhile."""
+    """The next read of a user sees what *act* has changed meanwhile."""
     read, overtaken = world.users.read, list[bool]()
 
     def read_then_lose(user_id: str, *, consistent: bool = False) -> User:
@@ -322,7 +322,7 @@ def test_one_lost_ping_does_not_expire_the_lease(world: World) -> None:
 
 @pytest.mark.fault("Two frames of one connection are handled at once, or in the other order.")
 def test_of_two_choices_the_one_that_is_handled_last_stays(world: World) -> None:
-    """API Gateway gives no order to the frames of a connection, and nobody makes one up."""
+    """API Gateway gives no order to the frames of a connection, and neither do we."""
     world.join("ada", "a1")
     read, overtaken = world.users.read, list[bool]()
 
@@ -632,7 +632,7 @@ def test_a_socket_of_another_endpoint_is_not_ours_to_forget(world: World) -> Non
 
 
 def test_a_connection_without_a_record_is_unsubscribed(world: World) -> None:
-    world.tables.everyone["forgotten"] = "somebody"
+    world.tables.everyone["forgotten"] = "ada"
 
     world.expiry.lose("forgotten", world.now, world.now)
 

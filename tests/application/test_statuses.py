@@ -14,7 +14,7 @@ def online(world: World, limit: int = 50, cursor: str | None = None) -> list[str
 
 
 def test_an_unknown_user_is_offline(world: World) -> None:
-    presence = world.read("nobody")
+    presence = world.read("unknown")
 
     assert (presence.status, presence.last_seen, presence.version) == (Status.OFFLINE, None, 0)
 
@@ -94,7 +94,7 @@ def test_an_index_that_lags_behind_proposes_and_the_items_decide(world: World) -
     world.leave("c-bob")
     world.wait(GRACE)
     world.fire_timers()
-    world.online_index.after = lambda *_: iter([*before, "nobody"])  # type: ignore[method-assign]
+    world.online_index.after = lambda *_: iter([*before, "unknown"])  # type: ignore[method-assign]
 
     assert online(world) == ["ada"]
     assert world.online_list.count(None, world.now) == Count(1, world.now)

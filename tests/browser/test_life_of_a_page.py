@@ -29,7 +29,7 @@ def come(at_4000: Browser, chat: str) -> Iterator[Opener]:
 
 
 def await_offline(stack: RunningStack, user: str) -> None:
-    """Over HTTP the lease is exact: nobody has to be told."""
+    """Over HTTP the lease is exact: no frame is needed."""
     deadline = time.monotonic() + LEASE + PATIENCE
     while stack.call(f"GET /{user}").json["isOnline"]:
         assert time.monotonic() < deadline

@@ -59,7 +59,7 @@ def said(status: int, body: Mapping[str, Any]) -> Said:
 # ── pages and batches ──────────────────────────────────────────────────────────────────────
 
 
-def crowd(store: Store) -> Connection:
+def twelve_members(store: Store) -> Connection:
     """Twelve who are in one chat session, block and are watched; returns the watcher's record."""
     for number, name in enumerate(NAMES):
         connection_id = f"connection-{number:04}="
@@ -97,7 +97,7 @@ def one_at_a_time(params: dict[str, Any], **_: object) -> None:
 
 @pytest.mark.fault("A query ends its page early, even an empty one.")
 def test_every_list_is_read_to_its_end_however_small_its_pages(dynamodb: Store) -> None:
-    crowd(dynamodb)
+    twelve_members(dynamodb)
     whole, asked = everything_listed(dynamodb), list[str]()
 
     def count(**_: object) -> None:
@@ -113,7 +113,7 @@ def test_every_list_is_read_to_its_end_however_small_its_pages(dynamodb: Store) 
 
 
 def test_an_empty_page_is_not_the_end_of_a_list(dynamodb: Store) -> None:
-    crowd(dynamodb)
+    twelve_members(dynamodb)
     whole = everything_listed(dynamodb)
 
     def every_other_page_is_empty(params: dict[str, Any], **_: object) -> Said | None:
@@ -169,7 +169,7 @@ def test_keys_that_a_batch_left_unprocessed_are_asked_for_again(dynamodb: Store)
 def test_rows_that_a_batch_left_unprocessed_are_deleted_all_the_same(
     dynamodb: Store, refusals: int
 ) -> None:
-    record = crowd(dynamodb)
+    record = twelve_members(dynamodb)
     left = busy(refusals)
 
     with listening("before-call.dynamodb.BatchWriteItem", left):
@@ -179,7 +179,7 @@ def test_rows_that_a_batch_left_unprocessed_are_deleted_all_the_same(
 
 
 def test_a_table_that_stays_too_busy_is_said_to_be(dynamodb: Store) -> None:
-    record = crowd(dynamodb)
+    record = twelve_members(dynamodb)
 
     with (
         listening("before-call.dynamodb.BatchWriteItem", busy(CONFLICTS)),
@@ -267,7 +267,7 @@ def test_a_condition_that_does_not_hold_is_no_conflict(dynamodb: Store) -> None:
     ]
 
     with listening("before-call.dynamodb.TransactWriteItems", saying(answers)):
-        assert not admit(dynamodb, "ada"), "the record refused"
+        assert not admit(dynamodb, "ada"), "the connection record refused"
         with pytest.raises(WriteConflict):
             admit(dynamodb, "ada")
 

@@ -92,7 +92,7 @@ def record_of(store: Store, name: str = TAB) -> Connection:
     return record
 
 
-# ── records ──────────────────────────────────────────────────────────────────────────────────
+# ── connection records ────────────────────────────────────────────────────────────────────────
 
 
 def test_an_opened_connection_record_is_read_back(store: Store) -> None:
@@ -118,7 +118,7 @@ def test_closing_says_what_was_there_and_may_be_repeated(store: Store) -> None:
 
 
 def full_record(store: Store) -> Connection:
-    """A record that knows all that a record can know."""
+    """A connection record with every field."""
     store.connections.open(RECORD)
     admit(store, "ada", replace(ADMISSION, allowed_sessions=frozenset({"room.*", "team"})))
     enter(store, "ada", ROOM, allowed_by="room.*")
@@ -250,8 +250,8 @@ def test_an_unauthenticated_record_is_not_charged(store: Store, state: str) -> N
 
 
 def test_an_unknown_user_is_read_as_empty(store: Store) -> None:
-    assert store.users.read("nobody") == User("nobody")
-    assert store.users.read_many({"nobody"}) == {"nobody": User("nobody")}
+    assert store.users.read("unknown") == User("unknown")
+    assert store.users.read_many({"unknown"}) == {"unknown": User("unknown")}
 
 
 def test_a_user_is_read_back_as_saved(store: Store) -> None:
@@ -284,9 +284,9 @@ def test_many_users_are_read_beyond_one_batch(store: Store) -> None:
     for name in names:
         save(store, name, Authenticated(name, lease()))
 
-    users = store.users.read_many([*names, "nobody"])
+    users = store.users.read_many([*names, "unknown"])
 
-    assert set(users) == {*names, "nobody"}
+    assert set(users) == {*names, "unknown"}
     assert all(users[name].is_here for name in names)
 
 
@@ -549,10 +549,10 @@ def test_forgetting_is_idempotent_and_needs_no_user(store: Store, times: int) ->
 
     for _ in range(times):
         store.users.forget(user)
-        store.users.forget(User("nobody"))
+        store.users.forget(User("unknown"))
 
     assert store.users.read("ada", consistent=True) == User("ada")
-    assert store.users.read("nobody", consistent=True) == User("nobody")
+    assert store.users.read("unknown", consistent=True) == User("unknown")
 
 
 def test_a_user_who_returns_during_forget_is_kept(store: Store) -> None:
@@ -595,12 +595,12 @@ def test_the_online_index_lists_every_online_user_once(store: Store) -> None:
 def test_the_online_index_continues_after_any_user(store: Store) -> None:
     for number in range(20):
         save(store, f"user-{number}", Authenticated(f"c{number}", lease()))
-    everybody = list(store.online_index.after(None))
+    names = list(store.online_index.after(None))
 
-    for index, name in enumerate(everybody):
+    for index, name in enumerate(names):
         behind = list(store.online_index.after(store.online_index.position_of(name)))
 
-        assert behind == everybody[index + 1 :]
+        assert behind == names[index + 1 :]
 
 
 @pytest.mark.parametrize("position", ["x", "MDphZGE=", "OTk6YWRh", "Xw", "-_-_"])
@@ -681,7 +681,7 @@ def test_every_ttl_is_in_seconds_and_outlives_what_it_is_for(dynamodb: Store) ->
 def test_an_invisible_user_is_not_deleted_by_ttl_before_becoming_visible(
     dynamodb: Store,
 ) -> None:
-    """What ran out by itself would show the user to whom they hide from."""
+    """A TTL on it would show the user to the viewers that they hide from."""
     has_ttl = []
     events = (
         *(Chosen(Choice.AWAY), Blocked("eve"), TimePassed(), Unblocked(frozenset({"eve"}))),

@@ -388,11 +388,11 @@ def test_what_is_no_list_of_ids_is_refused(value: Any) -> None:
 
 UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
     "token": ({"action": "authenticate", "token": "x.y.z"}, Authenticate("x.y.z")),
-    "token-of-somebody": (
+    "token-of-another-user": (
         {"action": "authenticate", "token": "t", "userId": "ada", "device": "phone"},
         Authenticate("t", "ada", "phone"),
     ),
-    "token-of-somebody-who-is-there": (
+    "token-of-a-user-who-is-there": (
         {"action": "authenticate", "token": "t", "active": True},
         Authenticate("t", is_active=True),
     ),
@@ -457,7 +457,7 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
         {"action": "message", "chatSessionId": "r", "content": {"a": [1]}, "clientId": "c-1"},
         Say("r", {"a": [1]}, "c-1"),
     ),
-    "message-of-nobody-in-particular": (
+    "message-without-an-author": (
         {"action": "message", "chatSessionId": "room", "content": 0, "clientId": None},
         Say("room", 0),
     ),
@@ -768,12 +768,12 @@ def test_no_change_is_no_frame() -> None:
 
 
 #: As many as can come or go at once: the stream tells 100 changes at a time.
-CROWD = 100
+BATCH = 100
 
 
 @pytest.mark.parametrize("text", ["😀" * 140, '"' * 140, "x", None], ids=ascii)
-@pytest.mark.parametrize("leaving", [0, 1, CROWD])
-@pytest.mark.parametrize("coming", [0, 1, 40, CROWD])
+@pytest.mark.parametrize("leaving", [0, 1, BATCH])
+@pytest.mark.parametrize("coming", [0, 1, 40, BATCH])
 def test_joined_and_left_members_are_sent_once_in_frames_below_the_size_limit(
     coming: int, leaving: int, text: str | None
 ) -> None:

@@ -384,7 +384,7 @@ def hide(user: User, at: int, until: int | None = None) -> User:
 def test_last_seen_does_not_move_when_a_lease_expires_while_invisible(
     looked_at: tuple[int, ...],
 ) -> None:
-    """What they hid does not come out because nobody looked before they would have been shown."""
+    """What they hid does not come out because no read came before they would have been shown."""
     user = hide(arrive(ADA, "tab"), NOW + 5_000, until=NOW + 100_000)
     user, _ = reduce(user, Renewed("tab", lease(NOW + 20_000)), NOW + 20_000)
 
@@ -415,7 +415,7 @@ def hidden_in_grace() -> User:
 
 
 def test_invisible_that_ends_in_grace_does_not_show_the_user() -> None:
-    """Nobody is told of a coming that no connection backs, and of a going behind it."""
+    """No change announces an arrival without a connection, or a departure behind it."""
     left = hidden_in_grace()
 
     over, changes = wait(left, NOW + 8_000)
@@ -459,7 +459,7 @@ def test_last_seen_of_a_user_who_hides_in_grace_is_the_disconnect() -> None:
 
 @pytest.mark.parametrize("choice", [Choice.AWAY, Choice.BUSY, Choice.DND])
 def test_what_others_see_stands_still_in_grace_also_when_a_choice_ends(choice: Choice) -> None:
-    """Online would be news of somebody who is not there."""
+    """Online would announce a user who is not there."""
     user, _ = reduce(arrive(ADA, "tab"), Chosen(choice, "lunch", NOW + 8_000), NOW)
     left, due = reduce(user, Disconnected("tab", NOW + 5_000 + GRACE), NOW + 5_000)
 
@@ -659,9 +659,9 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
             assert bool(user.sessions_seen_by(viewer)) <= user.presence.is_online
         assert not user.pending_leaves or user.is_here
         comes = user.presence.is_online and not before.presence.is_online
-        assert user.leases or not comes, "I5: nobody comes without a connection"
+        assert user.leases or not comes, "I5: no user comes online without a connection"
         awaited = {name: at for name, at in user.pending_leaves.items() if name not in held(user)}
-        assert all(at > now for at in awaited.values()), "nobody is expected any more"
+        assert all(at > now for at in awaited.values()), "no pending leave is overdue"
         assert not user.is_here or kept(before, event, now) <= user.sessions, "I7"
         for change in changes:
             if isinstance(change, PresenceChanged):
@@ -720,7 +720,7 @@ def test_the_clock_alone_decides_the_same_in_one_step_or_in_many(
 
 
 def unversioned(user: User) -> User:
-    """Versions name what was stored, so they know how often somebody looked."""
+    """Versions name what was stored, so they depend on how often it was read."""
     return replace(user, version=0, own_version=0)
 
 

@@ -17,9 +17,9 @@ from tests.stack import RunningStack, running_stack
 
 @story
 async def test_a_watcher_hears_of_a_stranger_until_it_stops(private: RunningStack) -> None:
-    ada_id, grace_id, nobody = people("ada", "grace", "nobody")
+    ada_id, grace_id, unknown = people("ada", "grace", "unknown")
     async with join(private, ada_id) as ada, join(private, ada_id) as other_tab:
-        watching = await ada.request("watch", userIds=[grace_id, nobody])
+        watching = await ada.request("watch", userIds=[grace_id, unknown])
         async with join(private, grace_id) as grace:
             await ada.expect_change(grace_id, status="online")
             ack = await ada.request("unwatch", userIds=[grace_id])
@@ -27,7 +27,7 @@ async def test_a_watcher_hears_of_a_stranger_until_it_stops(private: RunningStac
             await ada.never(lambda frame: change(frame, grace_id), during=1)
 
         assert (watching["type"], set(ack)) == ("watching", {"type", "id"})
-        assert [user["userId"] for user in watching["users"]] == [grace_id, nobody]
+        assert [user["userId"] for user in watching["users"]] == [grace_id, unknown]
         assert [user["status"] for user in watching["users"]] == ["offline", "offline"]
         assert not [frame for frame in other_tab.heard if change(frame, grace_id)]
 

@@ -382,13 +382,13 @@ class Stack:
         return frames
 
     def all_heard(self) -> dict[str, list[Event]]:
-        """The same of everybody who heard anything."""
+        """The same of every connection that heard anything."""
         return {
             connection_id: self.heard(connection_id) for connection_id in list(self.gateway.heard)
         }
 
     def calm(self) -> None:
-        """All is announced, and nobody remembers what they heard."""
+        """All is announced, and what was heard so far is dropped."""
         self.stream()
         self.gateway.heard.clear()
 
@@ -450,7 +450,7 @@ def message(message_id: str, body: Any) -> Event:
 
 @pytest.fixture
 def private(stack: Stack) -> Stack:
-    """As a stack is by default: nobody hears of somebody they have nothing to do with."""
+    """As a stack is by default: users hear only of members and users that they watch."""
     stack.configure(GLOBAL_PRESENCE="false")
     return stack
 

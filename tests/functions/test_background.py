@@ -238,7 +238,7 @@ BAD_POSTS: list[Any] = [
     pytest.param({"posts": [{"connectionIds": [TAB]}], "attempt": 0}, id="no-text"),
     pytest.param({"posts": [{"text": "{}", "connectionIds": 7}], "attempt": 0}, id="a-number"),
     pytest.param({"posts": 7, "attempt": 0}, id="no-list"),
-    pytest.param({"posts": [{"text": "{}"}], "attempt": 0}, id="posts-to-nobody"),
+    pytest.param({"posts": [{"text": "{}"}], "attempt": 0}, id="posts-without-connections"),
     pytest.param('{"posts":[],"posts":[],"attempt":0}', id="two-lists"),
 ]
 
@@ -327,14 +327,14 @@ def test_a_grace_period_ends_by_its_message(stack: Stack) -> None:
 
 def test_a_repeated_timer_of_an_unknown_user_or_connection_changes_nothing(stack: Stack) -> None:
     timers = [
-        message("1", {"check": "user", "userId": "nobody"}),
+        message("1", {"check": "user", "userId": "unknown"}),
         message("2", {"check": "connection", "connectionId": PHONE}),
     ]
 
     answer = stack.invoke("timers", {"Records": timers + timers})
 
     assert answer == {"batchItemFailures": []}
-    assert stack.image("nobody") is None
+    assert stack.image("unknown") is None
     assert stack.gateway.closed == []
 
 

@@ -75,19 +75,19 @@ def test_a_watcher_hears_until_they_have_had_enough(private: Stack) -> None:
     stack = private
     stack.join("ada", ADA)
     stack.join("grace", GRACE)
-    watching = stack.ask(GRACE, "watch", userIds=["ada", "nobody"])
+    watching = stack.ask(GRACE, "watch", userIds=["ada", "unknown"])
     stack.calm()
 
     stack.ask(ADA, "status", status="busy")
     stack.stream()
     heard = stack.heard(GRACE)
-    stack.ask(GRACE, "unwatch", userIds=["ada", "nobody"])
+    stack.ask(GRACE, "unwatch", userIds=["ada", "unknown"])
     stack.ask(ADA, "status", status="away")
     stack.stream()
 
     assert [(it["userId"], it["status"]) for it in watching["users"]] == [
         ("ada", "online"),
-        ("nobody", "offline"),
+        ("unknown", "offline"),
     ]
     assert [it["status"] for frame in heard for it in frame["changes"]] == ["busy"]
     assert stack.heard(GRACE) == []

@@ -255,11 +255,11 @@ def test_on_watch_and_on_unwatch_are_answered_with_the_presence_of_each_user(sta
     watching = frame_of(stack.replay("watch"))
     acknowledged = frame_of(stack.replay("unwatch"))
 
-    nobody = {"status": "offline", "isOnline": False, "lastSeen": None, "version": 0}
+    unknown = {"status": "offline", "isOnline": False, "lastSeen": None, "version": 0}
     assert watching == {
         "type": "watching",
         "id": "9",
-        "users": [presence, {"userId": "alan", **nobody}],
+        "users": [presence, {"userId": "alan", **unknown}],
     }
     assert acknowledged == {"type": "ack", "id": "10"}
     assert (stack.watchers("grace"), stack.watchers("alan")) == ({TAB}, set())

@@ -1,4 +1,4 @@
-"""Hiding from somebody, being thrown out and being forgotten, through the handlers."""
+"""Block, kick and erase, through the handlers."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def told(frames: list[Event]) -> list[tuple[str, str]]:
     return [(it["userId"], it["status"]) for frame in frames for it in frame.get("changes", [])]
 
 
-# ── hiding from somebody ───────────────────────────────────────────────────────────────────
+# ── block ───────────────────────────────────────────────────────────────────
 
 
 def test_a_list_of_blocked_users_is_kept_for_the_caller(stack: Stack) -> None:
@@ -34,7 +34,7 @@ def test_a_list_of_blocked_users_is_kept_for_the_caller(stack: Stack) -> None:
     for viewer_id in ("eve", "Mallory", "bob@example.com", "eve"):
         assert nothing_in(block(stack, "ada", viewer_id))
     assert nothing_in(block(stack, "ada", "Mallory", "DELETE"))
-    assert nothing_in(block(stack, "ada", "nobody", "DELETE"))
+    assert nothing_in(block(stack, "ada", "unknown", "DELETE"))
 
     listed = body_of(stack.http("GET /blocked", token=token))
     asked = [
@@ -161,7 +161,7 @@ def a_life(stack: Stack) -> None:
     for connection_id in (TAB, PHONE):
         stack.join(ADA, connection_id)
         stack.enter(connection_id)
-        stack.ask(connection_id, "watch", userIds=["grace", "nobody", ADA])
+        stack.ask(connection_id, "watch", userIds=["grace", "unknown", ADA])
     stack.enter(TAB, "room.2")
     stack.ask(TAB, "typing")
     for number in range(3):

@@ -57,9 +57,9 @@ def test_a_page_that_is_none_is_refused(room: Stack, query: dict[str, str]) -> N
 
 READERS: dict[str, tuple[dict[str, Any], int]] = {
     "anybody": ({}, 200),
-    "whom-the-token-lets-in": ({"chat_sessions": ["room.*"]}, 200),
-    "whom-the-token-keeps-out": ({"chat_sessions": ["team.*"]}, 403),
-    "whom-the-token-keeps-out-of-all": ({"chat_sessions": []}, 403),
+    "allowed-by-the-token": ({"chat_sessions": ["room.*"]}, 200),
+    "forbidden-by-the-token": ({"chat_sessions": ["team.*"]}, 403),
+    "every-session-forbidden-by-the-token": ({"chat_sessions": []}, 403),
     "a-back-end-that-publishes": ({"chat_sessions": [], "scope": PUBLISH}, 200),
     "an-administrator": ({"chat_sessions": [], "scope": ADMIN}, 200),
     "another-scope": ({"chat_sessions": [], "scope": "presence presence:adm"}, 403),

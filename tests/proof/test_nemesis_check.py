@@ -58,7 +58,7 @@ def kinds(it: History) -> Sequence[str]:
     return sorted({violation.kind for violation in check(it)})
 
 
-#: Ada comes at 10, pings until 18, and closes at 20; everybody hears of both.
+#: Ada comes at 10, pings until 18, and closes at 20; every observer hears of both.
 CLOSED = device(10, 14, 18, ending=Ending(20, "close"))
 HEARD = heard(told(10.3, "online", 10.05), told(23.4, "offline", 23.1))
 
