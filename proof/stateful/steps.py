@@ -310,7 +310,7 @@ class Steps(RuleBasedStateMachine):
                 world = world.lost(name, body["at"], now)
             return world
 
-        return Step(lambda: self.rig.handle("settle", body), [effect], comes_again=True)
+        return Step(lambda: self.rig.handle("timers", body), [effect], comes_again=True)
 
     def kind(self, kind: str, name: str) -> Step:
         """A step about a device, or about whose it is."""

@@ -1,7 +1,7 @@
 """The handlers as Lambda calls them, on moto's tables, queues and parameters.
 
 Only the gateway is a fake: the composition root takes it in place of the management API. What AWS
-would bring by itself, tests bring: `stream`, `settle` and `deliver` hand on what lies there since
+would bring by itself, tests bring: `stream`, `run_timers` and `deliver` hand on what lies there since
 they were called last.
 """
 

@@ -253,7 +253,7 @@ def test_a_post_that_is_none_keeps_no_other_waiting(stack: Stack, bad: Any) -> N
     assert stack.gateway.heard == {PHONE: ["{}"]}
 
 
-# ── settle ─────────────────────────────────────────────────────────────────────────────────
+# ── timers ───────────────────────────────────────────────────────────────────────────────────────
 
 
 BAD_TIMERS: list[Any] = [
