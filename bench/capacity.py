@@ -22,7 +22,7 @@ FEW, MANY = 1_000, 100_000
 PAGE = 100
 HEARTBEAT, GRACE, AUTHENTICATION = 30 * SECOND, 10 * SECOND, 10 * SECOND
 MAX_DEVICES = 20
-MEMBERS, FEW_WATCHED, CROWD = 20, 10, 2_000
+MEMBERS, FEW_WATCHED, LARGE_ROOM = 20, 10, 2_000
 
 Act: TypeAlias = Callable[[], object]
 Scene: TypeAlias = Callable[[Lab], Act]
@@ -137,17 +137,17 @@ def ping_too_soon(room: Lab) -> Act:
 def ping_too_late(room: Lab) -> Act:
     who = room.join(room.newcomer())
     room.wait(100 * SECOND)
-    room.http(f"GET /{who.user_id}", who)  # whoever notices first writes it down
+    room.http(f"GET /{who.user_id}", who)  # the first reader writes the change
     return lambda: room.send(who, "ping")
 
 
 def ping_of_many_devices(room: Lab) -> Act:
-    who = crowd(room)
+    who = user_with_many_devices(room)
     room.wait(HEARTBEAT)
     return lambda: room.send(who, "ping")
 
 
-def crowd(room: Lab) -> Visitor:
+def user_with_many_devices(room: Lab) -> Visitor:
     """The last connection of a user who has as many as one may have."""
     who = room.join(room.newcomer())
     for _ in range(MAX_DEVICES - 1):
@@ -285,7 +285,7 @@ def announce_status(room: Lab) -> Act:
 
 
 def announce_status_to_all(room: Lab) -> Act:
-    room.forget_listeners()
+    room.forget_subscribers()
     subscribers = [room.join(room.newcomer()) for _ in range(PAGE)]
     return announcement(room, subscribers[0])
 
@@ -352,29 +352,30 @@ def tick_large(room: Lab) -> Act:
 def large_room(room: Lab) -> tuple[str, Visitor]:
     """A large room as it lies in the tables, and one who came into it through the front door."""
     session_id, (who,) = room.chat_session(1)
-    room.store_members(session_id, CROWD)
+    room.store_members(session_id, LARGE_ROOM)
     app = bootstrap.app().ports
     app.subscriptions.mark(session_id, is_large=True)
     app.members.keep(
-        LargeRoom(session_id), LargeRoom(session_id, is_large=True, member_count=CROWD, as_of=1)
+        LargeRoom(session_id),
+        LargeRoom(session_id, is_large=True, member_count=LARGE_ROOM, as_of=1),
     )
     return session_id, who
 
 
-def settle_authenticated(room: Lab) -> Act:
+def timer_authenticated(room: Lab) -> Act:
     who = room.join(room.newcomer())
     room.wait(AUTHENTICATION)
     return lambda: room.run_timer(check="connection", connectionId=who.connection_id)
 
 
-def settle_unclaimed(room: Lab) -> Act:
+def timer_unauthenticated(room: Lab) -> Act:
     who = room.newcomer()
     room.connect(who)
     room.wait(AUTHENTICATION)
     return lambda: room.run_timer(check="connection", connectionId=who.connection_id)
 
 
-def settle_back_in_time(room: Lab) -> Act:
+def timer_back_in_time(room: Lab) -> Act:
     who = room.join(room.newcomer())
     room.disconnect(who)
     room.join(room.other_device(who))
@@ -382,7 +383,7 @@ def settle_back_in_time(room: Lab) -> Act:
     return lambda: room.run_timer(check="user", userId=who.user_id)
 
 
-def settle_gone(room: Lab) -> Act:
+def timer_grace_over(room: Lab) -> Act:
     who = room.join(room.newcomer())
     room.disconnect(who)
     room.wait(GRACE)
@@ -390,7 +391,7 @@ def settle_gone(room: Lab) -> Act:
 
 
 def sweep(room: Lab) -> Act:
-    room.sweep()  # whoever the lines above have left behind
+    room.sweep()  # leases that the lines above have left behind
     return room.sweep
 
 
@@ -449,18 +450,18 @@ ROUTES = (
     Route(f"announce: a status, {FEW_WATCHED} watch", announce_status_to_watchers),
     Route(f"announce: a status, a chat session of {MEMBERS}", announce_status_in_session),
     Route(f"announce: joining a chat session of {MEMBERS}", announce_joining),
-    Route(f"join: a large room of {CROWD:,}", join_large),
-    Route(f"message: in a large room of {CROWD:,}", speak_in_large),
+    Route(f"join: a large room of {LARGE_ROOM:,}", join_large),
+    Route(f"message: in a large room of {LARGE_ROOM:,}", speak_in_large),
     Route("announce: a status in a large room", announce_status_in_large),
     Route("announce: joining a large room", announce_joining_large),
-    Route(f"settle: a tick in a large room of {CROWD:,}", tick_large),
-    Route("settle: authenticated in time", settle_authenticated),
-    Route("settle: never authenticated", settle_unclaimed),
-    Route("settle: back within the grace period", settle_back_in_time),
-    Route("settle: grace is over", settle_gone),
+    Route(f"timers: a tick in a large room of {LARGE_ROOM:,}", tick_large),
+    Route("timers: authenticated in time", timer_authenticated),
+    Route("timers: never authenticated", timer_unauthenticated),
+    Route("timers: back within the grace period", timer_back_in_time),
+    Route("timers: grace is over", timer_grace_over),
     Route("sweep, per 100 online", sweep, share=hundreds),
 )
-#: What small stacks are answered exactly, at the cost of reading everybody.
+#: What small stacks are answered exactly, at the cost of reading every user.
 SMALL = (Route("GET /online/count", read_count), Route("GET /online: a page of 100", read_online))
 
 HEADER = (

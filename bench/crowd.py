@@ -1,4 +1,4 @@
-"""Very many clients in one chat session, all of whom change: does everybody end up right?
+"""Very many clients in one chat session, all of which change: does every client end up right?
 
     python -m bench.crowd [clients] [changes a second] [seconds] [CoalesceSeconds]
 
@@ -44,7 +44,7 @@ PAGE = 100
 
 @dataclass
 class Client:
-    """One user's connection, made again when it ends, and the newest heard of everybody."""
+    """One user's connection, made again when it ends, and the newest presence of each user."""
 
     user_id: str
     stack: RunningStack
@@ -85,7 +85,7 @@ class Client:
         self.is_here.set()
 
     async def catch_up(self) -> None:
-        """Read how everybody is who was missed."""
+        """Read the presence of all users whose changes were missed."""
         cursor: str | None = ""
         while cursor is not None:
             query = f"?limit={PAGE}" + (f"&cursor={cursor}" if cursor else "")
@@ -195,8 +195,8 @@ async def change(crowd: Crowd, rate: int, seconds: int) -> None:
 
 
 async def quiet(crowd: Crowd) -> None:
-    """Until nobody has heard anything for a while."""
-    while time.perf_counter() < crowd.heard_at + QUIET_SECONDS:  # noqa: ASYNC110  nobody tells
+    """Until no client has heard anything for a while."""
+    while time.perf_counter() < crowd.heard_at + QUIET_SECONDS:  # noqa: ASYNC110  no event to wait for
         await asyncio.sleep(1)
 
 
@@ -296,7 +296,7 @@ def main() -> None:
         *given,
         *(CLIENTS, RATE, SECONDS, COALESCE)[len(given) :],
     )
-    # In a large room nobody would hear of every change, which is what is measured.
+    # In a large room no client hears every change, which is what is measured.
     request = {
         "GlobalPresence": "false",
         "CoalesceSeconds": coalesce,

@@ -46,7 +46,7 @@ ENVIRONMENT = {
     "CONNECTIONS_TABLE": TABLES["connections"],
     "USERS_TABLE": TABLES["users"],
     "SUBSCRIPTIONS_TABLE": TABLES["subscriptions"],
-    # As long as a real one: every gate holds it.
+    # As long as a real one: every connection record holds it.
     "CALLBACK_URL": "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
     "WEBSOCKET_URL": "wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
     "HEARTBEAT_SECONDS": "30",
@@ -207,7 +207,7 @@ class Lab:
     # ── what people do ─────────────────────────────────────────────────────────────────────
 
     def newcomer(self) -> Visitor:
-        """Somebody never seen, on a connection not yet open."""
+        """A user never seen, on a connection not yet open."""
         number = next(self._numbers)
         return Visitor(f"00000000-0000-4000-8000-{number:012}", self._connection())
 
@@ -291,8 +291,8 @@ class Lab:
             "leases": {"M": {who.connection_id: lasting}},
         }
 
-    def forget_listeners(self) -> None:
-        """Nobody hears of everybody any more."""
+    def forget_subscribers(self) -> None:
+        """No connection subscribes to everyone any more."""
         for item in self.reader.scan(TableName=TABLES["subscriptions"])["Items"]:
             key = {name: item[name] for name in ("topic", "subscriber")}
             self.reader.delete_item(TableName=TABLES["subscriptions"], Key=key)

@@ -45,7 +45,7 @@ def p95(values: Sequence[float]) -> float:
 
 
 async def arrivals(stack: RunningStack, rounds: int) -> Sequence[Times]:
-    """From sending `authenticate` to the change at somebody else, and to the answer."""
+    """From sending `authenticate` to the change at another user, and to the answer."""
     heard, answered = [], []
     async with Conversation.connect(stack.url, token=stack.token("watcher")) as watcher:
         for number in range(rounds):
@@ -63,11 +63,11 @@ async def arrivals(stack: RunningStack, rounds: int) -> Sequence[Times]:
 
 
 async def choices(stack: RunningStack, rounds: int) -> Sequence[Times]:
-    """From sending `status` to the change at somebody else, and to the answer."""
+    """From sending `status` to the change at another user, and to the answer."""
     heard, answered = [], []
     async with (
         Conversation.connect(stack.url, token=stack.token("subscriber")) as subscriber,
-        crowd(stack, "speaker", SPEAKERS) as speakers,
+        join_all(stack, "speaker", SPEAKERS) as speakers,
     ):
         await quiet([subscriber, *speakers])
         for number in range(rounds):
@@ -82,7 +82,7 @@ async def choices(stack: RunningStack, rounds: int) -> Sequence[Times]:
 async def broadcast(stack: RunningStack, clients: int) -> tuple[Times, float]:
     """One change, and every client that hears it; and how long all of them took to join."""
     started = time.perf_counter()
-    async with crowd(stack, "member", clients) as members:
+    async with join_all(stack, "member", clients) as members:
         joined = time.perf_counter() - started
         await quiet(members)
         request = members[0].request("status", status="busy", within=PATIENCE)
@@ -91,11 +91,13 @@ async def broadcast(stack: RunningStack, clients: int) -> tuple[Times, float]:
 
 
 @asynccontextmanager
-async def crowd(stack: RunningStack, name: str, size: int) -> AsyncIterator[Sequence[Conversation]]:
+async def join_all(
+    stack: RunningStack, name: str, size: int
+) -> AsyncIterator[Sequence[Conversation]]:
     """So many users, one after the other; all leave at once."""
-    async with AsyncExitStack() as everybody:
+    async with AsyncExitStack() as connections:
         yield [
-            await everybody.enter_async_context(
+            await connections.enter_async_context(
                 Conversation.connect(
                     stack.url, token=stack.token(f"{name}-{number}"), within=PATIENCE
                 )
@@ -127,7 +129,7 @@ async def times_heard(
 
 
 async def quiet(clients: Sequence[Conversation]) -> None:
-    """Wait until nobody has heard any news for a while: those who joined are announced by then."""
+    """Wait until no client has heard a change for a while: all joins are announced by then."""
     before = -1
     while (now := sum(map(news, clients))) != before:
         before = now

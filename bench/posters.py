@@ -333,7 +333,7 @@ def _boto3_post(client: Any, name: str, body: bytes) -> bool:  # noqa: ANN401
 @dataclass(frozen=True, slots=True)
 class Candidate:
     make: Callable[[Target], Poster]
-    #: It posts to one in so many: nobody waits for 10,000 posts of boto3.
+    #: It posts to one in so many: 10,000 posts of boto3 take too long.
     one_in: int
     is_installed: bool = True
 

@@ -79,14 +79,14 @@ def main() -> None:
         )
         print_note(
             "Cold: every connection has to be opened. Faults: 5 % are gone, and of the posts 5 % "
-            "are refused with 429, 1 % never answered and 1 % reset; everybody else was told."
+            "are refused with 429, 1 % never answered and 1 % reset; all others got the frame."
         )
         tell_crowds(certificate)
 
 
 @contextmanager
 def environment() -> Iterator[Certificate]:
-    """What a function finds in its environment, and whom it may trust."""
+    """What a function finds in its environment, and which authority it trusts."""
     with tempfile.TemporaryDirectory() as folder:
         certificate = make_certificate(Path(folder))
         found = {
@@ -187,7 +187,7 @@ def one_function(
 
 
 def to_all(behaves: Behaviour, posts: int) -> tuple[float, float]:
-    """Seconds of the first posts to everybody, and of the second."""
+    """Seconds of the first posts to all connections, and of the second."""
     names, frame = connection_ids(posts), Frame.of(TEXT)
     if behaves.busy:
         names = [f"gone{name}" if not index % 20 else name for index, name in enumerate(names)]
@@ -228,7 +228,7 @@ def tell_crowds(certificate: Certificate) -> None:
 
 
 def boto3s(name: str, behaves: Behaviour, certificate: Certificate) -> Sequence[float]:
-    """The first is measured, the others are computed from it: nobody waits for them."""
+    """The first is measured, the others are computed from it: to measure them takes too long."""
     took = seconds(name, behaves, certificate, CROWDS[0])
     return [took * size / CROWDS[0] for size in CROWDS]
 

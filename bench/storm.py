@@ -3,7 +3,7 @@
     python -m bench.storm [joins]
 
 The real use cases on the fakes of the tests, without a network: what is counted is what the
-gateway is asked to post. Everybody is connected before. The joins come one after the other, and the
+gateway is asked to post. All users are connected. The joins come one after the other, and the
 stream brings them in batches: of one record, which is no coalescing, or of what `CoalesceSeconds` 1
 collects. A second is longer than the storm, so that is the event source's `BatchSize`.
 """
@@ -42,7 +42,7 @@ class CountingGateway(FakeGateway):
 
 @dataclass
 class Storm(World):
-    """Nobody hears of everybody: whoever is told is told as a member."""
+    """No connection subscribes to everyone: recipients are members of the session."""
 
     is_global: bool = False
     gateway: CountingGateway = field(default_factory=CountingGateway)

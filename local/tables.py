@@ -86,7 +86,7 @@ def _theirs(items: Iterable[dict[str, Any]], users: frozenset[str]) -> list[dict
 
 
 def _theirs_or_beside(items: list[dict[str, Any]], users: frozenset[str]) -> list[dict[str, Any]]:
-    """Gates of the users, and what is beside them: the keys of that are `GATE#…`."""
+    """Connection records of the users, and the items whose key is a connection id, `#` and more."""
     gates = {gate["connection_id"] for gate in _theirs(items, users)}
     return [item for item in items if item["connection_id"].partition("#")[0] in gates]
 

@@ -1,7 +1,7 @@
-"""Mutants of the domain and the flows: mistakes that none of their own tests finds.
+"""Mutants of the domain, the use cases and the fan-out: mistakes that their own tests miss.
 
 mutmut takes the path of a file for the name of its module, so it works on a copy in which they
-agree. What survives is a list to read: many mutants change nothing that anybody could see.
+agree. What survives is a list to read: many mutants change nothing that is visible.
 """
 
 import shutil
@@ -12,10 +12,10 @@ from pathlib import Path
 from local.stack import ROOT
 
 FOLDER = ROOT / ".presence" / "mutants"
-MUTATED = ("presence/domain", "presence/use_cases")
-TESTS = ("tests/domain", "tests/use_cases")
+MUTATED = ("presence/domain", "presence/application", "presence/fanout")
+TESTS = ("tests/domain", "tests/application", "tests/fanout")
 #: What the tests import or read, beside the layer.
-PARTS = ("docs", "events", "functions", "local", "template.yaml", "tests")
+PARTS = ("clients", "docs", "events", "functions", "local", "template.yaml", "tests")
 CONFIGURATION = f"""\
 [tool.mutmut]
 source_paths = {[*MUTATED]}
@@ -24,7 +24,7 @@ also_copy = {["presence", *PARTS]}
 
 [tool.pytest.ini_options]
 addopts = ["--import-mode=importlib", "-p", "no:cacheprovider"]
-pythonpath = ["."]
+pythonpath = [".", "clients/python"]
 markers = ["contract", "e2e", "slow", "fault"]
 """
 

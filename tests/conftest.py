@@ -58,7 +58,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]
 
 @pytest.fixture(scope="session")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Without `GlobalPresence`: whoever hears something has a reason to. Connections are short."""
+    """Without `GlobalPresence`: recipients are members and watchers only. Connections are short."""
     parameters = SHORT | {"GlobalPresence": "false", "MaxConnectionSeconds": 20}
     with running_stack(tmp_path_factory.mktemp("private"), parameters) as stack:
         yield stack

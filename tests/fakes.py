@@ -50,7 +50,7 @@ class FakeTables:
     count: Count = field(default_factory=lambda: Count(0, 0))
 
     def is_spotless(self) -> bool:
-        """Nobody hears anything, nobody is anywhere."""
+        """No subscription, no member."""
         return not (self.everyone or self.sessions or self.watchers) and not any(
             user.leases or user.sessions for user in self.users.values()
         )
@@ -455,7 +455,7 @@ class FakeDeliveries:
 
 @dataclass
 class FakeAuthorizer:
-    """Lets everybody in but these (user, chat session)."""
+    """Allows every join but these (user, chat session)."""
 
     refused: set[tuple[str, str]] = field(default_factory=set)
 
@@ -465,7 +465,7 @@ class FakeAuthorizer:
 
 @dataclass
 class FakeTokens:
-    """A token is its user id, if somebody issued it."""
+    """A token is its user id, if it was issued."""
 
     issued: dict[str, Identity] = field(default_factory=dict)
 

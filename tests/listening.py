@@ -13,7 +13,7 @@ class Hearsay:
 
     count: int = 0
     as_of: int = 0
-    #: As of when everybody is known at least.
+    #: As of when every member is known at least.
     since: int = 0
     present: set[str] = field(default_factory=set)
     moved: dict[str, int] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Hearsay:
             self._counts(frame["memberCount"], as_of)
 
     def _news(self, user_ids: Iterable[str], as_of: int) -> set[str]:
-        """Those of whom nothing newer is known."""
+        """The users of which nothing newer is known."""
         news = {it for it in user_ids if as_of >= max(self.since, self.moved.get(it, 0))}
         self.moved.update(dict.fromkeys(news, as_of))
         return news

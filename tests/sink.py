@@ -35,7 +35,7 @@ BUSY = (
     b'x-amzn-ErrorType: LimitExceededException\r\n\r\n{"message": "Why"}'
 )
 _WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-#: Whoever closes with this set sends a reset.
+#: A socket that is closed with this set sends a reset.
 _RESET = b"\1\0\0\0\0\0\0\0"
 
 
@@ -184,7 +184,7 @@ def _length(head: bytes) -> int:
 
 
 def _say(client: _Client, answer: bytes) -> None:
-    with suppress(OSError):  # whoever has hung up does not want it
+    with suppress(OSError):  # the other side may have closed
         client.socket.send(answer)
 
 

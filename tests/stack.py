@@ -146,7 +146,7 @@ def _wait_for(file: Path, guard: subprocess.Popen[bytes]) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listened to a moment ago, all different."""
+    """Ports that were free a moment ago, all different."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [int(probe.getsockname()[1]) for probe in probes]

@@ -71,7 +71,9 @@ def test_every_error_becomes_a_frame(error: type[PresenceError]) -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
-def test_an_error_at_the_gate_is_an_authentication_error(error: type[PresenceError]) -> None:
+def test_an_error_during_authentication_is_an_authentication_error(
+    error: type[PresenceError],
+) -> None:
     frame = error_frame({"action": "authenticate"}, error("Why."))
 
     assert frame == {"type": "authentication-error", "code": error.code, "message": "Why."}

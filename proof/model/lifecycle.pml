@@ -9,7 +9,7 @@
 #define MEETING 1   /* two connections come and go                                          */
 #define DYING   2   /* handlers die halfway, and timers are lost                            */
 #define LATE    3   /* pings come late                                                      */
-#define WATCHED 4   /* somebody reads, and somebody listens                                 */
+#define WATCHED 4   /* a reader, and a subscriber                                            */
 #define TIMED   (SCENE == MEETING || SCENE == WATCHED)
 #define CLEARED (SCENE == DYING)
 
@@ -20,13 +20,13 @@
 /* ── what can be checked ──────────────────────────────────────────────────────────────────── */
 
 #define I1    1   /* a stored lease means not offline                                       */
-#define I2    2   /* whoever was answered is there for a whole lease, unless they go         */
+#define I2    2   /* an answered user is there for a whole lease, unless they go             */
 #define I3    3   /* a version names one stored state                                       */
 #define I4    4   /* two announcements, one after the other, differ                         */
 #define I6    6   /* once its disconnect is handled, nothing brings a connection back       */
-#define I7    7   /* nobody is announced as gone before their grace period is over          */
+#define I7    7   /* no user is announced as gone before their grace period is over          */
 #define I8    8   /* an observer ends with the stored state                                 */
-#define TIMER 9   /* whoever is in grace has a timer that will say when it is over           */
+#define TIMER 9   /* a user in grace has a timer that will say when it is over               */
 #define CALM  10  /* once nothing happens any more, what is stored is the truth              */
 
 #ifdef ONLY
@@ -52,19 +52,19 @@ typedef User {
 
 User stored;
 hidden User after;   /* what `reduce` makes; it lives no longer than one d_step              */
-byte gate[2];        /* Connections: the state                                              */
-bit knows[2];        /* Connections: whose it was, for whoever clears up behind it           */
+byte conn[2];        /* Connections: the state                                              */
+bit knows[2];        /* Connections: whose it was, for the cleanup behind it                 */
 bit hears[2];        /* Subscriptions: whether the connection has a row                      */
 
 #define is_here(it)   (it.ends[0] || it.ends[1] || it.grace)
-#define is_in(c)      (gate[c] == OPEN || gate[c] == AUTHENTICATED)
+#define is_in(c)      (conn[c] == OPEN || conn[c] == AUTHENTICATED)
 #define max(a, b)     (a > b -> a : b)
 
 /* ── what is under way ────────────────────────────────────────────────────────────────────── */
 
 byte clock = 1;
 byte timers;         /* a bit for each instant for which check_user was asked                */
-bit lapsing[2];      /* check_lapsed was asked for                                          */
+bit expiring[2];     /* a check of the lease was asked for                                  */
 byte stream;         /* a bit for each version that was announced                           */
 byte busy;           /* handlers that have not finished                                     */
 
@@ -73,7 +73,7 @@ byte busy;           /* handlers that have not finished                         
 bit live[2];         /* the client is there, and has not been cut off                       */
 bit handled[2];      /* $disconnect of it has been handled to its end                       */
 byte promised[2];    /* until when the last answer says that it is in                       */
-byte parted;         /* until when whoever left last is expected back                       */
+byte parted;         /* until when the user who left last is expected back                  */
 byte named = 1;      /* a bit for each version that was stored                              */
 byte up;             /* a bit for each of them that means "online"                          */
 bit published;       /* what was announced last                                             */
@@ -83,7 +83,7 @@ bit published;       /* what was announced last                                 
 #define kept(c)        (!live[c] || promised[c] <= clock || (stored.ends[c] && stored.online))
 #define is_ghost(c)    (handled[c] && (stored.ends[c] || hears[c]))
 
-/* The server ends a connection: not of somebody who was told to be in. */
+/* The server ends a connection: not one that was answered as being in. */
 inline cut_off(c) {
     check(I2, !live[c] || promised[c] <= clock);
     live[c] = 0
@@ -122,7 +122,7 @@ inline announce() {
 #define is_connected(it)  (it.ends[0] || it.ends[1])
 #define wakes_at(it)      (is_connected(it) -> 0 : it.grace)
 
-inline settle(c) {
+inline without_expired(c) {
     after.ends[c] = before.ends[c];
     if
     :: before.ends[c] && before.ends[c] <= now -> after.ends[c] = 0
@@ -131,8 +131,8 @@ inline settle(c) {
 }
 
 inline reduce(event, c) {
-    settle(0);
-    settle(1);
+    without_expired(0);
+    without_expired(1);
     after.grace = (!is_connected(after) && grace_is_over(before) -> 0 : before.grace);
     if
     :: event == AUTHENTICATE ->
@@ -156,7 +156,7 @@ inline reduce(event, c) {
 #else
     after.version = before.version + (after.online != before.online);
 #endif
-#ifdef LAPSED_STAYS
+#ifdef EXPIRED_STAYS
     /* What ran out does not count, but stays where it is. */
     after.ends[0] = (after.ends[0] || event == DISCONNECT -> after.ends[0] : before.ends[0]);
     after.ends[1] = (after.ends[1] || event == DISCONNECT -> after.ends[1] : before.ends[1])
@@ -204,32 +204,32 @@ inline save() {
 #define LOST    2
 #define REFUSED 3
 #define OVER    4    /* there is no lease any more that could be renewed                    */
-#define GOOD    5    /* the lease that is said to have lapsed is good                       */
+#define GOOD    5    /* the lease that is said to have expired is good                      */
 
-/* What happens to the gate in the same transaction. */
+/* What happens to the connection record in the same transaction. */
 #define NOTHING   0
 #define ADMISSION 1
 #define CLOSING   2
 
-#ifdef NO_GATE
+#ifdef NO_RECORD
 #define lets(c, change) true
 #else
-#define lets(c, change) (change == NOTHING || gate[c] == AUTHENTICATED || \
-                         (change == ADMISSION && gate[c] == OPEN))
+#define lets(c, change) (change == NOTHING || conn[c] == AUTHENTICATED || \
+                         (change == ADMISSION && conn[c] == OPEN))
 #endif
 
-inline remind_lapsed(c) {
+inline schedule_expired(c) {
     if
-    :: before.ends[c] && before.ends[c] <= now -> lapsing[c] = 1
+    :: before.ends[c] && before.ends[c] <= now -> expiring[c] = 1
     :: else
     fi
 }
 
-inline remind() {
+inline schedule() {
     timers = timers |
         (wakes_at(after) != wakes_at(before) && wakes_at(after) -> 1 << wakes_at(after) : 0);
-    remind_lapsed(0);
-    remind_lapsed(1)
+    schedule_expired(0);
+    schedule_expired(1)
 }
 
 inline conclude(event, c) {
@@ -245,7 +245,7 @@ inline conclude(event, c) {
 inline attempt(event, c, change) {
     reduce(event, c);
 #ifndef TIMER_AFTER
-    remind();
+    schedule();
 #endif
     if
     :: event == LAPSE && after.ends[c] -> outcome = GOOD
@@ -262,12 +262,12 @@ inline attempt(event, c, change) {
             save();
             if
             :: change == ADMISSION ->
-                gate[c] = AUTHENTICATED;
+                conn[c] = AUTHENTICATED;
                 knows[c] = 1;
 #ifndef ROW_APART
                 hears[c] = 1
 #endif
-            :: change == CLOSING -> gate[c] = CLOSED; cut_off(c)
+            :: change == CLOSING -> conn[c] = CLOSED; cut_off(c)
             :: else
             fi;
             conclude(event, c);
@@ -283,7 +283,7 @@ inline attempt(event, c, change) {
     fi
 }
 
-/* Whoever loses tries again at once: to lose again later is the same as to lose later. */
+/* After a lost write the next try follows at once: to lose later is the same. */
 inline apply(event, c, change) {
     atomic {
         do
@@ -298,7 +298,7 @@ inline apply(event, c, change) {
 #ifdef TIMER_AFTER
     ;
     if
-    :: d_step { reduce(event, c); remind() }
+    :: d_step { reduce(event, c); schedule() }
     :: skip                          /* the function dies before it comes to that */
     fi
 #endif
@@ -325,7 +325,7 @@ inline finish() {
 proctype Authenticate(bit c) {
     locals;
     /* The first is the first to open, or each story would be told twice. */
-    d_step { (c == 0 || gate[0] != NONE) -> gate[c] = OPEN; live[c] = 1 };
+    d_step { (c == 0 || conn[0] != NONE) -> conn[c] = OPEN; live[c] = 1 };
     begin();
 #ifdef ROW_APART
     apply(AUTHENTICATE, c, ADMISSION);
@@ -381,19 +381,19 @@ inline answer_ping(c) {
 /* May be handled long after it was sent, and after the disconnect. */
 proctype Ping(bit c) {
     locals;
-    gate[c] != NONE;
+    conn[c] != NONE;
     now = clock;
     if
-    :: gate[c] == AUTHENTICATED -> answer_ping(c)
-    :: gate[c] != AUTHENTICATED
+    :: conn[c] == AUTHENTICATED -> answer_ping(c)
+    :: conn[c] != AUTHENTICATED
     fi;
     finish()
 }
 
-inline close_gate(c) {
+inline close_record(c) {
     d_step {
-        was = (gate[c] == OPEN -> OPEN : (knows[c] -> AUTHENTICATED : CLOSED));
-        gate[c] = CLOSED;
+        was = (conn[c] == OPEN -> OPEN : (knows[c] -> AUTHENTICATED : CLOSED));
+        conn[c] = CLOSED;
         knows[c] = 0;
         cut_off(c)
     }
@@ -410,13 +410,13 @@ inline disconnect(c) {
 #endif
 #ifdef USER_FIRST
     apply(DISCONNECT, c, NOTHING);
-    close_gate(c);
+    close_record(c);
 #else
-    close_gate(c);
+    close_record(c);
 #endif
     if
     :: was == OPEN -> done_with(c)
-    :: was == CLOSED                 /* whoever closed it finishes the work */
+    :: was == CLOSED                 /* the one that closed it finishes     */
     :: was == AUTHENTICATED && SCENE == DYING    /* the function dies here */
     :: was == AUTHENTICATED ->
 #ifndef ROWS_FIRST
@@ -443,7 +443,7 @@ inline disconnect(c) {
 /* What becomes of a connection: it stays, it ends without a word, or $disconnect comes. */
 proctype Fate(bit c) {
     locals;
-    gate[c] != NONE;
+    conn[c] != NONE;
     if
     :: skip
     :: live[c] = 0
@@ -459,12 +459,12 @@ inline look() {
     apply(TIME_PASSED, 0, NOTHING)
 }
 
-/* Settling.lapsed: the gate is closed at an instant at which the lease is over. */
-proctype Lapsed(bit c) {
+/* Expiry.expire: the record is closed at an instant at which the lease is over. */
+proctype Expired(bit c) {
     locals;
 end:
     do
-    :: atomic { lapsing[c] -> lapsing[c] = 0; busy++ };
+    :: atomic { expiring[c] -> expiring[c] = 0; busy++ };
         begin();
 #ifdef LOOKS_FIRST
         outcome = (stored.ends[c] > now -> GOOD : DONE);
@@ -487,7 +487,7 @@ end:
     od
 }
 
-/* Settling.user: a timer says where to look, and is never early. */
+/* A timer of the user says where to look, and is never early. */
 proctype Timer() {
     locals;
     byte at;
@@ -518,7 +518,7 @@ inline look_at_whoever_is_here() {
     fi
 }
 
-/* Sweep: the index proposes whoever is here. */
+/* Sweep: the index proposes the users who are here. */
 proctype Sweep() {
     locals;
     begin();
@@ -588,7 +588,7 @@ proctype Clock() {
     run Timer()
 #elif SCENE == DYING
 #define cast() busy = 4; run Authenticate(0); run Fate(0); run Ping(0); run Sweep(); \
-    run Lapsed(0)
+    run Expired(0)
 #elif SCENE == LATE
 #define cast() busy = 5; run Authenticate(0); run Ping(0); run Ping(0); run Sweep(); \
     run Sweep()
@@ -603,9 +603,9 @@ proctype Clock() {
 #else
 #define all_told() true
 #endif
-#define is_cleared() (!CLEARED || (!lapsing[0] && !lapsing[1]))
+#define is_cleared() (!CLEARED || (!expiring[0] && !expiring[1]))
 #define is_calm() (busy == 0 && clock >= HORIZON && is_cleared() && all_told())
-#define in(c)     (live[c] && gate[c] == AUTHENTICATED)
+#define in(c)     (live[c] && conn[c] == AUTHENTICATED)
 #define is_true_of(c) (in(c) == (stored.ends[c] != 0) && in(c) == hears[c])
 
 init {
@@ -614,7 +614,7 @@ init {
     atomic {
         is_calm() && (!TIMED || !due());
         check(TIMER, wakes_at(stored) <= clock || (timers >> wakes_at(stored)) & 1);
-        /* Whoever is there says so once more, and much time passes for those who are not. */
+        /* Users who are there say so once more, and much time passes for the others. */
         clock = HORIZON + LEASE;
         now = clock;
         if

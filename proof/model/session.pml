@@ -6,12 +6,12 @@
  */
 #define MOVING    1   /* one changes, goes and comes back; the other listens                  */
 #define MUTUAL    2   /* both come and go, and hear each other                               */
-#define RETURNING 3   /* whoever listens goes and comes back                                 */
+#define RETURNING 3   /* a subscriber goes and comes back                                    */
 #define PARTING   4   /* two devices of one end, each in its way                             */
 
 #define I6   6   /* once its disconnect is handled, a connection hears nothing               */
-#define I7   7   /* back within the grace period: nobody hears anything                      */
-#define I8   8   /* whoever listens ends with what is stored of those they are shown         */
+#define I7   7   /* back within the grace period: no subscriber hears anything               */
+#define I8   8   /* a subscriber ends with what is stored of the users that they are shown   */
 #define CALM 10  /* once nothing happens any more, the rows say who is there                 */
 
 #ifdef ONLY
@@ -79,7 +79,7 @@ Post late;           /* a post that is still on its way, while others overtake i
 
 byte busy;           /* what has not finished yet                                           */
 bit handled[4];
-bit is_expected[2];  /* the user went, and nobody has to know yet                           */
+bit is_expected[2];  /* the user went, and no change is announced yet                       */
 bit is_awaited[2];   /* the same, in the chat session                                       */
 byte shared[2];      /* the last version that the session had to hear of                    */
 
@@ -184,7 +184,7 @@ proctype Connection(byte c; byte choices) {
     bit is_in, found;
     if
     :: c == FIRST(OWNER(c)) || gone[TWIN(c)]
-    :: c != FIRST(OWNER(c)) && SCENE != PARTING -> goto out      /* nobody comes back */
+    :: c != FIRST(OWNER(c)) && SCENE != PARTING -> goto out      /* no return       */
     fi;
     d_step { authenticate(c) };
 #ifdef SNAPSHOT_FIRST
@@ -242,7 +242,7 @@ inline disconnected(c) {
     after(OWNER(c))
 }
 
-inline lapses(c) {
+inline expires(c) {
     before(OWNER(c));
     lease[c] = 0;
 #ifndef ONLY_THE_GATE_KNOWS
@@ -254,7 +254,7 @@ inline lapses(c) {
     after(OWNER(c))
 }
 
-inline close_gate(c) {
+inline close_record(c) {
     d_step { was_in = was_in || joined[c]; open[c] = 0; joined[c] = 0 }
 }
 
@@ -273,7 +273,7 @@ proctype End(byte c) {
 #ifdef ROWS_FIRST
     row[c] = 0;
 #endif
-    close_gate(c);
+    close_record(c);
     if
     :: skip
     :: goto silent
@@ -286,8 +286,8 @@ proctype End(byte c) {
     goto out;
 silent:
     was_in = 0;
-    d_step { lapses(c) };
-    close_gate(c);
+    d_step { expires(c) };
+    close_record(c);
     row[c] = row[c] && !was_in;
     handled[c] = 1;
 out:
@@ -298,7 +298,7 @@ out:
     }
 }
 
-/* OnTimer.user: the grace period is over, and nobody is expected any more. */
+/* A timer of the user: the grace period is over, and no pending leave is left. */
 proctype Grace(bit u) {
 end:
     do
@@ -385,7 +385,7 @@ end:
     :: d_step { repeats && at(u) -> repeats = 0; at(u) = 0 }
     :: atomic { at(u) > 1 -> tell(u, 1, 1) }
 #ifdef JOBS_COME_LATE
-    /* A job tells what was true when it was put to whoever listens when it is done. */
+    /* A job sends what was true when it was queued to those who subscribe when it runs. */
     :: d_step {
         row[FIRST(1 - u)] && at(u) > 1 && in(u, 1) ->
         hear(FIRST(1 - u), stream[u].version[1], stream[u].status[1])

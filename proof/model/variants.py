@@ -46,11 +46,11 @@ BAD = (
     # The aggregate is changed as a whole, and only if it is as it was read.
     Case("lifecycle", "MEETING", "NO_CAS", "I2"),
     Case("lifecycle", "LATE", "NO_LEASE_CONDITION", "I2"),
-    Case("lifecycle", "LATE", "LAPSED_STAYS", "I1"),
+    Case("lifecycle", "LATE", "EXPIRED_STAYS", "I1"),
     Case("lifecycle", "LATE", "RETURN_SHORTENS", "I2"),
     Case("lifecycle", "MEETING", "VERSION_STAYS", "I3"),
-    # The gate is closed first, for good, and the user is written whatever was read.
-    Case("lifecycle", "MEETING", "NO_GATE", "I6"),
+    # The connection record is closed first, for good, and the user is written whatever was read.
+    Case("lifecycle", "MEETING", "NO_RECORD", "I6"),
     Case("lifecycle", "MEETING", "USER_FIRST", "I6"),
     Case("lifecycle", "MEETING", "SKIP_NOOP", "I6"),
     Case("lifecycle", "MEETING", "ROW_APART", "I6"),

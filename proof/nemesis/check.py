@@ -53,11 +53,11 @@ KINDS = {
     "instant": "a version that is not the instant of its change",
     "false-offline": "offline, although the user was certainly here",
     "unheard": "still believed offline, although the user has certainly been here for long",
-    "false-online": "online, although nobody can have been there",
+    "false-online": "online, although no connection can have been there",
     "ghost": "still believed online, long after the last device had gone",
     "closed": "the server closed a connection whose lease was good",
     "disagreement": "an observer does not believe what is stored",
-    "leftover": "a trace of somebody who has left",
+    "leftover": "a trace of a user who has left",
     "run": "the run itself went wrong, or the machine stood still for too long",
 }
 
@@ -151,7 +151,7 @@ def _name_one_state(told: Iterable[Told]) -> Iterator[Violation]:
 def _instants(history: History, outages: Outages) -> Iterator[Violation]:
     """The other checks take a version for the instant of its change, so this has to hold.
 
-    A member is told also of somebody who has only come into the session, as they were before.
+    A member also hears of a user who has only joined the session, with the presence of before.
     """
     for epoch in history.epochs:
         for it in epoch.told:
@@ -238,7 +238,7 @@ def _departures(
 
 
 def beliefs(told: Sequence[Told], epoch: Epoch) -> list[Belief]:
-    """What whoever drops old versions holds; at first, that nobody is there."""
+    """What a client that drops old versions holds; at first, that no user is there."""
     found: list[Belief] = []
     start, is_online, version = epoch.start, False, -1
     for it in told:

@@ -110,11 +110,11 @@ class Device:
             await wire.abort()
 
     async def _be_away(self) -> None:
-        """Back within grace, or after everybody should have heard of it."""
+        """Back within grace, or after all observers should have heard of it."""
         grace = self.errand.grace
         span = (0.1, 0.6 * grace) if self.dice.random() < 0.3 else (grace + 3, grace + 9)
         back_at = time.monotonic() + self.dice.uniform(*span)
-        while not self._comes(back_at):  # noqa: ASYNC110  a file tells nobody that it came
+        while not self._comes(back_at):  # noqa: ASYNC110  a file sends no event when it comes
             await asyncio.sleep(0.1)
 
     def _comes(self, back_at: float) -> bool:

@@ -185,7 +185,7 @@ def dead_letters(stack: RunningStack) -> list[str]:
 
 
 def traces(stack: RunningStack) -> list[str]:
-    """What should not be stored when everybody has left, as the tables have it."""
+    """What should not be stored when all users have left, as the tables have it."""
     database, names = stack.aws("dynamodb"), stack.told["tables"]
     is_trace: Mapping[str, Callable[[dict[str, Any]], bool]] = {
         "Users": _is_here,
@@ -214,5 +214,5 @@ def _is_here(item: dict[str, Any]) -> bool:
 
 
 def _is_open(item: dict[str, Any]) -> bool:
-    """A gate that nobody closed, or a watch list; a closed gate stays for a while by design."""
+    """A connection record that is not closed, or a watch list; closed records stay until TTL."""
     return item.get("state") != "closed"

@@ -77,7 +77,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How a user is, as somebody was told it; a status of None is a user who left the session."""
+    """A presence as a client received it; a status of None is a user who left the session."""
 
     at: float
     user_id: str
@@ -155,12 +155,12 @@ class History:
 
     @property
     def read_users(self) -> frozenset[str]:
-        """Those of whom somebody asked over HTTP."""
+        """The users that were read over HTTP."""
         return frozenset(it.user_id for poll in self.polls for it in poll.told)
 
     @property
     def users(self) -> Sequence[str]:
-        """Those who are observed; nobody is told how an observer is."""
+        """The users who are observed; the presence of an observer is not announced."""
         observers = {it.observer for it in self.epochs}
         return sorted({it.user_id for it in self.connections} - observers)
 
@@ -244,7 +244,7 @@ def _connections(lines: Sequence[Line], kills: Mapping[str, Ending]) -> Sequence
 
 
 def _epochs(lines: Sequence[Line]) -> Sequence[Epoch]:
-    """An observer's connection counts from when it knew about everybody."""
+    """An observer's connection counts from when it knew about every user."""
     found: list[Epoch] = []
     for start in (line for line in lines if line["kind"] == "listening"):
         name = start["connection"]

@@ -26,7 +26,7 @@ _DELAYS = frozenset({"workers", "redeploy"})
 
 FOREVER = float("inf")
 
-#: The kind of death that nobody reports: a half-open connection.
+#: The kind of death that is not reported: a half-open connection.
 SILENT = "half-open"
 
 
@@ -62,7 +62,7 @@ def lost_share(history: History) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """How somebody learns of a change, and when that could not be."""
+    """How an observer learns of a change, and when that could not be."""
 
     outages: Sequence[Interval]
     stalls: Sequence[Interval]
@@ -99,7 +99,7 @@ class Outages:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One stay of one connection, from its first frame until nobody should see it any more.
+    """One stay of one connection, from its first frame until no observer should see it any more.
 
     `ideal` is when it ends if nothing is in the way, `unread` from when no answer may say that
     the user is here because of it, and `untold` from when no subscriber may believe so.
@@ -152,7 +152,7 @@ def _stays(calls: Sequence[Call], lease: float) -> list[tuple[list[Call], bool]]
 def _silent(
     connection: Connection, calls: Sequence[Call], history: History, outages: Outages
 ) -> Life:
-    """As if nobody ever said that it has ended."""
+    """As if its end was never reported."""
     rules, sent = history.rules, calls[-1].sent
     died_at = min((at for at in connection.paused if at >= sent), default=sent)
     return Life(
@@ -197,7 +197,7 @@ def _joined_at(connection: Connection) -> float:
 
 
 def _certain_end(connection: Connection, grace: float) -> float:
-    """Nobody is told before grace is over, or before the lease is, if the ending was lost."""
+    """No frame before grace is over, or before the lease is, if the ending was lost."""
     ending = connection.ending
     if ending is None:
         return FOREVER

@@ -1,4 +1,4 @@
-"""Somebody whom nobody attacks and who writes down all that is told: over HTTP or a socket.
+"""An observer that is not attacked and logs all that it receives: over HTTP or a socket.
 
     python -m proof.nemesis.observer '{"observer": "watcher", …}'
 
@@ -87,7 +87,7 @@ class Subscriber:
             self._take(name, frame["joined"], frame["left"])
 
     def _take(self, name: str, users: Iterable[Frame], left: Iterable[str] = ()) -> None:
-        """Whoever joins is there again, as of the version that is held."""
+        """A member who joins is there again, as of the version that is held."""
         told = [it | {"applied": self._is_newer(it)} for it in users]
         self.writer.write("heard", connection=name, users=told, left=list(left))
 

@@ -89,7 +89,7 @@ def _faults(history: History) -> Mapping[str, int]:
 def deaths(history: History) -> list[Death]:
     """One for each death and subscriber, or one for each death and HTTP, if the user stayed away.
 
-    A read has told what it notices, so subscribers are measured by those whom nobody reads.
+    A read announces what it notices, so subscribers are measured by users that are not read.
     """
     outages, read_users = Outages.of(history), history.read_users
     return [
@@ -248,10 +248,10 @@ def _what_ran(found: Results) -> str:
 
 def _what_was_told(found: Results) -> str:
     return (
-        f"Listeners were told {found['offlinesTold']:,} times that somebody is offline, and HTTP "
-        f"answered {found['statusesAnswered']:,} times how somebody is. Offline of somebody who "
-        f"certainly was there: **{found['falseOfflines']}**. Listeners are measured by users of "
-        "whom nobody asks over HTTP, because an answer has told what it notices."
+        f"Subscribers heard {found['offlinesTold']:,} times that a user is offline, and HTTP "
+        f"answered {found['statusesAnswered']:,} times with a presence. Offline of a user who "
+        f"certainly was there: **{found['falseOfflines']}**. Subscribers are measured by users "
+        "that are not read over HTTP, because a read announces what it notices."
     )
 
 

@@ -69,7 +69,7 @@ class Slot:
 
 
 @dataclass
-class Crowd:
+class Processes:
     """The processes of a run."""
 
     stack: RunningStack
@@ -81,7 +81,7 @@ class Crowd:
     observers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def gather(self) -> None:
-        """Observers first: they have to know that nobody is there."""
+        """Observers first: they have to know that no user is there."""
         for name in OBSERVERS:
             self.observers.append(_spawn("observer", json.dumps(asdict(self._observer(name)))))
         time.sleep(2)
@@ -127,7 +127,7 @@ class Crowd:
         slot.process, slot.is_paused = None, False
 
     def pause(self, slot: Slot) -> None:
-        """The socket stays open, and nobody is behind it: a half-open connection."""
+        """The socket stays open without a process behind it: a half-open connection."""
         assert slot.process is not None
         slot.process.send_signal(signal.SIGSTOP)
         self.writer.write("pause", process=f"{slot.name}.{slot.count}")
@@ -140,7 +140,7 @@ class Crowd:
         slot.is_paused = False
 
     def stay(self) -> None:
-        """Everybody comes, and stays."""
+        """All devices come, and stay."""
         for slot in self.slots:
             if slot.process is None:
                 self.start(slot)
@@ -188,7 +188,7 @@ def _complaint(process: subprocess.Popen[bytes], deadline: float) -> str:
 class Attack:
     """Steps through a plan: what is done to devices here, what is done to the stack beside it."""
 
-    crowd: Crowd
+    processes: Processes
     nemesis: Nemesis
     writer: Writer
     dice: random.Random
@@ -214,15 +214,15 @@ class Attack:
         self.writer.write("fault", fault=step.fault, start=start)
 
     def _on_device(self, step: Step) -> None:
-        able = [it for it in self.crowd.slots if it.process is not None and not it.is_paused]
+        able = [it for it in self.processes.slots if it.process is not None and not it.is_paused]
         if not able:
             return
         slot = able[step.number % len(able)]
         if step.fault == "kill":
-            self.crowd.kill(slot)
+            self.processes.kill(slot)
             self._later(self.dice.choice((0.5, step.seconds, step.seconds)), "start", slot)
         else:
-            self.crowd.pause(slot)
+            self.processes.pause(slot)
             self._later(step.seconds, "resume" if step.fault == "pause" else "kill", slot)
 
     def _later(self, seconds: float, what: str, slot: Slot) -> None:
@@ -239,11 +239,11 @@ class Attack:
     def _undo(self, what: str, slot: Slot) -> None:
         match what:
             case "start":
-                self.crowd.start(slot)
+                self.processes.start(slot)
             case "resume":
-                self.crowd.resume(slot)
+                self.processes.resume(slot)
             case "kill":
-                self.crowd.kill(slot)
+                self.processes.kill(slot)
                 self._later(self.dice.uniform(0.5, 4), "start", slot)
 
 
@@ -261,18 +261,18 @@ def run(seed: int, seconds: float, rules: Rules, folder: Path) -> None:
         set_visibility(stack, VISIBILITY_SECONDS)
         everything.enter_context(_machine(stack, folder))
         scheduler = everything.enter_context(_sweeps(stack, rules))
-        crowd = everything.enter_context(_crowd(stack, folder, rules, seed, writer))
+        processes = everything.enter_context(_processes(stack, folder, rules, seed, writer))
         dice = random.Random(seed)  # noqa: S311  to be repeated, not to be secret
-        attack = Attack(crowd, Nemesis(stack, scheduler), writer, dice)
+        attack = Attack(processes, Nemesis(stack, scheduler), writer, dice)
         began = time.monotonic()
         attack.run(plan(seed, seconds, rules))
         for _ in CLOCKS:
             writer.write("fault", fault="clock", start=began)
-        _calm_down(crowd, rules, scheduler, writer)
+        _calm_down(processes, rules, scheduler, writer)
 
 
 def parameters(seed: int, rules: Rules) -> Mapping[str, object]:
-    """Of the template; in every fourth run everybody hears of everybody."""
+    """Of the template; every fourth run has `GlobalPresence`."""
     return {
         "HeartbeatSeconds": int(rules.heartbeat),
         "LeaseSeconds": int(rules.lease),
@@ -282,26 +282,26 @@ def parameters(seed: int, rules: Rules) -> Mapping[str, object]:
     }
 
 
-def _calm_down(crowd: Crowd, rules: Rules, scheduler: Scheduler, writer: Writer) -> None:
-    """Everybody is there but one who fell silent, then only the observers are, then nobody.
+def _calm_down(processes: Processes, rules: Rules, scheduler: Scheduler, writer: Writer) -> None:
+    """All users are there but one that fell silent, then only the observers, then none.
 
     Nothing excuses anything here: a sweep alone has to find who fell silent, and timers alone have
     to end all grace periods.
     """
-    stack = crowd.stack
-    crowd.stay()
+    stack = processes.stack
+    processes.stay()
     time.sleep(ARRIVAL)
-    (silent,) = (it for it in crowd.slots if it.user_id == SILENT_USER)
-    crowd.pause(silent)
+    (silent,) = (it for it in processes.slots if it.user_id == SILENT_USER)
+    processes.pause(silent)
     time.sleep(rules.lease + rules.sweep + 2 * TRAVEL)
     writer.write("stored", users=_stored(stack))
-    crowd.kill(silent)
+    processes.kill(silent)
     scheduler.is_stopped.set()
-    complaints = [*crowd.leave()]
+    complaints = [*processes.leave()]
     time.sleep(rules.grace + 2 * TRAVEL)
     writer.write("stored", users=_stored(stack))
     scheduler.is_stopped.clear()
-    complaints += crowd.close()
+    complaints += processes.close()
     writer.write("leftovers", items=_leftovers(stack, rules))
     for second in crashes(stack):
         # The log has whole seconds, and is written when the socket has been dropped and the
@@ -348,15 +348,15 @@ def _sweeps(stack: RunningStack, rules: Rules) -> Iterator[Scheduler]:
 
 
 @contextmanager
-def _crowd(
+def _processes(
     stack: RunningStack, folder: Path, rules: Rules, seed: int, writer: Writer
-) -> Iterator[Crowd]:
-    crowd = Crowd(stack, folder, rules, seed, writer)
+) -> Iterator[Processes]:
+    processes = Processes(stack, folder, rules, seed, writer)
     try:
-        crowd.gather()
-        yield crowd
+        processes.gather()
+        yield processes
     finally:
-        left = [*(it.process for it in crowd.slots if it.process), *crowd.observers]
+        left = [*(it.process for it in processes.slots if it.process), *processes.observers]
         for process in left:
             if process.poll() is None:
                 process.kill()

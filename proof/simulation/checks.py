@@ -12,7 +12,7 @@ from presence.domain.user import Choice, Presence, Status, User
 from proof.simulation.memory import Name
 from tests.world import GRACE, LEASE
 
-#: What every frame and every answer says of somebody.
+#: What every frame and every answer says of a user.
 Said = dict[str, Any]
 EVERYWHERE = ""
 #: Nothing takes more milliseconds from where it begins to its last write.
@@ -35,9 +35,9 @@ class Checks:
     #: Connections whose `$disconnect` was handled to the end.
     finished: set[str] = field(default_factory=set)
     said: dict[tuple[str | None, str, int], Said] = field(default_factory=dict)
-    #: Until when somebody may be online, as far as anything that they did allows it.
+    #: Until when a user may be online, as far as their own actions allow it.
     possible: dict[str, int] = field(default_factory=dict)
-    #: Until when nobody may notice that a user has gone, out of a chat session or altogether.
+    #: Until when it must not be visible that a user has gone, out of a chat session or altogether.
     expected_until: dict[tuple[str, str], int] = field(default_factory=dict)
     asked_at: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -48,14 +48,14 @@ class Checks:
         if table == "users":
             self._user(before or User(key), after or User(key))
         elif table == "connections" and before is not None and after is not None:
-            self._gate(key, before.state, after.state)
+            self._record(key, before.state, after.state)
         elif table in ("everyone", "sessions", "watchers") and after is not None:
             connection_id = key if table == "everyone" else row
             self._require(connection_id not in self.finished, "I6", f"{name} is written again")
 
-    def _gate(self, connection_id: str, before: State, after: State) -> None:
+    def _record(self, connection_id: str, before: State, after: State) -> None:
         stays = before is not State.CLOSED or after is State.CLOSED
-        self._require(stays, "I6", f"the gate of {connection_id} opens again")
+        self._require(stays, "I6", f"the connection record of {connection_id} opens again")
 
     def _user(self, before: User, after: User) -> None:
         user_id = after.user_id
@@ -99,13 +99,13 @@ class Checks:
         self.lives_until.pop(connection_id, None)
 
     def closes(self, user_id: str, rooms: Iterable[str]) -> None:
-        """Expected back, in these chat sessions too; a lease keeps the user if nobody is told."""
+        """Expected back, in these chat sessions too; a lease keeps the user if no frame is sent."""
         until = self.clock() + GRACE - self.margin
         for it in (EVERYWHERE, *rooms):
             self.expected_until[user_id, it] = until
 
     def leaves(self, user_id: str, room: str = EVERYWHERE) -> None:
-        """Somebody on any device asks for it: the frame may be handled after later ones."""
+        """Any device of the user asks for it: the frame may be handled after later ones."""
         self.asked_at[user_id, room] = self.clock()
 
     def _is_expected(self, user_id: str, room: str) -> bool:
@@ -133,7 +133,7 @@ class Checks:
         )
 
     def sends(self, viewer_id: str, said: Said, user: User | None, began_at: int) -> None:
-        """A frame leaves for somebody who may have been blocked meanwhile, but not before."""
+        """A frame leaves for a viewer who may have been blocked meanwhile, but not before."""
         if user is None or viewer_id not in user.blocked or said["status"] == "offline":
             return
         blocked_at = user.blocked[viewer_id].version

@@ -206,7 +206,7 @@ class Device:
         self._ask("status", work)
 
     def turn(self, *, is_active: bool) -> None:
-        """Somebody comes to the screen, or leaves it."""
+        """The user comes to the screen, or leaves it."""
         self.is_active = is_active
         self._ping()
 
@@ -236,7 +236,7 @@ class Device:
         *,
         repeats: bool = True,
     ) -> None:
-        """Send a frame, and again if nobody answers."""
+        """Send a frame, and again if no answer comes."""
         link, sent_at = self.link, self.simulation.clock.now
         answers: list[Any] = []
 

@@ -88,7 +88,7 @@ class Injector:
 
     def after(self, call: str) -> None:
         if self.happens("ambiguous"):
-            self.said(f"{call}: done, but nobody hears it")
+            self.said(f"{call}: done, but the answer is lost")
             raise Unavailable("timed out", retry_after_seconds=1)
         self._maybe_crash(call)
 
@@ -175,8 +175,8 @@ class Faulty:
             return self._memory.stale(INDEX_STALE)
         is_lax = method in STALE_READS and not request.get("consistent")
         if is_lax and self._injector.happens("stale_read"):
-            gate = args[0] if self._name == "connections" else None
-            return self._memory.stale(STALE, gate)
+            record = args[0] if self._name == "connections" else None
+            return self._memory.stale(STALE, record)
         return self._memory.tables
 
     def _lazily(self, call: str, pages: Iterable[Any]) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """What DynamoDB does to the items of `FakeTables`, and what it does not promise.
 
 The fakes say what a call means when it is alone. Here every call is one of many: a transaction
-becomes visible item by item and holds up whoever writes to the same items, a batch of deletes is
+becomes visible item by item and blocks other writers of the same items, a batch of deletes is
 no transaction at all, an eventually consistent read may be a second old, and an index ten.
 """
 
@@ -47,7 +47,7 @@ class Memory:
     # ── writes ─────────────────────────────────────────────────────────────────────────
 
     def transact(self, act: Callable[[FakeTables], T]) -> T:
-        """All or nothing; but whoever only reads may see the half of it.
+        """All or nothing; but a plain reader may see the half of it.
 
         What is in another transaction just now is waited for, as the adapters do.
         """
@@ -66,7 +66,7 @@ class Memory:
         return result
 
     def piecemeal(self, act: Callable[[FakeTables], T]) -> T:
-        """One item after the other; whoever is killed in between leaves the rest."""
+        """One item after the other; a task that is killed in between leaves the rest."""
         draft = copy_of(self.tables)
         result = act(draft)
         for name, value in self._shuffled(difference(self.tables, draft)):
@@ -139,13 +139,13 @@ class Memory:
         return next((it for until, it in past if until > instant), self._current(name))
 
     def stale(self, age: int, connection_id: str | None = None) -> FakeTables:
-        """The users as an eventually consistent read may see them, and one of the gates."""
+        """The users as an eventually consistent read may see them, and one connection record."""
         users = {it: self.as_it_was(("users", it, ""), age) for it in self._user_ids()}
         view = FakeTables(users={name: it for name, it in users.items() if it is not None})
         view.count = self.tables.count
         if connection_id is not None:
-            gate = self.as_it_was(("connections", connection_id, ""), age)
-            view.connections = {} if gate is None else {connection_id: gate}
+            record = self.as_it_was(("connections", connection_id, ""), age)
+            view.connections = {} if record is None else {connection_id: record}
         return view
 
     def _user_ids(self) -> Iterator[str]:
@@ -193,7 +193,7 @@ def _items(tables: FakeTables) -> Iterator[tuple[Name, Any]]:
     yield ("count", "", ""), tables.count
 
 
-#: A field that nobody copies would be shared by all drafts.
+#: A field that is not copied would be shared by all drafts.
 assert {it.name for it in fields(FakeTables)} == {*FLAT, *NESTED, "marked", "count", "placed"} | {
     "stream"
 }

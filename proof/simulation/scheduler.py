@@ -39,7 +39,7 @@ class Task:
         return bool(self._thread.dead)
 
     def resume(self, now: int) -> None:
-        """Run to the next call of a port, or to the end; whoever is late is killed."""
+        """Run to the next call of a port, or to the end; a late task is killed."""
         if self.deadline is not None and now > self.deadline and self._thread:
             self._thread.throw(Crashed)
         else:
@@ -79,7 +79,7 @@ class Scheduler:
 
 
 def pause() -> None:
-    """Let somebody else go on; outside of a task there is nobody else."""
+    """Let another task go on; outside of a task there is none."""
     here = getcurrent()
     if hasattr(here, "task"):
         here.parent.switch()

@@ -1,7 +1,7 @@
 """A few people with a few devices, on the real use cases, where everything that can fail does.
 
 One seed decides everything: who does what, which function runs next, what fails, what is late. The
-run is then left in peace, and everybody has to be right.
+run is then left in peace, and every client has to be right.
 """
 
 import json
@@ -46,7 +46,7 @@ LONGEST_SWEEP = 10 * SECOND
 PEOPLE, DEVICES = ("ada", "bob", "cyd"), 2
 SESSIONS = ("hall", "room")
 ELSEWHERE = "https://api.example/before"
-#: A closed gate is deleted so much later by TTL, at the earliest.
+#: A closed connection record is deleted so much later by TTL, at the earliest.
 FORGOTTEN = 15 * 60 * SECOND
 TRACE = 60
 
@@ -102,7 +102,7 @@ class Simulation:
         self.unexpected: list[str] = []
         #: Connections whose last token is over.
         self.expired: set[str] = set()
-        #: Users who were invisible: nobody tells them that they do not count themselves any more.
+        #: Users who were invisible: no frame tells them that they do not count themselves any more.
         self.hidden: set[str] = set()
         self.began: dict[str, int] = {}
 
@@ -157,7 +157,7 @@ class Simulation:
             device.close()
         count += self._quiet(2 * LEASE + 2 * SWEEP + GRACE)
         if not self.memory.tables.is_spotless():
-            raise Violation(f"I11: traces of nobody: {self.memory.tables}")
+            raise Violation(f"I11: traces of no user: {self.memory.tables}")
         return count
 
     def _quiet(self, milliseconds: int) -> int:
@@ -279,10 +279,10 @@ class Simulation:
             self.functions.invoke("kick", work, lambda _: None)
 
     def _forget(self, _: Device) -> None:
-        """TTL deletes what nobody needs any more, some time."""
-        for name, gate in list(self.memory.tables.connections.items()):
-            is_old = gate.opened_at < self.clock.now - FORGOTTEN
-            if gate.state is State.CLOSED and is_old:
+        """TTL deletes what is not needed any more, some time."""
+        for name, record in list(self.memory.tables.connections.items()):
+            is_old = record.opened_at < self.clock.now - FORGOTTEN
+            if record.state is State.CLOSED and is_old:
                 self.memory.forget(("connections", name, ""))
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
@@ -296,8 +296,8 @@ class Simulation:
         def connect(now: int) -> None:
             self.cases.connections.open(link, now)
             if endpoint != ENDPOINT:  # it was opened before this deployment
-                gates = self.memory.tables.connections
-                gates[link] = replace(gates[link], endpoint=endpoint)
+                records = self.memory.tables.connections
+                records[link] = replace(records[link], endpoint=endpoint)
 
         self.sockets[link] = Socket(
             endpoint,
@@ -376,9 +376,9 @@ class Simulation:
     def heard(self, link: str, sent_at: int) -> None:
         """A frame of a connection was answered."""
         user_id = link.partition("-")[0]
-        gate = self.memory.tables.connections.get(link)
-        if gate is not None and link not in self.expired and self.sockets[link].is_open:
-            limit = lease_limit(gate.token_expires_at or 0)
+        record = self.memory.tables.connections.get(link)
+        if record is not None and link not in self.expired and self.sockets[link].is_open:
+            limit = lease_limit(record.token_expires_at or 0)
             user = self.memory.tables.users.get(user_id)
             self.checks.acknowledged(link, sent_at, limit, user)
 

@@ -162,7 +162,7 @@ class Presence(Steps):
         answer = self.rig.http(f"GET {path}", token=self.rig.token(viewer))
         found = {it["userId"] for it in json.loads(answer["body"])["members"]}
         must, may = self.world.members(viewer, room, now)
-        # Whoever is expected back no more is there until their timer has come.
+        # A user whose grace period is over is there until their timer has come.
         timed = {it.body.get("userId", "") for it in self.rig.timers_waiting}
         may |= {it for it in timed if room in self.world.person(it).left}
         if not must <= found <= may:
@@ -220,7 +220,7 @@ class Presence(Steps):
         due = [it for it in self.rig.timers_waiting if it.due <= self.rig.clock.now]
         if due:
             waiting = due[number % len(due)]
-            if self.take(self.settling(waiting)) and not again:
+            if self.take(self.timer_run(waiting)) and not again:
                 self.rig.timers_waiting.remove(waiting)
 
     @rule(user=users, count=st.integers(1, 4), again=st.booleans())
@@ -273,7 +273,7 @@ class Presence(Steps):
         with self.rig.interrupted(number, lambda: heard.append(second.run())):
             answer = first.run()
         between = second.told(heard[0]) if heard else ()
-        self.settle_with(now, self.order(now, between, first.told(answer)))
+        self.finish(now, self.order(now, between, first.told(answer)))
 
     @rule(name=devices)
     def ping_when_a_lease_was_seen_to_be_over(self, name: str) -> None:
@@ -327,7 +327,7 @@ class Presence(Steps):
 
     @rule()
     def be_calm(self) -> None:
-        """All that waits is done. Whoever hears anything holds what a reader is told (I5, I8)."""
+        """All that waits is done. Each subscriber holds what a reader is told (I5, I8)."""
         now = self.rig.clock.now
         self.rig.gateway.busy.clear()
         self.take(self.sweeping())
@@ -354,7 +354,7 @@ class Presence(Steps):
             due = [it for it in self.rig.timers_waiting if it.due <= self.rig.clock.now]
             for waiting in due:
                 self.rig.timers_waiting.remove(waiting)
-                self.take(self.settling(waiting))
+                self.take(self.timer_run(waiting))
             for waiting in [*self.rig.deliveries_waiting]:
                 self.rig.deliveries_waiting.remove(waiting)
                 self.take(Step(partial(self.rig.handle, "deliver", waiting.body)))
@@ -364,7 +364,7 @@ class Presence(Steps):
                     self.take(Step(partial(self.rig.announce, user, batch)))
 
     def compare(self, name: str) -> None:
-        """What a client holds of those of whom it hears."""
+        """What a client holds of the users that it subscribes to."""
         now, conn = self.rig.clock.now, self.world.conns[name]
         for user in self.heard_of(name, now) if conn.is_live(now) else ():
             _, *held = self.clients[name].known.get(user, (0, *OFFLINE))

@@ -49,7 +49,7 @@ class Conn:
         return self.user is not None and not self.is_closed
 
     def refusal(self, user: str) -> str | None:
-        """Why it does not let somebody in who has a token."""
+        """Why a user with a token is refused."""
         if self.is_closed:
             return "not-authenticated"
         return None if self.user in (None, user) else "forbidden"
@@ -65,7 +65,7 @@ class Conn:
 class Person:
     """`left` are rooms whose last connection was closed, and until when it is expected back.
 
-    `unsure` are those of which nobody can say whether that was forgotten in between. `hid` is
+    `unsure` are those of which it is open whether that was forgotten in between. `hid` is
     whether they were hidden when the last connection closed, though they have chosen otherwise
     since.
     """
@@ -114,14 +114,14 @@ class Oracle:
         return self._unless_hidden(user, found, now)
 
     def _there_at(self, user: str, now: int) -> int:
-        """When somebody was there last: in grace nothing that was chosen ends."""
+        """When the user was there last: in grace nothing that was chosen ends."""
         if self.live(user, now):
             return now
         ends = (it.end for it in self.conns.values() if it.user == user and it.end <= now)
         return max(self.person(user).grace - GRACE, *(end - 1 for end in ends), 0)
 
     def _unless_hidden(self, user: str, views: set[View], now: int) -> set[View]:
-        """Whoever left while they hid is shown by a connection alone."""
+        """A user who left while invisible is shown by a connection alone."""
         is_shown = self.live(user, now) or not self.person(user).hid
         return views if is_shown or "invisible" in dict(views) else {OFFLINE}
 
@@ -134,10 +134,10 @@ class Oracle:
         return {OFFLINE} if viewer in self.person(user).blocked else self.public(user, now)
 
     def members(self, viewer: str | None, room: str, now: int) -> tuple[set[str], set[str]]:
-        """Who has to be in the room for somebody who looks, and who may be.
+        """Who has to be in the room for a viewer, and who may be.
 
-        Whoever stops being invisible because it is time is there when a timer has seen to it. A
-        device that fell silent beside a live one leaves when somebody has seen to that.
+        A user whose invisible status ends in time is there when a timer has seen to it. A
+        device that fell silent beside a live one leaves when a later run has seen to that.
         """
         must, may = set[str](), set[str]()
         for user, person in self.people.items():
@@ -255,7 +255,7 @@ class Oracle:
         return self._renewed(name, conn, active, now)
 
     def _renewed(self, name: str, conn: Conn, active: bool | None, now: int) -> "Oracle":
-        if active is None:  # whether a lapsed lease was seen to be over, nobody can say
+        if active is None:  # an expired lease may or may not have been noticed
             active = conn.active if conn.is_live(now) or conn.active else None
         renewed = replace(conn, end=max(conn.end, conn.lease_end(now)), active=active)
         after = (
@@ -296,7 +296,7 @@ class Oracle:
         return self._person(user, replace(person, blocked=blocked))
 
     def closed(self, name: str, now: int, *, grace: int = GRACE) -> "Oracle":
-        """The connection is over; whoever was live is expected back."""
+        """The connection is over; a live user gets the grace period."""
         conn = self.conns.get(name)
         if conn is None or conn.is_closed:
             return self

@@ -116,7 +116,7 @@ class Rig(Stack):
         return (item for key, item in self.tables.items["Users"].items() if key != ("#online",))
 
     def has_overdue(self) -> bool:
-        """Whether something of a user is over, and nobody has written so."""
+        """Whether something of a user is over, and that is not written yet."""
         return any(end <= self.clock.now for item in self.users() for end in _ends(item))
 
     def essence(self) -> Any:

@@ -41,7 +41,7 @@ Done: TypeAlias = tuple[Effect, Told]
 
 @dataclass
 class Client:
-    """Takes what is newer than what it holds; `is_listed` says that it has asked for everybody."""
+    """Takes what is newer than what it holds; `is_listed`: it has asked for the list."""
 
     known: dict[str, tuple[int, str, str | None]] = field(default_factory=dict)
     is_listed: bool = False
@@ -101,10 +101,10 @@ class Steps(RuleBasedStateMachine):
         """It is never repeated."""
         now = self.rig.clock.now
         answer = step.run()
-        self.settle_with(now, step.told(answer))
+        self.finish(now, step.told(answer))
         return answer
 
-    def settle_with(self, now: int, done: Iterable[Done]) -> None:
+    def finish(self, now: int, done: Iterable[Done]) -> None:
         self.is_sound = False
         worlds = self.after(now, [*done, *self.hang_ups()])
         self.rig.gateway.closed.clear()
@@ -131,7 +131,7 @@ class Steps(RuleBasedStateMachine):
     def order(self, now: int, inner: Sequence[Done], outer: Sequence[Done]) -> Sequence[Done]:
         """In which order two that ran at the same time have to be thought of.
 
-        Either of them may have hung up on whom the other is about.
+        Either of them may have closed the connection of the other.
         """
         ends = [*self.hang_ups()]
         orders = [*_orders(inner, [*outer, *ends]), *_orders([*inner, *ends], outer)]
@@ -167,7 +167,7 @@ class Steps(RuleBasedStateMachine):
     def views_at(self, at: int, viewer: str, user: str) -> set[View]:
         """What was to be seen before and after the handler that made this version.
 
-        Whoever was blocked then, and is not any more, may see what was hidden then.
+        A viewer who was blocked then, and is not any more, may see what was hidden then.
         """
         first = bisect_right(self.past, at - TAKES, key=lambda it: it[0])
         last = bisect_right(self.past, at, key=lambda it: it[0])
@@ -256,7 +256,7 @@ class Steps(RuleBasedStateMachine):
         )
 
     def typing(self, name: str, room: str) -> Step:
-        """Relayed at once, so whoever hears it has to see its user now."""
+        """Relayed at once, so a recipient has to see its user now."""
 
         def effect(world: Oracle, now: int, told: Event) -> Oracle:
             return world.said_typing(name, room, now, code_of(told))
@@ -301,7 +301,7 @@ class Steps(RuleBasedStateMachine):
 
         return Step(run, [effect])
 
-    def settling(self, waiting: Waiting) -> Step:
+    def timer_run(self, waiting: Waiting) -> Step:
         body = waiting.body
 
         def effect(world: Oracle, now: int, _: Told) -> Oracle:
@@ -310,7 +310,7 @@ class Steps(RuleBasedStateMachine):
                 world = world.lost(name, body["at"], now)
             return world
 
-        return Step(lambda: self.rig.handle("settle", body), [effect], comes_again=True)
+        return Step(lambda: self.rig.handle("timers", body), [effect], comes_again=True)
 
     def kind(self, kind: str, name: str) -> Step:
         """A step about a device, or about whose it is."""
@@ -324,7 +324,7 @@ class Steps(RuleBasedStateMachine):
             "watch": lambda: self.watching(name, USERS[1], is_on=True),
             "status": lambda: self.choosing(name, "busy", None, None),
             "read": lambda: self.reading(USERS[2], user),
-            "timer": lambda: self.settling(due[0]) if due else self.sweeping(),
+            "timer": lambda: self.timer_run(due[0]) if due else self.sweeping(),
             "sweep": self.sweeping,
         }
         return kinds[kind]()

@@ -19,7 +19,7 @@ def authorizer(endpoint: Endpoint) -> LambdaAuthorizer:
     return LambdaAuthorizer(lambda: api, ARN)
 
 
-def test_an_open_door_lets_everybody_in() -> None:
+def test_without_an_authorizer_every_join_is_allowed() -> None:
     assert AllowAll().may_join("ada", "room")
 
 
@@ -29,7 +29,7 @@ def test_it_is_asked_who_and_where_to(endpoint: Endpoint, authorizer: LambdaAuth
     (asked,) = endpoint.asked
     assert json.loads(asked.body) == {"userId": "ada", "chatSessionId": "room.1"}
     assert asked.path.startswith("/2015-03-31/functions/arn%3Aaws%3Alambda")
-    assert asked.path.endswith("%3Adoorkeeper/invocations")
+    assert asked.path.endswith("%3Aauthorizer/invocations")
 
 
 def test_it_is_asked_each_time(endpoint: Endpoint, authorizer: LambdaAuthorizer) -> None:

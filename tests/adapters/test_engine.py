@@ -76,7 +76,7 @@ def test_every_live_connection_gets_its_frame_whatever_fails_on_the_way() -> Non
 
 
 @pytest.mark.slow
-def test_a_quota_is_found_and_everybody_is_told() -> None:
+def test_the_rate_limit_is_found_and_every_recipient_gets_its_post() -> None:
     names = [f"{number:0>15}=" for number in range(1500)]
 
     with sink(Behaviour(delay=0.005, limit=1500)) as server, engine_at(server.url) as engine:
@@ -88,7 +88,9 @@ def test_a_quota_is_found_and_everybody_is_told() -> None:
 
 
 @pytest.mark.fault("A post hangs.")
-def test_whoever_hangs_is_asked_again_and_costs_the_others_nothing(endpoint: Endpoint) -> None:
+def test_a_post_without_an_answer_is_repeated_and_does_not_delay_the_others(
+    endpoint: Endpoint,
+) -> None:
     names = [f"c{number}" for number in range(60)]
     endpoint.answers = {"c7": Answer(is_silent=True)}
 
@@ -107,7 +109,7 @@ def test_whoever_hangs_is_asked_again_and_costs_the_others_nothing(endpoint: End
 
 
 @pytest.mark.parametrize("answer", [Answer(429), Answer(503), Answer(hangs_up=True)])
-def test_whoever_is_busy_is_asked_so_often_and_no_more(endpoint: Endpoint, answer: Answer) -> None:
+def test_a_throttled_post_is_repeated_only_so_often(endpoint: Endpoint, answer: Answer) -> None:
     endpoint.otherwise = answer
 
     with engine_at(endpoint.url, Patience(tries=3, first_pause=0.001)) as engine:
@@ -145,7 +147,7 @@ def test_connections_are_kept_and_no_more_are_opened_than_pay() -> None:
 
 @contextmanager
 def server_of(*conversations: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Serves so many connections, one after the other, and then nobody."""
+    """Serves so many connections, one after the other, and then none."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
 
@@ -264,7 +266,7 @@ def of_tests() -> Session:
 
 
 @pytest.mark.parametrize("problem", ["authority", "host"])
-def test_nobody_else_gets_a_post(
+def test_a_server_with_a_wrong_certificate_gets_no_post(
     certificate: Certificate,
     of_another_host: Certificate,
     monkeypatch: pytest.MonkeyPatch,
@@ -342,7 +344,7 @@ def test_a_link_that_is_reset_between_tcp_and_tls_is_dropped_without_a_trace() -
 
 @pytest.mark.fault("A part of many posts fails.")
 @CLOSED_BEHIND
-def test_whoever_resets_before_tls_is_asked_again_and_then_waits(
+def test_a_reset_before_tls_is_retried_then_left_to_the_queue(
     monkeypatch: pytest.MonkeyPatch, certificate: Certificate
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", certificate.bundle)

@@ -60,7 +60,7 @@ def gateway(endpoint: Endpoint) -> Iterator[ManagementGateway]:
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
+def refusing() -> Iterator[str]:
     """The URL of a port that is taken and answers no connection."""
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
@@ -77,8 +77,8 @@ def test_what_becomes_of_a_post_is_decided_by_the_answer(
     assert gateway.post([Post("{}", [TAB])]) == delivery
 
 
-def test_nobody_at_the_endpoint_is_a_reason_to_try_again(nobody: str) -> None:
-    with gateway_at(nobody) as gateway:
+def test_a_refused_connection_to_the_endpoint_is_retryable(refusing: str) -> None:
+    with gateway_at(refusing) as gateway:
         assert gateway.post([Post("{}", [TAB])]) == Delivery(again=(TAB,))
 
 
@@ -99,7 +99,7 @@ def test_every_connection_gets_every_text_as_it_is(
     assert all("/execute-api/aws4_request" in it.authorization for it in endpoint.asked)
 
 
-def test_whoever_does_not_answer_keeps_nobody_waiting_for_the_others(
+def test_a_post_without_an_answer_does_not_block_the_other_posts(
     endpoint: Endpoint, gateway: ManagementGateway
 ) -> None:
     endpoint.answers = {"L0SM9cOFvHcCIhw%3D": SILENCE, "VNRXVFJOywMF3-Q%3D": GONE}
@@ -110,7 +110,7 @@ def test_whoever_does_not_answer_keeps_nobody_waiting_for_the_others(
     assert len(endpoint.asked) == 5
 
 
-def test_no_posts_are_delivered_to_nobody(endpoint: Endpoint, gateway: ManagementGateway) -> None:
+def test_no_posts_make_no_requests(endpoint: Endpoint, gateway: ManagementGateway) -> None:
     assert gateway.post([]) == gateway.post([Post("{}", [])]) == Delivery()
     assert endpoint.asked == []
 
@@ -142,13 +142,13 @@ def test_a_socket_is_closed_or_cannot_be_or_only_later(
     ]
 
 
-def test_a_socket_is_closed_later_if_nobody_is_at_the_endpoint(nobody: str) -> None:
-    with gateway_at(nobody) as gateway, pytest.raises(Unavailable):
+def test_closing_a_socket_is_retryable_if_the_endpoint_refuses_connections(refusing: str) -> None:
+    with gateway_at(refusing) as gateway, pytest.raises(Unavailable):
         gateway.close(TAB)
 
 
 def test_a_name_without_an_address_is_a_reason_to_try_again() -> None:
-    with gateway_at("http://nobody.invalid/live") as gateway:
+    with gateway_at("http://unknown.invalid/live") as gateway:
         assert gateway.post([Post("{}", [TAB])]) == Delivery(again=(TAB,))
 
 

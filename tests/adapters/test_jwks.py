@@ -362,7 +362,7 @@ def test_an_issuer_that_does_not_answer_is_given_up_on(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.05)
-    server.shutdown()  # the socket still accepts, and nobody answers
+    server.shutdown()  # the socket still accepts, and no answer comes
 
     with pytest.raises(OSError, match="timed out"):
         https_get(server.url("/keys"))()

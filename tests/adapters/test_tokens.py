@@ -132,7 +132,7 @@ def test_a_public_key_is_no_hmac_secret(
             tokens.verify(token, NOW * 1000)
 
 
-def test_the_owner_of_a_public_key_is_nobody_where_a_secret_is_used(rsa_issuer: Issuer) -> None:
+def test_an_rsa_token_is_refused_where_a_secret_is_configured(rsa_issuer: Issuer) -> None:
     token = rsa_issuer.sign(CLAIMS)
 
     with pytest.raises(TokenInvalid):
@@ -217,7 +217,7 @@ def test_a_key_id_that_is_none_never_reaches_the_keys(key_id: Any) -> None:
     [{"crit": ["x"], "x": 1}, {"crit": ["b64"], "b64": False}, {"crit": []}, {"kid": None}],
     ids=["critical-extension", "detached-claims", "nothing-critical", "null-kid"],
 )
-def test_a_header_that_nobody_needs_is_refused(header: dict[str, Any]) -> None:
+def test_an_unsupported_token_header_is_refused(header: dict[str, Any]) -> None:
     with pytest.raises(TokenInvalid):
         verify(signed({**HEADER, **header}, CLAIMS))
 

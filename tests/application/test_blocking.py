@@ -1,4 +1,4 @@
-"""Whoever hides looks like whoever left: in every answer and every frame (T35, T37, I10)."""
+"""To the blocked viewer a blocking user looks offline, in every answer and every frame."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,7 +29,7 @@ def meet(world: World, *user_ids: str) -> None:
     world.stream()
 
 
-def test_whoever_is_blocked_sees_somebody_leave_and_the_others_do_not(world: World) -> None:
+def test_a_block_shows_the_user_offline_to_the_blocked_viewer_only(world: World) -> None:
     meet(world, "ada", "bob", "eve")
 
     world.blocking.block("ada", "eve", world.now)
@@ -60,7 +60,7 @@ def test_what_the_blocker_does_is_nothing_to_the_blocked(world: World) -> None:
     assert ("ada", "busy") in world.heard_by("bob-1")
 
 
-def test_a_large_room_counts_only_whom_the_viewer_sees(world: World) -> None:
+def test_a_large_room_counts_only_members_that_the_viewer_sees(world: World) -> None:
     for number in range(60):
         world.join(f"user-{number:02}", f"c{number}")
         world.enter(f"c{number}", "room")
@@ -108,7 +108,7 @@ def test_blocking_may_be_repeated_and_is_listed(world: World) -> None:
     assert world.blocking.blocked("ada") == ["zoe"]
 
 
-def test_nobody_hides_from_themselves_or_from_everybody_one_by_one(world: World) -> None:
+def test_blocks_of_oneself_and_beyond_the_limit_are_refused(world: World) -> None:
     with pytest.raises(Conflict):
         world.blocking.block("ada", "ada", world.now)
     for number in range(MAX_BLOCKED):
@@ -157,7 +157,7 @@ class Died(Exception):
 
 
 @pytest.mark.parametrize("is_dead", [False, True])
-def test_whoever_was_kicked_and_not_hung_up_on_is_so_by_a_timer(
+def test_a_timer_closes_a_kicked_connection_that_could_not_be_closed(
     world: World, *, is_dead: bool
 ) -> None:
     meet(world, "ada", "bob")
@@ -181,7 +181,7 @@ def test_whoever_was_kicked_and_not_hung_up_on_is_so_by_a_timer(
 
 
 def test_the_timer_of_a_kick_comes_when_the_request_is_over(world: World) -> None:
-    """Sooner, it could find the gate still open."""
+    """Sooner, it could find the record still open."""
     world.join("ada", "a1")
     world.timers.asked.clear()
 
@@ -190,7 +190,7 @@ def test_the_timer_of_a_kick_comes_when_the_request_is_over(world: World) -> Non
     assert world.timers.asked == [("connection", "a1", 30)]
 
 
-def test_whoever_has_just_left_and_is_kicked_is_not_expected_back(world: World) -> None:
+def test_a_kick_ends_the_grace_period(world: World) -> None:
     meet(world, "ada", "bob")
     world.enter("ada-1", "lobby")
     world.leave("ada-1")
@@ -219,7 +219,7 @@ def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
     assert world.try_ping("ada-1") == "not-authenticated"
 
 
-def test_nobody_ends_a_block_by_erasing_themselves(world: World) -> None:
+def test_erasing_a_blocked_viewer_keeps_the_block(world: World) -> None:
     meet(world, "ada", "eve")
     world.blocking.block("ada", "eve", world.now)
 
@@ -243,7 +243,7 @@ def test_a_blocked_watcher_hears_nothing_of_an_erasure(world: World) -> None:
     assert len(world.frames_of("eve-1")) == heard
 
 
-def test_erasing_shows_nobody_to_whoever_was_blocked(world: World) -> None:
+def test_erasing_shows_nothing_to_blocked_viewers(world: World) -> None:
     meet(world, "ada", "eve")
     world.blocking.block("ada", "eve", world.now)
     world.stream()
@@ -255,14 +255,14 @@ def test_erasing_shows_nobody_to_whoever_was_blocked(world: World) -> None:
     assert ("ada", "online") not in world.heard_by("eve-1")[heard:]
 
 
-def test_erasing_somebody_unknown_is_fine_and_may_be_repeated(world: World) -> None:
-    world.removal.erase("nobody", world.now, lifts_blocks=True)
-    world.removal.erase("nobody", world.now, lifts_blocks=True)
+def test_erasing_an_unknown_user_is_idempotent(world: World) -> None:
+    world.removal.erase("unknown", world.now, lifts_blocks=True)
+    world.removal.erase("unknown", world.now, lifts_blocks=True)
 
     assert world.tables.users == {}
 
 
-def test_somebody_who_comes_back_begins_anew_with_a_greater_version(world: World) -> None:
+def test_an_erased_user_returns_without_old_data_and_with_a_greater_version(world: World) -> None:
     world.join("ada", "a1")
     before = world.read("ada").version
     world.removal.erase("ada", world.now, lifts_blocks=True)
@@ -298,7 +298,7 @@ def tables_that_name(world: World, user_id: str) -> list[str]:
     return [name for name in names if f"'{user_id}'" in repr(getattr(world.tables, name))]
 
 
-def test_whoever_comes_and_goes_while_being_erased_leaves_nothing(world: World) -> None:
+def test_a_connection_opened_and_closed_during_an_erase_leaves_nothing(world: World) -> None:
     world.join("ada", "a1")
     world.join("bob", "b1")
     world.enter("b1", "room")
@@ -313,7 +313,7 @@ def test_whoever_comes_and_goes_while_being_erased_leaves_nothing(world: World) 
     assert tables_that_name(world, "ada") == []
 
 
-def test_whom_the_user_blocks_while_being_erased_is_unblocked_first(world: World) -> None:
+def test_a_block_racing_an_erase_is_lifted_first(world: World) -> None:
     """The row of a block goes with the block, and with nothing else."""
     world.join("ada", "a1")
     forget, forgotten = world.users.forget, list[User]()
@@ -331,7 +331,7 @@ def test_whom_the_user_blocks_while_being_erased_is_unblocked_first(world: World
     assert tables_that_name(world, "ada") == []
 
 
-def test_whoever_comes_while_being_disconnected_is_disconnected_too(world: World) -> None:
+def test_a_connection_racing_an_erase_is_closed_too(world: World) -> None:
     """The first look at the leases and the erasure of them are two moments."""
     world.join("ada", "a1")
     close, late = world.gateway.close, ["a2"]
@@ -350,7 +350,7 @@ def test_whoever_comes_while_being_disconnected_is_disconnected_too(world: World
     assert world.gateway.closed == ["a1", "a2"]
 
 
-def test_whoever_keeps_coming_back_is_not_erased_and_goes_offline_in_time(world: World) -> None:
+def test_a_user_who_keeps_reconnecting_is_not_erased_and_goes_offline_in_time(world: World) -> None:
     world.join("bob", "b1")
     names = iter(f"a{number}" for number in range(100))
     while_forgetting(world, lambda world: visit(world, next(names)), times=100)
@@ -366,7 +366,7 @@ def test_whoever_keeps_coming_back_is_not_erased_and_goes_offline_in_time(world:
 
 # ── any story ──────────────────────────────────────────────────────────────────────────────
 
-#: What somebody may do who hides, and what time does. FramesPayload something is no hiding.
+#: What a hidden user may do, and what time does. To send something is not to hide.
 Deed = Callable[[World], Any]
 DEEDS: dict[str, Deed] = {
     "wait": lambda world: world.wait(3 * SECOND),
@@ -424,7 +424,7 @@ def seen_by_eve(world: World) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 100])
-def test_every_page_of_a_few_counts_those_whom_the_viewer_sees(world: World, limit: int) -> None:
+def test_every_short_page_counts_the_users_that_the_viewer_sees(world: World, limit: int) -> None:
     meet(world, "ada", "bob", "cid", "eve")
     world.blocking.block("ada", "eve", world.now)
     world.stream()
@@ -436,7 +436,7 @@ def test_every_page_of_a_few_counts_those_whom_the_viewer_sees(world: World, lim
     assert world.online_list.page(limit, None, "bob", world.now).online_count == 4
 
 
-def test_whom_no_frame_can_list_is_counted_all_the_same(world: World) -> None:
+def test_online_users_beyond_one_frame_are_counted(world: World) -> None:
     names = [f"user-{number:02}".ljust(128, "x") for number in range(80)]
     meet(world, "ada", "eve")
     for name in names:
@@ -451,7 +451,7 @@ def test_whom_no_frame_can_list_is_counted_all_the_same(world: World) -> None:
     assert page.online_count == world.online_list.count("eve", world.now).online == 81
 
 
-def test_whoever_authenticates_is_told_the_count_that_is_the_same_for_all(world: World) -> None:
+def test_authentication_answers_with_the_same_count_for_all_users(world: World) -> None:
     """As the protocol says: to count for a viewer is to read all of them."""
     meet(world, "ada", "bob", "eve")
     world.blocking.block("ada", "eve", world.now)
@@ -493,7 +493,9 @@ HIDING = {
 
 @pytest.mark.parametrize("how", HIDING)
 @given(story=st.lists(st.sampled_from(sorted(DEEDS)), max_size=12))
-def test_whoever_hides_looks_like_whoever_left(how: str, story: list[str]) -> None:
+def test_a_hidden_user_is_indistinguishable_from_an_offline_user(
+    how: str, story: list[str]
+) -> None:
     deeds, hide = HIDING[how]
 
     _, hidden = told(deeds, story, hide)

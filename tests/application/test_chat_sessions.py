@@ -24,7 +24,7 @@ from tests.world import GRACE, LEASE, SECOND, World
 
 @pytest.fixture
 def world() -> World:
-    """Without `GlobalPresence`: whoever hears something has a reason to."""
+    """Without `GlobalPresence`: recipients are members and watchers only."""
     return World(is_global=False)
 
 
@@ -150,7 +150,7 @@ def test_who_has_left_is_not_brought_back_by_a_coming_that_was_late(world: World
     assert (known.count, known.present) == (1, {"ada"})
 
 
-def test_a_frame_that_did_not_count_the_listener_yet_is_older_than_their_answer(
+def test_a_frame_that_does_not_count_the_new_member_is_older_than_its_join_answer(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     party(world, "bob", "cyd")
@@ -199,7 +199,7 @@ def test_a_disconnect_is_a_departure_when_grace_is_over(world: World) -> None:
 
 
 @pytest.mark.fault("A chat session ends, and begins again under the same id.")
-def test_back_in_the_room_within_grace_nobody_hears_anything(world: World) -> None:
+def test_rejoining_within_grace_sends_no_frame(world: World) -> None:
     world.join("ada", "a1")
     world.join("bob", "b1")
     for connection_id in ("a1", "b1"):
@@ -253,7 +253,7 @@ def test_a_lease_that_ran_out_leaves_the_room_at_once(world: World) -> None:
     assert world.tables.sessions == {"room": {"a1": "ada"}}
 
 
-def test_a_disconnect_that_died_halfway_leaves_no_listener(world: World) -> None:
+def test_an_interrupted_disconnect_leaves_no_subscription(world: World) -> None:
     world.join("bob", "b1")
     world.enter("b1", "room")
     world.records.close("b1", world.now)
@@ -282,7 +282,7 @@ def test_a_connection_that_was_only_late_is_in_its_rooms_again(world: World) -> 
     assert world.tables.sessions == {"room": {"a1": "ada", "b1": "bob"}}
 
 
-def test_somebody_invisible_is_in_no_room_for_the_others(world: World) -> None:
+def test_an_invisible_user_is_no_member_for_other_users(world: World) -> None:
     world.join("ada", "a1")
     world.join("bob", "b1")
     for connection_id in ("a1", "b1"):
@@ -317,7 +317,7 @@ def test_only_shared_rooms_and_watchers_hear_of_a_change(world: World) -> None:
     assert len(world.frames_of("eve-1")) == before["eve-1"]
 
 
-def test_whoever_was_in_a_room_hears_that_its_member_went_offline(world: World) -> None:
+def test_members_hear_that_a_member_went_offline(world: World) -> None:
     world.join("ada", "a1")
     world.join("bob", "b1")
     for connection_id in ("a1", "b1"):
@@ -333,7 +333,9 @@ def test_whoever_was_in_a_room_hears_that_its_member_went_offline(world: World) 
     assert world.heard_by("a1")[-1] == ("bob", "offline")
 
 
-def test_out_and_in_again_within_a_batch_is_told_to_whoever_came_in_between(world: World) -> None:
+def test_leaving_and_rejoining_in_one_batch_is_sent_to_members_who_joined_between(
+    world: World,
+) -> None:
     for user_id in ("ada", "bob"):
         world.join(user_id, f"{user_id}-1")
     world.enter("bob-1", "room")
@@ -348,7 +350,7 @@ def test_out_and_in_again_within_a_batch_is_told_to_whoever_came_in_between(worl
     assert moves(world, "ada-1") == [(["bob"], [], 2)]
 
 
-def test_what_happens_while_somebody_begins_to_watch_is_in_the_answer(world: World) -> None:
+def test_a_change_during_watch_is_in_the_answer(world: World) -> None:
     for user_id in ("ada", "bob"):
         world.join(user_id, f"{user_id}-1")
     watch = world.subscriptions.watch
@@ -364,7 +366,7 @@ def test_what_happens_while_somebody_begins_to_watch_is_in_the_answer(world: Wor
     assert ada.status is Status.BUSY
 
 
-def test_whoever_begins_to_listen_is_told_what_others_were_told_a_moment_ago(world: World) -> None:
+def test_watch_and_join_read_consistently_what_was_announced_before(world: World) -> None:
     for user_id in ("ada", "bob"):
         world.join(user_id, f"{user_id}-1")
     world.enter("ada-1", "room")
@@ -403,7 +405,7 @@ def test_several_reasons_are_one_frame(world: World) -> None:
 # ── who may ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_doorkeeper_decides(world: World) -> None:
+def test_the_authorizer_decides_who_may_join(world: World) -> None:
     world.join("eve", "e1")
     world.authorizer.refused.add(("eve", "room"))
 
@@ -440,7 +442,9 @@ def test_a_fresh_token_that_allows_less_ends_what_it_does_not_allow(world: World
     assert world.tables.sessions == {"hall": {"a1": "ada"}}
 
 
-def test_a_stale_gate_does_not_keep_a_session_that_is_forbidden_now(world: World) -> None:
+def test_a_stale_connection_record_does_not_keep_a_session_that_is_forbidden_now(
+    world: World,
+) -> None:
     world.join("ada", "a1")
     before = world.records.read("a1")
     world.enter("a1", "room")
@@ -455,7 +459,7 @@ def test_a_stale_gate_does_not_keep_a_session_that_is_forbidden_now(world: World
     assert world.tables.sessions == {}
 
 
-def while_the_doorkeeper_thinks(world: World, happens: Callable[[], Any]) -> None:
+def during_authorization(world: World, happens: Callable[[], Any]) -> None:
     ask = world.authorizer.may_join
 
     def take_long(user_id: str, session_id: str) -> bool:
@@ -472,7 +476,7 @@ def test_a_token_that_allows_less_ends_a_join_that_is_under_way(
     world.open("a1")
     world.authenticate("ada", "a1", allowed=before)
     less = frozenset({"hall"})
-    while_the_doorkeeper_thinks(world, lambda: world.authenticate("ada", "a1", allowed=less))
+    during_authorization(world, lambda: world.authenticate("ada", "a1", allowed=less))
 
     with pytest.raises(Forbidden) as refusal:
         world.enter("a1", "room")
@@ -490,13 +494,13 @@ def test_a_token_that_still_allows_it_does_not_end_a_join_that_is_under_way(
 ) -> None:
     world.open("a1")
     world.authenticate("ada", "a1", allowed=frozenset({"*"}))
-    while_the_doorkeeper_thinks(world, lambda: world.authenticate("ada", "a1", allowed=after))
+    during_authorization(world, lambda: world.authenticate("ada", "a1", allowed=after))
 
     assert world.enter("a1", "room").member_count == 1
     assert world.tables.sessions == {"room": {"a1": "ada"}}
 
 
-def test_a_stale_gate_with_the_claim_of_before_keeps_nobody_out(world: World) -> None:
+def test_a_stale_connection_record_with_the_old_claim_does_not_refuse_a_join(world: World) -> None:
     world.open("a1")
     world.authenticate("ada", "a1", allowed=frozenset({"room"}))
     before, read = world.records.read("a1"), world.records.read
@@ -510,9 +514,9 @@ def test_a_stale_gate_with_the_claim_of_before_keeps_nobody_out(world: World) ->
     assert world.enter("a1", "room").member_count == 1
 
 
-def test_a_connection_that_ends_while_the_doorkeeper_thinks_is_over(world: World) -> None:
+def test_a_connection_that_ends_during_authorization_does_not_join(world: World) -> None:
     world.join("ada", "a1")
-    while_the_doorkeeper_thinks(world, lambda: world.leave("a1"))
+    during_authorization(world, lambda: world.leave("a1"))
 
     with pytest.raises(NotAuthenticated):
         world.enter("a1", "room")
@@ -527,8 +531,8 @@ def test_a_claim_that_changes_without_end_is_told_to_come_again(world: World) ->
     save = world.users.save
 
     def change_first(before: User, after: User, now: int, **others: Any) -> bool:
-        gate = world.tables.connections["a1"]
-        world.tables.connections["a1"] = replace(gate, allowed_sessions=next(claims))
+        record = world.tables.connections["a1"]
+        world.tables.connections["a1"] = replace(record, allowed_sessions=next(claims))
         return save(before, after, now, **others)
 
     world.users.save = change_first  # type: ignore[method-assign]
@@ -537,8 +541,8 @@ def test_a_claim_that_changes_without_end_is_told_to_come_again(world: World) ->
         world.enter("a1", "room")
 
 
-def test_nobody_speaks_where_their_fresh_token_does_not_let_them(world: World) -> None:
-    """Whoever served it may have died before the connection had left everything."""
+def test_a_message_to_a_session_that_the_renewed_token_forbids_is_refused(world: World) -> None:
+    """Its function may have died before the connection had left everything."""
     world.join("ada", "a1")
     world.join("bob", "b1")
     for connection_id in ("a1", "b1"):
@@ -553,7 +557,9 @@ def test_nobody_speaks_where_their_fresh_token_does_not_let_them(world: World) -
     assert world.frames_of("b1") == []
 
 
-def test_a_stale_gate_with_the_claim_of_before_silences_nobody(world: World) -> None:
+def test_a_stale_connection_record_with_the_old_claim_does_not_refuse_a_message(
+    world: World,
+) -> None:
     world.join("ada", "a1")
     world.enter("a1", "room")
     world.authenticate("ada", "a1", allowed=frozenset({"hall"}))
@@ -601,7 +607,7 @@ def typing(world: World, connection_id: str) -> list[tuple[str, bool]]:
     return [(it["userId"], it["typing"]) for it in frames if it["type"] == "user-typing"]
 
 
-def test_typing_reaches_the_others_of_the_room_and_nobody_else(world: World) -> None:
+def test_typing_reaches_only_the_other_members(world: World) -> None:
     for connection_id, user_id in {"a1": "ada", "a2": "ada", "b1": "bob", "e1": "eve"}.items():
         world.join(user_id, connection_id)
     for connection_id in ("a1", "a2", "b1"):
@@ -700,7 +706,7 @@ def test_a_flood_of_messages_is_refused(world: World) -> None:
 # ── pages ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_large_room_is_listed_completely_and_everybody_once(world: World) -> None:
+def test_a_large_room_lists_every_member_once(world: World) -> None:
     names = [f"user-{number:03}" for number in range(237)]
     for name in names:
         world.join(name, name)

@@ -22,7 +22,7 @@ from tests.world import AUTHENTICATION, GRACE, HEARTBEAT, LEASE, SECOND, TOKEN_L
 
 
 def overtake_the_first_read(world: World, act: Callable[[], object]) -> None:
-    """Whoever reads a user first decides on what *act* has changed meanwhile."""
+    """The next read of a user sees what *act* has changed meanwhile."""
     read, overtaken = world.users.read, list[bool]()
 
     def read_then_lose(user_id: str, *, consistent: bool = False) -> User:
@@ -76,7 +76,7 @@ def test_a_connection_stays_with_the_user_who_came_first(world: World) -> None:
     assert world.user("eve") == User("eve")
 
 
-def test_a_closed_gate_lets_nobody_in(world: World) -> None:
+def test_a_closed_connection_record_refuses_authentication(world: World) -> None:
     world.open("a1")
     world.leave("a1")
 
@@ -87,14 +87,14 @@ def test_a_closed_gate_lets_nobody_in(world: World) -> None:
     assert world.user("ada").leases == {}
 
 
-def test_nobody_authenticates_on_a_connection_that_nobody_knows(world: World) -> None:
+def test_authentication_on_an_unknown_connection_is_refused(world: World) -> None:
     with pytest.raises(NotAuthenticated):
         world.authenticate("ada", "unknown")
 
     assert world.user("ada").leases == {}
 
 
-def test_a_refusal_is_told_by_a_gate_that_is_not_read_too_early(world: World) -> None:
+def test_the_reason_of_a_refusal_is_read_consistently(world: World) -> None:
     world.open("a1")
     before, read = world.records.read("a1"), world.records.read
     world.leave("a1")
@@ -108,7 +108,7 @@ def test_a_refusal_is_told_by_a_gate_that_is_not_read_too_early(world: World) ->
         world.authenticate("ada", "a1")
 
 
-def test_a_token_of_somebody_else_than_claimed_is_refused() -> None:
+def test_a_token_of_another_user_than_claimed_is_refused() -> None:
     with pytest.raises(TokenInvalid):
         identify(FakeTokens(), "made-up", None, 0)
 
@@ -134,7 +134,7 @@ def test_a_read_that_lags_behind_authenticate_refuses_nothing(world: World) -> N
 
 
 @pytest.mark.fault("A frame comes through a connection that has no record.")
-def test_nothing_is_accepted_on_a_connection_that_nobody_knows(world: World) -> None:
+def test_every_action_on_an_unknown_connection_is_refused(world: World) -> None:
     with pytest.raises(NotAuthenticated):
         world.ping("unknown")
 
@@ -161,7 +161,7 @@ def test_a_lease_ends_with_its_token(world: World) -> None:
     assert world.read("ada").status is Status.OFFLINE
 
 
-def test_pings_keep_a_user_online_and_tell_nobody(world: World) -> None:
+def test_pings_renew_the_lease_and_announce_nothing(world: World) -> None:
     world.join("ada", "a1")
 
     for _ in range(10):
@@ -251,7 +251,9 @@ def test_a_late_ping_before_anybody_noticed_goes_on_as_if_nothing_had_happened(
     assert len(world.tables.stream) == 1
 
 
-def test_a_late_ping_after_somebody_noticed_comes_back_with_a_newer_version(world: World) -> None:
+def test_a_late_ping_after_the_expiry_was_noticed_returns_with_a_newer_version(
+    world: World,
+) -> None:
     world.join("ada", "a1")
     world.wait(LEASE + 1)
     gone = world.read("ada")
@@ -281,7 +283,7 @@ def test_a_late_ping_that_races_a_disconnect_leaves_no_ghost(world: World) -> No
     assert world.tables.everyone == {}
 
 
-def test_whoever_acts_beside_a_disconnect_is_told_that_it_is_over(world: World) -> None:
+def test_an_action_racing_a_disconnect_is_refused(world: World) -> None:
     world.join("ada", "a1")
     spend = world.records.charge
 
@@ -305,7 +307,7 @@ def test_a_ping_after_the_disconnect_creates_nothing(world: World) -> None:
     assert world.user("ada").leases == {}
 
 
-def test_a_ping_that_is_lost_costs_nobody_their_lease(world: World) -> None:
+def test_one_lost_ping_does_not_expire_the_lease(world: World) -> None:
     world.join("ada", "a1")
 
     for _ in range(10):
@@ -320,7 +322,7 @@ def test_a_ping_that_is_lost_costs_nobody_their_lease(world: World) -> None:
 
 @pytest.mark.fault("Two frames of one connection are handled at once, or in the other order.")
 def test_of_two_choices_the_one_that_is_handled_last_stays(world: World) -> None:
-    """API Gateway gives no order to the frames of a connection, and nobody makes one up."""
+    """API Gateway gives no order to the frames of a connection, and neither do we."""
     world.join("ada", "a1")
     read, overtaken = world.users.read, list[bool]()
 
@@ -368,7 +370,7 @@ def test_a_hidden_tab_that_hands_over_never_shows_its_user_online(world: World) 
     assert [after.status for _, after in world.tables.stream] == [Status.AWAY]
 
 
-def test_a_fresh_token_brings_nobody_back_to_the_device(world: World) -> None:
+def test_a_renewed_token_does_not_make_an_away_device_active(world: World) -> None:
     world.join("ada", "a1")
     world.ping("a1", is_active=False)
 
@@ -418,7 +420,9 @@ def test_a_refusal_says_when_to_ask_again(world: World) -> None:
     assert refusal.value.retry_after_seconds == 1
 
 
-def test_disconnecting_closes_the_gate_and_forgets_the_subscriptions(world: World) -> None:
+def test_a_disconnect_closes_the_connection_record_and_removes_the_subscriptions(
+    world: World,
+) -> None:
     world.join("ada", "a1")
 
     world.leave("a1")
@@ -444,7 +448,7 @@ def test_a_disconnect_that_comes_twice_is_heard_once(world: World) -> None:
     assert len(world.tables.stream) == revision
 
 
-def test_a_disconnect_that_comes_after_the_sweep_is_heard_by_nobody(world: World) -> None:
+def test_a_disconnect_after_the_sweep_announces_nothing(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE)
     world.run_sweep()
@@ -478,7 +482,7 @@ def test_back_around_the_end_of_grace_is_no_news_or_two_versions(world: World, a
 
 
 @pytest.mark.fault("One device leaves while another arrives.")
-def test_whoever_leaves_while_another_device_arrives_was_never_offline(world: World) -> None:
+def test_a_disconnect_racing_another_device_does_not_go_offline(world: World) -> None:
     world.join("ada", "a1")
     world.open("a2")
     told = len(world.tables.stream)
@@ -541,7 +545,7 @@ def test_an_authenticate_that_races_a_disconnect_leaves_no_ghost(world: World) -
     )
 
 
-def test_whatever_authenticates_beside_a_disconnect_finds_the_gate_closed(world: World) -> None:
+def test_authentication_racing_a_disconnect_finds_the_record_closed(world: World) -> None:
     world.join("ada", "a1")
     save, refusals = world.users.save, list[str]()
 
@@ -570,7 +574,7 @@ def test_two_devices_at_once_both_get_in(world: World) -> None:
     assert set(world.user("ada").leases) == {"a1", "a2"}
 
 
-def test_whoever_always_loses_is_told_to_come_again(world: World) -> None:
+def test_a_write_that_always_conflicts_is_answered_as_retryable(world: World) -> None:
     world.join("ada", "a1")
 
     def always_lose(*_: object, **__: object) -> bool:
@@ -627,8 +631,8 @@ def test_a_socket_of_another_endpoint_is_not_ours_to_forget(world: World) -> Non
     assert set(world.user("ada").leases) == {"a1"}
 
 
-def test_what_nobody_knows_any_more_hears_nothing_any_more(world: World) -> None:
-    world.tables.everyone["forgotten"] = "somebody"
+def test_a_connection_without_a_record_is_unsubscribed(world: World) -> None:
+    world.tables.everyone["forgotten"] = "ada"
 
     world.expiry.lose("forgotten", world.now, world.now)
 
@@ -636,7 +640,7 @@ def test_what_nobody_knows_any_more_hears_nothing_any_more(world: World) -> None
 
 
 @pytest.mark.fault("A region, or every table, is lost.")
-def test_when_all_tables_are_lost_whoever_comes_back_is_there_with_a_newer_version() -> None:
+def test_after_the_loss_of_all_tables_a_returning_user_has_a_newer_version() -> None:
     lost, names = World(), [f"user-{number}" for number in range(50)]
     before = {name: lost.join(name, f"old-{name}").user for name in names}
     rebuilt = World(now=lost.now + SECOND)

@@ -12,12 +12,12 @@ from tests.world import AUTHENTICATION, GRACE, LEASE, World
 
 
 def state(world: World, connection_id: str) -> State:
-    gate = world.records.read(connection_id)
-    assert gate is not None
-    return gate.state
+    record = world.records.read(connection_id)
+    assert record is not None
+    return record.state
 
 
-def test_whoever_never_authenticates_is_told_why_and_closed(world: World) -> None:
+def test_an_unauthenticated_connection_gets_an_error_and_is_closed(world: World) -> None:
     world.open("a1")
     world.wait(AUTHENTICATION)
 
@@ -29,8 +29,8 @@ def test_whoever_never_authenticates_is_told_why_and_closed(world: World) -> Non
 
 
 @pytest.mark.fault("`$connect` fails after it has written the connection record.")
-def test_a_connection_whose_opening_failed_is_closed_and_nobody_hears_of_it(world: World) -> None:
-    """API Gateway refused the handshake, but the function had come as far as the gate."""
+def test_a_connection_whose_opening_failed_is_closed_without_a_frame(world: World) -> None:
+    """API Gateway refused the handshake, but the function had written the connection record."""
     world.open("a1")
     world.gateway.gone.add("a1")
     world.wait(AUTHENTICATION)
@@ -43,10 +43,10 @@ def test_a_connection_whose_opening_failed_is_closed_and_nobody_hears_of_it(worl
 
 
 @pytest.mark.parametrize("is_dead", [False, True])
-def test_whoever_hung_up_on_nobody_does_so_when_the_timer_comes_again(
+def test_a_repeated_timer_closes_the_connection_that_its_first_run_did_not(
     world: World, *, is_dead: bool
 ) -> None:
-    """It closed the gate, and then died, or API Gateway was too busy."""
+    """It closed the connection record, and then died, or API Gateway was too busy."""
     world.open("a1")
     world.wait(AUTHENTICATION)
     if is_dead:
@@ -64,7 +64,7 @@ def test_whoever_hung_up_on_nobody_does_so_when_the_timer_comes_again(
     assert world.frames_of("a1") == []
 
 
-def test_a_timer_of_nobody_hangs_up_on_nobody(world: World) -> None:
+def test_a_timer_of_an_unknown_connection_closes_nothing(world: World) -> None:
     world.on_timer.connection("a1", world.now)
     world.on_timer.expired("a1", "ada", frozenset(), world.now)
 
@@ -81,7 +81,7 @@ def test_a_timer_that_comes_early_waits_for_the_rest(world: World) -> None:
     assert world.timers.asked == [("connection", "a1", 3)]
 
 
-def test_whoever_authenticated_in_time_is_left_alone(world: World) -> None:
+def test_the_authentication_timer_keeps_an_authenticated_connection(world: World) -> None:
     world.join("ada", "a1")
     world.wait(AUTHENTICATION)
 
@@ -94,7 +94,7 @@ def test_whoever_authenticated_in_time_is_left_alone(world: World) -> None:
 def test_an_eviction_that_looked_before_the_ping_loses(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between its look at the lease and its closing of the gate, a late ping is answered (I2).
+    """Between its look at the lease and its closing of the record, a late ping is answered (I2).
 
     Found by the nemesis: the pong came, and 24 milliseconds later the server hung up.
     """
@@ -118,12 +118,12 @@ def test_an_eviction_that_looked_before_the_ping_loses(
 
 
 def test_a_lease_that_is_over_by_another_clock_is_looked_at_again(world: World) -> None:
-    """Whoever saw it run out removes it in a moment, and speaks of it only once.
+    """The function that saw it expire removes it in a moment, and announces it only once.
 
     Found by the simulation.
     """
     world.join("ada", "a1")
-    world.records.close("a1", world.now)  # and whoever disconnected it died here
+    world.records.close("a1", world.now)  # and the function of $disconnect died here
     world.wait(LEASE - 1_500)
 
     world.on_timer.expired("a1", "ada", frozenset(), world.now)
@@ -170,7 +170,7 @@ def test_a_grace_timer_that_comes_too_soon_asks_again(world: World) -> None:
 
 
 @pytest.mark.fault("A timer comes late or twice.")
-def test_a_grace_timer_of_somebody_who_is_back_does_nothing(world: World) -> None:
+def test_a_grace_timer_of_a_user_who_is_back_does_nothing(world: World) -> None:
     world.join("ada", "a1")
     world.leave("a1")
     world.join("ada", "a2")
@@ -202,7 +202,7 @@ def test_a_timer_never_comes_before_its_time(world: World) -> None:
     assert world.timers.asked == [("user", "ada", 2)]
 
 
-def test_whoever_cannot_be_written_keeps_the_sweep_from_nobody_else(world: World) -> None:
+def test_a_user_who_cannot_be_written_does_not_stop_the_sweep(world: World) -> None:
     world.join("ada", "a1")
     world.join("bob", "b1")
     world.wait(LEASE)
@@ -221,7 +221,7 @@ def test_whoever_cannot_be_written_keeps_the_sweep_from_nobody_else(world: World
 
 
 @pytest.mark.fault("`$disconnect` never comes.")
-def test_the_sweep_finds_whoever_fell_silent_and_clears_up_behind_them(world: World) -> None:
+def test_the_sweep_removes_expired_leases_and_their_connections(world: World) -> None:
     world.join("bob", "b1")
     world.join("ada", "a1")
     world.stream()
@@ -239,7 +239,7 @@ def test_the_sweep_finds_whoever_fell_silent_and_clears_up_behind_them(world: Wo
     assert world.gateway.closed == ["a1"]
 
 
-def test_the_sweep_looks_at_everybody_however_many(world: World) -> None:
+def test_the_sweep_looks_at_every_user_of_a_long_index(world: World) -> None:
     users = [f"user-{number}" for number in range(MAX_BATCH_READ + 1)]
     for name in users:
         world.join(name, f"c-{name}")
@@ -374,7 +374,7 @@ def test_a_sweep_that_was_down_for_an_hour_tells_every_departure_once(world: Wor
     for _ in range(60):
         world.wait(60_000)
         world.ping("b1")
-    assert world.read("user-7").status is Status.OFFLINE, "whoever reads is not told otherwise"
+    assert world.read("user-7").status is Status.OFFLINE, "a read says the same"
 
     world.run_sweep()
     world.run_sweep()
@@ -397,7 +397,7 @@ def test_a_tick_of_the_schedule_that_is_left_out_is_made_up_for(world: World) ->
 
 
 @pytest.mark.fault("The count drifts.")
-def test_the_sweep_counts_those_whom_others_see(world: World) -> None:
+def test_the_sweep_counts_visible_users(world: World) -> None:
     for name in ("ada", "bob", "eve"):
         world.join(name, f"c-{name}")
     world.choose("eve", Choice.INVISIBLE)

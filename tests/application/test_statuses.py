@@ -13,13 +13,13 @@ def online(world: World, limit: int = 50, cursor: str | None = None) -> list[str
     return [user.user_id for user in page.users]
 
 
-def test_somebody_never_seen_is_offline(world: World) -> None:
-    presence = world.read("nobody")
+def test_an_unknown_user_is_offline(world: World) -> None:
+    presence = world.read("unknown")
 
     assert (presence.status, presence.last_seen, presence.version) == (Status.OFFLINE, None, 0)
 
 
-def test_reads_are_exact_although_nobody_swept(world: World) -> None:
+def test_reads_are_exact_without_a_sweep(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE)
 
@@ -47,7 +47,7 @@ def test_a_reader_who_ends_a_lease_has_its_connection_looked_after(world: World)
     assert world.timers.expired == [("a1", "ada", frozenset(), 0)]
 
 
-def test_reading_somebody_unchanged_writes_nothing(world: World) -> None:
+def test_reading_an_unchanged_user_writes_nothing(world: World) -> None:
     world.join("ada", "a1")
     revision = world.user("ada").revision
 
@@ -71,7 +71,7 @@ def test_a_status_is_chosen_without_a_connection(world: World) -> None:
     assert world.join("ada", "a1").user.presence.status is Status.DND
 
 
-def test_pages_hold_everybody_once_and_end(world: World) -> None:
+def test_pages_hold_every_user_once_and_end(world: World) -> None:
     names = [f"user-{number:02}" for number in range(23)]
     for name in names:
         world.join(name, f"c-{name}")
@@ -94,7 +94,7 @@ def test_an_index_that_lags_behind_proposes_and_the_items_decide(world: World) -
     world.leave("c-bob")
     world.wait(GRACE)
     world.fire_timers()
-    world.online_index.after = lambda *_: iter([*before, "nobody"])  # type: ignore[method-assign]
+    world.online_index.after = lambda *_: iter([*before, "unknown"])  # type: ignore[method-assign]
 
     assert online(world) == ["ada"]
     assert world.online_list.count(None, world.now) == Count(1, world.now)
@@ -119,7 +119,7 @@ def test_an_invisible_user_leaves_no_gap_in_any_page(hidden: set[int], limit: in
     assert page.cursor == same.cursor
 
 
-def test_the_count_is_exact_while_a_page_holds_everybody(world: World) -> None:
+def test_the_count_is_exact_while_one_page_holds_all_users(world: World) -> None:
     for name in ("ada", "bob", "eve"):
         world.join(name, f"c-{name}")
     world.choose("eve", Choice.INVISIBLE)

@@ -1,4 +1,4 @@
-"""An application of somebody else: built as one is, served on a port of its own.
+"""An application of a user of the package: built as one is, served on a port of its own.
 
 It names http://localhost:4000, as documents do, so the browser is told where that is in a test.
 """
@@ -91,7 +91,7 @@ Opener = Callable[[str], Page]
 
 
 def opening(browser: Browser, chat: str) -> Iterator[Opener]:
-    """Opens the chat of somebody, each in a window of their own."""
+    """Opens the chat of a user, each in a window of their own."""
     pages: list[Page] = []
 
     def come(user: str) -> Page:

@@ -40,7 +40,7 @@ def demo(browser: Browser, deployed: RunningStack) -> Iterator[Demo]:
 
 @pytest.fixture
 def nobody_online(deployed: RunningStack) -> None:
-    """Those whom earlier tests have left behind are gone."""
+    """The users of earlier tests are gone."""
     deadline = time.monotonic() + PATIENCE
     while deployed.call("GET /online").json["users"]:
         assert time.monotonic() < deadline

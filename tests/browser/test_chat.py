@@ -67,7 +67,7 @@ def test_after_a_cut_network_one_is_in_the_chat_again(demo: Demo) -> None:
     expect(left.said("Back already?")).to_be_visible()
 
 
-def test_who_blocks_somebody_is_offline_for_them_until_they_unblock(demo: Demo) -> None:
+def test_a_blocking_user_is_offline_for_the_blocked_viewer_until_unblocked(demo: Demo) -> None:
     left, right = demo.open()
     row = left.online(right.user)
     row.get_by_role("button", name=f"Block {right.user}", exact=True).click()
@@ -81,7 +81,7 @@ def test_who_blocks_somebody_is_offline_for_them_until_they_unblock(demo: Demo) 
     expect(right.gone(left.user)).to_have_count(0)
 
 
-def test_somebody_watched_is_shown_live_until_unwatched(demo: Demo) -> None:
+def test_a_watched_user_is_shown_live_until_unwatched(demo: Demo) -> None:
     left, _ = demo.open()
     third = demo.name("linus")
     left.watch(third)

@@ -214,7 +214,7 @@ def test_a_page_outlives_the_stack_and_says_what_to_do(demo: Demo, deployed: Run
         expect(left.link).to_have_text("Live")
         expect(notice).to_be_hidden()
         expect(right.online(left.user)).to_contain_text("Online")
-        left.page.goto("about:blank")  # nobody asks once the server is gone
+        left.page.goto("about:blank")  # no more requests once the server is gone
     for page in ("/dev/token", "/dev/stack", "/api/user-status"):
         demo.forgive(page)
 

@@ -22,7 +22,7 @@ def sweep(deployed: RunningStack) -> None:
 
 
 def row(side: Side, user: str) -> Locator:
-    """Somebody's row, whether it is up to date or not."""
+    """A user's row, whether it is up to date or not."""
     return side.online(user)
 
 

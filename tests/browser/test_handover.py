@@ -1,4 +1,4 @@
-"""The next connection takes over before API Gateway cuts the last one, and nobody notices.
+"""The next connection takes over before API Gateway cuts the last one, without a visible change.
 
 The connections of this stack last for twenty seconds.
 """
@@ -42,7 +42,7 @@ def say(stack: RunningStack, text: str) -> None:
 
 
 def takes_part(page: Page, name: str) -> None:
-    """What is said leaves the page when it has joined; before that nobody tells it anything."""
+    """A message leaves the page when it has joined; before that it hears nothing."""
     page.get_by_role("textbox", name="Message").fill(f"{name} is here")
     page.keyboard.press("Enter")
     expect(page.locator("[data-state=sent]", has_text=f"{name} is here")).to_have_count(1)
@@ -62,7 +62,7 @@ def test_a_connection_is_followed_by_the_next_before_it_is_cut(
         for page, name in ((ada, "Ada"), (grace, "Grace")):
             expect(row(page, "next-ada")).to_contain_text("Online")
             takes_part(page, name)
-        # Of whom nobody tells us, the list is asked for every 30 s; a message needs no list.
+        # Without subscriptions the list is read every 30 s; a message needs no list.
         for page in (ada, grace):
             page.evaluate(WITNESS)
 

@@ -29,7 +29,7 @@ def come(at_4000: Browser, chat: str) -> Iterator[Opener]:
 
 
 def await_offline(stack: RunningStack, user: str) -> None:
-    """Over HTTP the lease is exact: nobody has to be told."""
+    """Over HTTP the lease is exact: no frame is needed."""
     deadline = time.monotonic() + LEASE + PATIENCE
     while stack.call(f"GET /{user}").json["isOnline"]:
         assert time.monotonic() < deadline
@@ -72,7 +72,7 @@ def test_a_page_that_was_frozen_comes_back(come: Opener, deployed: RunningStack)
     assert deployed.call("GET /ice-ada").json["isOnline"]
 
 
-def test_nobody_at_the_device_is_away_and_back_with_a_touch(come: Opener) -> None:
+def test_an_idle_device_is_away_and_back_with_a_touch(come: Opener) -> None:
     ada, grace = come("idle-ada"), come("idle-grace")
     expect(row(grace, "idle-ada")).to_contain_text("Online")
     ada.clock.install()

@@ -119,7 +119,7 @@ def test_with_the_keyboard_alone_a_status_is_chosen_and_a_message_sent(demo: Dem
     expect(left.message).to_have_value("")
 
 
-def test_whoever_closes_a_device_with_the_keyboard_goes_on_from_there(demo: Demo) -> None:
+def test_closing_a_device_by_keyboard_keeps_the_focus_there(demo: Demo) -> None:
     left, _ = demo.open()
     tab_to(left.pane.get_by_role("button", name="Close Tab 1"))
     left.page.keyboard.press("Enter")
@@ -129,7 +129,7 @@ def test_whoever_closes_a_device_with_the_keyboard_goes_on_from_there(demo: Demo
     expect(left.link).to_have_text("Live")
 
 
-def test_whoever_has_the_focus_can_be_seen(demo: Demo) -> None:
+def test_the_focused_control_is_visible(demo: Demo) -> None:
     left, _ = demo.open()
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     label = "getComputedStyle(document.activeElement.closest('label')).outlineStyle"
@@ -139,7 +139,7 @@ def test_whoever_has_the_focus_can_be_seen(demo: Demo) -> None:
     assert left.page.evaluate(label) == "solid"
 
 
-def test_whoever_wants_no_motion_gets_none(demo: Demo) -> None:
+def test_reduced_motion_stops_the_animations(demo: Demo) -> None:
     left, right = demo.open(**STILL)
     right.message.press_sequentially("Hm")
     expect(left.typing).not_to_be_empty()
@@ -213,7 +213,7 @@ def test_the_gallery_turns_around(gallery: Page) -> None:
     expect(picker).to_have_css("direction", "rtl")
 
 
-def test_whoever_comes_back_from_the_gallery_finds_all_as_it_was(demo: Demo) -> None:
+def test_going_back_from_the_gallery_restores_the_page(demo: Demo) -> None:
     left, right = demo.open()
     right.send("Before")
     expect(left.said("Before")).to_have_count(1)
@@ -272,7 +272,7 @@ def test_a_frame_copied_for_a_socket_has_no_token_in_it(demo: Demo) -> None:
 # ── all of it ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_page_asks_nobody_but_this_machine(demo: Demo) -> None:
+def test_the_page_makes_no_requests_to_other_hosts(demo: Demo) -> None:
     left, _ = demo.open()
     open_drawer(left.page)
     left.page.get_by_role("link", name="Components").click()

@@ -76,7 +76,7 @@ def fakes() -> Store:
 
 @pytest.fixture
 def simulated() -> Store:
-    """The fakes as the simulation has them, where nothing fails and nobody else is about."""
+    """The fakes as the simulation has them, where nothing fails and nothing runs beside."""
     scheduler = Scheduler(Random(0))  # noqa: S311
     injector = Injector(scheduler.rng, Faults(), lambda *_: None)
     memory = Memory(scheduler.rng, scheduler, lambda: 0, lambda *_: None)

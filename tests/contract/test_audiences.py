@@ -30,16 +30,16 @@ from presence.ports import EVERYONE, Member, Subscriber, Topic
 from tests.contract.conftest import Store, fakes, items
 from tests.contract.test_store import (
     ADMISSION,
-    GATE,
     NOW,
     PHONE,
+    RECORD,
     ROOM,
     TAB,
     admit,
     enter,
     exit_,
-    gate_of,
     lease,
+    record_of,
     save,
     save_at_once,
 )
@@ -50,9 +50,9 @@ LATER = NOW + 10_000
 
 
 def arrive(store: Store, user_id: str, name: str) -> Connection:
-    store.connections.open(replace(GATE, connection_id=name))
+    store.connections.open(replace(RECORD, connection_id=name))
     assert admit(store, user_id, replace(ADMISSION, connection_id=name))
-    return gate_of(store, name)
+    return record_of(store, name)
 
 
 def all_of(pages: Iterable[Sequence[Subscriber]]) -> list[Subscriber]:
@@ -285,16 +285,16 @@ def test_a_watching_connection_subscribes_and_its_record_says_so(store: Store) -
         Subscriber(PHONE, "eve"),
     }
     assert watching(store, "kim", "ada") == {"kim": [TAB], "ada": []}
-    assert gate_of(store).is_watching
+    assert record_of(store).is_watching
 
 
 @pytest.mark.parametrize("state", ["unknown", "open", "closed", "another's"])
 def test_without_an_own_record_a_connection_watches_nothing_and_leaves_no_trace(
     store: Store, state: str
 ) -> None:
-    gate = replace(GATE, state=State.AUTHENTICATED, user_id="ada")
+    record = replace(RECORD, state=State.AUTHENTICATED, user_id="ada")
     if state != "unknown":
-        store.connections.open(GATE)
+        store.connections.open(RECORD)
     if state == "closed":
         admit(store, "ada")
         store.connections.close(TAB, NOW)
@@ -302,7 +302,7 @@ def test_without_an_own_record_a_connection_watches_nothing_and_leaves_no_trace(
         admit(store, "bob")
     before = store.everything()
 
-    assert not store.subscriptions.watch(gate, {"bob"})
+    assert not store.subscriptions.watch(record, {"bob"})
 
     assert store.everything() == before
 
@@ -333,8 +333,8 @@ def test_a_watch_list_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) 
 def test_unwatching_is_for_this_connection_and_these_users(store: Store) -> None:
     tab, phone = arrive(store, "ada", TAB), arrive(store, "ada", PHONE)
     names = [f"user-{number}" for number in range(60)]
-    for gate in (tab, phone):
-        store.subscriptions.watch(gate, names)
+    for record in (tab, phone):
+        store.subscriptions.watch(record, names)
 
     for _ in range(2):
         store.subscriptions.unwatch(TAB, {*names[:55], "never-watched"})
@@ -371,8 +371,8 @@ def test_a_closed_connection_has_no_subscriptions_and_the_others_have_theirs(sto
     names = [f"user-{number}" for number in range(101)]
     rooms = [f"room.{number}" for number in range(3)]
     for user_id, name in (("ada", TAB), ("eve", PHONE)):
-        gate = arrive(store, user_id, name)
-        store.subscriptions.watch(gate, names)
+        record = arrive(store, user_id, name)
+        store.subscriptions.watch(record, names)
         for room in rooms:
             enter(store, user_id, room, name)
 
@@ -393,7 +393,7 @@ def test_a_connection_known_by_its_id_alone_is_removed(store: Store) -> None:
     store.subscriptions.watch(tab, {"bob"})
     store.connections.close(TAB, NOW)
 
-    trace = Connection(TAB, GATE.endpoint, NOW, sessions=frozenset({ROOM}), is_watching=True)
+    trace = Connection(TAB, RECORD.endpoint, NOW, sessions=frozenset({ROOM}), is_watching=True)
     store.subscriptions.remove(trace)
 
     assert watching(store, "bob") == {"bob": []}
@@ -402,15 +402,15 @@ def test_a_connection_known_by_its_id_alone_is_removed(store: Store) -> None:
 
 
 def test_removing_a_connection_without_subscriptions_is_fine(store: Store) -> None:
-    store.subscriptions.remove(replace(GATE, is_watching=True, sessions=frozenset({ROOM})))
+    store.subscriptions.remove(replace(RECORD, is_watching=True, sessions=frozenset({ROOM})))
 
     assert store.heard(EVERYONE) == []
 
 
 def test_a_forgotten_user_has_no_watchers(store: Store) -> None:
     for number in range(30):
-        gate = arrive(store, f"user-{number}", f"c{number}")
-        store.subscriptions.watch(gate, {"ada", "bob"})
+        record = arrive(store, f"user-{number}", f"c{number}")
+        store.subscriptions.watch(record, {"ada", "bob"})
 
     for _ in range(2):
         store.subscriptions.forget("ada")

@@ -22,15 +22,15 @@ from presence.ports import EVERYONE, Topic, WriteConflict
 from tests.contract.conftest import Store, items
 from tests.contract.test_store import (
     ADMISSION,
-    GATE,
     NOW,
     PHONE,
+    RECORD,
     ROOM,
     TAB,
     admit,
     enter,
-    gate_of,
     lease,
+    record_of,
     renew,
     save,
 )
@@ -59,11 +59,11 @@ def said(status: int, body: Mapping[str, Any]) -> Said:
 # ── pages and batches ──────────────────────────────────────────────────────────────────────
 
 
-def crowd(store: Store) -> Connection:
-    """Twelve who are in one chat session, block and are watched; returns the watcher's gate."""
+def twelve_members(store: Store) -> Connection:
+    """Twelve who are in one chat session, block and are watched; returns the watcher's record."""
     for number, name in enumerate(NAMES):
         connection_id = f"connection-{number:04}="
-        store.connections.open(Connection(connection_id, GATE.endpoint, NOW))
+        store.connections.open(Connection(connection_id, RECORD.endpoint, NOW))
         admission = type(ADMISSION)(connection_id, NOW, ADMISSION.token_expires_at)
         change = Authenticated(connection_id, lease())
         before = store.users.read(name, consistent=True)
@@ -71,10 +71,10 @@ def crowd(store: Store) -> Connection:
         store.users.save(before, after, NOW, announce=True, connection_change=admission)
         enter(store, name, ROOM, connection_id)
         save(store, name, Blocked("eve"))
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
     admit(store, "bob")
-    store.subscriptions.watch(gate_of(store), set(NAMES))
-    return gate_of(store)
+    store.subscriptions.watch(record_of(store), set(NAMES))
+    return record_of(store)
 
 
 def everything_listed(store: Store) -> list[Any]:
@@ -97,7 +97,7 @@ def one_at_a_time(params: dict[str, Any], **_: object) -> None:
 
 @pytest.mark.fault("A query ends its page early, even an empty one.")
 def test_every_list_is_read_to_its_end_however_small_its_pages(dynamodb: Store) -> None:
-    crowd(dynamodb)
+    twelve_members(dynamodb)
     whole, asked = everything_listed(dynamodb), list[str]()
 
     def count(**_: object) -> None:
@@ -113,7 +113,7 @@ def test_every_list_is_read_to_its_end_however_small_its_pages(dynamodb: Store) 
 
 
 def test_an_empty_page_is_not_the_end_of_a_list(dynamodb: Store) -> None:
-    crowd(dynamodb)
+    twelve_members(dynamodb)
     whole = everything_listed(dynamodb)
 
     def every_other_page_is_empty(params: dict[str, Any], **_: object) -> Said | None:
@@ -169,23 +169,23 @@ def test_keys_that_a_batch_left_unprocessed_are_asked_for_again(dynamodb: Store)
 def test_rows_that_a_batch_left_unprocessed_are_deleted_all_the_same(
     dynamodb: Store, refusals: int
 ) -> None:
-    gate = crowd(dynamodb)
+    record = twelve_members(dynamodb)
     left = busy(refusals)
 
     with listening("before-call.dynamodb.BatchWriteItem", left):
-        dynamodb.subscriptions.remove(gate)
+        dynamodb.subscriptions.remove(record)
 
     assert not [key for key in items("Subscriptions") if TAB in key]
 
 
 def test_a_table_that_stays_too_busy_is_said_to_be(dynamodb: Store) -> None:
-    gate = crowd(dynamodb)
+    record = twelve_members(dynamodb)
 
     with (
         listening("before-call.dynamodb.BatchWriteItem", busy(CONFLICTS)),
         pytest.raises(Unavailable),
     ):
-        dynamodb.subscriptions.remove(gate)
+        dynamodb.subscriptions.remove(record)
 
 
 def busy(refusals: int) -> Any:
@@ -225,7 +225,7 @@ def saying(answers: list[Said]) -> Any:
 
 @pytest.mark.fault("Two transactions meet, or a write meets a transaction.")
 def test_a_transaction_that_meets_another_is_tried_again(dynamodb: Store) -> None:
-    dynamodb.connections.open(GATE)
+    dynamodb.connections.open(RECORD)
     answers = [cancelled("TransactionConflict", "None"), cancelled("None", "TransactionConflict")]
 
     with listening("before-call.dynamodb.TransactWriteItems", saying(answers)):
@@ -246,7 +246,7 @@ def test_a_plain_write_that_meets_a_transaction_is_tried_again(dynamodb: Store) 
 
 
 def test_a_conflict_that_does_not_end_is_said_to_be_one(dynamodb: Store) -> None:
-    dynamodb.connections.open(GATE)
+    dynamodb.connections.open(RECORD)
     before = dynamodb.everything()
     answers = [cancelled("TransactionConflict", "None")] * CONFLICTS
 
@@ -260,14 +260,14 @@ def test_a_conflict_that_does_not_end_is_said_to_be_one(dynamodb: Store) -> None
 
 
 def test_a_condition_that_does_not_hold_is_no_conflict(dynamodb: Store) -> None:
-    dynamodb.connections.open(GATE)
+    dynamodb.connections.open(RECORD)
     answers = [
         cancelled("None", "ConditionalCheckFailed", "TransactionConflict"),
         cancelled("ConditionalCheckFailed", "TransactionConflict", "None"),
     ]
 
     with listening("before-call.dynamodb.TransactWriteItems", saying(answers)):
-        assert not admit(dynamodb, "ada"), "the gate refused"
+        assert not admit(dynamodb, "ada"), "the connection record refused"
         with pytest.raises(WriteConflict):
             admit(dynamodb, "ada")
 

@@ -81,7 +81,7 @@ def clients(request: pytest.FixtureRequest) -> Clients:
     return found
 
 
-def test_whoever_is_in_no_list_has_every_text(clients: Clients) -> None:
+def test_connections_in_no_list_received_every_text(clients: Clients) -> None:
     delivery = clients.gateway.post([Post("one 🌞", [TAB, PHONE, DESK]), Post("two", [TAB])])
 
     heard = {name: sorted(texts) for name, texts in clients.heard().items()}
@@ -89,7 +89,7 @@ def test_whoever_is_in_no_list_has_every_text(clients: Clients) -> None:
     assert heard == {TAB: ["one 🌞", "two"], PHONE: ["one 🌞"], DESK: ["one 🌞"]}
 
 
-def test_whoever_has_not_is_in_one_list_once(clients: Clients) -> None:
+def test_connections_that_missed_a_text_are_in_one_list_once(clients: Clients) -> None:
     clients.are([TAB], [PHONE], [WATCH])
 
     posts = [Post("one", [TAB, PHONE, WATCH, DESK]), Post("two", [WATCH, PHONE, TAB])]

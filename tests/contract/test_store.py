@@ -37,7 +37,7 @@ pytestmark = pytest.mark.contract
 NOW = 1_800_000_000_000
 LEASE = 75_000
 TAB, PHONE = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q="  # as API Gateway makes them
-GATE = Connection(TAB, "https://api.example/live", opened_at=NOW)
+RECORD = Connection(TAB, "https://api.example/live", opened_at=NOW)
 ADMISSION = Admission(TAB, opened_at=NOW, token_expires_at=NOW + 3_600_000)
 ROOM = "room.1"
 
@@ -64,21 +64,21 @@ def fields(user: User) -> User:
 
 
 def admit(store: Store, user_id: str, admission: Admission = ADMISSION) -> bool:
-    return change_gate(store, user_id, Authenticated(admission.connection_id, lease()), admission)
+    return change_record(store, user_id, Authenticated(admission.connection_id, lease()), admission)
 
 
 def enter(
     store: Store, user_id: str, session_id: str, name: str = TAB, allowed_by: str | None = None
 ) -> bool:
-    gate = Joining(name, NOW, session_id, allowed_by=allowed_by)
-    return change_gate(store, user_id, Joined(name, session_id), gate)
+    record = Joining(name, NOW, session_id, allowed_by=allowed_by)
+    return change_record(store, user_id, Joined(name, session_id), record)
 
 
 def exit_(store: Store, user_id: str, session_id: str, name: str = TAB) -> bool:
-    return change_gate(store, user_id, Left(name, session_id), Leaving(name, session_id))
+    return change_record(store, user_id, Left(name, session_id), Leaving(name, session_id))
 
 
-def change_gate(
+def change_record(
     store: Store, user_id: str, event: UserEvent, connection_change: ConnectionChange
 ) -> bool:
     before = store.users.read(user_id, consistent=True)
@@ -86,54 +86,54 @@ def change_gate(
     return store.users.save(before, after, NOW, announce=True, connection_change=connection_change)
 
 
-def gate_of(store: Store, name: str = TAB) -> Connection:
-    gate = store.connections.read(name, consistent=True)
-    assert gate is not None
-    return gate
+def record_of(store: Store, name: str = TAB) -> Connection:
+    record = store.connections.read(name, consistent=True)
+    assert record is not None
+    return record
 
 
-# ── gates ──────────────────────────────────────────────────────────────────────────────────
+# ── connection records ────────────────────────────────────────────────────────────────────────
 
 
-def test_an_opened_gate_is_read_back(store: Store) -> None:
-    store.connections.open(GATE)
+def test_an_opened_connection_record_is_read_back(store: Store) -> None:
+    store.connections.open(RECORD)
 
-    assert store.connections.read(TAB, consistent=True) == GATE
+    assert store.connections.read(TAB, consistent=True) == RECORD
 
 
-def test_an_unknown_gate_is_none_and_closing_it_is_fine(store: Store) -> None:
+def test_an_unknown_connection_record_is_none_and_closing_it_is_fine(store: Store) -> None:
     assert store.connections.read("unknown") is None
     assert store.connections.close("unknown", NOW) is None
     assert not store.connections.close_unauthenticated("unknown", NOW)
 
 
 def test_closing_says_what_was_there_and_may_be_repeated(store: Store) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
 
     first = store.connections.close(TAB, NOW)
     second = store.connections.close(TAB, NOW)
 
-    assert first == GATE
-    assert second == replace(GATE, state=State.CLOSED)
+    assert first == RECORD
+    assert second == replace(RECORD, state=State.CLOSED)
 
 
-def full_gate(store: Store) -> Connection:
-    """A gate that knows all that a gate can know."""
-    store.connections.open(GATE)
+def full_record(store: Store) -> Connection:
+    """A connection record with every field."""
+    store.connections.open(RECORD)
     admit(store, "ada", replace(ADMISSION, allowed_sessions=frozenset({"room.*", "team"})))
     enter(store, "ada", ROOM, allowed_by="room.*")
-    gate = gate_of(store)
+    record = record_of(store)
     assert store.connections.charge(
-        gate, replace(gate, theoretical_arrival=NOW + 7, typed={ROOM: NOW})
+        record, replace(record, theoretical_arrival=NOW + 7, typed={ROOM: NOW})
     )
-    assert store.subscriptions.watch(gate, {"bob"})
-    return gate_of(store)
+    assert store.subscriptions.watch(record, {"bob"})
+    return record_of(store)
 
 
-def test_a_gate_is_read_back_with_all_that_it_knows(store: Store) -> None:
-    assert full_gate(store) == Connection(
+def test_a_connection_record_is_read_back_with_all_fields(store: Store) -> None:
+    assert full_record(store) == Connection(
         TAB,
-        GATE.endpoint,
+        RECORD.endpoint,
         opened_at=NOW,
         state=State.AUTHENTICATED,
         user_id="ada",
@@ -146,30 +146,30 @@ def test_a_gate_is_read_back_with_all_that_it_knows(store: Store) -> None:
     )
 
 
-def test_closing_tells_all_that_the_gate_knew_once_and_leaves_nothing_personal(
+def test_closing_returns_the_fields_of_the_record_once_and_deletes_personal_data(
     store: Store,
 ) -> None:
-    gate = full_gate(store)
+    record = full_record(store)
 
     told = store.connections.close(TAB, NOW)
 
     closed = Connection(
-        TAB, GATE.endpoint, NOW, State.CLOSED, theoretical_arrival=gate.theoretical_arrival
+        TAB, RECORD.endpoint, NOW, State.CLOSED, theoretical_arrival=record.theoretical_arrival
     )
-    assert told == gate
-    assert gate_of(store) == store.connections.close(TAB, NOW) == closed
+    assert told == record
+    assert record_of(store) == store.connections.close(TAB, NOW) == closed
 
 
 @pytest.mark.parametrize("allowed", [None, frozenset(), frozenset({"*"}), frozenset({"a", "b*"})])
 def test_what_a_token_allows_is_kept_and_replaced_by_the_next(
     store: Store, allowed: frozenset[str] | None
 ) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
 
     kept = []
     for sessions in (allowed, frozenset({"x"}), allowed):
         assert admit(store, "ada", replace(ADMISSION, allowed_sessions=sessions))
-        kept.append(gate_of(store).allowed_sessions)
+        kept.append(record_of(store).allowed_sessions)
 
     assert kept == [allowed, {"x"}, allowed]
 
@@ -179,68 +179,68 @@ def test_what_a_token_allows_is_kept_and_replaced_by_the_next(
     "allowed",
     [None, frozenset(), frozenset({"room.*"}), frozenset({ROOM, "hall"}), frozenset({"room.*x"})],
 )
-def test_a_gate_lets_join_by_what_its_token_says_by_then(
+def test_a_join_is_checked_against_the_newest_claims_of_the_record(
     store: Store, allowed: frozenset[str] | None, allowed_by: str | None
 ) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
     admit(store, "ada", replace(ADMISSION, allowed_sessions=allowed))
     before = store.everything()
 
     has_joined = enter(store, "ada", ROOM, allowed_by=allowed_by)
 
     assert has_joined == (allowed is None if allowed_by is None else allowed_by in (allowed or ()))
-    assert gate_of(store).sessions == ({ROOM} if has_joined else frozenset())
+    assert record_of(store).sessions == ({ROOM} if has_joined else frozenset())
     assert has_joined or store.everything() == before
 
 
-def test_only_an_unclaimed_gate_is_closed_as_unclaimed(store: Store) -> None:
-    store.connections.open(GATE)
+def test_only_an_unauthenticated_record_is_closed_as_unauthenticated(store: Store) -> None:
+    store.connections.open(RECORD)
     admit(store, "ada")
 
     assert not store.connections.close_unauthenticated(TAB, NOW)
-    assert gate_of(store).state is State.AUTHENTICATED
+    assert record_of(store).state is State.AUTHENTICATED
 
 
-def test_a_gate_that_was_closed_as_unclaimed_lets_nobody_in(store: Store) -> None:
-    store.connections.open(GATE)
+def test_a_record_closed_as_unauthenticated_refuses_admission(store: Store) -> None:
+    store.connections.open(RECORD)
 
     assert store.connections.close_unauthenticated(TAB, NOW)
     assert not store.connections.close_unauthenticated(TAB, NOW)
     assert not admit(store, "ada")
-    assert gate_of(store) == replace(GATE, state=State.CLOSED)
+    assert record_of(store) == replace(RECORD, state=State.CLOSED)
 
 
 def test_of_two_who_spend_at_once_one_is_told(store: Store) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
 
     admit(store, "ada")
-    gate = gate_of(store)
+    record = record_of(store)
 
-    assert store.connections.charge(gate, replace(gate, theoretical_arrival=NOW + 1_000))
-    assert not store.connections.charge(gate, replace(gate, theoretical_arrival=NOW + 2_000))
+    assert store.connections.charge(record, replace(record, theoretical_arrival=NOW + 1_000))
+    assert not store.connections.charge(record, replace(record, theoretical_arrival=NOW + 2_000))
 
 
 def test_what_was_typed_is_kept_with_what_was_spent(store: Store) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
     admit(store, "ada")
-    gate = gate_of(store)
-    after = replace(gate, theoretical_arrival=NOW + 1_000, typed={ROOM: NOW})
+    record = record_of(store)
+    after = replace(record, theoretical_arrival=NOW + 1_000, typed={ROOM: NOW})
 
-    assert store.connections.charge(gate, after)
+    assert store.connections.charge(record, after)
 
-    assert gate_of(store) == after
+    assert record_of(store) == after
 
 
 @pytest.mark.parametrize("state", ["unknown", "open", "closed"])
-def test_nobody_spends_at_a_gate_that_is_nobodys(store: Store, state: str) -> None:
+def test_an_unauthenticated_record_is_not_charged(store: Store, state: str) -> None:
     if state != "unknown":
-        store.connections.open(GATE)
+        store.connections.open(RECORD)
     if state == "closed":
         store.connections.close(TAB, NOW)
     before = store.everything()
 
     assert not store.connections.charge(
-        GATE, replace(GATE, theoretical_arrival=NOW + 1, typed={ROOM: NOW})
+        RECORD, replace(RECORD, theoretical_arrival=NOW + 1, typed={ROOM: NOW})
     )
 
     assert store.everything() == before
@@ -249,9 +249,9 @@ def test_nobody_spends_at_a_gate_that_is_nobodys(store: Store, state: str) -> No
 # ── aggregates ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_somebody_unknown_is_an_empty_user(store: Store) -> None:
-    assert store.users.read("nobody") == User("nobody")
-    assert store.users.read_many({"nobody"}) == {"nobody": User("nobody")}
+def test_an_unknown_user_is_read_as_empty(store: Store) -> None:
+    assert store.users.read("unknown") == User("unknown")
+    assert store.users.read_many({"unknown"}) == {"unknown": User("unknown")}
 
 
 def test_a_user_is_read_back_as_saved(store: Store) -> None:
@@ -284,9 +284,9 @@ def test_many_users_are_read_beyond_one_batch(store: Store) -> None:
     for name in names:
         save(store, name, Authenticated(name, lease()))
 
-    users = store.users.read_many([*names, "nobody"])
+    users = store.users.read_many([*names, "unknown"])
 
-    assert set(users) == {*names, "nobody"}
+    assert set(users) == {*names, "unknown"}
     assert all(users[name].is_here for name in names)
 
 
@@ -368,7 +368,7 @@ def test_a_renewal_creates_nothing(store: Store) -> None:
     assert store.users.read("ada", consistent=True) == before
 
 
-def test_a_renewal_of_somebody_unknown_creates_nobody(store: Store) -> None:
+def test_renewing_an_unknown_user_creates_no_item(store: Store) -> None:
     assert renew(store, at=NOW) == Renewal(User("ada"), is_done=False)
     assert store.users.read("ada", consistent=True) == User("ada")
 
@@ -390,14 +390,14 @@ def test_a_renewal_that_does_not_fit_says_what_is_there(
 
 
 @pytest.mark.fault("A function dies in the middle of an admission.")
-def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(store: Store) -> None:
-    store.connections.open(GATE)
+def test_admission_writes_record_lease_and_subscription_together(store: Store) -> None:
+    store.connections.open(RECORD)
 
     assert admit(store, "ada")
 
-    gate = store.connections.read(TAB, consistent=True)
-    assert gate == replace(
-        GATE,
+    record = store.connections.read(TAB, consistent=True)
+    assert record == replace(
+        RECORD,
         state=State.AUTHENTICATED,
         user_id="ada",
         token_expires_at=ADMISSION.token_expires_at,
@@ -407,69 +407,69 @@ def test_admission_claims_the_gate_and_gives_the_lease_and_the_subscription(stor
 
 
 def test_an_admission_may_be_repeated_and_takes_the_new_token(store: Store) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
     later = replace(ADMISSION, token_expires_at=NOW + 7_200_000)
 
     assert admit(store, "ada")
     assert enter(store, "ada", ROOM)
     assert admit(store, "ada", later)
 
-    gate = gate_of(store)
-    assert (gate.token_expires_at, set(gate.sessions)) == (NOW + 7_200_000, {ROOM})
+    record = record_of(store)
+    assert (record.token_expires_at, set(record.sessions)) == (NOW + 7_200_000, {ROOM})
     assert list(store.subscriptions.pages(EVERYONE)) == [[Subscriber(TAB, "ada")]]
 
 
 def test_joining_lets_the_connection_hear_and_the_user_be_seen(store: Store) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
     admit(store, "ada")
 
     for _ in range(2):  # a client may not know that it has joined
         assert enter(store, "ada", ROOM)
 
-    assert gate_of(store).sessions == {ROOM}
+    assert record_of(store).sessions == {ROOM}
     assert store.users.read("ada", consistent=True).leases[TAB].sessions == {ROOM}
     assert list(store.subscriptions.pages(Topic("session", ROOM))) == [[Subscriber(TAB, "ada")]]
     assert [member.user_id for member in store.members.of(ROOM)] == ["ada"]
 
 
 def test_leaving_undoes_it_and_may_be_repeated(store: Store) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
     admit(store, "ada")
     enter(store, "ada", "room.2")
-    before = fields(store.users.read("ada", consistent=True)), gate_of(store)
+    before = fields(store.users.read("ada", consistent=True)), record_of(store)
     enter(store, "ada", ROOM)
 
     for _ in range(2):
         assert exit_(store, "ada", ROOM)
 
-    assert (fields(store.users.read("ada", consistent=True)), gate_of(store)) == before
+    assert (fields(store.users.read("ada", consistent=True)), record_of(store)) == before
     assert not list(store.subscriptions.pages(Topic("session", ROOM)))
     assert not list(store.members.of(ROOM))
     assert [member.user_id for member in store.members.of("room.2")] == ["ada"]
 
 
-def test_whoever_leaves_the_only_chat_session_is_in_none(store: Store) -> None:
-    store.connections.open(GATE)
+def test_leaving_the_only_chat_session_leaves_an_empty_set(store: Store) -> None:
+    store.connections.open(RECORD)
     admit(store, "ada")
-    before = gate_of(store)
+    before = record_of(store)
     enter(store, "ada", ROOM)
 
     exit_(store, "ada", ROOM)
 
-    assert gate_of(store) == before
+    assert record_of(store) == before
 
 
-def test_a_gate_that_closes_with_its_user_lets_nobody_in_and_still_says_what_it_was(
+def test_a_record_closed_with_its_user_refuses_admission_and_keeps_its_fields(
     store: Store,
 ) -> None:
-    gate = full_gate(store)
+    record = full_record(store)
 
-    assert change_gate(store, "ada", TimePassed(), Closing(TAB))
+    assert change_record(store, "ada", TimePassed(), Closing(TAB))
 
-    assert gate_of(store) == replace(gate, state=State.CLOSED)
+    assert record_of(store) == replace(record, state=State.CLOSED)
     assert not admit(store, "ada")
-    assert not change_gate(store, "ada", TimePassed(), Closing(TAB))
-    assert store.connections.close(TAB, NOW) == replace(gate, state=State.CLOSED)
+    assert not change_record(store, "ada", TimePassed(), Closing(TAB))
+    assert store.connections.close(TAB, NOW) == replace(record, state=State.CLOSED)
 
 
 CHANGES: dict[str, tuple[UserEvent, ConnectionChange]] = {
@@ -490,11 +490,11 @@ REFUSING = ["unknown", "closed", "theirs, but closed", "another's", "open"]
         if (name, state) != ("admission", "open")
     ],
 )
-def test_a_gate_that_refuses_leaves_no_trace_in_any_table(
+def test_a_refused_condition_of_the_record_writes_to_no_table(
     store: Store, state: str, event: UserEvent, connection_change: ConnectionChange
 ) -> None:
     if state != "unknown":
-        store.connections.open(GATE)
+        store.connections.open(RECORD)
     if state == "theirs, but closed":
         admit(store, "ada")
     if state == "another's":
@@ -504,16 +504,16 @@ def test_a_gate_that_refuses_leaves_no_trace_in_any_table(
         store.connections.close(TAB, NOW)
     before = store.everything()
 
-    assert not change_gate(store, "ada", event, connection_change)
+    assert not change_record(store, "ada", event, connection_change)
 
     assert store.everything() == before
 
 
 @pytest.mark.parametrize(("event", "connection_change"), CHANGES.values(), ids=CHANGES)
-def test_whoever_loses_leaves_no_trace_in_any_table(
+def test_a_write_conflict_writes_to_no_table(
     store: Store, event: UserEvent, connection_change: ConnectionChange
 ) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
     if not isinstance(connection_change, Admission):
         admit(store, "ada")
         enter(store, "ada", "room.2")
@@ -544,18 +544,18 @@ def test_a_user_is_forgotten_and_may_come_back(store: Store) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_forgetting_may_be_repeated_and_needs_nobody(store: Store, times: int) -> None:
+def test_forgetting_is_idempotent_and_needs_no_user(store: Store, times: int) -> None:
     user = save(store, "ada", Authenticated(TAB, lease()), Erased())
 
     for _ in range(times):
         store.users.forget(user)
-        store.users.forget(User("nobody"))
+        store.users.forget(User("unknown"))
 
     assert store.users.read("ada", consistent=True) == User("ada")
-    assert store.users.read("nobody", consistent=True) == User("nobody")
+    assert store.users.read("unknown", consistent=True) == User("unknown")
 
 
-def test_whoever_comes_back_while_being_forgotten_stays(store: Store) -> None:
+def test_a_user_who_returns_during_forget_is_kept(store: Store) -> None:
     user = save(store, "ada", Authenticated(TAB, lease()), Erased())
     back = save(store, "ada", Authenticated(PHONE, lease()))
 
@@ -565,7 +565,7 @@ def test_whoever_comes_back_while_being_forgotten_stays(store: Store) -> None:
     assert store.users.read("ada", consistent=True) == back
 
 
-def test_whoever_comes_while_somebody_unknown_is_forgotten_stays(store: Store) -> None:
+def test_a_user_created_during_forget_is_kept(store: Store) -> None:
     came = save(store, "ada", Authenticated(TAB, lease()))
 
     with pytest.raises(WriteConflict):
@@ -574,10 +574,10 @@ def test_whoever_comes_while_somebody_unknown_is_forgotten_stays(store: Store) -
     assert store.users.read("ada", consistent=True) == came
 
 
-# ── the online_index and the subscriptions ───────────────────────────────────────────────────────
+# ── the online index and the subscriptions ───────────────────────────────────────────────────────
 
 
-def test_the_roster_names_everybody_who_is_here_once(store: Store) -> None:
+def test_the_online_index_lists_every_online_user_once(store: Store) -> None:
     names = {f"user-{number}" for number in range(40)}
     for name in names:
         save(store, name, Authenticated(name, lease()))
@@ -592,15 +592,15 @@ def test_the_roster_names_everybody_who_is_here_once(store: Store) -> None:
     assert set(listed) == names - {"user-9"}
 
 
-def test_the_roster_goes_on_behind_any_user(store: Store) -> None:
+def test_the_online_index_continues_after_any_user(store: Store) -> None:
     for number in range(20):
         save(store, f"user-{number}", Authenticated(f"c{number}", lease()))
-    everybody = list(store.online_index.after(None))
+    names = list(store.online_index.after(None))
 
-    for index, name in enumerate(everybody):
+    for index, name in enumerate(names):
         behind = list(store.online_index.after(store.online_index.position_of(name)))
 
-        assert behind == everybody[index + 1 :]
+        assert behind == names[index + 1 :]
 
 
 @pytest.mark.parametrize("position", ["x", "MDphZGE=", "OTk6YWRh", "Xw", "-_-_"])
@@ -619,18 +619,18 @@ def test_the_count_is_kept_and_corrected(store: Store) -> None:
     assert store.online_index.count() == Count(3, NOW)
 
 
-def test_the_count_is_nobody(store: Store) -> None:
+def test_the_count_is_not_in_the_online_index(store: Store) -> None:
     store.online_index.counted(Count(5, NOW))
 
     assert list(store.online_index.after(None)) == []
 
 
 def test_unsubscribing_may_be_repeated(store: Store) -> None:
-    store.connections.open(GATE)
+    store.connections.open(RECORD)
     admit(store, "ada")
 
-    store.subscriptions.remove(GATE)
-    store.subscriptions.remove(GATE)
+    store.subscriptions.remove(RECORD)
+    store.subscriptions.remove(RECORD)
 
     assert list(store.subscriptions.pages(EVERYONE)) == []
 
@@ -663,7 +663,7 @@ WITHOUT_TTL = {("Subscriptions", f"members:{ROOM}", "ada"), ("Subscriptions", "b
 @pytest.mark.fault("TTL deletes days late, or never.")
 @pytest.mark.fault("TTL deletes too early, or never because it is in milliseconds.")
 def test_every_ttl_is_in_seconds_and_outlives_what_it_is_for(dynamodb: Store) -> None:
-    full_gate(dynamodb)
+    full_record(dynamodb)
     save(dynamodb, "ada", Blocked("eve"))
     save(dynamodb, "bob", Authenticated(PHONE, lease()))
 
@@ -678,10 +678,10 @@ def test_every_ttl_is_in_seconds_and_outlives_what_it_is_for(dynamodb: Store) ->
     assert all(2 * 60 * 60 + 10 * 60 <= it <= 90 * 24 * 60 * 60 for it in lives.values())
 
 
-def test_whoever_hides_is_not_forgotten_before_they_show_themselves(
+def test_an_invisible_user_is_not_deleted_by_ttl_before_becoming_visible(
     dynamodb: Store,
 ) -> None:
-    """What ran out by itself would show the user to whom they hide from."""
+    """A TTL on it would show the user to the viewers that they hide from."""
     has_ttl = []
     events = (
         *(Chosen(Choice.AWAY), Blocked("eve"), TimePassed(), Unblocked(frozenset({"eve"}))),
@@ -694,16 +694,16 @@ def test_whoever_hides_is_not_forgotten_before_they_show_themselves(
     assert has_ttl == [True, False, False, True, False, False, True]
 
 
-def test_a_closed_gate_is_forgotten_soon_and_says_nothing_until_then(dynamodb: Store) -> None:
-    full_gate(dynamodb)
+def test_a_closed_record_has_a_short_ttl_and_no_personal_data(dynamodb: Store) -> None:
+    full_record(dynamodb)
 
     dynamodb.connections.close(TAB, NOW)
 
-    gate = items("Connections")[TAB,]
-    assert gate.keys() == {
+    record = items("Connections")[TAB,]
+    assert record.keys() == {
         *("connection_id", "endpoint", "state", "opened_at", "theoretical_arrival", "ttl")
     }
-    assert gate["ttl"] == NOW // 1000 + 15 * 60
+    assert record["ttl"] == NOW // 1000 + 15 * 60
 
 
 def test_a_user_with_as_many_connections_as_allowed_fits_a_few_units(dynamodb: Store) -> None:

@@ -20,14 +20,14 @@ from presence.ports import EVERYONE, Topic
 from tests.contract.conftest import Store, items
 from tests.contract.test_audiences import all_of, arrive
 from tests.contract.test_store import (
-    GATE,
     NOW,
     PHONE,
+    RECORD,
     ROOM,
     TAB,
-    change_gate,
+    change_record,
     enter,
-    gate_of,
+    record_of,
 )
 from tests.tables import Tables
 
@@ -51,10 +51,10 @@ def shards_of(topic: Topic) -> Counter[str]:
 
 def subscribe(store: Store, names: list[str]) -> Iterator[Connection]:
     for name in names:
-        gate = arrive(store, f"user-{name}", name)
+        record = arrive(store, f"user-{name}", name)
         enter(store, f"user-{name}", ROOM, name)
-        assert store.subscriptions.watch(gate, {"ada"})
-        yield gate
+        assert store.subscriptions.watch(record, {"ada"})
+        yield record
 
 
 @pytest.mark.parametrize("topic", [EVERYONE, SESSION, WATCHED])
@@ -144,33 +144,35 @@ def test_rows_of_a_topic_that_grew_are_spread(dynamodb: Store) -> None:
 
 
 def test_a_second_join_stays_in_the_shard_of_the_first(dynamodb: Store) -> None:
-    gates = list(subscribe(dynamodb, NAMES))
+    records = list(subscribe(dynamodb, NAMES))
     dynamodb.subscriptions.grow(SESSION, 1, 4)
 
-    for gate in gates:
-        again = Joining(gate.connection_id, NOW, ROOM, gate_now(dynamodb, gate).shards_of(ROOM))
-        event = Joined(gate.connection_id, ROOM)
-        assert change_gate(dynamodb, str(gate.user_id), event, again)
+    for record in records:
+        again = Joining(
+            record.connection_id, NOW, ROOM, record_now(dynamodb, record).shards_of(ROOM)
+        )
+        event = Joined(record.connection_id, ROOM)
+        assert change_record(dynamodb, str(record.user_id), event, again)
 
     assert shards_of(SESSION) == {key_of(SESSION, 0): len(NAMES)}
-    assert all(gate_now(dynamodb, gate).shards == {} for gate in gates)
+    assert all(record_now(dynamodb, record).shards == {} for record in records)
 
 
 @pytest.mark.parametrize("way", ["leave", "close", "trace"])
 def test_a_closed_connection_leaves_no_row_however_old_its_rows_are(
     dynamodb: Store, way: str
 ) -> None:
-    gates = list[Connection]()
+    records = list[Connection]()
     for number, name in enumerate(NAMES):
-        gates += subscribe(dynamodb, [name])
+        records += subscribe(dynamodb, [name])
         if number in (3, 6):
             double_all(dynamodb)
 
-    for gate in gates:
-        name = gate.connection_id
+    for record in records:
+        name = record.connection_id
         if way == "leave":
-            leaving = Leaving(name, ROOM, gate_now(dynamodb, gate).shards_of(ROOM))
-            assert change_gate(dynamodb, f"user-{name}", Left(name, ROOM), leaving)
+            leaving = Leaving(name, ROOM, record_now(dynamodb, record).shards_of(ROOM))
+            assert change_record(dynamodb, f"user-{name}", Left(name, ROOM), leaving)
             dynamodb.subscriptions.unwatch(name, {"ada"})
         closed = dynamodb.connections.close(name, NOW)
         assert closed is not None
@@ -185,8 +187,8 @@ def test_a_closed_connection_leaves_no_row_however_old_its_rows_are(
     assert {name for (name,) in items("Connections")} == set(NAMES)
 
 
-def gate_now(store: Store, gate: Connection) -> Connection:
-    return gate_of(store, gate.connection_id)
+def record_now(store: Store, record: Connection) -> Connection:
+    return record_of(store, record.connection_id)
 
 
 def double_all(store: Store) -> None:
@@ -218,7 +220,7 @@ def test_a_connection_record_names_shards_only_of_large_topics(dynamodb: Store) 
     assert large is not None
     assert large.sessions == frozenset({ROOM})
     assert large.shards_of(ROOM) == {topics.shard_of(PHONE, 64)} != {0}
-    assert GATE.shards_of(ROOM) == frozenset()
+    assert RECORD.shards_of(ROOM) == frozenset()
 
 
 def test_an_environment_that_writes_rarely_writes_to_the_first_shard(
@@ -279,25 +281,25 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def watching_twice(store: Store, *others: str) -> Connection:
     """A connection that came back to a user after that topic grew: two entries for one user."""
-    gate = arrive(store, "eve", TAB)
-    assert store.subscriptions.watch(gate, {"ada", *others})
+    record = arrive(store, "eve", TAB)
+    assert store.subscriptions.watch(record, {"ada", *others})
     store.subscriptions.grow(WATCHED, 1, 8)
-    assert store.subscriptions.watch(gate, {"ada"})
+    assert store.subscriptions.watch(record, {"ada"})
     assert len(shards_of(WATCHED)) == 2
-    return gate
+    return record
 
 
 @pytest.mark.parametrize("more", [{"dan", "eva"}, {"dan", "eva", "fay"}, {"ada", "dan", "eva"}])
 def test_a_full_watch_list_refuses_at_once_also_if_it_names_a_user_twice(
     dynamodb: Store, writes: list[str], more: set[str]
 ) -> None:
-    gate = watching_twice(dynamodb, "bob", "cid")
-    assert dynamodb.subscriptions.watch(gate, {"dot"})
+    record = watching_twice(dynamodb, "bob", "cid")
+    assert dynamodb.subscriptions.watch(record, {"dot"})
     before = dynamodb.everything()
     writes.clear()
 
     with pytest.raises(Conflict):
-        dynamodb.subscriptions.watch(gate, more)
+        dynamodb.subscriptions.watch(record, more)
 
     assert len(writes) <= 2
     assert dynamodb.everything() == before
@@ -306,24 +308,24 @@ def test_a_full_watch_list_refuses_at_once_also_if_it_names_a_user_twice(
 def test_of_many_all_are_watched_or_none_also_if_the_list_names_a_user_twice(
     dynamodb: Store, writes: list[str]
 ) -> None:
-    gate = watching_twice(dynamodb, "bob")
+    record = watching_twice(dynamodb, "bob")
     before = dynamodb.everything()
     writes.clear()
 
     with pytest.raises(Conflict):
-        dynamodb.subscriptions.watch(gate, {"cid", "dan", "eva", "fay"})
+        dynamodb.subscriptions.watch(record, {"cid", "dan", "eva", "fay"})
 
     assert writes == []
     assert dynamodb.everything() == before
 
 
 def test_users_on_the_list_need_no_further_entries(dynamodb: Store, writes: list[str]) -> None:
-    gate = arrive(dynamodb, "eve", TAB)
-    assert dynamodb.subscriptions.watch(gate, {"ada", "bob", "cid"})
+    record = arrive(dynamodb, "eve", TAB)
+    assert dynamodb.subscriptions.watch(record, {"ada", "bob", "cid"})
     dynamodb.subscriptions.grow(WATCHED, 1, 8)
     writes.clear()
 
-    assert dynamodb.subscriptions.watch(gate, {"ada", "dan", "eva", "fay"})
+    assert dynamodb.subscriptions.watch(record, {"ada", "dan", "eva", "fay"})
 
     assert len(writes) == 2
     assert len(shards_of(WATCHED)) == 1

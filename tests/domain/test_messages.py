@@ -388,11 +388,11 @@ def test_what_is_no_list_of_ids_is_refused(value: Any) -> None:
 
 UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
     "token": ({"action": "authenticate", "token": "x.y.z"}, Authenticate("x.y.z")),
-    "token-of-somebody": (
+    "token-of-another-user": (
         {"action": "authenticate", "token": "t", "userId": "ada", "device": "phone"},
         Authenticate("t", "ada", "phone"),
     ),
-    "token-of-somebody-who-is-there": (
+    "token-of-a-user-who-is-there": (
         {"action": "authenticate", "token": "t", "active": True},
         Authenticate("t", is_active=True),
     ),
@@ -457,7 +457,7 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
         {"action": "message", "chatSessionId": "r", "content": {"a": [1]}, "clientId": "c-1"},
         Say("r", {"a": [1]}, "c-1"),
     ),
-    "message-of-nobody-in-particular": (
+    "message-without-an-author": (
         {"action": "message", "chatSessionId": "room", "content": 0, "clientId": None},
         Say("room", 0),
     ),
@@ -731,7 +731,7 @@ def test_a_presence_without_a_text_has_no_such_field() -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_everybody_but_the_offline_is_online(status: Status) -> None:
+def test_every_status_but_offline_counts_as_online(status: Status) -> None:
     frame = presence(Presence("ada", status, None, 7, "hi"))
 
     assert (frame["status"], frame["isOnline"]) == (status.value, status.value != "offline")
@@ -768,13 +768,13 @@ def test_no_change_is_no_frame() -> None:
 
 
 #: As many as can come or go at once: the stream tells 100 changes at a time.
-CROWD = 100
+BATCH = 100
 
 
 @pytest.mark.parametrize("text", ["😀" * 140, '"' * 140, "x", None], ids=ascii)
-@pytest.mark.parametrize("leaving", [0, 1, CROWD])
-@pytest.mark.parametrize("coming", [0, 1, 40, CROWD])
-def test_whoever_came_and_left_is_told_once_in_frames_that_api_gateway_takes(
+@pytest.mark.parametrize("leaving", [0, 1, BATCH])
+@pytest.mark.parametrize("coming", [0, 1, 40, BATCH])
+def test_joined_and_left_members_are_sent_once_in_frames_below_the_size_limit(
     coming: int, leaving: int, text: str | None
 ) -> None:
     joined = [
@@ -822,7 +822,7 @@ def test_every_frame_about_members_is_of_one_shape(joined: list[Presence], left:
 
 
 @pytest.mark.parametrize("is_typing", [True, False])
-def test_whoever_types_is_shown_until_an_instant(*, is_typing: bool) -> None:
+def test_typing_is_shown_until_an_instant(*, is_typing: bool) -> None:
     frame = user_typing("room", "ada", is_typing=is_typing, expires_at=NOW)
 
     assert frame == {

@@ -115,7 +115,7 @@ def test_grace_ends_at_its_end_and_not_before(after: int, status: Status) -> Non
     assert wait(left, NOW + after)[0].status is status
 
 
-def test_coming_back_within_grace_is_heard_by_nobody() -> None:
+def test_a_return_within_grace_announces_nothing() -> None:
     left = leave(arrive(ADA, "tab"), "tab", NOW)
 
     back, changes = reduce(left, Authenticated("new", lease(NOW + 5_000)), NOW + 5_000)
@@ -125,7 +125,7 @@ def test_coming_back_within_grace_is_heard_by_nobody() -> None:
     assert back.grace_until is None
 
 
-def test_whoever_leaves_beside_a_dead_device_is_expected_back_all_the_same() -> None:
+def test_a_close_beside_an_expired_lease_starts_the_grace_period() -> None:
     """Its lease may run out at that very moment; found by the simulation."""
     dead = arrive(ADA, "phone")
     both = arrive(dead, "tab", NOW + 60_000)
@@ -139,7 +139,7 @@ def test_whoever_leaves_beside_a_dead_device_is_expected_back_all_the_same() -> 
     assert (back.status, news(more)) == (Status.ONLINE, [])
 
 
-def test_whoever_leaves_beside_a_dead_device_is_expected_back_in_the_chat_session() -> None:
+def test_a_close_beside_an_expired_lease_keeps_the_pending_leave() -> None:
     """Found by the nemesis: they left it when the lease ran out."""
     phone = enter(arrive(ADA, "phone"), "phone", NOW)
     both = enter(arrive(phone, "tab", NOW + 60_000), "tab", NOW + 60_000)
@@ -210,7 +210,7 @@ def test_a_hidden_tab_brings_its_user_as_away() -> None:
     assert news(changes) == [Status.AWAY]
 
 
-def test_a_hidden_tab_that_comes_back_within_grace_is_heard_by_nobody() -> None:
+def test_an_inactive_device_that_returns_within_grace_announces_nothing() -> None:
     away, _ = reduce(ADA, Authenticated("tab", lease(NOW), is_active=False), NOW)
     left = leave(away, "tab", NOW)
 
@@ -220,7 +220,7 @@ def test_a_hidden_tab_that_comes_back_within_grace_is_heard_by_nobody() -> None:
     assert news(changes) == []
 
 
-def test_a_hidden_tab_beside_its_next_connection_is_heard_by_nobody() -> None:
+def test_an_inactive_device_beside_its_next_connection_announces_nothing() -> None:
     away, _ = reduce(ADA, Authenticated("old", lease(NOW), is_active=False), NOW)
 
     both, changes = reduce(away, Authenticated("new", lease(NOW + 5), is_active=False), NOW + 5)
@@ -266,7 +266,7 @@ def test_a_lease_that_runs_out_has_waited_already() -> None:
     assert news(changes) == [Status.OFFLINE]
 
 
-def test_whoever_fell_silent_was_last_seen_when_last_heard() -> None:
+def test_last_seen_of_an_expired_lease_is_its_last_frame() -> None:
     user = arrive(ADA, "tab")
     user, _ = reduce(user, Renewed("tab", lease(NOW + 30_000)), NOW + 30_000)
 
@@ -308,7 +308,7 @@ def test_a_late_return_never_shortens_a_lease() -> None:
     assert late.leases == user.leases
 
 
-def test_a_user_is_away_when_nobody_is_at_any_device() -> None:
+def test_a_user_is_away_when_every_device_is_inactive() -> None:
     user = arrive(arrive(ADA, "laptop"), "phone")
 
     half, _ = reduce(user, Renewed("laptop", lease(NOW), is_active=False), NOW)
@@ -381,10 +381,10 @@ def hide(user: User, at: int, until: int | None = None) -> User:
 
 
 @pytest.mark.parametrize("looked_at", [(100_000,), (96_000, 100_000)], ids=["at once", "between"])
-def test_whoever_falls_silent_while_they_hide_was_not_seen_since(
+def test_last_seen_does_not_move_when_a_lease_expires_while_invisible(
     looked_at: tuple[int, ...],
 ) -> None:
-    """What they hid does not come out because nobody looked before they would have been shown."""
+    """What they hid does not come out because no read came before they would have been shown."""
     user = hide(arrive(ADA, "tab"), NOW + 5_000, until=NOW + 100_000)
     user, _ = reduce(user, Renewed("tab", lease(NOW + 20_000)), NOW + 20_000)
 
@@ -397,7 +397,7 @@ def test_whoever_falls_silent_while_they_hide_was_not_seen_since(
 
 
 @pytest.mark.parametrize("looked_at", [(96_000,), (81_000, 96_000)], ids=["at once", "between"])
-def test_whoever_hid_until_then_and_fell_silent_later_was_seen_when_they_were_shown(
+def test_last_seen_moves_to_the_end_of_invisible_when_the_lease_expires_later(
     looked_at: tuple[int, ...],
 ) -> None:
     user = hide(arrive(ADA, "tab"), NOW + 5_000, until=NOW + 80_000)
@@ -414,8 +414,8 @@ def hidden_in_grace() -> User:
     return leave(hide(arrive(ADA, "tab"), NOW + 1_000, NOW + 8_000), "tab", NOW + 5_000)
 
 
-def test_whoever_hid_and_left_is_not_shown_when_that_ends_in_grace() -> None:
-    """Nobody is told of a coming that no connection backs, and of a going behind it."""
+def test_invisible_that_ends_in_grace_does_not_show_the_user() -> None:
+    """No change announces an arrival without a connection, or a departure behind it."""
     left = hidden_in_grace()
 
     over, changes = wait(left, NOW + 8_000)
@@ -427,7 +427,7 @@ def test_whoever_hid_and_left_is_not_shown_when_that_ends_in_grace() -> None:
     assert gone.choice is Choice.ONLINE
 
 
-def test_whoever_hid_and_is_back_in_grace_after_that_ended_is_seen_since_then() -> None:
+def test_a_return_in_grace_after_invisible_ended_is_seen_since_then() -> None:
     left, _ = wait(hidden_in_grace(), NOW + 9_000)
 
     back, changes = reduce(left, Authenticated("new", lease(NOW + 9_000)), NOW + 9_000)
@@ -437,7 +437,7 @@ def test_whoever_hid_and_is_back_in_grace_after_that_ended_is_seen_since_then() 
 
 
 @pytest.mark.parametrize("choice", [Choice.ONLINE, Choice.BUSY])
-def test_whoever_hid_and_left_is_not_shown_by_a_choice_without_a_connection(
+def test_a_choice_without_a_connection_does_not_show_an_invisible_user_in_grace(
     choice: Choice,
 ) -> None:
     left = hidden_in_grace()
@@ -449,7 +449,7 @@ def test_whoever_hid_and_left_is_not_shown_by_a_choice_without_a_connection(
     assert (news(more), back.last_seen) == ([Status(choice)], NOW + 7_000)
 
 
-def test_whoever_left_and_hides_in_grace_was_seen_last_when_they_left() -> None:
+def test_last_seen_of_a_user_who_hides_in_grace_is_the_disconnect() -> None:
     left = leave(arrive(ADA, "tab"), "tab", NOW + 1_000)
 
     hidden, changes = reduce(left, Chosen(Choice.INVISIBLE), NOW + 6_000)
@@ -459,7 +459,7 @@ def test_whoever_left_and_hides_in_grace_was_seen_last_when_they_left() -> None:
 
 @pytest.mark.parametrize("choice", [Choice.AWAY, Choice.BUSY, Choice.DND])
 def test_what_others_see_stands_still_in_grace_also_when_a_choice_ends(choice: Choice) -> None:
-    """Online would be news of somebody who is not there."""
+    """Online would announce a user who is not there."""
     user, _ = reduce(arrive(ADA, "tab"), Chosen(choice, "lunch", NOW + 8_000), NOW)
     left, due = reduce(user, Disconnected("tab", NOW + 5_000 + GRACE), NOW + 5_000)
 
@@ -547,7 +547,7 @@ def test_a_clock_that_is_off_never_turns_a_version_or_a_lease_back(skew: int) ->
     assert user.version < busy.version < back.version
 
 
-def test_whoever_comes_back_late_with_too_many_sessions_is_refused() -> None:
+def test_a_late_return_with_too_many_sessions_is_refused() -> None:
     """More rows than one transaction holds would shut the user out of every later change."""
     user = arrive(ADA, "tab")
     for number in range(MAX_SESSIONS):
@@ -627,7 +627,7 @@ def kept(user: User, event: UserEvent, now: int) -> frozenset[str]:
     return frozenset(name for name, at in user.pending_leaves.items() if at > now) - left
 
 
-def test_whoever_is_blocked_when_a_lease_runs_out_hears_of_that_with_a_new_version() -> None:
+def test_a_block_at_the_moment_of_expiry_raises_the_version() -> None:
     user, _ = reduce(User("ada"), Authenticated("one", lease(NOW), None), NOW)
     after, _ = reduce(user, Blocked("eve"), NOW + LEASE)
 
@@ -650,7 +650,7 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
         is_hidden = user.choice is Choice.INVISIBLE
         assert not user.leases or is_hidden or user.status is not Status.OFFLINE, "I1"
         assert all(not it.is_expired(now) for it in user.leases.values()), (
-            "I5: nothing lapsed stays"
+            "I5: no expired lease stays"
         )
         for viewer in (None, "ada", "eve"):
             seen, known = user.seen_by(viewer), before.seen_by(viewer)
@@ -659,9 +659,9 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
             assert bool(user.sessions_seen_by(viewer)) <= user.presence.is_online
         assert not user.pending_leaves or user.is_here
         comes = user.presence.is_online and not before.presence.is_online
-        assert user.leases or not comes, "I5: nobody comes without a connection"
+        assert user.leases or not comes, "I5: no user comes online without a connection"
         awaited = {name: at for name, at in user.pending_leaves.items() if name not in held(user)}
-        assert all(at > now for at in awaited.values()), "nobody is expected any more"
+        assert all(at > now for at in awaited.values()), "no pending leave is overdue"
         assert not user.is_here or kept(before, event, now) <= user.sessions, "I7"
         for change in changes:
             if isinstance(change, PresenceChanged):
@@ -720,7 +720,7 @@ def test_the_clock_alone_decides_the_same_in_one_step_or_in_many(
 
 
 def unversioned(user: User) -> User:
-    """Versions name what was stored, so they know how often somebody looked."""
+    """Versions name what was stored, so they depend on how often it was read."""
     return replace(user, version=0, own_version=0)
 
 

@@ -118,17 +118,17 @@ def test_a_page_from_elsewhere_cannot_ask_on_this_way(deployed: RunningStack) ->
 
 
 @story
-async def test_what_is_stored_about_somebody_can_be_looked_at(deployed: RunningStack) -> None:
+async def test_the_stored_items_of_a_user_can_be_listed(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
     async with Conversation.connect(deployed.url, token=deployed.token(ada_id)) as ada:
         await ada.request("watch", userIds=[grace_id])
         found = call("GET", f"{deployed.demo_url}/dev/tables?user={ada_id}").json["tables"]
 
     (user,) = found["Users"]
-    gate, watched = found["Connections"]
-    assert user["user_id"] == gate["user_id"] == ada_id
+    record, watched = found["Connections"]
+    assert user["user_id"] == record["user_id"] == ada_id
     assert watched["user_ids"] == [grace_id]
-    assert list(user["leases"]) == [gate["connection_id"]]
+    assert list(user["leases"]) == [record["connection_id"]]
     assert f"user:{grace_id}" in [row["topic"] for row in found["Subscriptions"]]
 
 
@@ -165,7 +165,7 @@ async def received(stack: RunningStack, queue: str, *, within: float) -> str:
 
 
 @story
-async def test_a_poison_record_holds_nobody_up(deployed: RunningStack) -> None:
+async def test_a_poison_record_does_not_block_the_stream(deployed: RunningStack) -> None:
     ada_id, grace_id, poison = people("ada", "grace", "poison")
     async with join(deployed, ada_id) as ada:
         deployed.aws("dynamodb").put_item(

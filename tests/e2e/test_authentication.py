@@ -25,11 +25,11 @@ HOUR_AGO = int(time.time()) - 3600
 #: What is wrong with a token, and the code of the refusal.
 BAD_CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
     "expired": ({"iat": HOUR_AGO - 60, "exp": HOUR_AGO}, "token-expired"),
-    "another-audience": ({"aud": "somebody-else"}, "token-invalid"),
-    "another-issuer": ({"iss": "somebody-else"}, "token-invalid"),
+    "another-audience": ({"aud": "another"}, "token-invalid"),
+    "another-issuer": ({"iss": "another"}, "token-invalid"),
     "no-audience": ({"aud": None}, "token-invalid"),
     "no-expiry": ({"exp": None}, "token-invalid"),
-    "nobody": ({"sub": ""}, "token-invalid"),
+    "no-user": ({"sub": ""}, "token-invalid"),
     "no-id": ({"sub": "a b"}, "token-invalid"),
     "valid-for-centuries": ({"exp": int(time.time()) + 10**10}, "token-invalid"),
 }
@@ -48,7 +48,7 @@ async def test_a_token_with_wrong_claims_is_refused(deployed: RunningStack, kind
 @story
 async def test_a_forged_token_is_refused(deployed: RunningStack) -> None:
     (user_id,) = people("eve")
-    token = jwt.encode(claims(user_id), "a-secret-that-only-eve-has-and-nobody", algorithm="HS256")
+    token = jwt.encode(claims(user_id), "a-secret-that-only-eve-has-0123456789", algorithm="HS256")
 
     await assert_refused(deployed, token, "token-invalid")
 
@@ -77,7 +77,7 @@ async def test_what_is_no_token_is_refused(deployed: RunningStack, text: str) ->
 
 
 async def assert_refused(stack: RunningStack, token: str, code: str) -> None:
-    """The refusal is typed, repeats the id, gives nothing away, and brings nobody online."""
+    """The refusal is typed, repeats the id, gives nothing away, and brings no user online."""
     async with Conversation.connect(stack.url) as eve:
         await eve.send({"action": "authenticate", "id": "mine", "token": token})
         error = await eve.expect(lambda frame: frame["id"] == "mine")
@@ -90,7 +90,7 @@ async def assert_refused(stack: RunningStack, token: str, code: str) -> None:
 
 
 @story
-async def test_whoever_was_refused_may_try_again(deployed: RunningStack) -> None:
+async def test_a_refused_authentication_may_be_repeated(deployed: RunningStack) -> None:
     (ada_id,) = people("ada")
     async with Conversation.connect(deployed.url) as ada:
         with pytest.raises(Refused):
@@ -142,7 +142,7 @@ async def test_a_user_id_beside_the_token_has_to_be_its_subject(deployed: Runnin
 
 
 @story
-async def test_whoever_never_authenticates_is_closed(deployed: RunningStack) -> None:
+async def test_an_unauthenticated_connection_is_closed(deployed: RunningStack) -> None:
     limit = SHORT["AuthenticationSeconds"]
     async with Conversation.connect(deployed.url) as stranger:
         opened_at = time.monotonic()

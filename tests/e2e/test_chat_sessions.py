@@ -237,7 +237,7 @@ async def test_a_fresh_token_that_allows_less_takes_sessions_away(private: Runni
         await grace.never(of_type("new-message"), during=0.5)
 
 
-# ── everybody hears what they should, once ─────────────────────────────────────────────────
+# ── every client hears what it should, once ─────────────────────────────────────────────────
 
 
 @story
@@ -252,17 +252,17 @@ async def test_two_overlapping_sessions_and_two_devices_each(private: RunningSta
             for client in devices[user_id]:
                 for session_id in sessions:
                     await client.request("join", chatSessionId=session_id)
-        everybody = [client for clients in devices.values() for client in clients]
-        await quiet(everybody)
-        marks = {client: len(client.heard) for client in everybody}
+        all_clients = [client for clients in devices.values() for client in clients]
+        await quiet(all_clients)
+        marks = {client: len(client.heard) for client in all_clients}
 
         await devices[ada_id][0].request("status", status="busy")
         await devices[ada_id][0].request("message", chatSessionId=room, content="to the room")
         await devices[eve_id][0].request("typing", chatSessionId=hall, typing=True)
         await devices[bob_id][0].request("message", chatSessionId=hall, content="to the hall")
-        await quiet(everybody)
+        await quiet(all_clients)
 
-        told = {client: kinds(client.heard[marks[client] :]) for client in everybody}
+        told = {client: kinds(client.heard[marks[client] :]) for client in all_clients}
 
     busy, typing = f"{ada_id} busy", f"{eve_id} typing"
     assert told[devices[ada_id][0]] == sorted([busy, "to the room"])  # the answer to the sender
@@ -274,7 +274,7 @@ async def test_two_overlapping_sessions_and_two_devices_each(private: RunningSta
 
 
 def kinds(frames: Sequence[Frame]) -> list[str]:
-    """What was heard, but for answers to nobody else than the asker."""
+    """What was heard, but for answers to requests of the client itself."""
     found: list[str] = []
     for frame in frames:
         match frame:
@@ -292,7 +292,7 @@ def kinds(frames: Sequence[Frame]) -> list[str]:
 
 
 async def quiet(clients: Sequence[Conversation], seconds: float = 1.0) -> None:
-    """Wait until nobody has heard anything but pongs for a while."""
+    """Wait until no client has heard anything but pongs for a while."""
 
     def said() -> int:
         return sum(it["type"] != "pong" for client in clients for it in client.heard)
@@ -364,8 +364,8 @@ def traces_of(stack: RunningStack, names: Sequence[str]) -> list[Any]:
         for item in items(stack, "Users")
         if item.get("leases", {}).get("M") or item.get("pending_leaves")
     ]
-    gates = [item for item in items(stack, "Connections") if "user_id" in item]
-    return [it for it in (*rows, *users, *gates) if any(name in json.dumps(it) for name in names)]
+    records = [item for item in items(stack, "Connections") if "user_id" in item]
+    return [it for it in (*rows, *users, *records) if any(name in json.dumps(it) for name in names)]
 
 
 def items(stack: RunningStack, table: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The main job: a user comes and goes, and everybody who should know hears of it, once."""
+"""The main job: a user comes and goes, and every subscriber hears of it, once."""
 
 import asyncio
 import os
@@ -98,7 +98,7 @@ def another_process(stack: RunningStack, user_id: str) -> subprocess.Popen[bytes
 
 @pytest.fixture
 def without_disconnect(deployed: RunningStack) -> Iterator[RunningStack]:
-    """The deployed API without its `$disconnect` route: nobody says who has left."""
+    """The deployed API without its `$disconnect` route: a closed socket is not reported."""
     gateway, api = deployed.aws("apigatewayv2"), deployed.told["webSocketApiId"]
     (route,) = [
         route
@@ -110,9 +110,9 @@ def without_disconnect(deployed: RunningStack) -> Iterator[RunningStack]:
     gateway.create_route(ApiId=api, RouteKey="$disconnect", Target=route["Target"])
 
 
-@pytest.mark.fault("A client dies, and nobody says so: a cable is pulled, a laptop sleeps.")
+@pytest.mark.fault("A client dies without a close frame: a cable is pulled, a laptop sleeps.")
 @story
-async def test_a_death_that_nobody_reports_ends_with_the_lease(
+async def test_a_half_open_connection_ends_with_its_lease(
     without_disconnect: RunningStack,
 ) -> None:
     stack = without_disconnect
@@ -129,7 +129,9 @@ async def test_a_death_that_nobody_reports_ends_with_the_lease(
 
 
 @story
-async def test_a_death_that_nobody_asks_about_is_swept(without_disconnect: RunningStack) -> None:
+async def test_an_expired_lease_without_reads_is_found_by_the_sweep(
+    without_disconnect: RunningStack,
+) -> None:
     stack = without_disconnect
     ada_id, grace_id = people("ada", "grace")
     async with join(stack, ada_id) as ada, AsyncExitStack() as other:
@@ -147,7 +149,7 @@ async def test_a_death_that_nobody_asks_about_is_swept(without_disconnect: Runni
 
 
 @story
-async def test_a_silent_client_keeps_nobody_online(deployed: RunningStack) -> None:
+async def test_a_client_without_pings_expires(deployed: RunningStack) -> None:
     (grace_id,) = people("grace")
     async with join(deployed, grace_id, heartbeats=False):
         started = time.monotonic()
@@ -155,7 +157,7 @@ async def test_a_silent_client_keeps_nobody_online(deployed: RunningStack) -> No
 
 
 @story
-async def test_heartbeats_keep_a_user_online_and_tell_nobody(deployed: RunningStack) -> None:
+async def test_heartbeats_renew_the_lease_and_send_no_change(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
     async with join(deployed, ada_id) as ada, join(deployed, grace_id):
         await ada.expect_change(grace_id, status="online")
@@ -168,8 +170,8 @@ async def test_heartbeats_keep_a_user_online_and_tell_nobody(deployed: RunningSt
 @story
 async def test_hundreds_at_once_all_hear_of_one_change(guarded: RunningStack) -> None:
     ada_id, *others = people("ada", *(f"user{number}" for number in range(250)))
-    async with AsyncExitStack() as everybody:
-        clients = await crowd(everybody, guarded, others)
+    async with AsyncExitStack() as connections:
+        clients = await join_all(connections, guarded, others)
         listed = await all_online(clients[0])
         await counted(guarded, 250)
 
@@ -183,7 +185,7 @@ async def test_hundreds_at_once_all_hear_of_one_change(guarded: RunningStack) ->
 
 
 async def is_offline(stack: RunningStack, user_id: str, *, by: float) -> None:
-    """Whoever was asked by then may still say otherwise, however late the answer comes."""
+    """A read that began before may still say otherwise, however late the answer comes."""
     asked_at = time.monotonic()
     while stack.call(f"GET /{user_id}").json["isOnline"]:
         assert asked_at < by
@@ -191,15 +193,15 @@ async def is_offline(stack: RunningStack, user_id: str, *, by: float) -> None:
         asked_at = time.monotonic()
 
 
-async def crowd(
-    everybody: AsyncExitStack, stack: RunningStack, user_ids: list[str]
+async def join_all(
+    connections: AsyncExitStack, stack: RunningStack, user_ids: list[str]
 ) -> list[Conversation]:
     """All of them connected, ten handshakes at a time."""
     turns = asyncio.Semaphore(10)
 
     async def enter(user_id: str) -> Conversation:
         async with turns:
-            return await everybody.enter_async_context(join(stack, user_id))
+            return await connections.enter_async_context(join(stack, user_id))
 
     return await asyncio.gather(*(enter(user_id) for user_id in user_ids))
 

@@ -23,7 +23,7 @@ async def test_ping_is_silent_and_with_an_id_a_pong(deployed: RunningStack) -> N
         assert pong.keys() == {"type", "id", "serverTime", "heartbeatSeconds"}
         assert pong["type"] == "pong"
         assert abs(pong["serverTime"] - time.time() * 1000) < 5_000
-        # Others come and go on this stack meanwhile, and everybody hears of that.
+        # Others come and go on this stack meanwhile, and every client hears of that.
         assert {frame["type"] for frame in ada.heard} <= {"pong", WELCOME, "user-status-change"}
         assert sum(frame["type"] == "pong" for frame in ada.heard) == 1
 
@@ -67,7 +67,7 @@ async def test_a_status_with_an_end_ends_by_itself(deployed: RunningStack) -> No
 
 
 @story
-async def test_nobody_at_the_device_is_away(deployed: RunningStack) -> None:
+async def test_an_inactive_device_is_away(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
     async with join(deployed, ada_id) as ada, join(deployed, grace_id) as grace:
         await ada.expect_change(grace_id, status="online")
@@ -90,13 +90,13 @@ async def test_a_hidden_tab_that_reconnects_or_hands_over_stays_away(
             join(deployed, grace_id, active=False),
             join(deployed, grace_id, active=False) as next_one,
         ):
-            await next_one.authenticate(deployed.token(grace_id))  # renewed, nobody came
+            await next_one.authenticate(deployed.token(grace_id))  # renewed, no arrival
             await ada.expect_change(grace_id, status="away")
             await ada.never(lambda frame: change(frame, grace_id), during=1)
 
 
 @story
-async def test_an_invisible_user_is_offline_for_everybody_else(deployed: RunningStack) -> None:
+async def test_an_invisible_user_is_offline_for_other_users(deployed: RunningStack) -> None:
     ada_id, grace_id = people("ada", "grace")
     async with join(deployed, ada_id) as ada, join(deployed, grace_id) as grace:
         await grace.request("status", status="invisible")

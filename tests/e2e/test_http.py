@@ -55,16 +55,16 @@ def test_config_and_health_need_no_token(guarded: RunningStack) -> None:
     assert guarded.call("GET /health").status == 200
 
 
-def test_config_says_when_nobody_hears_of_everybody(private: RunningStack) -> None:
+def test_config_says_when_global_presence_is_off(private: RunningStack) -> None:
     assert private.call("GET /config").json["globalPresence"] is False
 
 
 def test_a_user_never_seen_is_offline_not_missing(guarded: RunningStack) -> None:
-    (nobody,) = people("nobody")
+    (unknown,) = people("unknown")
 
-    answer = guarded.call(f"GET /{nobody}", user_id="ada")
+    answer = guarded.call(f"GET /{unknown}", user_id="ada")
 
-    assert (answer.status, answer.json) == (200, {"userId": nobody, **NEVER_SEEN})
+    assert (answer.status, answer.json) == (200, {"userId": unknown, **NEVER_SEEN})
 
 
 @story
@@ -84,14 +84,14 @@ async def test_a_presence_is_only_sent_again_when_it_has_changed(guarded: Runnin
 
 @story
 async def test_a_batch_comes_in_the_order_asked(guarded: RunningStack) -> None:
-    ada_id, grace_id, nobody = people("ada", "grace", "nobody")
+    ada_id, grace_id, unknown = people("ada", "grace", "unknown")
     async with join(guarded, ada_id), join(guarded, grace_id):
-        request = [nobody, grace_id, ada_id, grace_id]
+        request = [unknown, grace_id, ada_id, grace_id]
         answer = guarded.call("POST /batch", user_id="ada", body={"userIds": request})
 
     found = [(user["userId"], user["status"]) for user in answer.json["users"]]
     assert found == [
-        (nobody, "offline"),
+        (unknown, "offline"),
         (grace_id, "online"),
         (ada_id, "online"),
         (grace_id, "online"),
@@ -99,10 +99,10 @@ async def test_a_batch_comes_in_the_order_asked(guarded: RunningStack) -> None:
 
 
 @story
-async def test_pages_name_everybody_once(guarded: RunningStack) -> None:
-    everybody = people(*(f"user{number}" for number in range(12)))
+async def test_pages_name_every_user_once(guarded: RunningStack) -> None:
+    user_ids = people(*(f"user{number}" for number in range(12)))
     async with AsyncExitStack() as clients:
-        for user_id in everybody:
+        for user_id in user_ids:
             await clients.enter_async_context(join(guarded, user_id))
         found: list[str] = []
         path: str | None = "GET /online?limit=5"
@@ -113,9 +113,9 @@ async def test_pages_name_everybody_once(guarded: RunningStack) -> None:
             path = page["cursor"] and f"GET /online?limit=5&cursor={page['cursor']}"
         count = guarded.call("GET /online/count", user_id="ada").json
 
-    assert sorted(user_id for user_id in found if user_id in everybody) == sorted(everybody)
+    assert sorted(user_id for user_id in found if user_id in user_ids) == sorted(user_ids)
     assert len(found) == len(set(found))
-    assert count["count"] >= len(everybody)
+    assert count["count"] >= len(user_ids)
     assert abs(count["asOf"] - time.time() * 1000) < 60_000
 
 

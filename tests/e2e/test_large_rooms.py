@@ -21,7 +21,7 @@ MEMBERS = "/chat-sessions/{}/members"
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Where six are a crowd."""
+    """Where six members make a large room."""
     parameters = SHORT | {
         "LeaseSeconds": 60,
         "HeartbeatSeconds": 20,
@@ -40,8 +40,8 @@ async def members(
     stack: RunningStack, room: str, names: list[str]
 ) -> AsyncIterator[tuple[list[Conversation], list[Frame]]]:
     """Connections of these users, who join one after the other, and what they were answered."""
-    async with AsyncExitStack() as everybody:
-        clients = [await everybody.enter_async_context(join(stack, name)) for name in names]
+    async with AsyncExitStack() as connections:
+        clients = [await connections.enter_async_context(join(stack, name)) for name in names]
         answers = [await client.request("join", chatSessionId=room) for client in clients]
         yield clients, answers
 
@@ -61,7 +61,7 @@ def counted(room: str, count: int, **fields: Any) -> Any:
 
 
 def over(room: str, count: int, since: int) -> Any:
-    """A predicate: the last tick of a session that was a crowd, and is none any more."""
+    """A predicate: the last tick of a session that was large, and is small again."""
     is_told = counted(room, count)
     return lambda frame: is_told(frame) and "sampled" not in frame and frame["asOf"] > since
 
@@ -71,7 +71,7 @@ def of_type(kind: str) -> Any:
 
 
 @story
-async def test_a_crowd_is_told_by_ticks_and_read_in_pages(arena: RunningStack) -> None:
+async def test_a_large_room_is_counted_by_ticks_and_read_in_pages(arena: RunningStack) -> None:
     room, *names = people("room", *(f"user{number}" for number in range(8)))
     async with members(arena, room, names) as (clients, answers):
         first, *_, last = clients
@@ -90,7 +90,7 @@ async def test_a_crowd_is_told_by_ticks_and_read_in_pages(arena: RunningStack) -
 
 
 @story
-async def test_in_a_crowd_only_watchers_hear_of_a_status_and_all_of_a_message(
+async def test_in_a_large_room_only_watchers_hear_a_status_and_all_members_a_message(
     arena: RunningStack,
 ) -> None:
     room, *names = people("room", *(f"user{number}" for number in range(8)))
@@ -117,14 +117,14 @@ async def test_in_a_crowd_only_watchers_hear_of_a_status_and_all_of_a_message(
 
 
 @story
-async def test_a_crowd_that_goes_home_is_a_small_room_again(arena: RunningStack) -> None:
+async def test_a_large_room_that_empties_is_a_small_room_again(arena: RunningStack) -> None:
     room, *names = people("room", *(f"user{number}" for number in range(7)))
     async with members(arena, room, names) as (clients, _):
         ada, *others = clients
-        crowd = await ada.expect(counted(room, 7, sampled=True), within=TICK + TRAVEL)
+        large = await ada.expect(counted(room, 7, sampled=True), within=TICK + TRAVEL)
         for client in others[:4]:
             await client.request("leave", chatSessionId=room)
-        ended = await ada.expect(over(room, 3, crowd["asOf"]), within=TICK + TRAVEL)
+        ended = await ada.expect(over(room, 3, large["asOf"]), within=TICK + TRAVEL)
         again = await ada.request("join", chatSessionId=room)
         await others[-1].request("leave", chatSessionId=room)
         told = await ada.expect(counted(room, 2, left=[names[-1]]), within=TRAVEL)

@@ -41,7 +41,7 @@ def curl() -> None:
 def browser(
     node: str, stack: RunningStack, user_id: str, folder: Path
 ) -> Iterator[Callable[[], list[str]]]:
-    """The client of the README, as somebody; what it has printed so far."""
+    """The client of the README, as a user; what it has printed so far."""
     script, printed = folder / "client.mjs", folder / "printed"
     text = CLIENT.replace(SITE, stack.demo_url).replace("eyJ…", stack.token(user_id))
     script.write_text(text, "utf-8")

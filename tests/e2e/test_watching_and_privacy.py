@@ -17,9 +17,9 @@ from tests.stack import RunningStack, running_stack
 
 @story
 async def test_a_watcher_hears_of_a_stranger_until_it_stops(private: RunningStack) -> None:
-    ada_id, grace_id, nobody = people("ada", "grace", "nobody")
+    ada_id, grace_id, unknown = people("ada", "grace", "unknown")
     async with join(private, ada_id) as ada, join(private, ada_id) as other_tab:
-        watching = await ada.request("watch", userIds=[grace_id, nobody])
+        watching = await ada.request("watch", userIds=[grace_id, unknown])
         async with join(private, grace_id) as grace:
             await ada.expect_change(grace_id, status="online")
             ack = await ada.request("unwatch", userIds=[grace_id])
@@ -27,7 +27,7 @@ async def test_a_watcher_hears_of_a_stranger_until_it_stops(private: RunningStac
             await ada.never(lambda frame: change(frame, grace_id), during=1)
 
         assert (watching["type"], set(ack)) == ("watching", {"type", "id"})
-        assert [user["userId"] for user in watching["users"]] == [grace_id, nobody]
+        assert [user["userId"] for user in watching["users"]] == [grace_id, unknown]
         assert [user["status"] for user in watching["users"]] == ["offline", "offline"]
         assert not [frame for frame in other_tab.heard if change(frame, grace_id)]
 
@@ -42,7 +42,7 @@ async def test_strangers_hear_nothing(private: RunningStack) -> None:
 
 
 @story
-async def test_a_blocked_viewer_sees_somebody_leave_and_come_back(private: RunningStack) -> None:
+async def test_a_blocked_viewer_sees_the_user_leave_and_return(private: RunningStack) -> None:
     ada_id, grace_id, zoe_id = people("ada", "grace", "zoe")
     async with (
         join(private, ada_id) as ada,
@@ -83,7 +83,7 @@ async def test_own_devices_see_the_truth(private: RunningStack) -> None:
         assert private.call(f"GET /{grace_id}").json["status"] == "offline"
 
 
-def test_nobody_blocks_themselves(private: RunningStack) -> None:
+def test_blocking_oneself_is_refused(private: RunningStack) -> None:
     answer = private.call("PUT /blocked/ada", user_id="ada")
 
     assert (answer.status, answer.json["error"]["code"]) == (409, "conflict")
@@ -91,7 +91,7 @@ def test_nobody_blocks_themselves(private: RunningStack) -> None:
 
 # ── a function of the owner's ──────────────────────────────────────────────────────────────
 
-DOORKEEPER = "arn:aws:lambda:us-east-1:000000000000:function:authorizer"
+AUTHORIZER = "arn:aws:lambda:us-east-1:000000000000:function:authorizer"
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -113,7 +113,7 @@ def handler(event, context):
 @pytest.fixture
 def guarded_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack that asks a function before anybody may join."""
-    parameters = SHORT | {"AuthorizerFunctionArn": DOORKEEPER}
+    parameters = SHORT | {"AuthorizerFunctionArn": AUTHORIZER}
     with running_stack(tmp_path_factory.mktemp("door"), parameters) as stack:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as target:
@@ -132,7 +132,7 @@ def guarded_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSt
 
 
 @story
-async def test_the_doorkeeper_is_asked(guarded_door: RunningStack) -> None:
+async def test_the_authorizer_is_invoked(guarded_door: RunningStack) -> None:
     ada_id, eve_id = people("ada", "eve")
     async with join(guarded_door, ada_id) as ada, join(guarded_door, eve_id) as eve:
         joined = await ada.request("join", chatSessionId="room")

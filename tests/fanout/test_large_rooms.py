@@ -23,7 +23,7 @@ SESSION = Topic("session", ROOM)
 LARGE = 5
 
 
-def crowd(amount: int, *, large: int = LARGE) -> World:
+def room_with(amount: int, *, large: int = LARGE) -> World:
     """A room with so many members who joined one after the other; frames until then are dropped."""
     world = World(is_global=False, large=large)
     for number in range(amount):
@@ -64,7 +64,7 @@ def joined(frames: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def test_a_small_room_hears_each_change_and_leaves_no_trace() -> None:
-    world = crowd(LARGE - 1)
+    world = room_with(LARGE - 1)
 
     page = arrive(world, LARGE)
 
@@ -77,7 +77,7 @@ def test_a_small_room_hears_each_change_and_leaves_no_trace() -> None:
 
 
 def test_one_member_more_and_changes_are_sent_with_the_next_tick() -> None:
-    world = crowd(LARGE)
+    world = room_with(LARGE)
 
     arrive(world, LARGE)
     heard_at_once = members_told(world, "c0")
@@ -91,7 +91,7 @@ def test_one_member_more_and_changes_are_sent_with_the_next_tick() -> None:
 
 
 def test_the_answer_to_joining_a_large_room_is_a_page_and_says_so() -> None:
-    world = crowd(120)
+    world = room_with(120)
     reads = []
 
     class Counted(FakeMembers):
@@ -112,7 +112,7 @@ def test_the_answer_to_joining_a_large_room_is_a_page_and_says_so() -> None:
 
 
 def test_the_whole_list_of_a_large_room_is_read_in_pages() -> None:
-    world = crowd(230)
+    world = room_with(230)
     world.blocking.block("user-7", "user-3", world.now)
     pages = [world.member_list.page(ROOM, "user-3", 100, None, world.now)]
     while pages[-1].cursor is not None:
@@ -129,7 +129,7 @@ def test_the_whole_list_of_a_large_room_is_read_in_pages() -> None:
 
 @pytest.mark.fault("A large room changes very often.")
 def test_a_tick_is_one_frame_for_each_subscriber_however_much_happens() -> None:
-    world = crowd(20)
+    world = room_with(20)
 
     for number in range(20, 40):
         arrive(world, number)
@@ -143,7 +143,7 @@ def test_a_tick_is_one_frame_for_each_subscriber_however_much_happens() -> None:
 
 
 def test_one_timer_is_set_however_many_changes_come() -> None:
-    world = crowd(20)
+    world = room_with(20)
 
     for number in range(20, 25):
         arrive(world, number)
@@ -152,7 +152,7 @@ def test_one_timer_is_set_however_many_changes_come() -> None:
 
 
 def test_a_tick_names_fifty_of_the_newest() -> None:
-    world = crowd(20)
+    world = room_with(20)
 
     for number in range(100, 170):
         arrive(world, number)
@@ -164,7 +164,7 @@ def test_a_tick_names_fifty_of_the_newest() -> None:
 
 
 def test_without_changes_there_are_no_ticks() -> None:
-    world = crowd(20)
+    world = room_with(20)
 
     for _ in range(3):
         tick(world)
@@ -173,7 +173,7 @@ def test_without_changes_there_are_no_ticks() -> None:
 
 
 def test_a_block_makes_no_tick() -> None:
-    world = crowd(20)
+    world = room_with(20)
 
     world.blocking.block("user-3", "user-4", world.now)
     tick(world)
@@ -182,7 +182,7 @@ def test_a_block_makes_no_tick() -> None:
 
 
 def test_a_status_in_a_large_room_reaches_own_devices_watchers_and_small_rooms() -> None:
-    world = crowd(20)
+    world = room_with(20)
     world.watching.watch("c3", ["user-0"], world.now)
     for name in ("c0", "c4"):
         world.enter(name, "small")
@@ -198,7 +198,7 @@ def test_a_status_in_a_large_room_reaches_own_devices_watchers_and_small_rooms()
 
 
 def test_messages_reach_all_of_a_large_room_and_typing_does_not() -> None:
-    world = crowd(20)
+    world = room_with(20)
 
     world.messages.typing("c0", ROOM, world.now, is_typing=True)
     world.messages.say("c0", ROOM, "hi", None, world.now)
@@ -209,7 +209,7 @@ def test_messages_reach_all_of_a_large_room_and_typing_does_not() -> None:
 
 
 def test_a_lost_timer_does_not_stop_the_ticks_for_ever() -> None:
-    world = crowd(20)
+    world = room_with(20)
     arrive(world, 20)
     world.timers.rooms.clear()
     arrive(world, 21)
@@ -226,7 +226,7 @@ def test_a_lost_timer_does_not_stop_the_ticks_for_ever() -> None:
 
 
 def test_a_timer_that_no_room_waits_for_sends_nothing() -> None:
-    world = crowd(20)
+    world = room_with(20)
 
     for asked in (0, world.now, room_of(world).as_of):
         world.large_rooms.tick(ROOM, asked, world.now)
@@ -238,7 +238,7 @@ def test_a_timer_that_no_room_waits_for_sends_nothing() -> None:
 
 
 def test_a_tick_that_stopped_halfway_is_sent_when_it_is_repeated() -> None:
-    world = crowd(20)
+    world = room_with(20)
     arrive(world, 20)
     ((_, asked, _),) = world.timers.rooms
     fails_once(world.members, "count")
@@ -253,7 +253,7 @@ def test_a_tick_that_stopped_halfway_is_sent_when_it_is_repeated() -> None:
 
 
 def test_an_overtaken_tick_does_not_replace_the_newer_count() -> None:
-    world = crowd(20)
+    world = room_with(20)
     arrive(world, 20)
     ((_, asked, _),) = world.timers.rooms
     world.wait(TICK)
@@ -275,7 +275,7 @@ def test_an_overtaken_tick_does_not_replace_the_newer_count() -> None:
 
 
 def test_a_room_with_too_many_writes_repeats_the_batch(world: World) -> None:
-    world = crowd(20)
+    world = room_with(20)
     world.members.keep = lambda *_: False  # type: ignore[method-assign]
 
     world.join("late", "late")
@@ -288,7 +288,7 @@ def test_a_room_with_too_many_writes_repeats_the_batch(world: World) -> None:
 
 
 def test_a_user_who_hides_from_a_viewer_is_in_no_sample() -> None:
-    world = crowd(20)
+    world = room_with(20)
     world.join("shy", "s1")
     world.blocking.block("shy", "user-0", world.now)
     world.enter("s1", ROOM)
@@ -305,7 +305,7 @@ def test_a_user_who_hides_from_a_viewer_is_in_no_sample() -> None:
 
 
 def test_a_user_who_blocks_before_the_tick_is_in_no_sample() -> None:
-    world = crowd(20)
+    world = room_with(20)
     arrive(world, 20)
     world.blocking.block("user-20", "user-0", world.now)
     tick(world)
@@ -314,7 +314,7 @@ def test_a_user_who_blocks_before_the_tick_is_in_no_sample() -> None:
 
 
 def test_an_invisible_user_has_left_a_large_room() -> None:
-    world = crowd(20)
+    world = room_with(20)
 
     world.choose("user-7", Choice.INVISIBLE)
     tick(world)
@@ -327,7 +327,7 @@ def test_an_invisible_user_has_left_a_large_room() -> None:
 
 
 def test_a_room_stays_large_until_a_fifth_is_missing_and_says_when_it_ends() -> None:
-    world = crowd(6)
+    world = room_with(6)
     for number in (5, 4):
         world.exit(f"c{number}", ROOM)
         tick(world)
@@ -347,7 +347,7 @@ def test_a_room_stays_large_until_a_fifth_is_missing_and_says_when_it_ends() -> 
 
 
 def test_a_room_that_is_small_again_hears_each_change() -> None:
-    world = crowd(6)
+    world = room_with(6)
     for number in (5, 4, 3):
         world.exit(f"c{number}", ROOM)
     tick(world)
@@ -364,7 +364,7 @@ def test_a_room_that_is_small_again_hears_each_change() -> None:
 
 
 def test_a_room_may_be_large_a_second_time() -> None:
-    world = crowd(6)
+    world = room_with(6)
     before = room_of(world).as_of
     for number in (5, 4, 3):
         world.exit(f"c{number}", ROOM)
@@ -379,7 +379,7 @@ def test_a_room_may_be_large_a_second_time() -> None:
 
 
 def test_the_last_tick_is_sent_also_if_it_stopped_halfway() -> None:
-    world = crowd(6)
+    world = room_with(6)
     for number in (5, 4, 3):
         world.exit(f"c{number}", ROOM)
     world.stream()
@@ -395,7 +395,7 @@ def test_the_last_tick_is_sent_also_if_it_stopped_halfway() -> None:
 
 
 def test_a_mark_left_on_a_small_room_is_removed() -> None:
-    world = crowd(3)
+    world = room_with(3)
     world.subscriptions.mark(ROOM, is_large=True)
 
     arrive(world, 3)
@@ -441,7 +441,7 @@ def ticked_again(world: World) -> None:
 def test_no_status_is_missed_because_a_room_was_only_about_to_be_large(
     call: str, leaving: int
 ) -> None:
-    world = crowd(LARGE)
+    world = room_with(LARGE)
     owner, name = call.split(".")
     fails_once(getattr(world, owner), name)
     first = len(world.tables.stream)
@@ -466,7 +466,7 @@ def test_no_status_is_missed_because_a_room_was_only_about_to_be_large(
     "call", ["subscriptions.part", "subscriptions.mark", "deliveries.put_jobs"]
 )
 def test_no_status_is_missed_because_the_first_tick_stopped_halfway(call: str) -> None:
-    world = crowd(LARGE)
+    world = room_with(LARGE)
     arrive(world, LARGE)
     ((_, asked, _),) = world.timers.rooms
     owner, name = call.split(".")

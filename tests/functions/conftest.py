@@ -1,7 +1,7 @@
 """The handlers as Lambda calls them, on moto's tables, queues and parameters.
 
 Only the gateway is a fake: the composition root takes it in place of the management API. What AWS
-would bring by itself, tests bring: `stream`, `settle` and `deliver` hand on what lies there since
+would bring by itself, tests bring: `stream`, `run_timers` and `deliver` hand on what lies there since
 they were called last.
 """
 
@@ -369,7 +369,7 @@ class Stack:
 
     # ── what can be seen of it ─────────────────────────────────────────────────────────
 
-    def gate(self, connection_id: str) -> Connection | None:
+    def connection(self, connection_id: str) -> Connection | None:
         return bootstrap.app().ports.records.read(connection_id, consistent=True)
 
     def user(self, user_id: str) -> User:
@@ -382,13 +382,13 @@ class Stack:
         return frames
 
     def all_heard(self) -> dict[str, list[Event]]:
-        """The same of everybody who heard anything."""
+        """The same of every connection that heard anything."""
         return {
             connection_id: self.heard(connection_id) for connection_id in list(self.gateway.heard)
         }
 
     def calm(self) -> None:
-        """All is announced, and nobody remembers what they heard."""
+        """All is announced, and what was heard so far is dropped."""
         self.stream()
         self.gateway.heard.clear()
 
@@ -450,7 +450,7 @@ def message(message_id: str, body: Any) -> Event:
 
 @pytest.fixture
 def private(stack: Stack) -> Stack:
-    """As a stack is by default: nobody hears of somebody they have nothing to do with."""
+    """As a stack is by default: users hear only of members and users that they watch."""
     stack.configure(GLOBAL_PRESENCE="false")
     return stack
 

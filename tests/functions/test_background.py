@@ -199,7 +199,7 @@ def test_from_the_first_post_to_the_dead_letter_queue_and_back(stack: Stack) -> 
     assert told(stack, TAB) == [("ada", "online")]
 
 
-def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack) -> None:
+def test_a_lost_socket_of_a_queued_post_is_cleaned_up(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.gateway.gone.add(TAB)
     stack.wait(20_000)
@@ -208,10 +208,10 @@ def test_whoever_is_gone_when_a_post_is_made_later_is_looked_after(stack: Stack)
     timers = stack.timers()
     stack.run_timers()
 
-    gate = stack.gate(TAB)
+    record = stack.connection(TAB)
     assert timers[-1] == (gone_check(stack.gateway.at, TAB), 0)
-    assert gate is not None
-    assert gate.state is State.CLOSED
+    assert record is not None
+    assert record.state is State.CLOSED
 
 
 def test_a_job_that_comes_too_late_is_counted_and_not_told(stack: Stack) -> None:
@@ -238,7 +238,7 @@ BAD_POSTS: list[Any] = [
     pytest.param({"posts": [{"connectionIds": [TAB]}], "attempt": 0}, id="no-text"),
     pytest.param({"posts": [{"text": "{}", "connectionIds": 7}], "attempt": 0}, id="a-number"),
     pytest.param({"posts": 7, "attempt": 0}, id="no-list"),
-    pytest.param({"posts": [{"text": "{}"}], "attempt": 0}, id="posts-to-nobody"),
+    pytest.param({"posts": [{"text": "{}"}], "attempt": 0}, id="posts-without-connections"),
     pytest.param('{"posts":[],"posts":[],"attempt":0}', id="two-lists"),
 ]
 
@@ -253,7 +253,7 @@ def test_a_post_that_is_none_keeps_no_other_waiting(stack: Stack, bad: Any) -> N
     assert stack.gateway.heard == {PHONE: ["{}"]}
 
 
-# ── settle ─────────────────────────────────────────────────────────────────────────────────
+# ── timers ───────────────────────────────────────────────────────────────────────────────────────
 
 
 BAD_TIMERS: list[Any] = [
@@ -266,11 +266,11 @@ BAD_TIMERS: list[Any] = [
     pytest.param({"check": "user", "connectionId": TAB}, id="no-user"),
     pytest.param({"check": "user", "userId": "#online"}, id="no-id"),
     pytest.param('{"check":"user","userId":"ada","userId":"eve"}', id="two-users"),
-    pytest.param({"check": "expired", "connectionId": TAB}, id="lapsed-without-user"),
-    pytest.param({"check": "expired", "userId": "ada"}, id="lapsed-without-connection"),
+    pytest.param({"check": "expired", "connectionId": TAB}, id="expired-without-user"),
+    pytest.param({"check": "expired", "userId": "ada"}, id="expired-without-connection"),
     pytest.param(
         {"check": "expired", "connectionId": TAB, "userId": "ada", "chatSessionIds": 7},
-        id="lapsed-without-list",
+        id="expired-without-list",
     ),
     pytest.param({"check": "gone"}, id="gone-without-connection"),
     pytest.param({"check": "gone", "connectionIds": 7, "at": 1}, id="gone-without-list"),
@@ -325,20 +325,20 @@ def test_a_grace_period_ends_by_its_message(stack: Stack) -> None:
     assert image["changed"] == {"BOOL": True}
 
 
-def test_a_timer_that_comes_twice_or_for_nobody_changes_nothing(stack: Stack) -> None:
+def test_a_repeated_timer_of_an_unknown_user_or_connection_changes_nothing(stack: Stack) -> None:
     timers = [
-        message("1", {"check": "user", "userId": "nobody"}),
+        message("1", {"check": "user", "userId": "unknown"}),
         message("2", {"check": "connection", "connectionId": PHONE}),
     ]
 
     answer = stack.invoke("timers", {"Records": timers + timers})
 
     assert answer == {"batchItemFailures": []}
-    assert stack.image("nobody") is None
+    assert stack.image("unknown") is None
     assert stack.gateway.closed == []
 
 
-def lapsed(connection_id: str = TAB, user_id: str = "ada", *sessions: str) -> Event:
+def expired(connection_id: str = TAB, user_id: str = "ada", *sessions: str) -> Event:
     body = {"check": "expired", "connectionId": connection_id, "userId": user_id}
     return message("1", {**body, "chatSessionIds": list(sessions)})
 
@@ -352,14 +352,14 @@ def test_every_connection_that_a_timer_names_is_looked_after(stack: Stack) -> No
         stack.join("ada", name)
     stack.wait(20_000)
 
-    settle(stack, gone(stack.clock.now, TAB, PHONE, WATCH))
+    invoke_timers(stack, gone(stack.clock.now, TAB, PHONE, WATCH))
 
-    assert [gate.state for it in (TAB, PHONE, WATCH) if (gate := stack.gate(it))] == (
+    assert [record.state for it in (TAB, PHONE, WATCH) if (record := stack.connection(it))] == (
         [State.CLOSED] * 3
     )
 
 
-def settle(stack: Stack, *timers: Event) -> None:
+def invoke_timers(stack: Stack, *timers: Event) -> None:
     assert stack.invoke("timers", {"Records": list(timers)}) == {"batchItemFailures": []}
 
 
@@ -382,11 +382,11 @@ def test_a_lease_that_ran_out_takes_its_connection_along(stack: Stack) -> None:
     stack.invoke("sweep")
 
     for _ in range(2):  # at least once, says SQS
-        settle(stack, lapsed(TAB, "ada", ROOM))
+        invoke_timers(stack, expired(TAB, "ada", ROOM))
 
-    gate = stack.gate(TAB)
-    assert gate is not None
-    assert gate.state is State.CLOSED
+    record = stack.connection(TAB)
+    assert record is not None
+    assert record.state is State.CLOSED
     assert all_that_is_heard(stack) == []
     assert set(stack.gateway.closed) == {TAB}
     assert stack.heard(TAB) == []
@@ -396,7 +396,7 @@ def test_a_lease_that_ran_out_takes_its_connection_along(stack: Stack) -> None:
 
 
 @pytest.mark.fault("A function runs out of time in a loop.")
-def test_a_sweep_without_time_looks_at_nobody_and_counts_nothing(stack: Stack) -> None:
+def test_a_sweep_without_time_reads_no_user_and_writes_no_count(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.wait(90_000)
 

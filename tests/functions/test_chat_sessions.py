@@ -75,19 +75,19 @@ def test_a_watcher_hears_until_they_have_had_enough(private: Stack) -> None:
     stack = private
     stack.join("ada", ADA)
     stack.join("grace", GRACE)
-    watching = stack.ask(GRACE, "watch", userIds=["ada", "nobody"])
+    watching = stack.ask(GRACE, "watch", userIds=["ada", "unknown"])
     stack.calm()
 
     stack.ask(ADA, "status", status="busy")
     stack.stream()
     heard = stack.heard(GRACE)
-    stack.ask(GRACE, "unwatch", userIds=["ada", "nobody"])
+    stack.ask(GRACE, "unwatch", userIds=["ada", "unknown"])
     stack.ask(ADA, "status", status="away")
     stack.stream()
 
     assert [(it["userId"], it["status"]) for it in watching["users"]] == [
         ("ada", "online"),
-        ("nobody", "offline"),
+        ("unknown", "offline"),
     ]
     assert [it["status"] for frame in heard for it in frame["changes"]] == ["busy"]
     assert stack.heard(GRACE) == []
@@ -139,7 +139,7 @@ DOORS: dict[str, tuple[Answer, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("action", ["join", "join-chat-session"])
 @pytest.mark.parametrize(("answer", "expected"), DOORS.values(), ids=DOORS)
-def test_the_doorkeeper_says_who_comes_in(
+def test_the_authorizer_decides_joins(
     stack: Stack, authorizer: Endpoint, answer: Answer, expected: dict[str, Any], action: str
 ) -> None:
     stack.join("ada", ADA)
@@ -147,11 +147,11 @@ def test_the_doorkeeper_says_who_comes_in(
 
     frame = stack.ask(ADA, action, chatSessionId=ROOM)
 
-    gate = stack.gate(ADA)
-    assert gate is not None
+    record = stack.connection(ADA)
+    assert record is not None
     assert frame.items() >= expected.items()
-    assert gate.sessions == ({ROOM} if frame["type"] == "chat-session-joined" else frozenset())
-    assert stack.user("ada").sessions == gate.sessions
+    assert record.sessions == ({ROOM} if frame["type"] == "chat-session-joined" else frozenset())
+    assert stack.user("ada").sessions == record.sessions
     assert [json.loads(it.body) for it in authorizer.asked] == [
         {"userId": "ada", "chatSessionId": ROOM}
     ]
@@ -159,7 +159,9 @@ def test_the_doorkeeper_says_who_comes_in(
     assert "arn:" not in frame.get("message", "")
 
 
-def test_nobody_is_asked_about_what_the_token_forbids(stack: Stack, authorizer: Endpoint) -> None:
+def test_the_authorizer_is_not_invoked_for_what_the_token_forbids(
+    stack: Stack, authorizer: Endpoint
+) -> None:
     authorizer.otherwise = Answer(body=b'{"allowed":true}')
     stack.join("ada", ADA, chat_sessions=["team.*"])
 
@@ -191,7 +193,7 @@ def test_typing_is_told_until_an_instant_and_that_it_is_over(room: Stack) -> Non
     assert told == [(True, START + 6_000), (False, START + 1_000)]
 
 
-def test_typing_that_nobody_takes_now_is_nothing_later(room: Stack) -> None:
+def test_typing_that_cannot_be_delivered_now_is_dropped(room: Stack) -> None:
     room.gateway.busy.add(GRACE)
 
     room.ask(ADA, "typing")
@@ -217,7 +219,7 @@ def test_a_message_arrives_as_it_was_said(room: Stack, content: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "code"), [(None, "invalid-message"), ("x" * 4_095, "payload-too-large")]
 )
-def test_what_is_no_message_reaches_nobody(room: Stack, content: Any, code: str) -> None:
+def test_an_invalid_message_is_not_relayed(room: Stack, content: Any, code: str) -> None:
     frame = room.ask(ADA, "message", content=content)
 
     assert frame["code"] == code
@@ -238,10 +240,10 @@ def test_a_message_that_finds_a_client_busy_waits_and_one_who_is_gone_is_looked_
     room.gateway.busy.clear()
     room.deliver()
 
-    gate = room.gate(ALAN)
+    record = room.connection(ALAN)
     assert [frame["messageId"] for frame in room.heard(GRACE)] == [answer["messageId"]]
-    assert gate is not None
-    assert gate.state is State.CLOSED
+    assert record is not None
+    assert record.state is State.CLOSED
 
 
 def test_a_message_cannot_say_who_sent_it(room: Stack) -> None:

@@ -104,14 +104,14 @@ def test_recorded_messages_have_the_digest_of_their_body(name: str) -> None:
         assert record["md5OfBody"] == digest
 
 
-def test_on_connect_opens_a_gate_and_asks_for_a_second_look(stack: Stack) -> None:
+def test_on_connect_opens_a_record_and_sets_the_authentication_timer(stack: Stack) -> None:
     answer = stack.replay("connect")
 
-    gate = stack.gate(TAB)
+    record = stack.connection(TAB)
     assert answer == {"statusCode": 200}
-    assert gate is not None
-    assert (gate.state, gate.opened_at) == (State.OPEN, START)
-    assert gate.endpoint == "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live"
+    assert record is not None
+    assert (record.state, record.opened_at) == (State.OPEN, START)
+    assert record.endpoint == "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live"
     assert stack.timers() == [({"check": "connection", "connectionId": TAB}, 10)]
 
 
@@ -120,15 +120,15 @@ def test_on_authenticate_refuses_the_expired_sample(stack: Stack) -> None:
 
     frame = frame_of(stack.replay("authenticate"))
 
-    gate = stack.gate(TAB)
+    record = stack.connection(TAB)
     assert frame == {
         "type": "authentication-error",
         "id": "1",
         "code": "token-expired",
         "message": frame["message"],
     }
-    assert gate is not None
-    assert gate.state is State.OPEN
+    assert record is not None
+    assert record.state is State.OPEN
     assert stack.image("ada") is None
 
 
@@ -184,7 +184,7 @@ def test_on_join_is_answered_with_who_is_there(stack: Stack) -> None:
 
     frame = frame_of(stack.replay("join"))
 
-    gate, image = stack.gate(TAB), stack.image("ada") or {}
+    record, image = stack.connection(TAB), stack.image("ada") or {}
     assert frame == {
         "type": "chat-session-joined",
         "id": "6",
@@ -194,8 +194,8 @@ def test_on_join_is_answered_with_who_is_there(stack: Stack) -> None:
         "memberCount": 1,
         "asOf": START,
     }
-    assert gate is not None
-    assert gate.sessions == {ROOM}
+    assert record is not None
+    assert record.sessions == {ROOM}
     assert image["changed"] == {"BOOL": True}
 
 
@@ -248,18 +248,18 @@ def test_on_message_is_answered_with_what_the_others_hear(stack: Stack) -> None:
     assert stack.heard(PHONE) == [told]
 
 
-def test_on_watch_and_on_unwatch_are_answered_with_how_everybody_is(stack: Stack) -> None:
+def test_on_watch_and_on_unwatch_are_answered_with_the_presence_of_each_user(stack: Stack) -> None:
     stack.join("ada", TAB)
     presence = stack.join("grace", PHONE)["presence"]
 
     watching = frame_of(stack.replay("watch"))
     acknowledged = frame_of(stack.replay("unwatch"))
 
-    nobody = {"status": "offline", "isOnline": False, "lastSeen": None, "version": 0}
+    unknown = {"status": "offline", "isOnline": False, "lastSeen": None, "version": 0}
     assert watching == {
         "type": "watching",
         "id": "9",
-        "users": [presence, {"userId": "alan", **nobody}],
+        "users": [presence, {"userId": "alan", **unknown}],
     }
     assert acknowledged == {"type": "ack", "id": "10"}
     assert (stack.watchers("grace"), stack.watchers("alan")) == ({TAB}, set())
@@ -271,28 +271,28 @@ def test_on_leave_undoes_on_join(stack: Stack) -> None:
 
     frame = frame_of(stack.replay("leave"))
 
-    gate = stack.gate(TAB)
+    record = stack.connection(TAB)
     assert frame == {"type": "ack", "id": "11"}
-    assert gate is not None
-    assert gate.sessions == frozenset()
+    assert record is not None
+    assert record.sessions == frozenset()
     assert stack.user("ada").sessions == frozenset()
 
 
-def test_on_disconnect_closes_the_gate_and_starts_the_grace_period(stack: Stack) -> None:
+def test_on_disconnect_closes_the_record_and_starts_the_grace_period(stack: Stack) -> None:
     stack.join("ada", TAB)
 
     answer = stack.replay("disconnect")
 
-    gate, user = stack.gate(TAB), stack.user("ada")
+    record, user = stack.connection(TAB), stack.user("ada")
     assert answer == {"statusCode": 200}
-    assert gate is not None
-    assert gate.state is State.CLOSED
+    assert record is not None
+    assert record.state is State.CLOSED
     assert stack.subscribers() == set()
     assert (user.leases, user.grace_until, user.status) == ({}, START + 10_000, Status.ONLINE)
     assert stack.timers()[-1] == ({"check": "user", "userId": "ada"}, 10)
 
 
-def test_announce_tells_everybody_the_last_of_the_recorded_changes(stack: Stack) -> None:
+def test_announce_sends_the_last_of_the_recorded_changes_to_all_subscribers(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.join("grace", PHONE)
     stack.enter(PHONE)
@@ -351,7 +351,7 @@ def test_the_recorded_images_are_what_the_adapters_write(stack: Stack) -> None:
     assert third["OldImage"].items() <= {**chosen, "leases": third["OldImage"]["leases"]}.items()
 
 
-def test_the_recorded_post_is_what_the_courier_puts_off(stack: Stack) -> None:
+def test_the_recorded_post_is_what_the_dispatcher_queues(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.join("grace", PHONE)
     stack.gateway.busy |= {TAB, PHONE}
@@ -391,16 +391,16 @@ def test_the_recorded_timers_are_what_the_functions_set(stack: Stack) -> None:
     assert words == {body["check"]: body.keys() for body in bodies}
 
 
-def test_settle_hangs_up_on_whoever_did_not_authenticate(stack: Stack) -> None:
+def test_the_timer_closes_an_unauthenticated_connection(stack: Stack) -> None:
     stack.replay("connect")
     stack.wait(10_000)
 
     answer = stack.invoke("timers")
 
-    gate = stack.gate(TAB)
+    record = stack.connection(TAB)
     assert answer == {"batchItemFailures": []}
-    assert gate is not None
-    assert gate.state is State.CLOSED
+    assert record is not None
+    assert record.state is State.CLOSED
     assert stack.gateway.closed == [TAB]
     assert stack.heard(TAB) == [{"type": "closing", "reason": "authentication-timeout"}]
 
@@ -451,7 +451,10 @@ def test_a_page_connects_only_from_an_allowed_origin(
     answer = stack.connect(TAB, headers=headers)
 
     assert answer == {"statusCode": status}
-    assert (stack.gate(TAB) is not None, len(stack.timers())) == (status == 200, status == 200)
+    assert (stack.connection(TAB) is not None, len(stack.timers())) == (
+        status == 200,
+        status == 200,
+    )
 
 
 def test_any_origin_may_be_allowed(stack: Stack) -> None:
@@ -463,11 +466,11 @@ def test_any_origin_may_be_allowed(stack: Stack) -> None:
 
 
 @pytest.mark.fault("`$connect` fails.")
-def test_a_handshake_that_fails_leaves_nobody_at_the_door(stack: Stack) -> None:
+def test_a_failed_handshake_leaves_no_record(stack: Stack) -> None:
     with stack.throttled(), pytest.raises(ClientError):
         stack.connect(TAB)  # API Gateway refuses the handshake of a function that fails
 
-    assert stack.gate(TAB) is None
+    assert stack.connection(TAB) is None
     assert stack.run_timers() == {"batchItemFailures": []}
     assert stack.gateway.closed == []
 
@@ -476,10 +479,10 @@ def test_a_token_in_the_url_is_refused(stack: Stack) -> None:
     answer = stack.connect(TAB, query=f"token={stack.token('ada')}")
 
     assert answer == {"statusCode": 400}
-    assert stack.gate(TAB) is None
+    assert stack.connection(TAB) is None
 
 
-def test_other_query_strings_are_nobodys_business(stack: Stack) -> None:
+def test_unknown_query_parameters_are_ignored(stack: Stack) -> None:
     answer = stack.connect(TAB, query="v=1")
 
     assert answer == {"statusCode": 200}
@@ -608,7 +611,7 @@ def test_before_authenticate_nothing_else_is_served(stack: Stack, action: str) -
     assert stack.everything() == stored
 
 
-def test_a_body_never_says_who_somebody_is(stack: Stack) -> None:
+def test_a_user_id_that_differs_from_the_token_is_refused(stack: Stack) -> None:
     stack.connect(TAB)
     body = {"action": "authenticate", "token": stack.token("eve"), "userId": "ada", "id": "1"}
 
@@ -775,7 +778,7 @@ def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> Non
 @pytest.mark.parametrize(
     "text", ["x\n{}", "\x1b[31mred", '","level":"FATAL', "\u2028next"], ids=ascii
 )
-def test_nobody_writes_log_lines_of_their_own(stack: Stack, text: str) -> None:
+def test_client_input_cannot_inject_log_lines(stack: Stack, text: str) -> None:
     stack.join("ada", TAB)
     stack.log.truncate(0)
     stack.log.seek(0)

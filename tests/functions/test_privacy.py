@@ -1,4 +1,4 @@
-"""Hiding from somebody, being thrown out and being forgotten, through the handlers."""
+"""Block, kick and erase, through the handlers."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def told(frames: list[Event]) -> list[tuple[str, str]]:
     return [(it["userId"], it["status"]) for frame in frames for it in frame.get("changes", [])]
 
 
-# ── hiding from somebody ───────────────────────────────────────────────────────────────────
+# ── block ───────────────────────────────────────────────────────────────────
 
 
 def test_a_list_of_blocked_users_is_kept_for_the_caller(stack: Stack) -> None:
@@ -34,7 +34,7 @@ def test_a_list_of_blocked_users_is_kept_for_the_caller(stack: Stack) -> None:
     for viewer_id in ("eve", "Mallory", "bob@example.com", "eve"):
         assert nothing_in(block(stack, "ada", viewer_id))
     assert nothing_in(block(stack, "ada", "Mallory", "DELETE"))
-    assert nothing_in(block(stack, "ada", "nobody", "DELETE"))
+    assert nothing_in(block(stack, "ada", "unknown", "DELETE"))
 
     listed = body_of(stack.http("GET /blocked", token=token))
     asked = [
@@ -124,7 +124,7 @@ def test_an_administrator_closes_every_connection_of_a_user(stack: Stack) -> Non
     assert stack.subscribers() == {WATCH}
 
 
-def test_whoever_was_thrown_out_may_come_back(stack: Stack) -> None:
+def test_a_kicked_user_may_reconnect(stack: Stack) -> None:
     stack.join("ada", TAB)
     throw_out(stack, "ada")
 
@@ -139,10 +139,10 @@ def test_only_the_scope_lets_anybody_throw_out(stack: Stack, caller: str, scope:
 
     answer = stack.http("DELETE /ada/connections", token=stack.token(caller, scope=scope))
 
-    gate = stack.gate(TAB)
+    record = stack.connection(TAB)
     assert code_of(answer, 403) == "forbidden"
-    assert gate is not None
-    assert gate.state is State.AUTHENTICATED
+    assert record is not None
+    assert record.state is State.AUTHENTICATED
 
 
 # ── being forgotten ────────────────────────────────────────────────────────────────────────
@@ -161,7 +161,7 @@ def a_life(stack: Stack) -> None:
     for connection_id in (TAB, PHONE):
         stack.join(ADA, connection_id)
         stack.enter(connection_id)
-        stack.ask(connection_id, "watch", userIds=["grace", "nobody", ADA])
+        stack.ask(connection_id, "watch", userIds=["grace", "unknown", ADA])
     stack.enter(TAB, "room.2")
     stack.ask(TAB, "typing")
     for number in range(3):
@@ -255,7 +255,7 @@ def test_whatever_an_erased_user_does_meanwhile_leaves_no_row(
 
 
 @pytest.mark.parametrize("scope", ["", PUBLISH, "presence:administrator"])
-def test_nobody_erases_somebody_else_without_the_scope(stack: Stack, scope: str) -> None:
+def test_erasing_another_user_needs_the_scope(stack: Stack, scope: str) -> None:
     stack.join("ada", TAB)
     stored = stack.everything()
 

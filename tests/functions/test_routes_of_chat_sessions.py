@@ -57,9 +57,9 @@ def test_a_page_that_is_none_is_refused(room: Stack, query: dict[str, str]) -> N
 
 READERS: dict[str, tuple[dict[str, Any], int]] = {
     "anybody": ({}, 200),
-    "whom-the-token-lets-in": ({"chat_sessions": ["room.*"]}, 200),
-    "whom-the-token-keeps-out": ({"chat_sessions": ["team.*"]}, 403),
-    "whom-the-token-keeps-out-of-all": ({"chat_sessions": []}, 403),
+    "allowed-by-the-token": ({"chat_sessions": ["room.*"]}, 200),
+    "forbidden-by-the-token": ({"chat_sessions": ["team.*"]}, 403),
+    "every-session-forbidden-by-the-token": ({"chat_sessions": []}, 403),
     "a-back-end-that-publishes": ({"chat_sessions": [], "scope": PUBLISH}, 200),
     "an-administrator": ({"chat_sessions": [], "scope": ADMIN}, 200),
     "another-scope": ({"chat_sessions": [], "scope": "presence presence:adm"}, 403),
@@ -91,7 +91,7 @@ def test_members_are_for_those_who_may_join(
         pytest.param(Answer(500), 503, "unavailable", id="broken"),
     ],
 )
-def test_the_doorkeeper_says_who_may_read_the_members(
+def test_the_authorizer_decides_who_may_read_the_members(
     stack: Stack, authorizer: Endpoint, answer: Answer, status: int, code: str | None
 ) -> None:
     authorizer.otherwise = answer
@@ -130,7 +130,7 @@ def test_what_is_no_chat_session_is_nowhere(stack: Stack, method: str, name: str
 # ── messages ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_back_end_speaks_to_everybody_in_a_chat_session(room: Stack) -> None:
+def test_a_back_end_sends_a_message_to_every_member(room: Stack) -> None:
     room.join("grace", DESK)
     room.enter(DESK)
     room.calm()
@@ -159,7 +159,7 @@ def test_a_member_who_publishes_hears_it_too(room: Stack) -> None:
     assert room.all_heard().keys() == {TAB, PHONE}
 
 
-def test_a_message_to_nobody_is_none_the_less_one(room: Stack) -> None:
+def test_a_message_to_an_empty_chat_session_is_accepted(room: Stack) -> None:
     token = room.token("root", scope=PUBLISH)
 
     answer = room.http("POST /chat-sessions/nowhere/messages", token=token, body={"content": 1})

@@ -142,7 +142,7 @@ def test_public_reads_need_no_token(stack: Stack, request_line: str, body: Any) 
 
 
 @pytest.mark.parametrize(("request_line", "body"), PERSONAL)
-def test_public_reads_let_nobody_write(stack: Stack, request_line: str, body: Any) -> None:
+def test_public_reads_do_not_allow_writes(stack: Stack, request_line: str, body: Any) -> None:
     stack.configure(PUBLIC_READS="true")
 
     answer = stack.http(request_line, body=body)
@@ -164,9 +164,7 @@ def test_the_configuration_needs_no_token(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("value", ["true", "false"])
-def test_the_configuration_says_whether_everybody_hears_of_everybody(
-    stack: Stack, value: str
-) -> None:
+def test_the_configuration_says_whether_presence_is_global(stack: Stack, value: str) -> None:
     stack.configure(GLOBAL_PRESENCE=value)
 
     answer = stack.http("GET /config")
@@ -209,7 +207,9 @@ def test_a_user_is_read_with_the_version_as_its_tag(stack: Stack) -> None:
     ],
     ids=["exact", "weak", "one-of-many", "any", "other", "empty", "unquoted"],
 )
-def test_whoever_holds_the_version_gets_no_body(stack: Stack, condition: str, status: int) -> None:
+def test_a_matching_etag_is_answered_without_a_body(
+    stack: Stack, condition: str, status: int
+) -> None:
     stack.join("ada", TAB)
     tag = stack.http("GET /ada", token=stack.token("eve"))["headers"]["ETag"]
 
@@ -244,7 +244,7 @@ def test_an_id_in_the_path_arrives_as_it_is(stack: Stack, user_id: str) -> None:
     ["a b", "%2e%2e", "a#online", "#online", "a%40b", "ада", "x" * 129, "a'b", "a\n", "a;b"],
     ids=ascii,
 )
-def test_what_is_no_id_reads_nobody(stack: Stack, user_id: str) -> None:
+def test_an_invalid_id_reads_no_user(stack: Stack, user_id: str) -> None:
     answer = stack.http(f"GET /{user_id}", token=stack.token("eve"))
 
     assert answer["statusCode"] in (400, 404)
@@ -419,7 +419,7 @@ def test_a_status_that_is_none_changes_nothing(stack: Stack, body: Any) -> None:
     assert stack.image("ada") is None
 
 
-def test_last_seen_marks_the_caller_and_nobody_else(stack: Stack) -> None:
+def test_last_seen_marks_only_the_caller(stack: Stack) -> None:
     stack.wait(5_000)
 
     answer = stack.http("PUT /last-seen", token=stack.token("ada"), body={"userId": "eve"})

@@ -134,7 +134,7 @@ def test_a_value_is_shown_as_json_has_it(value: object, shown: object) -> None:
 
 
 def test_a_local_aws_that_has_gone_is_said_to_have() -> None:
-    nobody = boto3.client(
+    unreachable = boto3.client(
         "dynamodb",
         endpoint_url="http://127.0.0.1:9",
         region_name=REGION,
@@ -143,10 +143,10 @@ def test_a_local_aws_that_has_gone_is_said_to_have() -> None:
         config=Config(retries={"total_max_attempts": 1}),
     )
     with pytest.raises(StackError, match="does not answer"):
-        stored(nobody, TABLES)
+        stored(unreachable, TABLES)
 
 
-def test_of_a_user_whom_many_watch_every_shard_is_shown(dynamodb: Any) -> None:
+def test_every_shard_of_a_much_watched_user_is_shown(dynamodb: Any) -> None:
     for topic in ("user:ada#1", "user:adam#1"):
         row = {"topic": {"S": topic}, "subscriber": {"S": "c4"}, "user_id": {"S": "eve"}}
         dynamodb.put_item(TableName="Subscriptions", Item=row)

@@ -58,12 +58,12 @@ def kinds(it: History) -> Sequence[str]:
     return sorted({violation.kind for violation in check(it)})
 
 
-#: Ada comes at 10, pings until 18, and closes at 20; everybody hears of both.
+#: Ada comes at 10, pings until 18, and closes at 20; every observer hears of both.
 CLOSED = device(10, 14, 18, ending=Ending(20, "close"))
 HEARD = heard(told(10.3, "online", 10.05), told(23.4, "offline", 23.1))
 
 
-def test_whoever_comes_and_goes_and_is_heard_of_is_fine() -> None:
+def test_announced_arrivals_and_departures_are_accepted() -> None:
     answers = [poll(5, "offline"), poll(15, "online"), poll(22, "online"), poll(27, "offline")]
     member = replace(HEARD, observer="member")
     assert kinds(history(CLOSED, epochs=[HEARD, member], polls=answers)) == []
@@ -173,7 +173,7 @@ def test_a_member_who_is_said_to_have_left_is_flagged() -> None:
 # ── unheard, ghosts ────────────────────────────────────────────────────────────────────────
 
 
-def test_whoever_is_never_heard_of_is_flagged() -> None:
+def test_an_online_that_was_never_announced_is_flagged() -> None:
     assert kinds(history(CLOSED, epochs=[heard()])) == ["unheard"]
 
 
@@ -187,12 +187,12 @@ def test_a_stream_that_stood_still_excuses_that_for_as_long() -> None:
     assert "unheard" in kinds(replace(excused, faults=[replace(off, stop=19)]))
 
 
-def test_whoever_is_online_for_ever_after_closing_is_flagged() -> None:
+def test_a_user_online_for_ever_after_closing_is_flagged() -> None:
     ghost = heard(told(10.3, "online", 10.05))
     assert kinds(history(CLOSED, epochs=[ghost])) == ["ghost"]
 
 
-def test_whoever_falls_silent_has_a_lease_and_a_sweep_to_be_told() -> None:
+def test_a_silent_connection_may_take_a_lease_and_a_sweep_to_be_announced() -> None:
     silent = device(10, 14, paused=[15])
     assert kinds(history(silent, epochs=[_gone(31.9)])) == []
     assert kinds(history(silent, epochs=[_gone(32.1)])) == ["ghost"]
@@ -242,7 +242,7 @@ def test_an_http_answer_of_a_ghost_is_flagged() -> None:
     assert kinds(history(CLOSED, polls=[poll(26.5, "online")])) == ["false-online"]
 
 
-def test_nobody_who_reads_waits_for_a_sweep() -> None:
+def test_reads_do_not_wait_for_a_sweep() -> None:
     silent = device(10, 14, paused=[15])
     assert kinds(history(silent, polls=[poll(26.9, "online")])) == []
     assert kinds(history(silent, polls=[poll(27.2, "online")])) == ["false-online"]
@@ -276,7 +276,7 @@ def test_an_observer_who_believes_something_else_in_the_end_is_flagged() -> None
     ]
 
 
-def test_an_observer_who_heard_nothing_disagrees_with_somebody_online() -> None:
+def test_an_observer_without_frames_disagrees_with_an_online_user() -> None:
     there = device(25, 26)
     found = history(
         there, epochs=[heard(stop=28)], snapshots=[Snapshot(27, [told(27, "online", 25)])]

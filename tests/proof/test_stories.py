@@ -16,10 +16,10 @@ def state() -> Iterator[Presence]:
 
 @pytest.mark.parametrize(("outer", "inner"), [("timer", "ping"), ("ping", "timer")])
 @pytest.mark.parametrize("number", range(8))
-def test_whoever_pings_beside_the_timer_that_hangs_up_was_heard_or_came_too_late(
+def test_ping_racing_expiry_is_either_renewed_or_rejected(
     state: Presence, number: int, outer: str, inner: str
 ) -> None:
-    """The token is over: the ping is told so, or that the gate is closed."""
+    """The token is over: the ping is told so, or that the record is closed."""
     device, _ = state.start(is_global=False, user="ada", other="bob").values
     state.join_or_leave(name=device, room="lobby", joins=True)
     state.renew_token(name=device, life=-29)
@@ -29,9 +29,7 @@ def test_whoever_pings_beside_the_timer_that_hangs_up_was_heard_or_came_too_late
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_whoever_joined_and_is_gone_is_expected_back_in_the_room(
-    state: Presence, number: int
-) -> None:
+def test_a_join_racing_a_disconnect_becomes_a_pending_leave(state: Presence, number: int) -> None:
     """What was joined before the end is left with it, though the answer comes after."""
     _, device = state.start(is_global=False, user="ada", other="ada").values
     state.wait(seconds=1)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from presence.protocol.requests import ACTIONS
-from tests.domain.test_messages import CROWD
+from tests.domain.test_messages import BATCH
 from tests.dynamodb import SCHEMAS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +167,7 @@ def test_the_stream_tells_only_changes_and_gives_up_on_poison() -> None:
 
 def test_a_batch_of_changes_fits_the_frames_that_tell_it() -> None:
     """The tests of the frames let so many come and go at once."""
-    assert FUNCTIONS["AnnounceFunction"]["Events"]["Changes"]["Properties"]["BatchSize"] == CROWD
+    assert FUNCTIONS["AnnounceFunction"]["Events"]["Changes"]["Properties"]["BatchSize"] == BATCH
 
 
 @pytest.mark.fault("SQS hands a message out twice.")

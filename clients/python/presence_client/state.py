@@ -10,7 +10,7 @@ class Presences(dict[str, Presence]):
     """Of each user, the presence with the highest version that was told.
 
     Attributes:
-        doubtful: users about whom nothing was told since the connection was lost.
+        doubtful: users of which no frame has come since the connection was lost.
     """
 
     def __init__(self) -> None:

@@ -56,13 +56,7 @@ class App:
         self.ports = ports
         self.settings = settings
         self.is_global = settings.global_presence
-        self.durations = Durations(
-            heartbeat=settings.heartbeat_seconds * 1000,
-            lease=settings.lease_seconds * 1000,
-            grace=settings.grace_seconds * 1000,
-            authentication=settings.authentication_seconds * 1000,
-            connection=settings.max_connection_seconds * 1000,
-        )
+        self.durations = _durations(settings)
         self.changes = UserChanges(ports.users, ports.timers)
         self.access = Access(ports.records, ports.users, self.changes, self.durations)
         self.connections = Connections(
@@ -160,6 +154,16 @@ class App:
     @cached_property
     def dispatcher(self) -> Dispatcher:
         return Dispatcher(self.ports.gateway, self.ports.deliveries, self.ports.timers)
+
+
+def _durations(settings: Settings) -> Durations:
+    return Durations(
+        heartbeat=settings.heartbeat_seconds * 1000,
+        lease=settings.lease_seconds * 1000,
+        grace=settings.grace_seconds * 1000,
+        authentication=settings.authentication_seconds * 1000,
+        connection=settings.max_connection_seconds * 1000,
+    )
 
 
 class AWS:

@@ -167,7 +167,7 @@ class OnlineIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user whom others see in a chat session, except for the viewers in `hidden_from`."""
+    """A user that others see in a chat session, except for the viewers in `hidden_from`."""
 
     user_id: str
     hidden_from: frozenset[str] = frozenset()

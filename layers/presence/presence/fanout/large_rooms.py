@@ -63,7 +63,7 @@ class LargeRooms:
     ) -> tuple[Sequence[Presence], Sequence[str]]:
         """Which of these users are in the room, and which are not; none who hides from a viewer.
 
-        All recipients get the same, also those from whom such a user hides.
+        All recipients get the same, also viewers that such a user hides from.
         """
         users = [it for it in self.users.read_many(user_ids).values() if not it.blocked]
         here = [it for it in users if session_id in it.sessions_seen_by(None)]

@@ -1,7 +1,7 @@
 """The Subscriptions table: for each topic its subscribers, members or blockers."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain
 
 from pynamodb.connection import Connection as Client
 from pynamodb.expressions.condition import size
@@ -24,6 +24,7 @@ from presence.adapters.dynamodb.tables import (
     write,
 )
 from presence.adapters.dynamodb.topics import Shards, entry, key_of, parsed
+from presence.chunks import chunked
 from presence.domain.connection import (
     Admission,
     Closing,
@@ -79,11 +80,8 @@ class DynamoDBSubscriptions:
             listed = _read_list(connection.connection_id)
             _require_free(listed, _missing(listed, user_ids))
             known = parsed(listed)
-        rest = iter(sorted(user_ids))
-        while chunk := list(islice(rest, limits.WATCHED_AT_ONCE)):
-            if not self._watch(connection, chunk, known):
-                return False
-        return True
+        chunks = chunked(sorted(user_ids), limits.WATCHED_AT_ONCE)
+        return all(self._watch(connection, chunk, known) for chunk in chunks)
 
     def _watch(
         self, connection: Connection, user_ids: Sequence[str], known: Mapping[str, frozenset[int]]

@@ -82,7 +82,7 @@ class Engine:
     def post(self, posts: Iterable[tuple[str, Frame]], seconds: float) -> Report:
         """Make all posts within *seconds*; those that had no answer by then are to be made again.
 
-        A frame may reach its connection more than once: nobody knows what became of a post whose
+        A frame may reach its connection more than once: it is unknown what became of a post whose
         answer did not come.
         """
         jobs = [_Job(connection_id, frame) for connection_id, frame in posts]
@@ -163,12 +163,12 @@ class _Run:
                 self._advance(link, now)
             if now >= look_at:
                 look_at = now + _TICK
-                # By the time before the answers were read: however long that took, nobody is late
-                # whose answer waits to be read.
+                # By the time before the answers were read: an answer that waits to be read is
+                # not late, however long that took.
                 self._look_at_clocks(now)
 
     def abandon(self) -> None:
-        """Close the connections whose answers nobody waits for any more, and keep the others."""
+        """Close the connections whose answers are not awaited any more, and keep the others."""
         self._links.rest()
         for link in [link for link in self._links.all if link.job is not None]:
             self._links.drop(link)
@@ -300,7 +300,7 @@ class _Run:
                 self._overtake(link, now)
 
     def _timed_out(self, link: Link) -> None:
-        """Whoever is silent for so long is a matter for the queue."""
+        """A post without an answer for so long is left to the queue."""
         job = self._release(link)
         self._links.drop(link)
         self.answers["TimeoutError"] += 1
