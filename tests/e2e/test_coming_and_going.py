@@ -139,7 +139,7 @@ async def test_a_death_that_nobody_asks_about_is_swept(without_disconnect: Runni
         await asyncio.sleep(LEASE)
 
         # The schedule calls it once a minute, which is long to wait for.
-        sweep = {"FunctionName": stack.told["functions"]["Sweep"], "Payload": "{}"}
+        sweep = {"FunctionName": stack.told["functions"]["SweepFunction"], "Payload": "{}"}
         await asyncio.to_thread(stack.aws("lambda").invoke, **sweep)
         left = await ada.expect_change(grace_id, status="offline", within=TRAVEL)
 
