@@ -6,7 +6,8 @@ each other, whatever their connection. Delete this file and start `-m ministack`
 `_invoke_ws_lambda` leases its worker until it has answered, as `_execute_function_warm` does.
 
 The frames of one connection still wait for each other, because MiniStack reads a frame when the
-one before is answered. AWS does not wait.
+one before is answered. AWS does not wait. Here it is left so: clients that send without waiting
+(tests/e2e, racing clients) would fill the queue of six workers faster than two cores empty it.
 
 The interpreter of `.venv-aws` runs this file by its path: nothing of this project can be imported.
 """
