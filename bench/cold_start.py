@@ -26,10 +26,10 @@ MOST = 1.15
 BASELINE = 'import boto3; boto3.client("dynamodb")'
 
 # What the first invocation makes, without asking the network. The names are the product's own.
-DYNAMODB = "parts.users._client.client"
-SQS = "parts.timers._client()"
-POSTS = "parts.gateway._engine._links._make_security()"
-TOKENS = 'import presence.adapters.jwt; parts._client("ssm")()'
+DYNAMODB = "parts.ports.users._client.client"
+SQS = "parts.ports.timers._client()"
+POSTS = "parts.ports.gateway._engine._links._make_security()"
+TOKENS = 'import presence.adapters.jwt; parts.ports._client("ssm")()'
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 
 botocore makes a client from JSON files: to find the newest version of one service it looks into the
 folders of all, some 440; it reads the endpoints of all; and most of what describes a service is
-documentation. That took most of the time of the first client (docs/decisions/0031).
+documentation. That took most of the time of the first client (docs/decisions/functions.md, 31).
 """
 
 from __future__ import annotations

@@ -453,7 +453,7 @@ proctype Fate(bit c) {
     finish()
 }
 
-/* ── application/expiry.py ────────────────────────────────────────────────────────────────── */
+/* ── application/expiry.py, checks.py ─────────────────────────────────────────────────────── */
 
 inline look() {
     apply(TIME_PASSED, 0, NOTHING)
@@ -525,7 +525,7 @@ proctype Sweep() {
     atomic { look_at_whoever_is_here(); finish() }
 }
 
-/* ── application/statuses.py, and who reads it ────────────────────────────────────────────── */
+/* ── application/statuses.py, and its readers ─────────────────────────────────────────────── */
 
 #if SCENE == WATCHED
 byte seen;           /* the newest version that the observer has taken                       */

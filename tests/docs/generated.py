@@ -3,8 +3,11 @@
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from textwrap import dedent
 
 from bench import cost
 from presence import limits as of_ours
@@ -38,7 +41,7 @@ def filled(text: str) -> str:
     return _BLOCK.sub(lambda it: f"{it[1]}\n{BLOCKS[it[2]]()}\n\n{it[3]}", text)
 
 
-def table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
 
 
@@ -81,7 +84,99 @@ def _faults_of(file: Path) -> Iterator[tuple[str, str]]:
                     yield sentence, f"[`{test.name}`](../{file.relative_to(ROOT)})"  # type: ignore[attr-defined]
 
 
+# ── tour ───────────────────────────────────────────────────────────────────────────────────
+
+LAYER, WEB = "layers/presence/presence", "web/src"
+#: The longest path that a newcomer can read in an evening.
+EVENING_LINES = 2_500
+#: What one change passes, in its order: a file, and the names in it, if not all is on the path.
+PATH: tuple[tuple[str, str], ...] = (
+    ("functions/websocket.py", ""),
+    (f"{LAYER}/entrypoints/websocket.py", ""),
+    (f"{LAYER}/entrypoints/runtime.py", ""),
+    (f"{LAYER}/protocol/requests.py", "SetStatus _set_status _in_time ACTIONS Envelope parse"),
+    (f"{LAYER}/entrypoints/actions.py", "Call answer"),
+    (f"{LAYER}/application/access.py", ""),
+    (f"{LAYER}/domain/connection.py", "State Connection"),
+    (f"{LAYER}/domain/rate_limit.py", ""),
+    (f"{LAYER}/application/statuses.py", ""),
+    (f"{LAYER}/application/user_changes.py", ""),
+    (f"{LAYER}/domain/user.py", ""),
+    (f"{LAYER}/domain/events.py", ""),
+    (f"{LAYER}/domain/reducer.py", ""),
+    (f"{LAYER}/adapters/dynamodb/users.py", "DynamoDBUsers _swap _lease_actions _unchanged"),
+    ("functions/announce.py", ""),
+    (f"{LAYER}/entrypoints/stream.py", ""),
+    (f"{LAYER}/fanout/announcer.py", ""),
+    (f"{LAYER}/fanout/diffs.py", "Record UserDiff _newest _age _news_for user_diffs"),
+    (f"{LAYER}/fanout/sinks/__init__.py", ""),
+    (f"{LAYER}/fanout/sinks/sockets.py", ""),
+    (f"{LAYER}/fanout/recipients.py", "Few TooMany Sampled read_recipients _read_on"),
+    (f"{LAYER}/fanout/planner.py", ""),
+    (f"{LAYER}/fanout/payloads.py", "ByViewer PresenceByViewer PresencePayload"),
+    (f"{LAYER}/fanout/broadcast.py", "Broadcast posts_of"),
+    (f"{LAYER}/protocol/frames.py", "presence status_change_frames"),
+    (f"{LAYER}/fanout/dispatch.py", "Dispatcher"),
+    (f"{LAYER}/adapters/gateway.py", "ManagementGateway"),
+    (f"{WEB}/drivers/link.ts", ""),
+    (f"{WEB}/client.ts", "linkEvents"),
+    (f"{WEB}/presence-store.ts", ""),
+)
+#: What the tour quotes: a file, how the first line begins, and how many lines.
+QUOTES = {
+    "quote-match": (f"{LAYER}/entrypoints/actions.py", "case SetStatus(", 3),
+    "quote-authorize": (f"{LAYER}/application/access.py", "connection = self.require_auth", 3),
+    "quote-reduce": (f"{LAYER}/domain/reducer.py", "after = _end_choice(", 5),
+    "quote-save": (f"{LAYER}/application/user_changes.py", "after, effects = reduce(", 5),
+    "quote-sinks": (f"{LAYER}/fanout/sinks/__init__.py", "SINKS: list", 3),
+    "quote-publish": (f"{LAYER}/fanout/sinks/sockets.py", "by_topic = changes_by_topic(", 2),
+    "quote-is-newer": (f"{WEB}/presence-store.ts", "function isNewer(", 4),
+}
+
+
+def tour_lines() -> str:
+    counts = [_lines(_source(file), names.split()) for file, names in PATH]
+    if sum(counts) > EVENING_LINES:
+        raise ValueError(f"{sum(counts)} lines are more than an evening: shorten the path.")
+    rows = (
+        [f"[`{file.removeprefix(f'{LAYER}/')}`](../{file})", _spans(names), f"{count:,}"]
+        for (file, names), count in zip(PATH, counts, strict=True)
+    )
+    total = ["**All**", "", f"**{sum(counts):,}**"]
+    return table(("File", "Of it", "Lines"), chain(rows, [total]))
+
+
+def _source(file: str) -> str:
+    return (ROOT / file).read_text("utf-8")
+
+
+def _spans(names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names.split()) or "all"
+
+
+def _lines(text: str, names: Sequence[str]) -> int:
+    return sum(_length(text, name) for name in names) or len(text.splitlines())
+
+
+def _length(text: str, name: str) -> int:
+    """The lines of a definition of the first level: up to the next line that is not indented."""
+    start = rf"^(?:@[^\n]*\n)*(?:(?:def|class|export|const|function) )*{name}\b[^\n]*\n"
+    found = re.search(rf"{start}(?:(?:[ \t)}}\]][^\n]*)?\n)*", text, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"there is no {name} any more: mend the path of the tour")
+    return len(found[0].strip().splitlines())
+
+
+def _quote(file: str, start: str, count: int) -> str:
+    lines = _source(file).splitlines()
+    (first,) = (number for number, line in enumerate(lines) if line.lstrip().startswith(start))
+    text = dedent("\n".join(lines[first : first + count]))
+    return f"```{Path(file).suffix[1:]}\n{text}\n```"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **{it.__name__: it for it in (faults, limits, nemesis, parameters)},
+    **{name: partial(_quote, *it) for name, it in QUOTES.items()},
+    "tour-lines": tour_lines,
     **cost.BLOCKS,
 }

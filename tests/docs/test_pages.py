@@ -15,7 +15,7 @@ from tests.docs.markdown import README, ROOT, anchors, blocks, code, links, name
 MADE = (".presence", ".venv", ".aws-sam", "web/node_modules", "web/dist")
 OTHERS = {".git", "__pycache__", "node_modules"}
 SUFFIXES = "cfg|css|html|in|js|json|md|mjs|py|toml|ts|tsx|txt|yaml"
-#: `functions/on_*.py`, `template.yaml`, `docs/decisions/`; not `/online`, not `presence.domain`.
+#: `functions/*.py`, `template.yaml`, `docs/decisions/`; not `/online`, not `presence.domain`.
 PATH = re.compile(rf"(?!/)[\w.*/-]+(?:\.(?:{SUFFIXES})|/)", re.ASCII)
 TEST = re.compile(r"tests/[\w/]+\.py::test_\w+")
 PAGES = pytest.mark.parametrize("page", pages(), ids=name)

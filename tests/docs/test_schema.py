@@ -348,7 +348,7 @@ ROUTED: dict[str, Node] = {
 
 
 def test_every_route_is_described() -> None:
-    events = [it["Properties"] for it in FUNCTIONS["UserStatus"]["Events"].values()]
+    events = [it["Properties"] for it in FUNCTIONS["HttpFunction"]["Events"].values()]
     paths = {(it["Method"], it["Path"].removeprefix("/api/user-status") or "/") for it in events}
 
     assert set(ROUTED) == {f"{method} {path}" for method, path in paths}

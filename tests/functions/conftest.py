@@ -1,8 +1,7 @@
-"""The handlers as Lambda calls them, on moto's tables, queues and parameters.
+"""The handlers as Lambda calls them, on tables and queues in memory.
 
-Only the gateway is a fake: the composition root takes it in place of the management API. What AWS
-would bring by itself, tests bring: `stream`, `run_timers` and `deliver` hand on what lies there
-since they were called last.
+Contract tests hold the tables to moto's. What AWS would bring by itself, tests bring: `stream`,
+`run_timers` and `deliver` hand on what lies there since they were called last.
 """
 
 import io

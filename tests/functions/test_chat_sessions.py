@@ -94,10 +94,10 @@ def test_a_watcher_hears_until_they_have_had_enough(private: Stack) -> None:
     assert stack.heard(GRACE) == []
 
 
-def test_many_recipients_are_split_into_jobs_and_each_hears_once(
+def test_posts_beyond_the_limit_wait_in_parcels_and_arrive_once(
     room: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "POSTS_AT_ONCE", 1)
+    monkeypatch.setattr(limits, "POSTS_AT_ONCE", 4)
     monkeypatch.setattr(limits, "CONNECTIONS_PER_PARCEL", 2)
     names = [f"{number:0>15}=" for number in range(6)]
     for name in names:
@@ -107,13 +107,15 @@ def test_many_recipients_are_split_into_jobs_and_each_hears_once(
     room.calm()
 
     room.ask(ADA, "message")
+    assert room.all_heard() == {}, "too many for this function: a job tells them"
+    room.deliver()
     at_once, queued = room.all_heard(), room.queued("deliveries")
     room.deliver()
     later = room.all_heard()
 
-    assert len(at_once) == 1
-    posts = [it for body, _ in queued[-3:] for it in body["posts"]]
-    assert [len(it["connectionIds"]) for it in posts] == [2, 2, 2]
+    assert len(at_once) == 4
+    posts = [it for body, _ in queued[-2:] for it in body["posts"]]
+    assert [len(it["connectionIds"]) for it in posts] == [2, 1]
     assert at_once.keys().isdisjoint(later)
     assert at_once.keys() | later.keys() == {GRACE, *names}
     assert all(len(frames) == 1 for frames in (at_once | later).values())

@@ -1,6 +1,6 @@
 """A second sink: this class and one line in `SINKS`; it sees each change once for each version."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence.domain.user import Choice
-from presence.fanout import sinks
 from presence.fanout.diffs import Record, UserDiff
-from presence.fanout.sinks import Parts
+from presence.fanout.sinks import SINKS, Parts
 from tests.functions.conftest import TAB, Stack
 from tests.world import GRACE, World
 
@@ -33,15 +32,16 @@ class History:
 
 
 @pytest.fixture
-def history(monkeypatch: pytest.MonkeyPatch) -> History:
+def history() -> Iterator[History]:
     made = History()
 
     def make(parts: Parts) -> History:
         del parts
         return made
 
-    monkeypatch.setattr(sinks, "SINKS", [*sinks.SINKS, make])  # the one line
-    return made
+    SINKS.append(make)  # the one line
+    yield made
+    SINKS.remove(make)
 
 
 def statuses(history: History, user_id: str) -> list[str]:

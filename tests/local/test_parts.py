@@ -15,7 +15,7 @@ from moto import mock_aws
 from local import tables
 from local.aws import environment, require_free
 from local.build import architecture, fingerprint, pack, runtime
-from local.deploy import Deployed, for_local_aws, parameters_of, routes_of
+from local.deploy import Deployed, for_local_aws, functions_of, parameters_of, routes_of
 from local.layer import SERVICES, shrink
 from local.server import cors, is_ours, is_shared, may_ask
 from local.stack import REGION, ROOT, Settings, StackError
@@ -95,9 +95,7 @@ TEMPLATE: dict[str, Any] = {
             "Type": "AWS::Serverless::Function",
             "Properties": {
                 "Policies": [{"Statement": [{"Action": "sqs:SendMessage"}, {"Fn::If": ["C"]}]}],
-                "Events": {
-                    "TimerDue": {"Properties": {"BatchSize": 1, "ScalingConfig": {"Ref": "C"}}}
-                },
+                "Events": {"Due": {"Properties": {"BatchSize": 1, "ScalingConfig": {"Ref": "C"}}}},
             },
         },
     },
@@ -108,7 +106,7 @@ def test_the_local_copy_leaves_out_what_the_local_aws_lacks() -> None:
     copy = for_local_aws(TEMPLATE, "/built/layer")
     assert set(copy["Resources"]) == {"WebSocketApi", "DeliverFunction"}
     events = copy["Resources"]["DeliverFunction"]["Properties"]["Events"]
-    assert events == {"TimerDue": {"Properties": {"BatchSize": 1}}}
+    assert events == {"Due": {"Properties": {"BatchSize": 1}}}
     statement = copy["Resources"]["DeliverFunction"]["Properties"]["Policies"][0]["Statement"][0]
     assert statement == {"Action": ["sqs:SendMessage", "sqs:SendMessageBatch"]}
     assert copy["Resources"]["WebSocketApi"]["Properties"]["Tags"]["ms-custom-id"]
@@ -116,6 +114,10 @@ def test_the_local_copy_leaves_out_what_the_local_aws_lacks() -> None:
     assert "Layers" not in function
     assert function["Environment"]["Variables"]["A"] == "b"
     assert function["Environment"]["Variables"]["PYTHONPATH"].endswith(":/built/layer")
+
+
+def test_the_functions_are_those_of_the_template() -> None:
+    assert functions_of(TEMPLATE) == ["DeliverFunction"]
 
 
 def test_the_template_itself_stays_as_it_is() -> None:

@@ -1,6 +1,6 @@
 // Made from docs/asyncapi.yaml by `python -m local types`: do not edit.
 
-/** How a user is seen; `invisible` by nobody but their own devices. */
+/** How a user is seen; `invisible` only by the own devices. */
 export type Status = "online" | "away" | "busy" | "dnd" | "invisible" | "offline";
 
 /** What a user may choose; `online` takes an earlier choice back. */
@@ -109,7 +109,7 @@ export interface Message {
   readonly id?: string;
   readonly chatSessionId: string;
   readonly content: unknown;
-  /** Repeated to everybody, and not compared by the server. */
+  /** Repeated to all, and not compared by the server. */
   readonly clientId?: string;
 }
 
@@ -214,7 +214,7 @@ export interface ChatSessionJoined {
   readonly chatSessionId: string;
   /** The first page; the next one comes over HTTP. */
   readonly members: readonly Presence[];
-  /** Null if that was everybody. */
+  /** Null if that was the last page. */
   readonly cursor: string | null;
   readonly memberCount: number;
   readonly sampled?: boolean;
@@ -225,9 +225,9 @@ export interface ChatSessionMembers {
   readonly type: "chat-session-members";
   readonly chatSessionId: string;
   readonly joined: readonly Presence[];
-  /** User ids. It may name somebody whose coming was never told. */
+  /** User ids. It may name a user whose join was never told. */
   readonly left: readonly string[];
-  /** Those whom the listener sees; in a large room those whom most see. */
+  /** Those that the viewer sees; in a large room those that most viewers see. */
   readonly memberCount: number;
   readonly sampled?: boolean;
   readonly asOf: number;
@@ -316,7 +316,7 @@ export interface LastSeen {
   readonly lastSeen: number;
 }
 
-/** Whom the caller hides from, in the order of their ids. */
+/** The users from which the caller hides, in the order of their ids. */
 export interface BlockedUsers {
   readonly userIds: readonly string[];
 }
@@ -336,7 +336,7 @@ export interface MembersPage {
   readonly asOf: number;
 }
 
-/** As everybody in the chat session hears it. */
+/** As all members of the chat session hear it. */
 export interface PublishedMessage {
   readonly chatSessionId: string;
   readonly messageId: string;

@@ -1,6 +1,6 @@
 """Who is online, decided in one place.
 
-`domain` holds the rules and nothing else; `use_cases` holds the flows that read, decide and
-write; `adapters` talk to AWS. `entrypoint` and `http_api` turn events into calls, and
-`bootstrap` is the only module that puts the parts together.
+`domain` decides and does no I/O; `protocol` reads requests and writes frames; `application` has the
+use cases, `fanout` tells others what has changed. `adapters` talk to AWS, `entrypoints` turn events
+of Lambda into calls, and `bootstrap` is the only module that puts the parts together.
 """

@@ -35,11 +35,11 @@ from presence.application.statuses import Statuses
 from presence.application.user_changes import UserChanges
 from presence.application.watching import Watching
 from presence.domain.durations import Durations
+from presence.fanout import sinks
 from presence.fanout.announcer import Announcer
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.large_rooms import LargeRooms
-from presence.fanout.sinks import SINKS
 from presence.ports import Authorizer, Gateway, Ports, Tokens
 from presence.settings import Settings, read_settings
 
@@ -56,13 +56,7 @@ class App:
         self.ports = ports
         self.settings = settings
         self.is_global = settings.global_presence
-        self.durations = Durations(
-            heartbeat=settings.heartbeat_seconds * 1000,
-            lease=settings.lease_seconds * 1000,
-            grace=settings.grace_seconds * 1000,
-            authentication=settings.authentication_seconds * 1000,
-            connection=settings.max_connection_seconds * 1000,
-        )
+        self.durations = _durations(settings)
         self.changes = UserChanges(ports.users, ports.timers)
         self.access = Access(ports.records, ports.users, self.changes, self.durations)
         self.connections = Connections(
@@ -137,7 +131,7 @@ class App:
     @cached_property
     def announcer(self) -> Announcer:
         ports = self.ports
-        return Announcer(ports.users, ports.online_index, [sink(self) for sink in SINKS])
+        return Announcer(ports.users, ports.online_index, [sink(self) for sink in sinks.SINKS])
 
     @cached_property
     def large_rooms(self) -> LargeRooms:
@@ -160,6 +154,16 @@ class App:
     @cached_property
     def dispatcher(self) -> Dispatcher:
         return Dispatcher(self.ports.gateway, self.ports.deliveries, self.ports.timers)
+
+
+def _durations(settings: Settings) -> Durations:
+    return Durations(
+        heartbeat=settings.heartbeat_seconds * 1000,
+        lease=settings.lease_seconds * 1000,
+        grace=settings.grace_seconds * 1000,
+        authentication=settings.authentication_seconds * 1000,
+        connection=settings.max_connection_seconds * 1000,
+    )
 
 
 class AWS:

@@ -128,9 +128,8 @@ FIRST_MEMBERS = 100
 
 #: Entries on the watch list of one connection.
 WATCHED_USERS = 1_000
-#: Users in one transaction: TransactWriteItems takes 100 actions, of which two are for the
-#: connection ("Quotas in Amazon DynamoDB").
-WATCHED_AT_ONCE = 98
+#: Users in one transaction, beside the two operations for the connection.
+WATCHED_AT_ONCE = MAX_OPERATIONS - 2
 
 #: The users that a tick names at most.
 SAMPLE = 50

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from presence.application.paging import Fits, paginate
+from presence.application.paging import Fits, Page, paginate
 from presence.application.statuses import Statuses
 from presence.domain.user import Presence
-from presence.ports import Members, MembersPart
+from presence.ports import LargeRoom, Members, MembersPart
 from presence.protocol.cursors import decode_cursor, encode_cursor, not_ours
 from presence.protocol.requests import is_id
 
@@ -44,9 +44,6 @@ class MemberList:
     ) -> MemberPage:
         """A page of the members that *viewer_id* sees, in the order of their ids.
 
-        A large room is not read as a whole: its members were counted by the last tick, for all
-        viewers alike.
-
         Raises:
             InvalidMessage: a cursor that no page has given.
         """
@@ -58,9 +55,7 @@ class MemberList:
         first = self.members.part(session_id)
         if first.room and first.room.is_large:
             ids = self._ids(session_id, first, viewer_id, after)
-            page = paginate(ids, limit, read, fits)
-            count, as_of = first.room.member_count, first.room.as_of
-            return MemberPage(page.users, _cursor(page.last_id), count, as_of, is_sampled=True)
+            return _page_of_large(paginate(ids, limit, read, fits), first.room)
         seen = list(self._ids(session_id, first, viewer_id))
         page = paginate((it for it in seen if it > after), limit, read, fits)
         # A lease may just have expired, so a page that holds all members counts them best.
@@ -75,6 +70,12 @@ class MemberList:
         ahead = (member for member in first.members if member.user_id > after)
         rest = self.members.of(session_id, max(after, first.after)) if first.after else ()
         return (it.user_id for it in chain(ahead, rest) if viewer_id not in it.hidden_from)
+
+
+def _page_of_large(page: Page, room: LargeRoom) -> MemberPage:
+    """A large room is not read as a whole: the last tick has counted it, for all viewers alike."""
+    cursor = _cursor(page.last_id)
+    return MemberPage(page.users, cursor, room.member_count, room.as_of, is_sampled=True)
 
 
 def _cursor(user_id: str | None) -> str | None:

@@ -37,12 +37,10 @@ class UserChanges:
     ) -> tuple[User, User]:
         """The user before and after *event*; both are stored states.
 
-        *connection_change* is written in the same transaction. *known* is the user as read a moment
-        ago, which saves a read.
+        *connection_change* is written with it; *known*, the user as just read, saves a read.
 
         Raises:
-            Forbidden: the connection record refuses: it is closed, or another user's, or has
-                another claim.
+            Forbidden: the connection is closed, or another user's, or has another claim.
             TooManyConnections, Conflict, LeaseStillValid: see `reduce`.
             Unavailable: too many others write to this user at this moment.
         """
@@ -51,17 +49,14 @@ class UserChanges:
             after, effects = reduce(before, event, now)
             # Timers before the write: a superfluous timer does nothing, a missing one is missed.
             self._schedule(user_id, effects, now)
-            if after == before and connection_change is None and not must_write(event):
-                return before, after
             try:
-                self._swap(before, after, now, effects, connection_change)
+                if after != before or connection_change is not None or must_write(event):
+                    self._swap(before, after, now, effects, connection_change)
             except WriteConflict as conflict:
                 before = conflict.current or self.users.read(user_id, consistent=True)
             else:
                 return before, after
-        raise Unavailable(
-            "Too much happens to this user at once; try again.", retry_after_seconds=1
-        )
+        raise _too_busy()
 
     def _swap(
         self,
@@ -103,3 +98,7 @@ class UserChanges:
         seconds = max(0, -(-(at - now) // 1000))
         if seconds <= MAX_DELAY_SECONDS:
             self.timers.check_user(user_id, seconds)
+
+
+def _too_busy() -> Unavailable:
+    return Unavailable("Too much happens to this user at once; try again.", retry_after_seconds=1)

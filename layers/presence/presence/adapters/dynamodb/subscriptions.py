@@ -1,7 +1,7 @@
 """The Subscriptions table: for each topic its subscribers, members or blockers."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain
 
 from pynamodb.connection import Connection as Client
 from pynamodb.expressions.condition import size
@@ -24,6 +24,7 @@ from presence.adapters.dynamodb.tables import (
     write,
 )
 from presence.adapters.dynamodb.topics import Shards, entry, key_of, parsed
+from presence.chunks import chunked
 from presence.domain.connection import (
     Admission,
     Closing,
@@ -79,32 +80,13 @@ class DynamoDBSubscriptions:
             listed = _read_list(connection.connection_id)
             _require_free(listed, _missing(listed, user_ids))
             known = parsed(listed)
-        rest = iter(sorted(user_ids))
-        while chunk := list(islice(rest, limits.WATCHED_AT_ONCE)):
-            if not self._watch(connection, chunk, known):
-                return False
-        return True
+        chunks = chunked(sorted(user_ids), limits.WATCHED_AT_ONCE)
+        return all(self._watch(connection, chunk, known) for chunk in chunks)
 
     def _watch(
-        self,
-        connection: Connection,
-        user_ids: Sequence[str],
-        known: Mapping[str, frozenset[int]],
+        self, connection: Connection, user_ids: Sequence[str], known: Mapping[str, frozenset[int]]
     ) -> bool:
-        record = update_of(
-            ConnectionItem(connection.connection_id),
-            [ConnectionItem.is_watching.set(value=True)],
-            still_of(str(connection.user_id)),
-        )
-        viewer_id, opened_at = str(connection.user_id), connection.opened_at
-        watched = [Topic("user", user_id) for user_id in user_ids]
-        shards = [self._shard(topic, connection.connection_id, known) for topic in watched]
-        rows = [
-            _subscriber(key_of(topic, shard), connection.connection_id, viewer_id, opened_at)
-            for topic, shard in zip(watched, shards, strict=True)
-        ]
-        entries = [entry(user_id, shard) for user_id, shard in zip(user_ids, shards, strict=True)]
-        operations = [{"Update": record}, {"Update": _watched(connection, entries)}, *rows]
+        operations = list(self._watch_operations(connection, user_ids, known))
         try:
             write(self._client, "TransactWriteItems", {"TransactItems": operations})
         except TransactionRefused as error:
@@ -117,6 +99,24 @@ class DynamoDBSubscriptions:
             _require_free(listed, new)
             return not new or self._watch(connection, new, known)
         return True
+
+    def _watch_operations(
+        self, connection: Connection, user_ids: Sequence[str], known: Mapping[str, frozenset[int]]
+    ) -> Iterator[Operation]:
+        """The record of the connection first, then its list; a refusal is told by the position."""
+        record = update_of(
+            ConnectionItem(connection.connection_id),
+            [ConnectionItem.is_watching.set(value=True)],
+            still_of(str(connection.user_id)),
+        )
+        name, viewer_id = connection.connection_id, str(connection.user_id)
+        watched = [Topic("user", user_id) for user_id in user_ids]
+        shards = {topic: self._shard(topic, name, known) for topic in watched}
+        yield {"Update": record}
+        entries = [entry(topic.name, shard) for topic, shard in shards.items()]
+        yield {"Update": _watched(connection, entries)}
+        for topic, shard in shards.items():
+            yield _subscriber(key_of(topic, shard), name, viewer_id, connection.opened_at)
 
     def _shard(self, topic: Topic, connection_id: str, known: Mapping[str, frozenset[int]]) -> int:
         """A user on the list stays in the shard that it names, and takes no further entry."""
