@@ -14,8 +14,7 @@ import pytest
 
 from local.stack import ROOT
 from tests.conftest import SHORT
-from tests.conversation import Conversation, change
-from tests.e2e.story import join, people, story
+from tests.conversation import Conversation, change, join, people, story
 from tests.stack import RunningStack
 
 GRACE, LEASE = SHORT["GraceSeconds"], SHORT["LeaseSeconds"]

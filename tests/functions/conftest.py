@@ -29,10 +29,9 @@ from presence.domain.user import User
 from presence.entrypoints import runtime
 from presence.ports import EVERYONE, Topic
 from tests.docs.schema import answer_faults, message_faults
-from tests.dynamodb import TABLES
 from tests.endpoint import Answer, Endpoint, serving
 from tests.fakes import FakeGateway
-from tests.tables import Item, Tables
+from tests.tables import TABLES, Item, Tables
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 START = 1_748_856_600_000  # when the events were recorded: long ago for every clock
