@@ -21,7 +21,7 @@ from bench import capacity
 from bench.capacity import FEW_WATCHED, HEARTBEAT, MEMBERS, PAGE, Act, Scene
 from bench.lab import SECOND, Lab, Visitor, lab
 from bench.printing import print_table
-from tests.dynamodb import TABLES
+from tests.tables import TABLES
 
 INVOCATIONS = 31
 PACE = 5 * SECOND

@@ -21,16 +21,15 @@ import jwt
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.session import Session
 
-from bench.meter import CountingGateway, Meter
-from bench.units import Item
+from bench.meter import CountingGateway, Item, Meter
 from local.aws import KEY, local_aws
 from local.stack import REGION, ROOT, Settings
 from presence import bootstrap
 from presence.adapters.dynamodb.online_index import shard_of
 from presence.adapters.dynamodb.tables import CountItem
 from presence.entrypoints import runtime
-from tests.dynamodb import TABLES, create_tables
 from tests.stack import free_ports
+from tests.tables import TABLES, create_tables
 
 Event: TypeAlias = dict[str, Any]
 

@@ -36,8 +36,7 @@ from bench.printing import print_note, print_table
 from presence.adapters.gateway import engine_of
 from presence.adapters.posting.engine import Outcome
 from presence.adapters.posting.signature import Credentials, Frame
-from tests.certificates import Certificate, make_certificate
-from tests.sink import Behaviour, sink
+from tests.sink import Behaviour, Certificate, make_certificate, sink
 
 POSTS, ROUNDS = 10_000, 3
 DELAYS = (0.0, 0.005, 0.020)

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from local import keep, tables
+from local import tables
 from local.aws import client, local_aws, require_free
 from local.build import build
 from local.deploy import Deployed, deploy
@@ -102,8 +102,8 @@ def _start(settings: Settings, everything: ExitStack) -> subprocess.Popen[bytes]
         deployed = deploy(settings, artifacts, tokens.secret(settings.home))
     if settings.keep:
         with _step("kept items") as step:
-            step.note = f"{keep.load(settings, deployed)} items"
-        everything.callback(keep.save, settings, deployed)
+            step.note = f"{tables.load(settings, deployed)} items"
+        everything.callback(tables.save, settings, deployed)
     with _step("first calls"):
         warm(deployed, settings.endpoint_url)
     told = _told(settings, deployed)

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import settings
 
 from local.bootstrap import NoNodeError
-from tests.lacking import lacking
-from tests.node import NotInstalledError, Tools
 from tests.stack import RunningStack, running_stack
+from tests.tools import NotInstalledError, Tools, lacking
 from tests.world import World
 
 

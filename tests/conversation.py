@@ -1,16 +1,19 @@
 """A connection for tests and the bench: what it has heard, and waiting for what it is to hear."""
 
 import asyncio
+import itertools
 import json
 import socket
 import struct
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, TypeAlias
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import wraps
+from typing import Any, ParamSpec, TypeAlias
 
 from presence_client.connection import Connection
 from presence_client.errors import ClientError, ConnectionOver
 from presence_client.models import Frame
+from tests.stack import RunningStack
 
 Predicate: TypeAlias = Callable[[Frame], object]
 _MOST_TOLD = 5
@@ -143,3 +146,38 @@ def _holds(predicate: Predicate, frame: Frame) -> bool:
     with suppress(LookupError):
         return bool(predicate(frame))
     return False
+
+
+# ── stories: tests that are coroutines ───────────────────────────────────────────────────────────
+
+
+Wish = ParamSpec("Wish")
+
+#: Longer than an answer takes on AWS, where API Gateway waits 29 s for a function.
+PATIENCE_SECONDS = 30
+
+_numbers = itertools.count(1)
+
+
+def story(test: Callable[Wish, Coroutine[Any, Any, None]]) -> Callable[Wish, None]:
+    """Let a test be a coroutine."""
+
+    @wraps(test)
+    def run(*arguments: Wish.args, **names: Wish.kwargs) -> None:
+        asyncio.run(test(*arguments, **names))
+
+    return run
+
+
+def people(*names: str) -> list[str]:
+    """User ids that no other test has: all of them share one stack."""
+    number = next(_numbers)
+    return [f"{name}-{number}" for name in names]
+
+
+def join(
+    stack: RunningStack, user_id: str, **request: Any
+) -> AbstractAsyncContextManager[Conversation]:
+    """A connection of this user, authenticated; it waits for what a slow machine is late with."""
+    patient = {"within": PATIENCE_SECONDS} | request
+    return Conversation.connect(stack.url, token=stack.token(user_id), **patient)

@@ -2,8 +2,7 @@
 
 import sys
 
-from proof.model.checker import Result, check
-from proof.model.variants import CASES, Case
+from proof.model.checker import CASES, Case, Result, check
 
 ROW = "{:<44}  {:<9}  {:<9}  {:>10}  {:>8}  {:>8}"
 MEGABYTE = 1024 * 1024

@@ -19,16 +19,18 @@ from typing import Any
 from local.stack import ROOT
 from proof.nemesis import device, observer
 from proof.nemesis.faults import (
+    STACK_FAULTS,
     Nemesis,
     Scheduler,
+    Step,
     crashes,
     dead_letters,
+    plan,
     set_visibility,
     traces,
 )
 from proof.nemesis.history import Rules, Writer
 from proof.nemesis.lives import TRAVEL
-from proof.nemesis.plan import STACK, Step, plan
 from tests.stack import API, RunningStack, running_stack
 
 #: So short that many deaths fit into a run, and in the relations that the settings demand (I17).
@@ -196,11 +198,11 @@ class Attack:
 
     def run(self, steps: Sequence[Step]) -> None:
         started = time.monotonic()
-        with ThreadPoolExecutor(len(STACK)) as pool:
+        with ThreadPoolExecutor(len(STACK_FAULTS)) as pool:
             lanes: list[Future[None]] = []
             for step in steps:
                 self._wait_until(started + step.at)
-                if step.fault in STACK:
+                if step.fault in STACK_FAULTS:
                     lanes.append(pool.submit(self._on_stack, step))
                 else:
                     self._on_device(step)

@@ -15,8 +15,7 @@ from presence.limits import DEFAULT_PAGE, TOKEN_LEEWAY_MILLISECONDS
 from presence.protocol.frames import presence as frame_of
 from proof.simulation.checks import Said
 from proof.simulation.cloud import SECOND
-from tests.listening import Hearsay
-from tests.world import GRACE, HEARTBEAT
+from tests.world import GRACE, HEARTBEAT, Hearsay
 
 if TYPE_CHECKING:
     from proof.simulation.simulation import Simulation

@@ -22,9 +22,8 @@ from presence.adapters.posting.links import Links, Security
 from presence.adapters.posting.signature import Endpoint as Target
 from presence.adapters.posting.signature import Frame
 from tests.adapters.conftest import session
-from tests.certificates import Certificate, make_certificate
 from tests.endpoint import PATIENCE_SECONDS, Answer, Endpoint
-from tests.sink import Behaviour, sink
+from tests.sink import Behaviour, Certificate, make_certificate, sink
 
 FRAME = Frame.of('{"type":"user-status-change"}')
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

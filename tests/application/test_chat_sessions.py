@@ -18,8 +18,7 @@ from presence.domain.user import Choice, Status, User
 from presence.limits import MAX_SESSIONS, TYPING_MILLISECONDS
 from presence.ports import Delivery, MembersPart, Post
 from presence.protocol.frames import new_message
-from tests.listening import Hearsay
-from tests.world import GRACE, LEASE, SECOND, World
+from tests.world import GRACE, LEASE, SECOND, Hearsay, World
 
 
 @pytest.fixture

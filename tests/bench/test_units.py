@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.units import (
+from bench.meter import (
     Item,
     index_write_units,
     item_size,
@@ -12,7 +12,7 @@ from bench.units import (
     table,
     write_units,
 )
-from tests.dynamodb import SCHEMAS
+from tests.tables import SCHEMAS
 
 USERS = table(next(schema for schema in SCHEMAS if schema["TableName"] == "Users"))
 KEY = ("online_shard", "user_id")

@@ -26,7 +26,7 @@ def gateway(deployed: RunningStack) -> Any:
     return client("apigatewaymanagementapi", deployed.told["callbackUrl"])
 
 
-@pytest.mark.usefixtures("nobody_online")
+@pytest.mark.usefixtures("no_user_online")
 def test_the_count_follows_who_comes_and_goes(demo: Demo) -> None:
     left, right = demo.open()
     for side in (left, right):

@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 
 from local.stack import ROOT
 from tests.demo import Demo, Side, tab_to
-from tests.node import WEB, Tools
 from tests.stack import RunningStack
+from tests.tools import WEB, Tools
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")

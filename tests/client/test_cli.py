@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
+import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -331,3 +333,39 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         assert process.wait(10) == 0
         assert process.stderr
         assert process.stderr.read() == ""
+
+
+# ── the package, built and installed apart from this repository ──────────────────────────────────
+
+
+LOOK = """
+import json, pathlib, presence_client.client, sys
+folder = pathlib.Path(presence_client.__file__).parent
+ours = {"presence", "local", "functions"} & {it.partition(".")[0] for it in sys.modules}
+print(json.dumps([str(folder), (folder / "py.typed").is_file(), sorted(ours)]))
+"""
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    done = subprocess.run(
+        command, cwd=folder, env={"HOME": str(folder)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_it_installs_alone_with_its_types_and_its_command(tmp_path: Path) -> None:
+    fresh = tmp_path / "venv"
+    venv.create(fresh, symlinks=True)
+    (site,) = fresh.glob("lib/python*/site-packages")
+    # Its dependencies and the build back end are those of the lock; what is linked there is not.
+    (site / "lock.pth").write_text(sysconfig.get_path("purelib"))
+    pip = (sys.executable, "-m", "pip", "--python", fresh / "bin" / "python", "install")
+    alone = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation")
+    run(*pip, *alone, ROOT / "clients" / "python", folder=tmp_path)
+
+    found = json.loads(run(fresh / "bin" / "python", "-c", LOOK, folder=tmp_path))
+    assert found == [str(site / "presence_client"), True, []]
+    token = run(fresh / "bin" / "presence", "token", "ada", folder=tmp_path)
+    assert jwt.decode(token.strip(), options={"verify_signature": False})["sub"] == "ada"

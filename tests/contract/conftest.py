@@ -28,7 +28,6 @@ from presence.ports import (
 from proof.simulation.faults import Faults, Faulty, Injector
 from proof.simulation.memory import Memory
 from proof.simulation.scheduler import Scheduler
-from tests.dynamodb import KEYS, TABLES, create_tables
 from tests.fakes import (
     FakeConnections,
     FakeMembers,
@@ -37,7 +36,7 @@ from tests.fakes import (
     FakeTables,
     FakeUsers,
 )
-from tests.tables import Tables
+from tests.tables import KEYS, TABLES, Tables, create_tables
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.stack import ROOT
-from tests.conversation import Conversation
-from tests.e2e.story import join, people, story
-from tests.node import Tools
+from tests.conversation import Conversation, join, people, story
 from tests.stack import API, RunningStack, call
+from tests.tools import Tools
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

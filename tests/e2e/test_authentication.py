@@ -10,8 +10,7 @@ import pytest
 from presence_client.errors import CannotConnect, Refused
 from presence_client.tokens import AUDIENCE, ISSUER
 from tests.conftest import ORIGIN, SHORT
-from tests.conversation import Conversation
-from tests.e2e.story import join, people, story
+from tests.conversation import Conversation, join, people, story
 from tests.stack import RunningStack
 
 

@@ -15,8 +15,7 @@ from presence.adapters.dynamodb.online_index import shard_of
 from presence_client.errors import Refused
 from presence_client.models import Frame
 from tests.conftest import SHORT
-from tests.conversation import Conversation
-from tests.e2e.story import join, people, story
+from tests.conversation import Conversation, join, people, story
 from tests.stack import RunningStack
 
 GRACE, LEASE = SHORT["GraceSeconds"], SHORT["LeaseSeconds"]

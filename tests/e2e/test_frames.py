@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conversation import Conversation, change
-from tests.e2e.story import join, people, story
+from tests.conversation import Conversation, change, join, people, story
 from tests.stack import RunningStack
 
 PRESENCE = {"userId", "status", "isOnline", "lastSeen", "version"}

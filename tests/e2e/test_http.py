@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.conftest import ORIGIN, SHORT
-from tests.e2e.story import join, people, story
+from tests.conversation import join, people, story
 from tests.stack import RunningStack
 
 READS = ["GET /online", "GET /online/count", "GET /ada", "POST /batch"]

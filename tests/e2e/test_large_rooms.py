@@ -9,8 +9,7 @@ import pytest
 
 from presence_client.models import Frame
 from tests.conftest import SHORT
-from tests.conversation import Conversation
-from tests.e2e.story import join, people, story
+from tests.conversation import Conversation, join, people, story
 from tests.stack import RunningStack, running_stack
 
 LARGE, TICK = 5, 1

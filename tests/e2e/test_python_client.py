@@ -9,7 +9,7 @@ from presence_client.api import Api
 from presence_client.client import Client
 from presence_client.errors import ConnectionOver, Refused
 from presence_client.models import Event, Message, Presence
-from tests.e2e.story import PATIENCE_SECONDS, people, story
+from tests.conversation import PATIENCE_SECONDS, people, story
 from tests.stack import RunningStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -14,8 +14,8 @@ import pytest
 
 from tests.conversation import Conversation
 from tests.docs.markdown import ROOT, blocks, code, table
-from tests.lacking import program
 from tests.stack import RunningStack
+from tests.tools import program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -10,8 +10,7 @@ import pytest
 from local.build import runtime
 from presence_client.errors import Refused
 from tests.conftest import SHORT
-from tests.conversation import change
-from tests.e2e.story import join, people, story
+from tests.conversation import change, join, people, story
 from tests.stack import RunningStack, running_stack
 
 

@@ -1,8 +1,7 @@
-"""The handlers as Lambda calls them, on moto's tables, queues and parameters.
+"""The handlers as Lambda calls them, on tables and queues in memory.
 
-Only the gateway is a fake: the composition root takes it in place of the management API. What AWS
-would bring by itself, tests bring: `stream`, `run_timers` and `deliver` hand on what lies there since
-they were called last.
+Contract tests hold the tables to moto's. What AWS would bring by itself, tests bring: `stream`,
+`run_timers` and `deliver` hand on what lies there since they were called last.
 """
 
 import io
@@ -30,10 +29,9 @@ from presence.domain.user import User
 from presence.entrypoints import runtime
 from presence.ports import EVERYONE, Topic
 from tests.docs.schema import answer_faults, message_faults
-from tests.dynamodb import TABLES
 from tests.endpoint import Answer, Endpoint, serving
 from tests.fakes import FakeGateway
-from tests.tables import Item, Tables
+from tests.tables import TABLES, Item, Tables
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 START = 1_748_856_600_000  # when the events were recorded: long ago for every clock

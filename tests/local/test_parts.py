@@ -1,5 +1,7 @@
 """The smaller parts of the local stack."""
 
+import gzip
+import json
 import socket
 import zipfile
 from collections.abc import Iterator
@@ -10,11 +12,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local import keep
+from local import tables
 from local.aws import environment, require_free
 from local.build import architecture, fingerprint, pack, runtime
 from local.deploy import Deployed, for_local_aws, functions_of, parameters_of, routes_of
-from local.origins import cors, is_ours, is_shared, may_ask
+from local.layer import SERVICES, shrink
+from local.server import cors, is_ours, is_shared, may_ask
 from local.stack import REGION, ROOT, Settings, StackError
 from local.warm import _ACTIONS, _EVENTS, answers
 from tests.template.test_template import FUNCTIONS, ROUTES
@@ -168,7 +171,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
                 AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
                 BillingMode="PAY_PER_REQUEST",
             )
-        monkeypatch.setattr(keep, "client", lambda *_: dynamodb)
+        monkeypatch.setattr(tables, "client", lambda *_: dynamodb)
         yield Deployed("ws://w", "http://h", {f"{name}Table": name for name in KEYS}, {})
 
 
@@ -178,17 +181,17 @@ def test_items_come_back_as_they_were(tmp_path: Path, deployed: Deployed) -> Non
     stored = [{"user_id": {"S": f"u{n}"}, "raw": {"B": b"\0\xff"}} for n in range(60)]
     for item in stored:
         dynamodb.put_item(TableName="Users", Item=item)
-    keep.save(here, deployed)
+    tables.save(here, deployed)
     for item in stored:
         dynamodb.delete_item(TableName="Users", Key={"user_id": item["user_id"]})
 
-    assert keep.load(here, deployed) == 60
+    assert tables.load(here, deployed) == 60
     back = dynamodb.scan(TableName="Users")["Items"]
     assert sorted(map(str, back)) == sorted(map(str, stored))
 
 
 def test_nothing_kept_is_nothing_loaded(tmp_path: Path, deployed: Deployed) -> None:
-    assert keep.load(Settings(home=tmp_path), deployed) == 0
+    assert tables.load(Settings(home=tmp_path), deployed) == 0
 
 
 # ── warm ──────────────────────────────────────────────────────────────────────────────────────────
@@ -279,3 +282,55 @@ def test_the_api_and_tokens_are_shared_and_nothing_else_is() -> None:
     assert is_shared("/dev/token")
     for path in ("/", "/dev/stack", "/dev/tables", "/dev/token/x", "/api", "/apis", ""):
         assert not is_shared(path)
+
+
+# ── the shrunk layer ─────────────────────────────────────────────────────────────────────────────
+
+
+MODEL = {
+    "documentation": "<p>Long.</p>",
+    "shapes": {
+        "Part": {
+            "type": "structure",
+            "documentation": "<p>Long.</p>",
+            "members": {"documentation": {"shape": "Text", "documentation": "<p>Long.</p>"}},
+        }
+    },
+}
+ENDPOINTS = {"partitions": [{"partition": "aws", "services": {"sqs": {"a": 1}, "s3": {"b": 2}}}]}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """botocore's data as it comes, after it was shrunk."""
+    data = tmp_path / "botocore" / "data"
+    for service in (*SERVICES, "s3", "ec2"):
+        write(data / service / "2012-11-05" / "service-2.json.gz", MODEL)
+    write(data / "endpoints.json", ENDPOINTS)
+    write(data / "partitions.json", {"kept": True})
+    shrink(tmp_path)
+    return data
+
+
+def write(file: Path, content: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content).encode()
+    file.write_bytes(gzip.compress(text) if file.suffix == ".gz" else text)
+
+
+def read(file: Path) -> Any:
+    return json.loads(file.read_text())
+
+
+def test_only_services_that_presence_calls_are_left(data: Path) -> None:
+    assert {path.name for path in data.iterdir() if path.is_dir()} == SERVICES
+    (partition,) = read(data / "endpoints.json")["partitions"]
+    assert partition == {"partition": "aws", "services": {"sqs": {"a": 1}}}
+    assert read(data / "partitions.json") == {"kept": True}
+
+
+def test_texts_are_left_out_and_members_of_that_name_are_not(data: Path) -> None:
+    members = {"documentation": {"shape": "Text"}}
+    (model,) = (data / "sqs" / "2012-11-05").iterdir()
+    assert model.name == "service-2.json"  # unpacked, too
+    assert read(model) == {"shapes": {"Part": {"type": "structure", "members": members}}}

@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from local.stack import REGION, StackError
 from local.tables import LIMIT, plain, stored
-from tests.dynamodb import SCHEMAS
+from tests.tables import SCHEMAS
 
 #: By their names in the template; this stack's own names differ.
 TABLES = {name: name for name in ("Connections", "Users", "Subscriptions")}

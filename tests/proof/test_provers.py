@@ -1,5 +1,6 @@
 """Each prover of `make proof` works, shown by a short run; the simulation's is CI's random one."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from random import Random
@@ -8,18 +9,18 @@ import pytest
 from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from proof.model.checker import BAD, GOOD, Case
 from proof.model.checker import check as model_check
-from proof.model.variants import BAD, GOOD, Case
 from proof.nemesis.check import check
+from proof.nemesis.faults import DEVICE_FAULTS, STACK_FAULTS, plan
 from proof.nemesis.history import read
-from proof.nemesis.plan import DEVICES, STACK, plan
 from proof.nemesis.report import summary
 from proof.nemesis.run import LONG, SHORT, run
 from proof.simulation.faults import WORST, Faults, swarm
 from proof.simulation.simulation import Simulation, simulate
 from proof.stateful.__main__ import SETTINGS
 from proof.stateful.machine import Presence
-from tests.lacking import program
+from tests.tools import program
 
 RUNS, PART = 160, 20
 
@@ -85,8 +86,8 @@ def test_every_plan_has_every_fault_and_ends_in_time(number: int) -> None:
     for seconds, rules in ((16, SHORT), (180, LONG)):
         steps = plan(number, seconds, rules)
 
-        assert {it.fault for it in steps} == {*STACK, *DEVICES}
-        assert all(it.at + it.seconds <= seconds for it in steps if it.fault in STACK)
+        assert {it.fault for it in steps} == {*STACK_FAULTS, *DEVICE_FAULTS}
+        assert all(it.at + it.seconds <= seconds for it in steps if it.fault in STACK_FAULTS)
 
 
 @pytest.mark.fault("A client's clock is wrong by hours.")
@@ -100,5 +101,56 @@ def test_the_nemesis_finds_nothing_in_a_short_run(tmp_path: Path) -> None:
     assert check(history) == []
     found = summary(1, 16, history, [])
     # On a machine that is too busy, a device may be gone before it is its turn to be killed.
-    assert {name for name, count in found.faults.items() if count} >= set(STACK)
+    assert {name for name, count in found.faults.items() if count} >= set(STACK_FAULTS)
     assert {it.path for it in found.deaths} == {"push", "http"}
+
+
+# ── stories in which the oracle or the product was wrong once, without Hypothesis ────────────────
+
+
+@pytest.fixture
+def state() -> Iterator[Presence]:
+    state = Presence()
+    yield state
+    state.teardown()
+
+
+@pytest.mark.parametrize(("outer", "inner"), [("timer", "ping"), ("ping", "timer")])
+@pytest.mark.parametrize("number", range(8))
+def test_ping_racing_expiry_is_either_renewed_or_rejected(
+    state: Presence, number: int, outer: str, inner: str
+) -> None:
+    """The token is over: the ping is told so, or that the record is closed."""
+    device, _ = state.start(is_global=False, user="ada", other="bob").values
+    state.join_or_leave(name=device, room="lobby", joins=True)
+    state.renew_token(name=device, life=-29)
+    state.wait(seconds=1)
+    state.put_status(user="ada", choice="online")  # sees that the lease is over, and says so
+    state.race(name=device, other=device, outer=outer, inner=inner, number=number)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_join_racing_a_disconnect_becomes_a_pending_leave(state: Presence, number: int) -> None:
+    """What was joined before the end is left with it, though the answer comes after."""
+    _, device = state.start(is_global=False, user="ada", other="ada").values
+    state.wait(seconds=1)
+    state.race(name=device, other=device, outer="join", inner="disconnect", number=number)
+    state.be_calm()
+
+
+def test_what_came_before_a_new_connection_is_not_what_came_last(state: Presence) -> None:
+    """A lease may have run out since."""
+    device, _ = state.start(is_global=False, user="ada", other="bob").values
+    state.rig.clock.now = state.world.conns[device].end - 1
+    state.sweep()
+    state.connect()
+    assert state.taken_until < state.rig.clock.now
+
+
+def test_of_two_pings_the_second_may_see_that_a_choice_is_over(state: Presence) -> None:
+    """The first renews a lease and reads nothing; it is free, and so the second is not."""
+    device, _ = state.start(is_global=False, user="ada", other="bob").values
+    state.choose(name=device, choice="online", text=None, seconds=6)
+    state.wait(seconds=31)
+    state.ping(name=device, active=None)
+    state.repeat()

@@ -1,6 +1,6 @@
 """What `make check` says about web/: style, and types."""
 
-from tests.node import Tools
+from tests.tools import Tools
 
 
 def test_the_client_is_written_in_one_style(tools: Tools) -> None:

@@ -1,9 +1,13 @@
-"""The JavaScript side: the tools in web/node_modules, called as at a terminal."""
+"""What a test needs and a machine may not have: programs, and the tools in web/node_modules."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from local.bootstrap import find_node, modules
 from local.stack import ROOT
@@ -53,3 +57,17 @@ class Tools:
         )
         assert result.returncode == 0, result.stdout
         return result.stdout
+
+
+def lacking(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def program(*names: str, reason: str) -> str:
+    """The path of the first of these programs that is there."""
+    for path in map(shutil.which, names):
+        if path:
+            return path
+    lacking(reason)

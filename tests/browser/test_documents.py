@@ -1,14 +1,42 @@
-"""The source document's React snippets, unchanged, in a browser against the local stack."""
+"""The code of documents, unchanged, in a browser against the local stack."""
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.application import DOCUMENT, served
-from tests.node import WEB, Tools
+from tests.browser.conftest import CHAT, DOCUMENT, served, served_chat
 from tests.stack import RunningStack
+from tests.tools import WEB, Tools
+
+
+def test_a_chat_is_twenty_lines() -> None:
+    lines = [line for line in CHAT.splitlines() if line.strip()]
+
+    assert len(lines) <= 20
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.usefixtures("no_user_online")
+def test_two_people_chat_with_them(page: Page, tools: Tools, tmp_path: Path) -> None:
+    other = page.context.new_page()
+    with served_chat(tools, tmp_path) as chat:
+        page.goto(f"{chat}/?me=ada")
+        other.goto(f"{chat}/?me=grace")
+        for window in (page, other):
+            expect(window.get_by_role("heading", name="Online: 2")).to_be_visible()
+        expect(page.locator(".presence-list li", has_text="grace")).to_contain_text("Online")
+        page.get_by_role("textbox", name="Message").fill("Hello")
+        page.keyboard.press("Enter")
+        for window in (page, other):
+            expect(window.get_by_role("log")).to_contain_text("Hello")
+        other.close()
+        expect(page.get_by_role("heading", name="Online: 1")).to_be_visible()
+
+
+# ── the React snippets of the source document ────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +50,7 @@ def application(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield f"{url}/{entry.name}"
 
 
-@pytest.mark.usefixtures("nobody_online")
+@pytest.mark.usefixtures("no_user_online")
 def test_the_snippets_work_unchanged(page: Page, application: str, deployed: RunningStack) -> None:
     page.goto(f"{application}?show=components")
     expect(page.get_by_role("heading", name="Online: 1")).to_be_visible()
@@ -48,7 +76,7 @@ def test_the_snippets_work_unchanged(page: Page, application: str, deployed: Run
     expect(page.get_by_role("heading", name="Online: 1")).to_be_visible()
 
 
-@pytest.mark.usefixtures("nobody_online")
+@pytest.mark.usefixtures("no_user_online")
 def test_the_complete_chat_app_needs_nothing(page: Page, application: str) -> None:
     other = page.context.new_page()
     for window, name in ((page, "Ada"), (other, "Grace")):
