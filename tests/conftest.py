@@ -39,7 +39,7 @@ def world() -> World:
     return World()
 
 
-#: Short enough to wait for, and in the relations that the settings demand (I17).
+#: Short enough to wait for, and in the relations that the settings demand.
 SHORT = {
     "HeartbeatSeconds": 2,
     "LeaseSeconds": 6,

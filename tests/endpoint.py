@@ -12,13 +12,13 @@ PATIENCE_SECONDS = 10
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer. `is_silent` sends nothing; `hangs_up` closes the connection instead."""
+    """One answer. `is_silent` sends nothing; `closes` closes the connection instead."""
 
     status: int = 200
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     is_silent: bool = False
-    hangs_up: bool = False
+    closes: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = endpoint.answers.get(self.path.rpartition("/")[2], endpoint.otherwise)
         if answer.is_silent:
             endpoint.is_over.wait(PATIENCE_SECONDS)
-        if not (answer.is_silent or answer.hangs_up):
+        if not (answer.is_silent or answer.closes):
             self._say(answer)
 
     do_DELETE = do_POST  # noqa: N815

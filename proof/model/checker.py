@@ -68,7 +68,7 @@ BAD = (
     Case("lifecycle", "MEETING", "BLIND_TIMER", "I1"),
     Case("lifecycle", "MEETING", "TIMER_AFTER", "TIMER"),
     Case("lifecycle", "DYING", "SWEEP_BY_EXPIRY", "CALM"),
-    Case("lifecycle", "DYING", "NOBODY_CLEARS_UP", "CALM"),
+    Case("lifecycle", "DYING", "NO_CLEANUP", "CALM"),
     Case("lifecycle", "DYING", "LOOKS_FIRST", "I2"),
     # What is told was stored, and is dropped if it is old.
     Case("lifecycle", "WATCHED", "GET_UNSTORED", "I3"),

@@ -478,7 +478,7 @@ end:
             :: outcome == REFUSED -> apply(TIME_PASSED, c, NOTHING)
             :: else
             fi;
-#ifndef NOBODY_CLEARS_UP
+#ifndef NO_CLEANUP
             disconnect(c);
             hears[c] = 0
 #endif
@@ -511,7 +511,7 @@ end:
     od
 }
 
-inline look_at_whoever_is_here() {
+inline look_at_users_here() {
     if
     :: is_here(before) -> look()
     :: else
@@ -522,7 +522,7 @@ inline look_at_whoever_is_here() {
 proctype Sweep() {
     locals;
     begin();
-    atomic { look_at_whoever_is_here(); finish() }
+    atomic { look_at_users_here(); finish() }
 }
 
 /* ── application/statuses.py, and its readers ─────────────────────────────────────────────── */
@@ -626,7 +626,7 @@ init {
         :: else
         fi;
         d_step { copy(stored, before) };
-        look_at_whoever_is_here();
+        look_at_users_here();
         timers = 0
     };
     atomic {

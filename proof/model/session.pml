@@ -109,7 +109,7 @@ inline before(u) {
     old_member = is_member(u)
 }
 
-/* The status and the version that follow, and a record if anybody sees a difference. */
+/* The status and the version that follow, and a record if a viewer sees a difference. */
 inline after(u) {
     linger[u] = linger[u] && is_here(u);
     status[u] = (is_here(u) -> (is_busy[u] -> BUSY : ONLINE) : OFFLINE);

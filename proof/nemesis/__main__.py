@@ -1,4 +1,4 @@
-"""Attacks a local stack of real processes and says whether anybody was ever told something wrong.
+"""Attacks a local stack of real processes and says whether any client was told something wrong.
 
     python -m proof.nemesis [--seconds 180] [--seed 1] [--runs 1] [--jobs 1] [--json FILE]
 

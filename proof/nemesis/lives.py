@@ -17,7 +17,7 @@ from proof.nemesis.history import Call, Connection, History, Interval
 TRAVEL = 3.0
 #: The server's clock has whole milliseconds, and so have its leases.
 TICK = 0.01
-#: What keeps a change from being told, or told to anybody who asks.
+#: What keeps a change from being announced, or shown to a read.
 _HIDES = frozenset({"stream", "sweep", "workers", "redeploy"})
 #: What may lose the news that a connection has ended, or the timer that ends a grace period.
 _LOSES = frozenset({"route", "workers", "redeploy"})

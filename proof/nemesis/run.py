@@ -33,7 +33,7 @@ from proof.nemesis.history import Rules, Writer
 from proof.nemesis.lives import TRAVEL
 from tests.stack import API, RunningStack, running_stack
 
-#: So short that many deaths fit into a run, and in the relations that the settings demand (I17).
+#: So short that many deaths fit into a run, and in the relations that the settings demand.
 #: Longer than `TRAVEL` between two sweeps: a timer that is lost must not be made up for in time.
 LONG = Rules(heartbeat=2, lease=8, grace=3, sweep=5)
 SHORT = Rules(heartbeat=2, lease=6, grace=2, sweep=5)

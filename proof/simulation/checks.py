@@ -1,4 +1,4 @@
-"""What must hold, looked at with every item that is written, and every word that anybody hears.
+"""What must hold, looked at with every item that is written, and every frame that a client hears.
 
 The names are those of docs/invariants.md.
 """

@@ -78,7 +78,7 @@ class Device:
         self._let_go("dies")
 
     def closed(self, link: str) -> None:
-        """The server has hung up."""
+        """The server has closed the connection."""
         self._gone(link)
 
     def _let_go(self, how: str) -> None:

@@ -284,7 +284,7 @@ class Presence(Steps):
             self.read(USERS[0])
 
     @rule(name=devices, inner=st.sampled_from(("disconnect", "authenticate", "status")))
-    def write_when_somebody_else_has_read(self, name: str, inner: str) -> None:
+    def write_after_another_read(self, name: str, inner: str) -> None:
         """Of two who change one user, one decides anew."""
         now, user = self.rig.clock.now, str(self.world.conns[name].user)
         for other in self.world.live(user, now):

@@ -106,7 +106,7 @@ class Steps(RuleBasedStateMachine):
 
     def finish(self, now: int, done: Iterable[Done]) -> None:
         self.is_sound = False
-        worlds = self.after(now, [*done, *self.hang_ups()])
+        worlds = self.after(now, [*done, *self.closed_by_server()])
         self.rig.gateway.closed.clear()
         self.past += [(now, it) for it in worlds]
         self.world = worlds[-1]
@@ -123,8 +123,8 @@ class Steps(RuleBasedStateMachine):
             worlds.append(effect(worlds[-1], now, answer))
         return worlds
 
-    def hang_ups(self) -> Iterator[Done]:
-        """Who was hung up on: another step may have been told so."""
+    def closed_by_server(self) -> Iterator[Done]:
+        """Connections that the server closed; another step may have heard of it."""
         for name in self.rig.gateway.closed:
             yield (lambda world, now, told: world.hung_up(told, now)), name
 
@@ -133,7 +133,7 @@ class Steps(RuleBasedStateMachine):
 
         Either of them may have closed the connection of the other.
         """
-        ends = [*self.hang_ups()]
+        ends = [*self.closed_by_server()]
         orders = [*_orders(inner, [*outer, *ends]), *_orders([*inner, *ends], outer)]
         for order in orders[:-1]:
             with suppress(Impossible):

@@ -97,7 +97,7 @@ def test_a_function_that_fails_has_not_answered(
         pytest.param(Answer(429, b'{"Reason":"ReservedFunction"}'), id="throttled"),
         pytest.param(Answer(502), id="broken"),
         pytest.param(Answer(is_silent=True), id="silence"),
-        pytest.param(Answer(hangs_up=True), id="hang-up"),
+        pytest.param(Answer(closes=True), id="closes"),
     ],
 )
 def test_what_aws_does_not_do_for_us_is_left_to_the_edge(

@@ -107,7 +107,7 @@ def test_a_post_without_an_answer_is_repeated_and_does_not_delay_the_others(
     assert took < PATIENCE_SECONDS - 2
 
 
-@pytest.mark.parametrize("answer", [Answer(429), Answer(503), Answer(hangs_up=True)])
+@pytest.mark.parametrize("answer", [Answer(429), Answer(503), Answer(closes=True)])
 def test_a_throttled_post_is_repeated_only_so_often(endpoint: Endpoint, answer: Answer) -> None:
     endpoint.otherwise = answer
 

@@ -17,7 +17,7 @@ from tests.endpoint import Answer, Endpoint
 TAB, PHONE, WATCH = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q=", "MZ-0ccOFvHc_Ihw="
 STAGE = "/live"
 
-SILENCE, HANG_UP = Answer(is_silent=True), Answer(hangs_up=True)
+SILENCE, CLOSES = Answer(is_silent=True), Answer(closes=True)
 GONE = Answer(410, headers=(("x-amzn-ErrorType", "GoneException"),))
 
 
@@ -37,7 +37,7 @@ OUTCOMES: dict[str, tuple[Answer, Delivery]] = {
     "unavailable": (Answer(503), Delivery(again=(TAB,))),
     "gateway-timeout": (Answer(504), Delivery(again=(TAB,))),
     "silence": (SILENCE, Delivery(again=(TAB,))),
-    "hang-up": (HANG_UP, Delivery(again=(TAB,))),
+    "closes": (CLOSES, Delivery(again=(TAB,))),
     "malformed-id": (error(400, "BadRequestException"), Delivery(refused=(TAB,))),
     "no-permission": (error(403, "ForbiddenException"), Delivery(refused=(TAB,))),
     "no-such-path": (Answer(404), Delivery(refused=(TAB,))),

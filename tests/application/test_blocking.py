@@ -85,7 +85,7 @@ def test_unblocking_is_an_arrival_with_a_version_the_other_takes(world: World) -
     assert world.read("ada", "eve").version > hidden.version
 
 
-def test_blocking_while_offline_changes_nothing_that_anybody_sees(world: World) -> None:
+def test_blocking_while_offline_changes_no_visible_presence(world: World) -> None:
     world.join("ada", "a1")
     world.leave("a1")
     world.wait(GRACE)
@@ -241,18 +241,6 @@ def test_a_blocked_watcher_hears_nothing_of_an_erasure(world: World) -> None:
     world.stream()
 
     assert len(world.frames_of("eve-1")) == heard
-
-
-def test_erasing_shows_nothing_to_blocked_viewers(world: World) -> None:
-    meet(world, "ada", "eve")
-    world.blocking.block("ada", "eve", world.now)
-    world.stream()
-    heard = len(world.frames_of("eve-1"))
-
-    world.removal.erase("ada", world.now, lifts_blocks=True)
-    world.stream()
-
-    assert ("ada", "online") not in world.heard_by("eve-1")[heard:]
 
 
 def test_erasing_an_unknown_user_is_idempotent(world: World) -> None:

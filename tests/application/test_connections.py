@@ -239,7 +239,7 @@ def test_actions_one_after_the_other_renew_without_a_second_look(world: World) -
     assert world.user("ada").revision == revision
 
 
-def test_a_late_ping_before_anybody_noticed_goes_on_as_if_nothing_had_happened(
+def test_a_late_ping_before_the_expiry_was_noticed_renews_the_lease(
     world: World,
 ) -> None:
     world.join("ada", "a1")

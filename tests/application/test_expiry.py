@@ -94,9 +94,9 @@ def test_the_authentication_timer_keeps_an_authenticated_connection(world: World
 def test_an_eviction_that_looked_before_the_ping_loses(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between its look at the lease and its closing of the record, a late ping is answered (I2).
+    """Between its look at the lease and its closing of the record, a late ping is answered.
 
-    Found by the nemesis: the pong came, and 24 milliseconds later the server hung up.
+    Found by the nemesis: the pong came, and 24 milliseconds later the server closed the socket.
     """
     world.join("ada", "a1")
     world.wait(LEASE)

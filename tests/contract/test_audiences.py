@@ -378,7 +378,7 @@ def test_a_closed_connection_has_no_subscriptions_and_the_others_have_theirs(sto
 
     closed = store.connections.close(TAB, NOW)
     assert closed is not None
-    for _ in range(2):  # the second time after a crash, as far as anybody knows
+    for _ in range(2):  # the second time as after a crash
         store.subscriptions.remove(closed)
 
     heard = [store.subscriptions.pages(EVERYONE)]

@@ -180,7 +180,7 @@ def test_grace_that_was_over_beside_a_device_does_not_begin_when_it_is_thrown_ou
     assert [it for it in changes if isinstance(it, TimerDue)] == []
 
 
-def test_grace_beside_a_device_that_goes_on_is_over_without_anybody_looking() -> None:
+def test_grace_beside_a_live_device_ends_without_a_read() -> None:
     both = arrive(arrive(ADA, "phone"), "tab")
     left, changes = reduce(both, Disconnected("tab", NOW + GRACE), NOW)
 

@@ -169,7 +169,7 @@ async def test_our_own_page_and_apps_can(guarded: RunningStack) -> None:
 
 
 @story
-async def test_a_token_in_the_url_is_refused_before_anybody_logs_it(
+async def test_a_token_in_the_url_is_refused_before_it_is_logged(
     deployed: RunningStack,
 ) -> None:
     (ada_id,) = people("ada")

@@ -111,7 +111,7 @@ def handler(event, context):
 
 @pytest.fixture
 def guarded_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A stack that asks a function before anybody may join."""
+    """A stack that asks a function before each join."""
     parameters = SHORT | {"AuthorizerFunctionArn": AUTHORIZER}
     with running_stack(tmp_path_factory.mktemp("door"), parameters) as stack:
         archive = io.BytesIO()

@@ -134,7 +134,7 @@ DOORS: dict[str, tuple[Answer, dict[str, Any]]] = {
     ),
     "throttled": (Answer(429), {"code": "unavailable", "retryAfterSeconds": 2}),
     "not-there": (Answer(404), {"code": "unavailable", "retryAfterSeconds": 2}),
-    "hung-up": (Answer(hangs_up=True), {"code": "unavailable", "retryAfterSeconds": 2}),
+    "closed": (Answer(closes=True), {"code": "unavailable", "retryAfterSeconds": 2}),
 }
 
 

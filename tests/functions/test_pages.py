@@ -15,7 +15,7 @@ NAMES = {"ada": TAB, "alan": PHONE, "grace": WATCH}
 
 @pytest.fixture
 def room(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    """Three users in a chat session, of whom two fit into a frame."""
+    """Three users in a chat session, two of which fit into a frame."""
 
     def fitting(users: Sequence[Presence]) -> int:
         return min(len(users), FIT)

@@ -134,7 +134,7 @@ def test_a_kicked_user_may_reconnect(stack: Stack) -> None:
 
 @pytest.mark.parametrize("scope", ["", PUBLISH, "presence:administrator", "admin"])
 @pytest.mark.parametrize("caller", ["ada", "eve"])
-def test_only_the_scope_lets_anybody_throw_out(stack: Stack, caller: str, scope: str) -> None:
+def test_a_kick_needs_the_scope(stack: Stack, caller: str, scope: str) -> None:
     stack.join("ada", TAB)
 
     answer = stack.http("DELETE /ada/connections", token=stack.token(caller, scope=scope))

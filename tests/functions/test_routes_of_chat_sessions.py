@@ -56,7 +56,7 @@ def test_a_page_that_is_none_is_refused(room: Stack, query: dict[str, str]) -> N
 
 
 READERS: dict[str, tuple[dict[str, Any], int]] = {
-    "anybody": ({}, 200),
+    "no-claim": ({}, 200),
     "allowed-by-the-token": ({"chat_sessions": ["room.*"]}, 200),
     "forbidden-by-the-token": ({"chat_sessions": ["team.*"]}, 403),
     "every-session-forbidden-by-the-token": ({"chat_sessions": []}, 403),
@@ -177,7 +177,7 @@ def test_the_claim_says_where_a_back_end_may_publish(room: Stack) -> None:
 
 
 @pytest.mark.parametrize("scope", ["", ADMIN, "presence:publisher", "presence publish"])
-def test_only_the_scope_lets_anybody_publish(room: Stack, scope: str) -> None:
+def test_publishing_needs_the_scope(room: Stack, scope: str) -> None:
     token = room.token("ada", scope=scope)
 
     answer = room.http(f"POST {MESSAGES}", token=token, body={"content": "hi"})

@@ -223,7 +223,7 @@ def test_a_stopped_sweep_excuses_no_clean_ending() -> None:
 # ── false online ───────────────────────────────────────────────────────────────────────────
 
 
-def test_online_before_anybody_came_is_flagged() -> None:
+def test_online_before_the_first_arrival_is_flagged() -> None:
     news = heard(told(9, "online", 8.9), stop=20)
     assert kinds(history(CLOSED, epochs=[news])) == ["false-online"]
 
