@@ -1,6 +1,6 @@
 """What must hold, looked at with every item that is written, and every frame that a client hears.
 
-The names are those of docs/invariants.md.
+The names are those of the invariants in docs/reliability.md.
 """
 
 from collections.abc import Callable, Iterable

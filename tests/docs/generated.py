@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -35,6 +35,63 @@ LIMITS = (
     ),
 )
 
+#: What it costs to change each parameter of the template.
+COSTS = {
+    "TokenSecretParameter": (
+        "a function reads the secret once in its life: a new value needs a deployment, and "
+        "ends every token"
+    ),
+    "TokenJwksUrl": "nothing while the issuer is the same; keys rotate by themselves (5 minutes)",
+    "TokenIssuer": "every token of the old issuer is refused",
+    "TokenAudience": "every token for the old audience is refused",
+    "AuthorizerFunctionArn": (
+        "without it, the token's claim `chat_sessions` decides alone; members who are in a "
+        "session already stay"
+    ),
+    "HeartbeatSeconds": "it is most of the bill: twice as long costs half ([table](cost.md))",
+    "LeaseSeconds": "a crash is noticed that much later",
+    "GraceSeconds": "a user who leaves stays online that much longer",
+    "AuthenticationSeconds": "slow clients are cut off, or idle sockets stay",
+    "MaxConnectionSeconds": (
+        "clients reconnect more often; nothing closes a connection that stays beyond it"
+    ),
+    "CoalesceSeconds": "announcements come that much later, and in fewer posts",
+    "DeliveryConcurrency": (
+        "large audiences hear sooner; all stacks of an account share 10,000 posts a second"
+    ),
+    "TimerConcurrency": (
+        "after a mass disconnect grace ends sooner for all; less of the account's concurrency"
+        " is left for pings"
+    ),
+    "LargeAudience": "smaller: fewer posts, and members are told less",
+    "TickSeconds": "twice as long: half the posts, and half the counting",
+    "GlobalPresence": (
+        "a change costs one post per connection, and reaches connections that authenticate "
+        "from then on"
+    ),
+    "PublicReads": "anyone who knows the URL sees who is online",
+    "AllowedOrigins": "pages of other origins are refused at their next connection",
+    "StageName": "a new URL: connections of the old one hear nothing more and reconnect",
+    "WebSocketUrl": "nothing",
+    "CallbackUrl": "open connections are not taken for lost, and not reached either",
+    "ThrottleRatePerSecond": (
+        "too low, pings are refused: 60,000 connections send 2,000 pings a second"
+    ),
+    "PythonRuntime": "`sam build` needs that interpreter",
+    "Architecture": "x86_64: a quarter more for Lambda time",
+    "MemorySize": "Lambda time costs in proportion, if it does not get shorter",
+    "PointInTimeRecovery": (
+        "billed by their size; they hold little that lasts (see "
+        "[operations](operations.md#backups))"
+    ),
+    "LogLevel": "`WARNING` saves the line per invocation, about half of what is logged",
+    "LogRetentionDays": "storage",
+    "WebSocketAccessLogs": (
+        "one more line per message; needs a CloudWatch role in the account's API Gateway settings"
+    ),
+    "AlarmTopicArn": "nothing",
+}
+
 
 def filled(text: str) -> str:
     """The page with every block as it has to be."""
@@ -52,15 +109,16 @@ def limits() -> str:
 
 def parameters() -> str:
     return table(
-        ("Parameter", "Default", "What it is"),
+        ("Parameter", "Default", "What it is", "What a change costs"),
         (
-            (f"`{name}`", _default(str(it.get("Default", "required"))), it["Description"].strip())
+            (f"`{name}`", _default_of(it), it["Description"].strip(), COSTS[name])
             for name, it in TEMPLATE["Parameters"].items()
         ),
     )
 
 
-def _default(text: str) -> str:
+def _default_of(parameter: Mapping[str, object]) -> str:
+    text = str(parameter.get("Default", "required"))
     return text if text == "required" else f"`{text}`" if text else "empty"
 
 

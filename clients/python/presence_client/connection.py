@@ -1,9 +1,9 @@
 """One WebSocket connection: requests and their answers, heartbeats, and what else comes.
 
 async with Connection.connect(url, token=token, device="desk") as ada:
-await ada.request("status", status="busy", text="In a meeting")
-async for frame in ada:
-print(frame)
+    await ada.request("status", status="busy", text="In a meeting")
+    async for frame in ada:
+        print(frame)
 """
 
 import asyncio
