@@ -13,7 +13,14 @@ from typing import Any
 from presence.domain.errors import PresenceError, Unavailable
 from proof.simulation.memory import INDEX_STALE, STALE, Memory
 from proof.simulation.scheduler import Crashed, pause, running
-from tests.fakes import FakeTables
+from tests.fakes import (
+    FakeConnections,
+    FakeMembers,
+    FakeOnlineIndex,
+    FakeSubscriptions,
+    FakeTables,
+    FakeUsers,
+)
 
 
 @dataclass(frozen=True)
@@ -100,13 +107,17 @@ class Injector:
 
 #: How a method of a port is served; whatever is not named is a consistent read.
 TRANSACTIONS = frozenset(
-    {"open", "close", "close_unclaimed", "spend", "save", "renew", "counted", "add"}
+    {"open", "close", "close_unauthenticated", "charge", "save", "renew", "counted", "add"}
     | {"keep", "grow", "mark", "watch"}
 )
 PIECEMEAL = frozenset({"unwatch", "remove", "remove_trace", "forget"})
 STALE_READS = frozenset({"read", "read_many"})
-LAZY = frozenset({"after", "of", "everyone", "watchers", "subscribers", "blockers"})
+LAZY = frozenset({"after", "of", "pages", "blockers"})
 INDEX = frozenset({"after"})
+
+FAKES = (FakeConnections, FakeUsers, FakeOnlineIndex, FakeMembers, FakeSubscriptions)
+#: A method that was renamed would be served as another kind.
+assert {it for fake in FAKES for it in vars(fake)} >= TRANSACTIONS | PIECEMEAL | STALE_READS | LAZY
 
 
 class Faulty:

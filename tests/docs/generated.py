@@ -127,7 +127,7 @@ QUOTES = {
     "quote-match": (f"{LAYER}/entrypoints/actions.py", "case SetStatus(", 3),
     "quote-authorize": (f"{LAYER}/application/access.py", "connection = self.require_auth", 3),
     "quote-reduce": (f"{LAYER}/domain/reducer.py", "after = _end_choice(", 5),
-    "quote-save": (f"{LAYER}/application/user_changes.py", "after, effects = reduce(", 5),
+    "quote-save": (f"{LAYER}/application/user_changes.py", "after, effects = reduce(", 3),
     "quote-sinks": (f"{LAYER}/fanout/sinks/__init__.py", "SINKS: list", 3),
     "quote-publish": (f"{LAYER}/fanout/sinks/sockets.py", "by_topic = changes_by_topic(", 2),
     "quote-is-newer": (f"{WEB}/presence-store.ts", "function isNewer(", 4),

@@ -140,7 +140,7 @@ async def test_an_expired_lease_without_reads_is_found_by_the_sweep(
         await asyncio.sleep(LEASE)
 
         # The schedule calls it once a minute, which is long to wait for.
-        sweep = {"FunctionName": stack.told["functions"]["Sweep"], "Payload": "{}"}
+        sweep = {"FunctionName": stack.told["functions"]["SweepFunction"], "Payload": "{}"}
         await asyncio.to_thread(stack.aws("lambda").invoke, **sweep)
         left = await ada.expect_change(grace_id, status="offline", within=TRAVEL)
 

@@ -58,6 +58,7 @@ def online(user_id: str) -> UserDiff:
 # ── user diffs ─────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.fault("The stream is minutes behind.")
 def test_several_changes_of_one_user_are_sent_as_the_newest() -> None:
     (first, *rest) = records("ada", connected("ada"), Chosen(Choice.BUSY), Chosen(Choice.DND))
 

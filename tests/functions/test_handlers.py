@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from presence.domain.connection import State
 from presence.domain.user import Status
+from presence.protocol import requests
 from presence.protocol.requests import ALIASES, Alias
 from tests.functions.conftest import (
     ACTIONS,
@@ -58,6 +59,7 @@ def test_every_action_and_every_function_beside_the_socket_has_a_recorded_event(
 
     assert functions <= set(RECORDED)
     assert FRAMES.keys() >= ACTIONS
+    assert requests.ACTIONS.keys() == ACTIONS
 
 
 @pytest.mark.parametrize("name", RECORDED)

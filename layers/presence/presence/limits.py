@@ -22,6 +22,9 @@ MAX_BATCH_READ = 100
 #: DynamoDB: requests of one BatchWriteItem.
 MAX_BATCH_WRITE = 25
 
+#: Compare-and-swaps of one item before the caller has to come again.
+SWAP_ATTEMPTS = 8
+
 # ── users ──────────────────────────────────────────────────────────────────────────────────
 
 MAX_CONNECTIONS = 20
@@ -33,6 +36,8 @@ MAX_UNBLOCKED = MAX_OPERATIONS - MAX_SESSIONS - 10
 #: A user who never comes back is kept this long, unless hidden from a viewer: a block that ran out
 #: by itself would show the user to the viewer who was blocked.
 RETENTION_SECONDS = 90 * 24 * 60 * 60
+#: How often erasing a user begins again because the user came back meanwhile.
+ERASE_ATTEMPTS = 5
 #: The online index is written when a user comes or goes. DynamoDB takes 1,000 writes a second for
 #: each shard, API Gateway opens 500 connections a second by default, and a list reads all shards.
 ONLINE_SHARDS = 8
@@ -58,6 +63,8 @@ TYPING_SHOWN_MILLISECONDS = 6_000
 MIN_PING_MILLISECONDS = 10_000
 #: A connection this young is not asked for chat sessions that it joined before a lease expired.
 NEW_CONNECTION_MILLISECONDS = 10_000
+#: How often a `join` begins again because a fresh token came in between.
+JOIN_ATTEMPTS = 3
 #: How far the clocks of two functions are apart at most.
 CLOCKS_APART_MILLISECONDS = 10_000
 #: The sweep sets a timer for what falls due before the next sweep or the one after it.
@@ -138,5 +145,3 @@ SAMPLE = 50
 STAYS_LARGE = 0.8
 #: A tick that is so late was lost.
 LOST_TICK_MILLISECONDS = 60_000
-#: Compare-and-swaps of a large room before the caller has to come again.
-ROOM_ATTEMPTS = 8

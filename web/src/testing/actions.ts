@@ -1,4 +1,4 @@
-/** What each action of a client does, and what it is answered: the server's `entrypoints/websocket.py`. */
+/** What each action of a client does, and what it is answered: the server's `entrypoints/actions.py`. */
 
 import type { Presence, ServerFrame } from "../protocol.js";
 import type { Connection } from "./connections.js";

@@ -15,18 +15,20 @@ const MAX_TEXT_LENGTH = 140;
 const MAX_TOKEN_LENGTH = 6 * 1024;
 const MAX_DEPTH = 16;
 
-const ACTIONS: readonly Action[] = [
-  "authenticate",
-  "ping",
-  "status",
-  "online",
-  "join",
-  "leave",
-  "typing",
-  "message",
-  "watch",
-  "unwatch",
-];
+/** A record, so that the compiler misses a new action here. */
+const KNOWN: Readonly<Record<Action, true>> = {
+  authenticate: true,
+  ping: true,
+  status: true,
+  online: true,
+  join: true,
+  leave: true,
+  typing: true,
+  message: true,
+  watch: true,
+  unwatch: true,
+};
+const ACTIONS = Object.keys(KNOWN) as readonly Action[];
 const ALIASES: Readonly<Record<string, { readonly action: Action; readonly typing?: boolean }>> = {
   "get-online-users": { action: "online" },
   "join-chat-session": { action: "join" },

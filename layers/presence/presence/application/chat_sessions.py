@@ -16,10 +16,8 @@ from presence.domain.connection import (
 from presence.domain.errors import Forbidden, Unavailable
 from presence.domain.events import Joined, Left
 from presence.domain.user import User
+from presence.limits import JOIN_ATTEMPTS
 from presence.ports import Authorizer, ConnectionRecords
-
-#: How often a `join` begins again because a fresh token came in between.
-ATTEMPTS = 3
 
 #: The shard to unsubscribe from if the connection is not known to have joined.
 _FIRST = frozenset({0})
@@ -44,7 +42,7 @@ class ChatSessions:
         actor = self.access.authorize(connection_id, now)
         self.require_entry(actor.user.user_id, actor.connection.allowed_sessions, session_id)
         connection, event = actor.connection, Joined(connection_id, session_id)
-        for _ in range(ATTEMPTS):
+        for _ in range(JOIN_ATTEMPTS):
             change = _joining(connection, session_id)
             try:
                 _, user = self.changes.apply(actor.user.user_id, event, now, change, actor.user)

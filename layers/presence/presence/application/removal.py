@@ -10,11 +10,9 @@ from presence.domain.errors import Unavailable
 from presence.domain.events import Erased, GraceEnded, Unblocked
 from presence.domain.user import User, may_see
 from presence.fanout.dispatch import Dispatcher
-from presence.limits import INTEGRATION_SECONDS, MAX_UNBLOCKED
+from presence.limits import ERASE_ATTEMPTS, INTEGRATION_SECONDS, MAX_UNBLOCKED
 from presence.ports import Post, Subscriptions, Timers, Topic, Users, WriteConflict
 from presence.protocol.frames import status_change_frames
-
-ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Removal:
         Raises:
             Unavailable: the user reconnects faster than that.
         """
-        if not any(self._try_to_erase(user_id, now) for _ in range(ATTEMPTS)):
+        if not any(self._try_to_erase(user_id, now) for _ in range(ERASE_ATTEMPTS)):
             raise Unavailable("The user keeps coming back; take away their token, then try again.")
         if lifts_blocks:
             for blocker_id in self.subscriptions.blockers(user_id):

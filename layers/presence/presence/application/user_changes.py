@@ -1,4 +1,4 @@
-"""The one way in which a user changes: read, reduce, schedule timers, compare-and-swap."""
+"""How an event changes a user: read, reduce, schedule timers, compare-and-swap."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,10 +16,8 @@ from presence.domain.events import (
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import User
-from presence.limits import MAX_DELAY_SECONDS
+from presence.limits import MAX_DELAY_SECONDS, SWAP_ATTEMPTS
 from presence.ports import Timers, Users, WriteConflict
-
-ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class UserChanges:
             Unavailable: too many others write to this user at this moment.
         """
         before = known or self.users.read(user_id)
-        for _ in range(ATTEMPTS):
+        for _ in range(SWAP_ATTEMPTS):
             after, effects = reduce(before, event, now)
             # Timers before the write: a superfluous timer does nothing, a missing one is missed.
             self._schedule(user_id, effects, now)

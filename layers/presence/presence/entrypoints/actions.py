@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from presence.application.access import identify
 from presence.application.connections import AuthenticateCommand
@@ -76,6 +77,8 @@ def answer(  # noqa: C901, PLR0911  one case per request
             return _watch(app, call, user_ids)
         case Unwatch(user_ids):
             app.watching.unwatch(call.connection_id, user_ids, call.now)
+        case _:
+            assert_never(request)
     return None if call.id is None else {"type": "ack"}
 
 

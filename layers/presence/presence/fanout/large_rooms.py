@@ -102,7 +102,7 @@ class LargeRooms:
         The timer first: a tick that no room waits for does nothing, a missing one would be missed.
         """
         scheduled = None
-        for _ in range(limits.ROOM_ATTEMPTS):
+        for _ in range(limits.SWAP_ATTEMPTS):
             after = decide(room)
             if after == room:
                 return room, False

@@ -20,8 +20,9 @@ class Sink(Protocol):
     def publish(self, diffs: Sequence[UserDiff], *, until: int | None) -> Mapping[str, int]:
         """React to one batch of changes until then, if given; figures for the log line.
 
-        Called at least once for each stream record, with the records of one user in their order.
-        But any record may come again, alone or in another batch, even days later: the user id and
+        Called when the sockets have taken the batch, with the records of one user in their order:
+        at least once for each record, but for a batch that the stream gives up (dead-letter queue).
+        Any record may come again, alone or in another batch, even days later: the user id and
         the version of a `UserDiff.public_changes` identify a change.
         """
         ...
