@@ -6,7 +6,7 @@ The sink and every candidate are processes of their own; what is counted is the 
 time. In each round all of them have their turn at the same sink, one after the other, with
 connections that are open already; figures are the medians of the rounds. Only boto3 signs by
 itself: all others sign as the functions do. TLS is verified, and the sink's authority is the only
-one that is trusted. Candidates that are not installed are left out: see requirements/bench.in.
+one that is trusted. Candidates that are not installed are left out: see requirements/dev.in.
 """
 
 import os

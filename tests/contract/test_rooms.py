@@ -8,8 +8,8 @@ from presence import limits
 from presence.domain.events import Authenticated, Blocked, Joined
 from presence.ports import LargeRoom, Member, Topic
 from tests.contract.conftest import Store
-from tests.contract.test_audiences import arrive
 from tests.contract.test_store import NOW, PHONE, ROOM, TAB, enter, lease, save
+from tests.contract.test_subscriptions import arrive
 
 pytestmark = pytest.mark.contract
 

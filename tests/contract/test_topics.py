@@ -18,7 +18,6 @@ from presence.domain.errors import Conflict
 from presence.domain.events import Joined, Left
 from presence.ports import EVERYONE, Topic
 from tests.contract.conftest import Store, items
-from tests.contract.test_audiences import all_of, arrive
 from tests.contract.test_store import (
     NOW,
     PHONE,
@@ -29,6 +28,7 @@ from tests.contract.test_store import (
     enter,
     record_of,
 )
+from tests.contract.test_subscriptions import all_of, arrive
 from tests.tables import Tables
 
 pytestmark = pytest.mark.contract

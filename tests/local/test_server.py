@@ -289,7 +289,7 @@ def test_a_browser_that_does_not_wait_for_an_answer_is_no_event(
     assert capsys.readouterr().err == ""
 
 
-def test_a_server_that_stops_closes_on_browsers_that_would_ask_more(
+def test_a_server_that_stops_closes_kept_alive_connections(
     server: DevelopmentServer,
 ) -> None:
     with serving(server):
