@@ -72,15 +72,11 @@ class Client:
         active: bool | None = None,
         within: float = ANSWER_SECONDS,
     ) -> None:
-        """A callable token is called for each connection, and again before the token ends.
+        """Name the stack by *api_url*, the base URL of its HTTP API, and the user by a token.
 
-        Args:
-            api_url: the base URL of the stack's HTTP API.
-            token: a JWT, or a callable that makes one; it may be async.
-            user_id: the token's user, if the server shall compare.
-            device: what to call this device among those of the user.
-            active: whether a person is at the device; None says nothing about it.
-            within: seconds that each answer may take.
+        A callable token may be async; it is called for each connection and each HTTP request, and
+        again before a token ends. With `user_id` the server compares. Each answer may take `within`
+        seconds; `device` and `active` are those of the action `authenticate`.
         """
         self.api = Api(api_url, token, within=within)
         self.presences = Presences()

@@ -72,14 +72,9 @@ class Connection:
     ) -> AsyncIterator[Self]:
         """Open a connection, authenticate if there is a token, and close it at the end.
 
-        Args:
-            url: of the WebSocket API, with its stage.
-            token: a JWT; without one the connection stays unauthenticated.
-            device: what to call this connection among those of the user.
-            origin: the header Origin, as a browser sends it.
-            active: whether a person is at the device.
-            heartbeats: send a ping when nothing else was sent for `heartbeatSeconds`.
-            within: seconds that the handshake, and then each answer, may take.
+        `origin` is the header that a browser sends. With `heartbeats`, a ping is sent when nothing
+        else was for `heartbeatSeconds`. The handshake, and then each answer, may take `within`
+        seconds; `device` and `active` are those of the action `authenticate`.
 
         Raises:
             CannotConnect: no server answers, or the handshake was refused.

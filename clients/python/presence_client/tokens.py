@@ -87,21 +87,23 @@ def mint(
     Raises:
         ValueError: the user id is none, or no server would accept so long a life.
     """
-    life = LIFE_SECONDS if ttl is None else ttl
     if not _ID.fullmatch(user_id):
         raise ValueError("A user id has 1 to 128 letters, digits and . _ ~ @ + = -")
-    if life > MAX_LIFE_SECONDS:
-        raise ValueError(f"A token lives for {MAX_LIFE_SECONDS} seconds (24 hours) at most.")
-    now = int(time.time())
-    # One that has expired was issued before it did; otherwise it would be refused for that.
-    issued_at = now if life > 0 else now + life - 1
-    claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "sub": user_id, "iat": issued_at}
-    claims["exp"] = now + life
+    claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "sub": user_id, **_times(ttl)}
     if scope is not None:
         claims["scope"] = scope
     if chat_sessions is not None:
         claims["chat_sessions"] = list(chat_sessions)
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
+
+
+def _times(ttl: int | None) -> dict[str, int]:
+    life = LIFE_SECONDS if ttl is None else ttl
+    if life > MAX_LIFE_SECONDS:
+        raise ValueError(f"A token lives for {MAX_LIFE_SECONDS} seconds (24 hours) at most.")
+    now = int(time.time())
+    # One that has expired was issued before it did; otherwise it would be refused for that.
+    return {"iat": now if life > 0 else now + life - 1, "exp": now + life}
 
 
 def check(token: str, secret: str, now: int) -> Verdict:

@@ -49,9 +49,7 @@ class Call:
     id: str | None
 
 
-def answer(  # noqa: C901, PLR0911  one case per request
-    app: App, call: Call, request: Request
-) -> Frame | None:
+def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C901, PLR0911
     """Do what a request asks for; the frame that answers it, without its id."""
     match request:
         case Authenticate():
