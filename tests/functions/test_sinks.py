@@ -20,6 +20,7 @@ class History:
 
     kept: dict[tuple[str, int], str] = field(default_factory=dict)
     error: Exception | None = None
+    figures: Mapping[str, int] = field(default_factory=dict)
 
     def publish(self, diffs: Sequence[UserDiff], *, until: int | None) -> Mapping[str, int]:
         del until
@@ -28,7 +29,7 @@ class History:
         before = len(self.kept)
         for it in (change for diff in diffs for change in diff.public_changes()):
             self.kept.setdefault((it.user_id, it.version), it.status.value)
-        return {"kept": len(self.kept) - before}
+        return {"kept": len(self.kept) - before, **self.figures}
 
 
 @pytest.fixture
@@ -129,3 +130,13 @@ def test_a_batch_is_not_repeated_for_a_sink_that_fails(history: History, stack: 
     assert (failed["message"], failed["sink"]) == ("sink failed", "History")
     assert "its service is down" in failed["exception"]
     assert served["failed_sinks"] == 1
+
+
+def test_a_figure_of_a_sink_replaces_none_of_the_handler(history: History, stack: Stack) -> None:
+    history.figures = {"records": 99, "failed_sinks": 99, "sent": 1}
+    stack.join("ada", TAB)
+
+    assert stack.stream() == {"batchItemFailures": []}
+
+    served = stack.log_lines()[-1]
+    assert (served["records"], served["failed_sinks"], served["sent"]) == (1, 0, 1)

@@ -41,9 +41,8 @@ def announce(event: LambdaEvent, context: LambdaContext) -> Response:
     announced = app().announcer.announce(records, until=deadline(context))
     for sink, error in announced.failures.items():
         logger.error("sink failed", exc_info=error, sink=sink)
-    logger.append_keys(
-        records=len(records), failed_sinks=len(announced.failures), **announced.figures
-    )
+    figures = {"records": len(records), "failed_sinks": len(announced.failures)}
+    logger.append_keys(**{**announced.figures, **figures})
     return batch_failures(poison[:1])
 
 
