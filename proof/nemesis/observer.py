@@ -1,10 +1,10 @@
-"""An observer that is not attacked and logs all that it sees: over HTTP, a socket or the clock.
+"""An observer that is not attacked and logs all that it sees: of the stack, or of the machine.
 
     python -m proof.nemesis.observer '{"observer": "watcher", …}'
     python -m proof.nemesis.observer machine HISTORY URL
 
-A `watcher` watches users, a `member` is in their chat session, a `poller` asks over HTTP; the
-last looks at the machine. SIGTERM makes it leave.
+A `watcher` watches users, a `member` is in their chat session, a `poller` asks over HTTP;
+`machine` is `watch_machine`. SIGTERM makes it leave.
 """
 
 import asyncio
