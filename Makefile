@@ -34,7 +34,7 @@ demo: web  ## web/demo, built into local/demo: commit both
 	@cd web && npm run --silent demo
 
 docs: setup  ## the generated parts of the pages
-	@$(BIN)/python -m tests.docs
+	@$(BIN)/python -m tests.docs.generated
 
 test: setup web  ## all tests
 	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
@@ -44,7 +44,7 @@ check: setup web  ## style, types, architecture, template, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/docs tests/template tests/web/test_style.py
+	$(BIN)/python -m pytest -q -m 'not slow' tests/docs tests/template tests/web
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint
 

@@ -8,8 +8,8 @@ from time import monotonic
 PYTHON = sys.executable
 PROVERS = {
     "simulation": (PYTHON, "-m", "proof.simulation", "--steps", "2000000"),
-    "stateful": (PYTHON, "-m", "proof.stateful", "--examples", "1000"),
-    "model": (PYTHON, "-m", "proof.model"),
+    "stateful": (PYTHON, "-m", "proof.stateful.machine", "--examples", "1000"),
+    "model": (PYTHON, "-m", "proof.model.checker"),
     "nemesis": (PYTHON, "-m", "proof.nemesis", "--runs", "5"),
     "mutants": (PYTHON, "-m", "proof.mutants"),
 }

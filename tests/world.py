@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from presence.application.connections import AuthenticateCommand, Welcome
-from presence.application.member_list import MemberPage
+from presence.application.lists import MemberPage
 from presence.bootstrap import App
 from presence.domain.connection import AllowedSessions, Identity
 from presence.domain.errors import PresenceError

@@ -1,7 +1,13 @@
-"""SPIN, and the compiler that it needs: one case is one program, which looks at every state."""
+"""SPIN, and the compiler that it needs: one case is one program, which looks at every state.
+
+    python -m proof.model.checker
+
+prints what it finds as a table.
+"""
 
 import re
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,3 +179,28 @@ def _found(case: Case, report: str) -> str:
         return error[1]
     is_complete = COMPLETED.search(report) and not CUT_SHORT.search(report)
     return "holds" if is_complete else "cut short"
+
+
+ROW = "{:<44}  {:<9}  {:<9}  {:>10}  {:>8}  {:>8}"
+MEGABYTE = 1024 * 1024
+
+
+def row(case: Case, result: Result) -> str:
+    states, memory = f"{result.states:,}", f"{result.memory // MEGABYTE} MB"
+    seconds = f"{result.seconds:.1f} s"
+    return ROW.format(case.label, case.expected, result.found, states, memory, seconds)
+
+
+def main() -> int:
+    print(ROW.format("model, scene, variant", "expected", "found", "states", "memory", "time"))
+    surprises = 0
+    for case in CASES:
+        result = check(case)
+        surprises += result.found != case.expected
+        print(row(case, result), flush=True)
+    print(f"{len(CASES)} cases, {surprises} of them not as expected")
+    return min(surprises, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,17 +1,21 @@
-"""An observer that is not attacked and logs all that it receives: over HTTP or a socket.
+"""An observer that is not attacked and logs all that it sees: of the stack, or of the machine.
 
     python -m proof.nemesis.observer '{"observer": "watcher", …}'
+    python -m proof.nemesis.observer machine HISTORY URL
 
-A `watcher` watches users, a `member` is in their chat session, a `poller` asks over HTTP.
-SIGTERM makes it leave.
+A `watcher` watches users, a `member` is in their chat session, a `poller` asks over HTTP;
+`machine` is `watch_machine`. SIGTERM makes it leave.
 """
 
 import asyncio
 import json
 import signal
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +26,12 @@ from proof.nemesis.history import Writer
 from tests.stack import call
 
 BETWEEN_POLLS = 0.25
+BETWEEN_LOOKS = 0.4
+WORK = 0.04
+#: A health route that answers within this is that of an idle emulator.
+ANSWER = 0.05
+#: What is lost of a round, in seconds, before it counts.
+LEAST = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,42 @@ async def poll(errand: Errand, writer: Writer, leaving: asyncio.Event) -> None:
         await asyncio.sleep(BETWEEN_POLLS)
 
 
+def share_lost() -> float:
+    """How much of its time a process that has work to do does not get."""
+    wall, cpu = time.monotonic(), time.process_time()
+    while time.process_time() - cpu < WORK:
+        pass
+    return max(0.0, 1 - (time.process_time() - cpu) / (time.monotonic() - wall))
+
+
+def answer_lost(url: str) -> float:
+    """How many seconds the emulator did nothing but something else."""
+    asked = time.monotonic()
+    with suppress(OSError), urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  ours
+        answer.read()
+    return max(0.0, time.monotonic() - asked - ANSWER)
+
+
+def watch_machine(history: Path, url: str) -> None:
+    """Look at the machine itself, so that a slow one is not taken for a slow server.
+
+    Twice a second: how long a little work takes, of which the processor's own time is known, and
+    how long the local AWS takes to answer its own health route. Neither runs a line of ours. What
+    is lost is written down as time in which the machine stood still.
+    """
+    writer, is_over = Writer(history), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: is_over.set())
+    before = time.monotonic()
+    while not is_over.wait(BETWEEN_LOOKS):
+        waited = answer_lost(url)
+        share = share_lost()
+        now = time.monotonic()
+        lost = waited + share * (now - before - waited)
+        if lost > LEAST:
+            writer.write("stall", at=now, start=now - min(lost, now - before))
+        before = now
+
+
 async def main(errand: Errand) -> None:
     leaving = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leaving.set)
@@ -132,4 +178,7 @@ async def main(errand: Errand) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Errand(**json.loads(sys.argv[1]))))
+    if sys.argv[1] == "machine":
+        watch_machine(Path(sys.argv[2]), sys.argv[3])
+    else:
+        asyncio.run(main(Errand(**json.loads(sys.argv[1]))))

@@ -329,7 +329,7 @@ def _stored(stack: RunningStack) -> Sequence[Any]:
 @contextmanager
 def _machine(stack: RunningStack, folder: Path) -> Iterator[None]:
     url = f"{stack.told['endpointUrl']}/_ministack/health"
-    process = _spawn("machine", str(folder / "machine.jsonl"), url)
+    process = _spawn("observer", "machine", str(folder / "machine.jsonl"), url)
     try:
         yield
     finally:

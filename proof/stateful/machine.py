@@ -1,12 +1,29 @@
-"""What may happen, in any order: to people, their devices, and what AWS brings late or twice."""
+"""What may happen, in any order: to people, their devices, and what AWS brings late or twice.
 
+    python -m proof.stateful.machine [--examples 1000] [--seed SEED]
+
+Each batch of examples has a seed of its own; what failed comes again with the one that was printed.
+It needs the root of the repository and `layers/presence` in PYTHONPATH.
+"""
+
+import argparse
 import json
+import random
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, initialize, multiple, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    initialize,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from presence import bootstrap
 from proof.stateful.oracle import OFFLINE, Impossible, expect
@@ -410,3 +427,30 @@ def _blocked(world: Any, _now: int, **choice: Any) -> Any:
 
 def _erased(world: Any, now: int, **choice: Any) -> Any:
     return world.erased(choice["user"], now, lifts_blocks=choice["lifts_blocks"])
+
+
+BATCH = 100
+SETTINGS = settings(
+    max_examples=BATCH,
+    stateful_step_count=50,
+    deadline=None,
+    database=None,
+    print_blob=False,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--examples", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    chosen = parser.parse_args()
+    for number in range(chosen.seed, chosen.seed + max(1, chosen.examples // BATCH)):
+        sys.stdout.write(f"seed {number}\n")
+        sys.stdout.flush()
+        machine = seed(number)(type("Seeded", (Presence,), {}))
+        run_state_machine_as_test(machine, settings=SETTINGS)
+
+
+if __name__ == "__main__":
+    main()

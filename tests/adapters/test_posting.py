@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from presence.adapters.posting.answers import Answer, Malformed, read_answer
-from presence.adapters.posting.pace import LATEST, LEAST, MOST, SOONEST, STEP, Pace
+from presence.adapters.posting.engine import LATEST, LEAST, MOST, SOONEST, STEP, Pace
 from presence.adapters.posting.signature import Credentials, Endpoint, Frame, encoded, stamp
 from tests.adapters.conftest import client
 

@@ -1,9 +1,12 @@
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from presence.application.lists import paginate
 from presence.domain.errors import InvalidMessage
-from presence.domain.user import Choice, Status
+from presence.domain.user import Choice, Presence, Status
 from presence.ports import Count
 from tests.world import GRACE, LEASE, World
 
@@ -138,3 +141,34 @@ def test_the_count_of_many_is_as_of_the_last_time_they_were_counted(world: World
 def test_a_cursor_that_no_page_gave_is_refused(world: World) -> None:
     with pytest.raises(InvalidMessage):
         world.online_list.page(10, "made-up", None, world.now)
+
+
+NAMES = [f"user-{number:02}" for number in range(20)]
+
+
+@given(
+    offline=st.sets(st.sampled_from(NAMES)),
+    limit=st.integers(1, 25),
+    most=st.integers(1, 25),
+)
+def test_pages_hold_each_user_online_once_whatever_fits(
+    offline: set[str], limit: int, most: int
+) -> None:
+    def read(user_ids: Sequence[str]) -> Sequence[Presence]:
+        return [
+            Presence(it, Status.OFFLINE if it in offline else Status.ONLINE, None, 1)
+            for it in user_ids
+        ]
+
+    seen, after = list[str](), ""
+    while True:
+        ahead = (it for it in NAMES if it > after)
+        page = paginate(ahead, limit, read, lambda users: min(len(users), most))
+        assert len(page.users) <= min(limit, most)
+        seen += [user.user_id for user in page.users]
+        if page.last_id is None:
+            break
+        assert page.users, "a page before the last is not empty"
+        after = page.last_id
+
+    assert seen == [it for it in NAMES if it not in offline]

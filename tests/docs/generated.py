@@ -1,4 +1,7 @@
-"""What pages say and other files know: each block is made, none is typed."""
+"""What pages say and other files know: each block is made, none is typed.
+
+`make docs` fills every `<!-- generated: NAME -->` block of the pages from where it is known.
+"""
 
 import ast
 import json
@@ -12,7 +15,7 @@ from textwrap import dedent
 from bench import cost
 from presence import limits as of_ours
 from proof.nemesis.report import render
-from tests.docs.markdown import ROOT
+from tests.docs.markdown import ROOT, pages
 from tests.template.test_template import TEMPLATE
 
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -238,3 +241,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tour-lines": tour_lines,
     **cost.BLOCKS,
 }
+
+
+if __name__ == "__main__":
+    for page in pages():
+        page.write_text(filled(page.read_text("utf-8")), "utf-8")

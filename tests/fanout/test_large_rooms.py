@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from presence import limits
-from presence.application.member_list import MemberPage
+from presence.application.lists import MemberPage
 from presence.domain.errors import Conflict, Unavailable
 from presence.domain.user import Choice
 from presence.fanout.diffs import Record

@@ -1,15 +1,18 @@
 """Conversations in chat sessions, through the handlers, the stream and the queues."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from presence import limits
 from presence.domain.connection import State
+from presence.domain.user import Presence
+from presence.entrypoints import actions
 from tests.endpoint import Answer, Endpoint
 from tests.functions.conftest import DESK, PHONE, ROOM, START, TAB, WATCH, Event, Stack
-from tests.functions.test_user_status import MEMBERS
+from tests.functions.test_user_status import MEMBERS, body_of
 
 #: Who is where in `room`: ada and grace are in it, alan is online and elsewhere.
 ADA, GRACE, ALAN, GRACES_OTHER = TAB, PHONE, WATCH, DESK
@@ -323,3 +326,65 @@ def test_a_message_to_a_large_room_goes_by_jobs(crowded: Stack) -> None:
     assert {name: [it["content"] for it in frames] for name, frames in heard.items()} == {
         connection(name): ["hi"] for name in NAMES[1:]
     }
+
+
+# ── a page on the WebSocket ends where its frame is full; a page over HTTP does not ───────────────
+
+
+FIT = 2
+WHO = {"ada": TAB, "alan": PHONE, "grace": WATCH}
+
+
+@pytest.fixture
+def full(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """Three users in a chat session, two of which fit into a frame."""
+
+    def fitting(users: Sequence[Presence]) -> int:
+        return min(len(users), FIT)
+
+    monkeypatch.setattr(actions, "fitting", fitting)
+    for user_id, connection_id in WHO.items():
+        stack.join(user_id, connection_id)
+        stack.enter(connection_id)
+    stack.calm()
+    return stack
+
+
+def ids(users: Sequence[Event]) -> list[str]:
+    return [user["userId"] for user in users]
+
+
+def test_the_rest_of_a_full_frame_is_behind_its_cursor(full: Stack) -> None:
+    first = full.ask(TAB, "online")
+    rest = full.ask(TAB, "online", cursor=first["cursor"])
+
+    assert len(first["users"]) == FIT
+    assert sorted(ids(first["users"]) + ids(rest["users"])) == sorted(WHO)
+    assert (first["onlineCount"], rest["cursor"]) == (3, None)
+
+
+def test_the_members_behind_a_full_frame_are_read_over_http(full: Stack) -> None:
+    joined = full.enter(TAB, ROOM)
+    query = {"cursor": joined["cursor"]}
+
+    rest = body_of(full.http(f"GET {MEMBERS}", token=full.token("ada"), query=query))
+
+    assert ids(joined["members"]) + ids(rest["members"]) == sorted(WHO)
+    assert joined["memberCount"] == rest["memberCount"] == len(WHO)
+
+
+def test_a_page_over_http_holds_all_of_them(full: Stack) -> None:
+    token = full.token("ada")
+
+    online = body_of(full.http("GET /online", token=token))
+    members = body_of(full.http(f"GET {MEMBERS}", token=token))
+
+    assert sorted(ids(online["users"])) == ids(members["members"]) == sorted(WHO)
+    assert online["cursor"] is members["cursor"] is None
+
+
+def test_watched_users_behind_a_full_frame_come_as_changes(full: Stack) -> None:
+    answer = full.ask(TAB, "watch", userIds=list(WHO))
+
+    (rest,) = full.heard(TAB)
+    assert ids(answer["users"]) + ids(rest["changes"]) == list(WHO)

@@ -18,8 +18,7 @@ from proof.nemesis.report import summary
 from proof.nemesis.run import LONG, SHORT, run
 from proof.simulation.faults import WORST, Faults, swarm
 from proof.simulation.simulation import Simulation, simulate
-from proof.stateful.__main__ import SETTINGS
-from proof.stateful.machine import Presence
+from proof.stateful.machine import SETTINGS, Presence
 from tests.tools import program
 
 RUNS, PART = 160, 20

@@ -1,4 +1,4 @@
-"""The client's tests in all their projects, the committed demo, and the package to publish."""
+"""The client's style, types and tests, the committed demo, and the package to publish."""
 
 import json
 import re
@@ -12,6 +12,14 @@ from tests import vectors
 from tests.tools import WEB, Tools
 
 DEMO = ROOT / "local" / "demo"
+
+
+def test_the_client_is_written_in_one_style(tools: Tools) -> None:
+    tools.run("biome", "check", ".")
+
+
+def test_the_types_of_the_client_agree(tools: Tools) -> None:
+    tools.run("tsc", "--noEmit")
 
 
 @pytest.mark.slow

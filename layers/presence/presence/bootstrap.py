@@ -27,14 +27,13 @@ from presence.application.chat_sessions import ChatSessions
 from presence.application.checks import OnTimer, Sweep
 from presence.application.connections import Connections
 from presence.application.expiry import Expiry
-from presence.application.member_list import MemberList
+from presence.application.lists import MemberList, OnlineList
 from presence.application.messages import Messages
-from presence.application.online_list import OnlineList
 from presence.application.removal import Removal
 from presence.application.statuses import Statuses
 from presence.application.user_changes import UserChanges
 from presence.application.watching import Watching
-from presence.domain.durations import Durations
+from presence.domain.connection import Durations
 from presence.fanout import sinks
 from presence.fanout.announcer import Announcer
 from presence.fanout.broadcast import Broadcast

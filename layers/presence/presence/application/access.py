@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from presence.application.user_changes import UserChanges
-from presence.domain.connection import Admission, Connection, Identity, State, over
-from presence.domain.durations import Durations
+from presence.domain.connection import Admission, Connection, Durations, Identity, State, over
 from presence.domain.errors import Forbidden, RateLimited
 from presence.domain.events import Authenticated
 from presence.domain.user import Lease, User

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from presence.application.expiry import Expiry
 from presence.application.user_changes import UserChanges
 from presence.chunks import chunked
-from presence.domain.connection import State
-from presence.domain.durations import Durations
+from presence.domain.connection import Durations, State
 from presence.domain.errors import Unavailable
 from presence.domain.events import TimePassed
 from presence.domain.reducer import reduce

@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 
 from presence.application.access import Access
 from presence.application.user_changes import UserChanges
-from presence.domain.connection import Admission, Connection, Identity, State, over
-from presence.domain.durations import Durations
+from presence.domain.connection import Admission, Connection, Durations, Identity, State, over
 from presence.domain.errors import Forbidden, PresenceError
 from presence.domain.events import Authenticated, Disconnected, Renewed
 from presence.domain.user import User

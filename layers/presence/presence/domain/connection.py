@@ -1,4 +1,4 @@
-"""One WebSocket connection: its user, its token, its chat sessions and its rate limit."""
+"""One WebSocket connection: its user, token, chat sessions, rate limit, and what it may last."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from presence.domain.errors import Forbidden, NotAuthenticated, TokenExpired
 from presence.domain.rate_limit import take
-from presence.limits import TOKEN_LEEWAY_MILLISECONDS, TYPING_MILLISECONDS
+from presence.domain.user import Lease
+from presence.limits import MIN_PING_MILLISECONDS, TOKEN_LEEWAY_MILLISECONDS, TYPING_MILLISECONDS
 
 #: The only chat sessions that a user may join, or prefixes of them ending in `*`; None for all.
 AllowedSessions: TypeAlias = frozenset[str] | None
@@ -147,6 +148,27 @@ class Closing:
 
 
 ConnectionChange: TypeAlias = Admission | Joining | Leaving | Closing
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long things last in one stack, in milliseconds."""
+
+    heartbeat: int
+    lease: int
+    grace: int
+    authentication: int
+    connection: int
+
+    @property
+    def between_pings(self) -> int:
+        """How far apart the pings of an ordinary client are at least, jitter included."""
+        return min(MIN_PING_MILLISECONDS, self.heartbeat // 2)
+
+    def new_lease(self, token_expires_at: int, now: int, device: str | None = None) -> Lease:
+        """A lease from *now* on, which does not outlive its token."""
+        expires_at = min(now + self.lease, lease_limit(token_expires_at))
+        return Lease(expires_at, seen_at=now, device=device)
 
 
 def lease_limit(token_expires_at: int) -> int:

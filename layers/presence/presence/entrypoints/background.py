@@ -1,4 +1,4 @@
-"""The queues: timers that are due, and posts and jobs that had to wait."""
+"""In the background: due timers, posts and jobs that had to wait, and each minute the sweep."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,6 +8,7 @@ from presence import limits
 from presence.adapters.sqs import job_from_json, posts_from_json
 from presence.bootstrap import app
 from presence.entrypoints.runtime import (
+    SPARE_MILLISECONDS,
     LambdaEvent,
     Response,
     batch_failures,
@@ -31,6 +32,16 @@ def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
     """Make posts that had to wait, and work on jobs."""
     until = deadline(context)
     return _each(event, lambda body: _deliver(body, until))
+
+
+@logged
+def sweep(_event: LambdaEvent, context: LambdaContext) -> Response:
+    """Look at every connected user; stop in time."""
+    count = app().sweep.run(
+        now(), lambda: context.get_remaining_time_in_millis() > SPARE_MILLISECONDS
+    )
+    logger.append_keys(online=None if count is None else count.online)
+    return {}
 
 
 def _each(event: LambdaEvent, handle: Callable[[Object], None]) -> Response:

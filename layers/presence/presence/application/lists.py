@@ -1,0 +1,177 @@
+"""Lists, page by page: the users online, and the members of a chat session."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeAlias
+
+from presence.application.statuses import Statuses
+from presence.chunks import chunked
+from presence.domain.user import Presence
+from presence.limits import MAX_PAGE
+from presence.ports import Count, LargeRoom, Members, MembersPart, OnlineIndex
+from presence.protocol.cursors import decode_cursor, encode_cursor, not_ours
+from presence.protocol.requests import is_id
+
+#: How many of these, from the first on, fit into an answer; `len` where all of them do.
+Fits: TypeAlias = Callable[[Sequence[Presence]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`last_id` is the id behind which the next page begins; None if there is none.
+
+    `found` is how many users were found online in all, on the page or behind it.
+    """
+
+    users: Sequence[Presence]
+    last_id: str | None
+    found: int
+
+
+def paginate(
+    user_ids: Iterable[str],
+    limit: int,
+    read: Callable[[Sequence[str]], Sequence[Presence]],
+    fits: Fits,
+) -> Page:
+    """The first *limit* of these users who are online, or as many of them as fit.
+
+    One more is looked for, so that neither a short page nor a cursor to an empty page reveals that
+    an invisible user stands in between.
+    """
+    found: list[Presence] = []
+    for chunk in chunked(user_ids, limit + 1):
+        found += [presence for presence in read(chunk) if presence.is_online]
+        if len(found) > limit:
+            break
+    users = found[: fits(found[:limit])]
+    last_id = users[-1].user_id if len(users) < len(found) else None
+    return Page(users, last_id, len(found))
+
+
+@dataclass(frozen=True, slots=True)
+class OnlinePage:
+    """`cursor` is None on the last page."""
+
+    users: Sequence[Presence]
+    cursor: str | None
+    online_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineList:
+    statuses: Statuses
+    online_index: OnlineIndex
+
+    def page(
+        self, limit: int, cursor: str | None, viewer_id: str | None, now: int, *, fits: Fits = len
+    ) -> OnlinePage:
+        """A page of the users that *viewer_id* sees online, in the order of the index.
+
+        Raises:
+            InvalidMessage: a cursor that no page has given.
+        """
+        page = self._page(limit, cursor, viewer_id, now, fits)
+        if page.last_id is None and cursor is None:
+            return OnlinePage(page.users, None, len(page.users))
+        count = max(self.count(viewer_id, now).online, page.found)
+        following = page.last_id and self.online_index.position_of(page.last_id)
+        return OnlinePage(page.users, following, count)
+
+    def count(self, viewer_id: str | None, now: int) -> Count:
+        """Exact while a page of MAX_PAGE could hold all users online, else as last counted.
+
+        A small count that is the same for all viewers would reveal a block when the user comes.
+        """
+        counted = self.online_index.count()
+        if counted.online <= MAX_PAGE:
+            page = self._page(MAX_PAGE, None, viewer_id, now, len)
+            if page.last_id is None:
+                return Count(len(page.users), now)
+        return counted
+
+    def _page(
+        self, limit: int, cursor: str | None, viewer_id: str | None, now: int, fits: Fits
+    ) -> Page:
+        def read(user_ids: Sequence[str]) -> Sequence[Presence]:
+            return self.statuses.read_many(user_ids, viewer_id, now, consistent=True)
+
+        return paginate(self.online_index.after(cursor, limit + 1), limit, read, fits)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPage:
+    """`cursor` is None on the last page.
+
+    `as_of` is an instant, in epoch milliseconds, just before the members were read; in a large room
+    that of its last count. `is_sampled` says that the room is large: not every change is told.
+    """
+
+    members: Sequence[Presence]
+    cursor: str | None
+    member_count: int
+    as_of: int
+    is_sampled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MemberList:
+    statuses: Statuses
+    members: Members
+
+    def page(
+        self,
+        session_id: str,
+        viewer_id: str | None,
+        limit: int,
+        cursor: str | None,
+        now: int,
+        *,
+        fits: Fits = len,
+    ) -> MemberPage:
+        """A page of the members that *viewer_id* sees, in the order of their ids.
+
+        Raises:
+            InvalidMessage: a cursor that no page has given.
+        """
+
+        def read(user_ids: Sequence[str]) -> Sequence[Presence]:
+            return self.statuses.read_many(user_ids, viewer_id, now, consistent=True)
+
+        after = "" if cursor is None else _position_in(cursor)
+        first = self.members.part(session_id)
+        if first.room and first.room.is_large:
+            ids = self._ids(session_id, first, viewer_id, after)
+            return _page_of_large(paginate(ids, limit, read, fits), first.room)
+        seen = list(self._ids(session_id, first, viewer_id))
+        page = paginate((it for it in seen if it > after), limit, read, fits)
+        # A lease may just have expired, so a page that holds all members counts them best.
+        holds_all = cursor is None and page.last_id is None
+        count = len(page.users) if holds_all else len(seen)
+        return MemberPage(page.users, _cursor(page.last_id), count, first.as_of(now))
+
+    def _ids(
+        self, session_id: str, first: MembersPart, viewer_id: str | None, after: str = ""
+    ) -> Iterator[str]:
+        """The ids behind *after* of the members that the viewer sees, read lazily."""
+        ahead = (member for member in first.members if member.user_id > after)
+        rest = self.members.of(session_id, max(after, first.after)) if first.after else ()
+        return (it.user_id for it in chain(ahead, rest) if viewer_id not in it.hidden_from)
+
+
+def _page_of_large(page: Page, room: LargeRoom) -> MemberPage:
+    """A large room is not read as a whole: the last tick has counted it, for all viewers alike."""
+    cursor = _cursor(page.last_id)
+    return MemberPage(page.users, cursor, room.member_count, room.as_of, is_sampled=True)
+
+
+def _cursor(user_id: str | None) -> str | None:
+    return None if user_id is None else encode_cursor(user_id)
+
+
+def _position_in(cursor: str) -> str:
+    user_id = decode_cursor(cursor)
+    if not is_id(user_id):
+        raise not_ours()
+    return user_id
