@@ -17,9 +17,9 @@ import {
   userLinkWakesAt,
 } from "../../src/core/user-link.js";
 import { type UserLinkState, unconnected } from "../../src/core/user-link-state.js";
-import { deferred } from "../../src/deferred.js";
 import { PresenceError } from "../../src/errors.js";
 import type { AuthenticationSuccess, ServerFrame } from "../../src/protocol.js";
+import { deferred } from "../../src/timing.js";
 import { MINUTE, SECOND } from "./setup.js";
 
 /** The same numbers from 0 to 1 each time (mulberry32). */
