@@ -13,8 +13,7 @@ import {
   type UserLinkEvent,
   userLinkWakesAt,
 } from "../core/user-link.js";
-import { type UserLinkEffects, unconnected } from "../core/user-link-state.js";
-import { SYNC_MS } from "../core/user-link-steps.js";
+import { SYNC_MS, type UserLinkEffects, unconnected } from "../core/user-link-steps.js";
 import { asPresenceError } from "../errors.js";
 import type { Http } from "../http.js";
 import type { AuthenticationSuccess, ClientFrame, Config, ServerFrame } from "../protocol.js";

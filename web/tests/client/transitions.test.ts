@@ -16,7 +16,7 @@ import {
   type UserLinkEvent,
   userLinkWakesAt,
 } from "../../src/core/user-link.js";
-import { type UserLinkState, unconnected } from "../../src/core/user-link-state.js";
+import { type UserLinkState, unconnected } from "../../src/core/user-link-steps.js";
 import { PresenceError } from "../../src/errors.js";
 import type { AuthenticationSuccess, ServerFrame } from "../../src/protocol.js";
 import { deferred } from "../../src/timing.js";
