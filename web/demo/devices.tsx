@@ -3,9 +3,8 @@
 import type { ConnectionState } from "../src/index.js";
 import { type Attendance, type Condition, type Device, PATIENCE_MS } from "./device.js";
 import { useNow, useValue } from "./observable.js";
-import { type Choosable, Meter, Segments } from "./parts.js";
+import { type Choosable, countdown, counted, Meter, Segments } from "./parts.js";
 import type { Person } from "./person.js";
-import { countdown, counted } from "./words.js";
 
 function Chip({ device, person }: { device: Device; person: Person }) {
   const selected = useValue(person.selected);

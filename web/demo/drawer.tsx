@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "react";
 import { useNow } from "./observable.js";
-import { Avatar, Meter } from "./parts.js";
+import { Avatar, countdown, counted, Meter } from "./parts.js";
 import type { Person } from "./person.js";
 import {
   keyOf,
@@ -10,7 +10,6 @@ import {
   type StoredUser,
   usersIn,
 } from "./stack.js";
-import { countdown, counted } from "./words.js";
 
 const EVERY_MS = 1_000;
 

@@ -15,8 +15,8 @@ import {
   TypingIndicator,
   UserStatusIndicator,
 } from "../src/react/index.js";
+import { capitalised } from "./parts.js";
 import { ME, MINUTE, NAMES, run, STATUSES, type Stage, setStage } from "./stage.js";
-import { capitalised } from "./words.js";
 
 const SIZES: readonly Size[] = ["xs", "sm", "md", "lg"];
 const MESSAGES: readonly ChatMessage[] = [

@@ -3,7 +3,7 @@
 import { Device, type Kind } from "./device.js";
 import { type LoggedFrame, read } from "./frames.js";
 import { Observable } from "./observable.js";
-import { capitalised } from "./words.js";
+import { capitalised } from "./parts.js";
 
 const KEPT = 300;
 let frames = 0;

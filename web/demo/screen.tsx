@@ -11,10 +11,9 @@ import {
   useOnlineUserIds,
 } from "../src/react/index.js";
 import { useNow, useValue } from "./observable.js";
-import { Avatar, IdField } from "./parts.js";
+import { Avatar, countdown, counted, IdField } from "./parts.js";
 import { People, type Viewed } from "./people.js";
 import type { Person } from "./person.js";
-import { countdown, counted } from "./words.js";
 
 const FOR: readonly (readonly [string, number])[] = [
   ["Until changed", 0],

@@ -9,9 +9,8 @@ import {
   nameOf,
 } from "./frames.js";
 import { useValue } from "./observable.js";
-import { CopyButton } from "./parts.js";
+import { CopyButton, timeOfDay } from "./parts.js";
 import type { Person } from "./person.js";
-import { timeOfDay } from "./words.js";
 
 /** So near its end a log follows what comes. */
 const NEAR_END = 40;

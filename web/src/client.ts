@@ -1,4 +1,3 @@
-import { type Activity, watchActivity } from "./activity.js";
 import type {
   MyStatus,
   PresenceClient,
@@ -15,7 +14,13 @@ import { createFollowing, type Following } from "./following.js";
 import { createHttp, type Http } from "./http.js";
 import { createPresenceStore, type PresenceStore } from "./presence-store.js";
 import { keyed, tell, type View, view } from "./store.js";
-import { browserLifecycle, fullJitter, systemClock } from "./surroundings.js";
+import {
+  type Activity,
+  browserLifecycle,
+  fullJitter,
+  systemClock,
+  watchActivity,
+} from "./surroundings.js";
 
 /** How long after its last subscriber a user is still watched. */
 const UNWATCH_MS = 5_000;

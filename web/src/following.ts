@@ -1,9 +1,10 @@
-import { createSessions, type Sessions } from "./drivers/chat-sessions.js";
+import { createSessions, type Sessions } from "./drivers/chat-session.js";
 import type { Link } from "./drivers/link.js";
 import type { UserLink } from "./drivers/user-link.js";
 import { type PresenceError, retryMs } from "./errors.js";
-import { createOnlineList, type OnlineList } from "./online-list.js";
-import { createWatchList, type WatchContext } from "./watch-list.js";
+import type { Http } from "./http.js";
+import { createOnlineList, type ListContext, type OnlineList, PAGE } from "./online-list.js";
+import type { Watching } from "./protocol.js";
 
 /** All that the app wants to be told: chat sessions, the list of online users, single users. */
 export interface Following {
@@ -74,4 +75,77 @@ export function createFollowing(on: FollowingContext): Following {
       watchList.lost();
     },
   };
+}
+
+/** Keeps the users that the app shows watched, each once. */
+export interface WatchList {
+  /** Tells the link which users to watch, and asks for the presences that are not known. */
+  sync(link: Link): Promise<void>;
+  lost(): void;
+}
+
+export interface WatchContext extends ListContext {
+  readonly http: Http;
+  userId(): string | undefined;
+  readonly onlineList: OnlineList;
+  /** Whether a chat session tells of this user's changes. */
+  isCovered(userId: string, link: Link): boolean;
+}
+
+export function createWatchList(on: WatchContext): WatchList {
+  const { http, presences } = on;
+  /** Whether the server refused to watch more users. */
+  let isFull = false;
+  const isGlobal = () => on.config()?.globalPresence;
+
+  function isUpToDate(userId: string, link: Link): boolean | undefined {
+    const isTold = isGlobal() || userId === on.userId() || on.isCovered(userId, link);
+    return link.watched.has(userId) || (isTold && presences.store(userId).get()?.fresh);
+  }
+
+  async function watch(link: Link, userIds: string[]): Promise<void> {
+    try {
+      presences.apply((await link.ask<Watching>({ action: "watch", userIds })).users);
+      for (const id of userIds) link.watched.add(id);
+    } catch (cause) {
+      isFull = !(cause as PresenceError).isRetryable;
+      if (!isFull) throw cause;
+    }
+  }
+
+  async function unwatch(link: Link, userIds: string[]): Promise<void> {
+    await link.ask({ action: "unwatch", userIds });
+    for (const id of userIds) link.watched.delete(id);
+    isFull = false;
+  }
+
+  async function query(link: Link, userIds: string[]): Promise<void> {
+    const found = await http.request("POST /batch", { userIds });
+    // Asked before a gap, it confirms nothing after it.
+    if (!link.isDown()) presences.apply(found.users);
+  }
+
+  return {
+    async sync(link) {
+      // A user who was listed before a gap and is not now has gone, or is on a later page.
+      const listed = on.onlineList.users.isWatched() ? presences.online() : [];
+      const wanted = new Set([...presences.watched(), ...listed]);
+      const spare = [...link.watched].filter((id) => !wanted.has(id));
+      await inPages(spare, (userIds) => unwatch(link, userIds));
+      const missing = [...wanted].filter((id) => !isUpToDate(id, link));
+      // Only watching can be full.
+      const ask = isGlobal() ? query : watch;
+      if (!isFull) await inPages(missing, (userIds) => ask(link, userIds));
+      presences.markStale((id) => !isUpToDate(id, link));
+    },
+    lost() {
+      isFull = false;
+    },
+  };
+}
+
+function inPages(userIds: string[], run: (some: string[]) => Promise<void>): Promise<unknown> {
+  const pages: Promise<void>[] = [];
+  for (let at = 0; at < userIds.length; at += PAGE) pages.push(run(userIds.slice(at, at + PAGE)));
+  return Promise.all(pages);
 }

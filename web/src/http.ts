@@ -1,7 +1,7 @@
 import type { Abortable, Answer, Clock } from "./api.js";
-import { ANSWER_MS, within } from "./deadline.js";
 import { asPresenceError, fromResponse, PresenceError } from "./errors.js";
 import type { Config } from "./protocol.js";
+import { ANSWER_MS, within } from "./timing.js";
 
 interface Call extends Abortable {
   readonly method: string;

@@ -3,7 +3,7 @@ import type { Link } from "./drivers/link.js";
 import type { PresenceStore } from "./presence-store.js";
 import type { Config, Online, OnlineUsersList } from "./protocol.js";
 import { type View, view } from "./store.js";
-import { createTimer } from "./timer.js";
+import { createTimer } from "./timing.js";
 
 /** As many users as a request may hold. */
 export const PAGE = 100;

@@ -1,6 +1,6 @@
 import type { Clock, TokenProvider, TokenReason } from "./api.js";
-import { within } from "./deadline.js";
 import { asPresenceError, disconnected } from "./errors.js";
+import { within } from "./timing.js";
 
 /** How long a provider may take, and how long a token has to be good to be begun with. */
 const SPARE_MS = 30_000;

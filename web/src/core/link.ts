@@ -12,8 +12,6 @@
  */
 
 import type { DropReason, Stats } from "../api.js";
-import { ANSWER_MS } from "../deadline.js";
-import type { Deferred } from "../deferred.js";
 import { fromFrame, noAnswer, noLink, type PresenceError } from "../errors.js";
 import type {
   Ack,
@@ -22,6 +20,7 @@ import type {
   ErrorFrame,
   ServerFrame,
 } from "../protocol.js";
+import { ANSWER_MS, type Deferred } from "../timing.js";
 import { type Event, type Table, type Turn, transitionBy } from "./machine.js";
 
 const PONG_MS = 5_000;

@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from "../api.js";
-import { createTimer } from "../timer.js";
+import { createTimer } from "../timing.js";
 
 /** One call of a function of `Effects`, as data: `["close", link]`. */
 export type Effect<Effects> = {

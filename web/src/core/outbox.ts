@@ -3,9 +3,9 @@
  * them could overtake each other.
  */
 
-import type { Deferred } from "../deferred.js";
 import { noLink, type PresenceError } from "../errors.js";
 import type { NewMessage } from "../protocol.js";
+import type { Deferred } from "../timing.js";
 
 const OUTBOX_SIZE = 50;
 const OUTBOX_MS = 30_000;

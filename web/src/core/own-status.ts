@@ -10,9 +10,9 @@
  */
 
 import type { StatusOptions, UserPresence } from "../api.js";
-import type { Deferred } from "../deferred.js";
 import { disconnected, type PresenceError } from "../errors.js";
 import type { Choice } from "../protocol.js";
+import type { Deferred } from "../timing.js";
 import { type Event, type Table, type Turn, transitionBy } from "./machine.js";
 
 /** How long after the answer the change may come that it is the answer to. */

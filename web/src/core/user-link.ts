@@ -18,8 +18,7 @@ import type { DropReason, LifecycleEvent } from "../api.js";
 import { disconnected, PresenceError } from "../errors.js";
 import type { AuthenticationSuccess, Config, ServerFrame } from "../protocol.js";
 import { type Event, type Table, transitionBy } from "./machine.js";
-import type { Around, UserLinkEffects, UserLinkState, UserLinkTurn } from "./user-link-state.js";
-import { NEVER } from "./user-link-state.js";
+import type { Around, UserLinkEffects, UserLinkState, UserLinkTurn } from "./user-link-steps.js";
 import * as steps from "./user-link-steps.js";
 
 function retry(turn: UserLinkTurn): void {
@@ -117,7 +116,7 @@ const table = {
     if (state.releaseAt <= now) {
       effects.push(["close", state.former]);
       state.former = 0;
-      state.releaseAt = NEVER;
+      state.releaseAt = steps.NEVER;
     }
   },
 } satisfies Table<UserLinkTurn>;

@@ -9,13 +9,15 @@ import {
   wanted,
 } from "../core/chat-session.js";
 import { createMachine } from "../core/machine.js";
-import { deferred } from "../deferred.js";
 import { noLink, type PresenceError, retryMs } from "../errors.js";
 import type { Http } from "../http.js";
 import type { PresenceStore } from "../presence-store.js";
 import type { ChatSessionJoined, NewMessage, ServerFrame } from "../protocol.js";
-import { tell, view } from "../store.js";
+import { keyed, tell, view } from "../store.js";
+import { deferred } from "../timing.js";
 import type { Link } from "./link.js";
+
+const REMEMBERED_MESSAGES = 500;
 
 /** One chat session, joined or not: `core/chat-session.ts` decides, this runs it. */
 export interface SessionDriver {
@@ -157,5 +159,37 @@ export function createSession(id: string, on: SessionContext): SessionDriver {
     onFrame: (frame) => dispatch("received", frame),
     covers: (user, link) => isIn(link) && covers(state(), user),
     lost: (isOver) => dispatch("lost", isOver),
+  };
+}
+
+/** All chat sessions of this client. */
+export interface Sessions {
+  get(chatSessionId: string): SessionDriver;
+  all(): SessionDriver[];
+  onFrame(frame: ServerFrame): void;
+}
+
+export function createSessions(on: SessionContext): Sessions {
+  /** The newest messages that were delivered, so that none is delivered twice. */
+  const delivered = new Set<string>();
+
+  /** A message that was sent again has another id, and the same `clientId` of the same sender. */
+  function isNew({ messageId, senderId, clientId }: NewMessage): boolean {
+    const key = clientId ? `${senderId} ${clientId}` : messageId;
+    const isKnown = delivered.has(key);
+    delivered.add(key);
+    for (const oldest of delivered)
+      if (delivered.size > REMEMBERED_MESSAGES) delivered.delete(oldest);
+    return !isKnown;
+  }
+
+  const { get, all } = keyed((id) => createSession(id, on));
+  return {
+    get,
+    all: () => [...all.values()],
+    onFrame(frame) {
+      if ("chatSessionId" in frame && (frame.type !== "new-message" || isNew(frame)))
+        get(frame.chatSessionId).onFrame(frame);
+    },
   };
 }

@@ -1,10 +1,9 @@
 import type { Clock, DropReason, SocketLike, Stats } from "../api.js";
 import { linkWakesAt, openingLink, transitionLink } from "../core/link.js";
 import { createMachine } from "../core/machine.js";
-import { ANSWER_MS, within } from "../deadline.js";
-import { type Deferred, deferred } from "../deferred.js";
 import { noLink } from "../errors.js";
 import type { AuthenticationSuccess, ClientFrame, ServerFrame } from "../protocol.js";
+import { ANSWER_MS, type Deferred, deferred, within } from "../timing.js";
 
 /** One socket: `core/link.ts` decides, this runs it. */
 export interface Link {

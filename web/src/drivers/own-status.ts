@@ -6,9 +6,9 @@ import {
   ownStatusWakesAt,
   transitionOwnStatus,
 } from "../core/own-status.js";
-import { deferred } from "../deferred.js";
 import { noLink, type PresenceError } from "../errors.js";
 import type { ClientFrame } from "../protocol.js";
+import { deferred } from "../timing.js";
 import type { Link } from "./link.js";
 
 /** The choice of one's own status: `core/own-status.ts` decides, this runs it. */

@@ -13,14 +13,12 @@ import {
   type UserLinkEvent,
   userLinkWakesAt,
 } from "../core/user-link.js";
-import { type UserLinkEffects, unconnected } from "../core/user-link-state.js";
-import { SYNC_MS } from "../core/user-link-steps.js";
-import { type Deferred, deferred } from "../deferred.js";
+import { SYNC_MS, type UserLinkEffects, unconnected } from "../core/user-link-steps.js";
 import { asPresenceError } from "../errors.js";
 import type { Http } from "../http.js";
 import type { AuthenticationSuccess, ClientFrame, Config, ServerFrame } from "../protocol.js";
 import { view } from "../store.js";
-import { pause } from "../timer.js";
+import { type Deferred, deferred, pause } from "../timing.js";
 import { createTokens, type Tokens } from "../tokens.js";
 import { type Link, type LinkEvents, openLink } from "./link.js";
 

@@ -1,16 +1,22 @@
 "use client";
 
 export * from "./components/chat-app.js";
-export { type ChatMessage, ChatRoom, type ChatRoomProps } from "./components/chat-room.js";
+export {
+  type ChatMessage,
+  ChatRoom,
+  type ChatRoomProps,
+  TypingIndicator,
+  type TypingIndicatorProps,
+} from "./components/chat-room.js";
 export * from "./components/connection-banner.js";
 export * from "./components/online-users-list.js";
 export {
   type Size,
+  StatusPicker,
+  type StatusPickerProps,
   UserStatusIndicator,
   type UserStatusIndicatorProps,
 } from "./components/status.js";
-export * from "./components/status-picker.js";
-export * from "./components/typing-indicator.js";
 export {
   type Connection,
   type OnlineOptions,

@@ -9,7 +9,7 @@ import {
 } from "react";
 import type { Clock, PresenceClient, PresenceClientOptions, TokenProvider } from "../api.js";
 import { createPresenceClient, systemClock } from "../index.js";
-import type { PresenceLabels } from "./labels.js";
+import { english, type PresenceLabels } from "./labels.js";
 
 export interface SocketProviderProps extends Partial<PresenceClientOptions> {
   /** A client of your own; otherwise one is made from `apiUrl` and the other options. */
@@ -155,4 +155,10 @@ export function SocketProvider(props: SocketProviderProps): ReactElement {
     [client, debug],
   );
   return <PresenceContext.Provider value={shared}>{children}</PresenceContext.Provider>;
+}
+
+/** English, and what the provider was given instead. */
+export function useLabels(): PresenceLabels {
+  const { labels } = useShared();
+  return useMemo(() => ({ ...english, ...labels }), [labels]);
 }

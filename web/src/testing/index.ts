@@ -26,7 +26,7 @@
  */
 
 import { fakeFetch } from "./fetch.js";
-import { HttpApi } from "./http.js";
+import { HttpApi, WebSocketApi } from "./gateway.js";
 import { FakeNetwork } from "./network.js";
 import { Rules } from "./refusal.js";
 import { id } from "./requests.js";
@@ -35,7 +35,6 @@ import { FakeSocket } from "./socket.js";
 import { Stack } from "./stack.js";
 import { FakeClock, FakeLifecycle, Timeline } from "./surroundings.js";
 import type { FakeDevice, FakePresence, FakePresenceOptions } from "./types.js";
-import { WebSocketApi } from "./websocket.js";
 
 export type { FakeNetwork } from "./network.js";
 export type { FakeClock, FakeLifecycle } from "./surroundings.js";

@@ -1,13 +1,12 @@
 /** The server of `createFakePresence`, as a test sees it. */
 
 import type { Connection } from "./connections.js";
-import type { HttpApi } from "./http.js";
+import type { HttpApi, WebSocketApi } from "./gateway.js";
 import type { Rules } from "./refusal.js";
 import type { Stack } from "./stack.js";
 import type { FakeConnection, FakeServer } from "./types.js";
 import { joinedSessions } from "./user.js";
 import { otherDevice } from "./users.js";
-import type { WebSocketApi } from "./websocket.js";
 
 export function fakeServer(
   stack: Stack,

@@ -16,10 +16,10 @@ import {
   type UserLinkEvent,
   userLinkWakesAt,
 } from "../../src/core/user-link.js";
-import { type UserLinkState, unconnected } from "../../src/core/user-link-state.js";
-import { deferred } from "../../src/deferred.js";
+import { type UserLinkState, unconnected } from "../../src/core/user-link-steps.js";
 import { PresenceError } from "../../src/errors.js";
 import type { AuthenticationSuccess, ServerFrame } from "../../src/protocol.js";
+import { deferred } from "../../src/timing.js";
 import { MINUTE, SECOND } from "./setup.js";
 
 /** The same numbers from 0 to 1 each time (mulberry32). */

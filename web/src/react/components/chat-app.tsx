@@ -5,8 +5,7 @@ import { SocketProvider, type SocketProviderProps, useShared } from "../provider
 import { ChatRoom } from "./chat-room.js";
 import { ConnectionBanner } from "./connection-banner.js";
 import { OnlineUsersList } from "./online-users-list.js";
-import { UserStatusIndicator } from "./status.js";
-import { StatusPicker } from "./status-picker.js";
+import { StatusPicker, UserStatusIndicator } from "./status.js";
 
 export interface ChatAppProps extends Omit<SocketProviderProps, "children"> {
   /** `lobby` if left out. */

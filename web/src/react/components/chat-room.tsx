@@ -7,11 +7,9 @@ import {
   useSyncExternalStore,
 } from "react";
 import { isSend, useChatSession, useTyping } from "../hooks.js";
-import { useShared } from "../provider.js";
+import { useLabels, useShared } from "../provider.js";
 import { never } from "../stores.js";
-import { useLabels } from "../use-labels.js";
 import { classes, UserStatusIndicator } from "./status.js";
-import { TypingIndicator } from "./typing-indicator.js";
 
 export interface ChatMessage {
   readonly id?: string;
@@ -136,6 +134,33 @@ function Composer({ chatSessionId, onSendMessage }: ComposerProps): ReactElement
         <button type="submit">{labels.send}</button>
       </form>
     </>
+  );
+}
+
+export interface TypingIndicatorProps extends HTMLAttributes<HTMLDivElement> {
+  readonly chatSessionId: string;
+}
+
+/** Who is typing: dots and names for the eye, a polite sentence for the ear. */
+export function TypingIndicator({
+  chatSessionId,
+  className,
+  ...rest
+}: TypingIndicatorProps): ReactElement {
+  const { label } = useTyping(chatSessionId);
+  return (
+    <div {...rest} className={classes("typing", className)}>
+      <span role="status" className="presence-hidden">
+        {label}
+      </span>
+      {label && (
+        <span aria-hidden>
+          <i />
+          <i />
+          <i /> {label}
+        </span>
+      )}
+    </div>
   );
 }
 

@@ -2,8 +2,7 @@ import { type HTMLAttributes, type ReactElement, useEffect, useState } from "rea
 import type { ConnectionState } from "../../api.js";
 import { useConnection } from "../hooks.js";
 import type { PresenceLabels } from "../labels.js";
-import { useShared } from "../provider.js";
-import { useLabels } from "../use-labels.js";
+import { useLabels, useShared } from "../provider.js";
 import { classes } from "./status.js";
 
 export interface ConnectionBannerProps extends HTMLAttributes<HTMLDivElement> {

@@ -10,8 +10,7 @@ import {
 } from "react";
 import type { UserPresence } from "../../api.js";
 import { useAgo, useOnlineUserIds, useUserStatus } from "../hooks.js";
-import { useShared } from "../provider.js";
-import { useLabels } from "../use-labels.js";
+import { useLabels, useShared } from "../provider.js";
 import { classes, describe, Mark, statusOf } from "./status.js";
 
 export interface OnlineUsersListProps extends HTMLAttributes<HTMLElement> {

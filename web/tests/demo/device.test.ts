@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { PageClock, Surroundings } from "../../demo/surroundings.js";
+import { PageClock, Surroundings } from "../../demo/device.js";
 import { createFakePresence } from "../../src/testing/index.js";
 
 beforeEach(() => void vi.useFakeTimers());
