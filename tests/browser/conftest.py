@@ -14,7 +14,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
 
 from tests.demo import Demo
 from tests.docs.markdown import CLIENT, blocks
@@ -67,15 +67,15 @@ def served_chat(tools: Tools, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def browser_at_4000(chromium: str, stack: RunningStack) -> Iterator[Browser]:
+def browser_at_4000(
+    playwright: Playwright, chromium: str, stack: RunningStack
+) -> Iterator[Browser]:
     """A browser for which the stack listens where the document says."""
     port = urlsplit(stack.demo_url).port
     rule = f"--host-resolver-rules=MAP {DOCUMENT} 127.0.0.1:{port}"
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=PATIENCE * 1000)
-        launched = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, rule])
-        yield launched
-        launched.close()
+    launched = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, rule])
+    yield launched
+    launched.close()
 
 
 @contextmanager
@@ -126,12 +126,17 @@ def chromium() -> str:
 
 # Not for the session: as long as Playwright runs, no other test could run an event loop.
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
         expect.set_options(timeout=PATIENCE * 1000)
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield launched
-        launched.close()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    yield launched
+    launched.close()
 
 
 @pytest.fixture
@@ -151,9 +156,9 @@ def no_user_online(deployed: RunningStack) -> None:
 
 
 @pytest.fixture(scope="module")
-def at_4000(chromium: str, deployed: RunningStack) -> Iterator[Browser]:
+def at_4000(playwright: Playwright, chromium: str, deployed: RunningStack) -> Iterator[Browser]:
     """A browser for which that stack is where documents say: http://localhost:4000."""
-    with browser_at_4000(chromium, deployed) as browser:
+    with browser_at_4000(playwright, chromium, deployed) as browser:
         yield browser
 
 

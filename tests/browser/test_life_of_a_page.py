@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, WebSocket, expect
+from playwright.sync_api import Browser, Error, Page, Playwright, WebSocket, expect
 
 from tests.browser.conftest import PATIENCE, Opener, browser_at_4000, opening, row, served_chat
 from tests.conftest import SHORT
@@ -104,8 +104,10 @@ WITNESS = """() => {
 
 
 @pytest.fixture(scope="module")
-def browser_of_private(chromium: str, private: RunningStack) -> Iterator[Browser]:
-    with browser_at_4000(chromium, private) as browser:
+def browser_of_private(
+    playwright: Playwright, chromium: str, private: RunningStack
+) -> Iterator[Browser]:
+    with browser_at_4000(playwright, chromium, private) as browser:
         yield browser
 
 

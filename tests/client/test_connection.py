@@ -161,17 +161,19 @@ def test_what_is_expected_is_found_among_what_came_and_what_comes() -> None:
 
 def test_frames_can_be_walked_through_until_the_end() -> None:
     async def last_words(connection: ServerConnection, _frame: Frame) -> None:
-        await tell(connection, type="closing", reason="draining")
+        await tell(connection, type="closing", reason="kicked")
+        await tell(connection, type="user-status-change", changes=[])  # it was on its way
         await connection.close(1001)
 
     async def test() -> None:
         async with server(last_words) as there, Connection.connect(there.url) as client:
             await client.send({"action": "go"})
-            assert [frame["type"] async for frame in client] == ["closing"]
+            types = [frame["type"] async for frame in client]
+            assert types == ["closing", "user-status-change"]
             assert [frame async for frame in client] == []
             assert client.over
-            assert (client.over.code, client.over.reason) == (1001, "draining")
-            with pytest.raises(ConnectionOver, match="draining"):
+            assert (client.over.code, client.over.reason) == (1001, "kicked")
+            with pytest.raises(ConnectionOver, match="kicked"):
                 await client.send({"action": "go"})
 
     run(test())

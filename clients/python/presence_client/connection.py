@@ -151,18 +151,20 @@ class Connection:
         await self._reading
 
     async def _read(self) -> None:
-        last: Frame = {}
+        reason: str | None = None
         try:
             async for text in self._socket:
-                last = _object(text)
-                self._hear(last)
+                frame = _object(text)
+                # Other frames may still follow it: they were on their way.
+                if frame.get("type") == "closing":
+                    reason = frame.get("reason")
+                self._hear(frame)
         except ConnectionClosed:
             pass  # without a closing handshake; the code below says so
         except (ValueError, TypeError) as error:
             self._socket.transport.abort()
             self._end(ConnectionOver(None, f"the server sent no JSON object: {error}"))
             return
-        reason = last.get("reason") if last.get("type") == "closing" else None
         self._end(ConnectionOver(self._socket.close_code, reason))
 
     def _hear(self, frame: Frame) -> None:
