@@ -139,7 +139,7 @@ def _ends(item: Item) -> Iterator[int]:
         yield int(end["N"])
 
 
-_FLEETING = {"revision", "changed", "ttl", "spent_until", "typed", "token_expires_at"}
+_FLEETING = {"revision", "changed", "ttl", "theoretical_arrival", "typed", "token_expires_at"}
 
 
 def _timeless(item: Item) -> Item:
