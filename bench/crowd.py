@@ -265,29 +265,26 @@ async def measure(stack: RunningStack, clients: int, rate: int, seconds: int) ->
         say(f"{len(crowd.changed_at)} changes are made")
         await quiet(crowd)
         faults = await asyncio.to_thread(wrong, stack, crowd)
-        print_table(
-            f"{clients} clients in one session, {rate} changes a second for {seconds} s",
-            ("changes", "heard", "frames", "drops", "wrong"),
-            [
-                (
-                    str(len(crowd.changed_at)),
-                    f"{len(crowd.sent):,}",
-                    f"{crowd.frames - before:,}",
-                    str(crowd.drops),
-                    str(faults),
-                )
-            ],
-        )
-        print_table(
-            "Until a client has a change, in milliseconds",
-            ("from being", "median", "p95", "p99"),
-            [("written", *percentiles(crowd.written)), ("sent", *percentiles(crowd.sent))],
-        )
-        print_note(
-            f"{clients} clients were there after {joined:.1f} s. Drops: connections that ended and "
-            "were made again. Wrong: what clients believe at the end of those who changed that is "
-            "not what HTTP says."
-        )
+        counts = (len(crowd.changed_at), len(crowd.sent), crowd.frames - before, crowd.drops)
+    print_table(
+        f"{clients} clients in one session, {rate} changes a second for {seconds} s",
+        ("changes", "heard", "frames", "drops", "wrong"),
+        [tuple(f"{count:,}" for count in (*counts, faults))],
+    )
+    report_delays(crowd)
+    print_note(
+        f"{clients} clients were there after {joined:.1f} s. Drops: connections that ended and "
+        "were made again. Wrong: what clients believe at the end of those who changed that is "
+        "not what HTTP says."
+    )
+
+
+def report_delays(crowd: Crowd) -> None:
+    print_table(
+        "Until a client has a change, in milliseconds",
+        ("from being", "median", "p95", "p99"),
+        [("written", *percentiles(crowd.written)), ("sent", *percentiles(crowd.sent))],
+    )
 
 
 def main() -> None:

@@ -73,19 +73,7 @@ class Simulation:
         self.scheduler = Scheduler(rng)
         self.checks = Checks(lambda: self.clock.now, margin=6 * SECOND * (self.faults.skew > 0))
         self.injector = Injector(rng, self.faults, self.note)
-        self.functions = Lambda(
-            rng, self.clock, self.scheduler, self.injector, self._unexpected, is_expected
-        )
-        self.memory = Memory(
-            rng,
-            self.scheduler,
-            lambda: self.clock.now,
-            self._wrote,
-            slow_commits=self.faults.slow_commit,
-        )
-        self.gateway = SimulatedGateway(
-            ENDPOINT, rng, self.clock, self.injector, self._sending, self._closing
-        )
+        self._start_services()
         self.sockets = self.gateway.sockets
         self.large = rng.choice((1, 1_000, 1_000))
         self.cases = App(self._ports(), settings(is_global=self.is_global, large=self.large))
@@ -105,6 +93,16 @@ class Simulation:
         #: Users who were invisible: no frame tells them that they do not count themselves any more.
         self.hidden: set[str] = set()
         self.began: dict[str, int] = {}
+
+    def _start_services(self) -> None:
+        """Lambda, DynamoDB and API Gateway, as far as the code sees them."""
+        rng, clock, scheduler, injector = self.rng, self.clock, self.scheduler, self.injector
+        self.functions = Lambda(rng, clock, scheduler, injector, self._unexpected, is_expected)
+        slow = self.faults.slow_commit
+        self.memory = Memory(rng, scheduler, lambda: clock.now, self._wrote, slow_commits=slow)
+        self.gateway = SimulatedGateway(
+            ENDPOINT, rng, clock, injector, self._sending, self._closing
+        )
 
     def _ports(self) -> Fakes:
         memory, injector = self.memory, self.injector

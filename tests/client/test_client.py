@@ -191,6 +191,15 @@ def test_a_client_asks_what_the_protocol_names(play: Callable[[Story], None]) ->
     play(story)
 
 
+def let_all_change(stack: Stack) -> None:
+    """What the stack answers from now on differs from what a client was told before."""
+    stack.answers["join"] = members("me", as_of=20)
+    stack.answers["watch"] = {"users": [presence("ada", 2, "away")]}
+    stack.answers["online"] |= {"users": []}
+    stack.routes |= {"zoe": presence("zoe", 2, "offline"), "lin": presence("lin", 0)}
+    stack.heard.clear()
+
+
 def test_after_a_lost_connection_all_that_is_held_is_right_again(
     play: Callable[[Story], None],
 ) -> None:
@@ -203,25 +212,14 @@ def test_after_a_lost_connection_all_that_is_held_is_right_again(
             lobby = await client.join("lobby")
             assert lobby.members == {"me", "grace", "lin"}
             await client.watch("ada")
-            assert {it.user_id for it in await client.online()} == {
-                "me",
-                "ada",
-                "grace",
-                "lin",
-                "zoe",
-            }
-            # While the link is lost, all of them change.
-            stack.answers["join"] = members("me", as_of=20)
-            stack.answers["watch"] = {"users": [presence("ada", 2, "away")]}
-            stack.answers["online"] |= {"users": []}
-            stack.routes |= {"zoe": presence("zoe", 2, "offline"), "lin": presence("lin", 0)}
-            stack.heard.clear()
+            online = {it.user_id for it in await client.online()}
+            assert online == {"me", "ada", "grace", "lin", "zoe"}
+            let_all_change(stack)
             stack.sockets[-1].transport.abort()
             lost = await next_of(client, Disconnected)
             assert "closed (1006)" in lost.reason
-            await until(
-                lambda: not (client.presences["zoe"].is_online or client.presences["lin"].version)
-            )
+            known = client.presences
+            await until(lambda: not (known["zoe"].is_online or known["lin"].version))
             assert client.presences["ada"].status == "away"
             assert (lobby.members, lobby.member_count) == ({"me"}, 1)
             assert stack.asked() == ["authenticate", "join", "watch", "online", "POST /batch"]

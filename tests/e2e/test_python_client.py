@@ -31,6 +31,16 @@ def is_message(event: Event) -> bool:
     return isinstance(event, Message)
 
 
+async def block_for_a_while(
+    blocking: Client, other: Client, blocking_id: str, other_id: str
+) -> None:
+    await blocking.api.block(other_id)
+    assert await blocking.api.blocked() == [other_id]
+    assert await blocking.api.is_blocked(other_id)
+    await heard(other, is_now(blocking_id, "offline"))
+    await blocking.api.unblock(other_id)
+
+
 @story
 async def test_users_and_a_back_end_talk_and_one_is_sent_away(deployed: RunningStack) -> None:
     ada_id, grace_id, room = people("ada", "grace", "room")
@@ -56,11 +66,7 @@ async def test_users_and_a_back_end_talk_and_one_is_sent_away(deployed: RunningS
         page = await api.members(room)
         assert ({it.user_id for it in page.members}, page.member_count) == ({ada_id, grace_id}, 2)
 
-        await ada.api.block(grace_id)
-        assert (await ada.api.blocked(), await ada.api.is_blocked(grace_id)) == ([grace_id], True)
-        await heard(grace, is_now(ada_id, "offline"))
-        await ada.api.unblock(grace_id)
-
+        await block_for_a_while(ada, grace, ada_id, grace_id)
         with pytest.raises(Refused) as refused:
             await ada.api.kick(grace_id)
         assert (refused.value.code, refused.value.status) == ("forbidden", 403)

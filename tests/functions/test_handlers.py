@@ -737,8 +737,8 @@ def test_a_throttled_table_makes_the_client_come_back(stack: Stack, action: str)
 # ── logs ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> None:
-    token, marker = stack.token("ada"), "only-for-my-eyes"
+def send_everywhere(stack: Stack, marker: str, token: str) -> None:
+    """Frames with *marker* in each field that a client fills, right ones and wrong ones."""
     stack.connect(PHONE, query=f"token={token}")
     stack.connect(PHONE, headers={"Origin": f"https://{marker}.test"}, query=f"{marker}=1")
     stack.connect(TAB, query=f"note={marker}")
@@ -754,6 +754,10 @@ def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> Non
     stack.send(TAB, f"{marker} {token}")
     with stack.throttled():
         stack.send(TAB, {"action": "authenticate", "token": token, "note": marker})
+
+
+def request_everywhere(stack: Stack, marker: str, token: str) -> None:
+    """Requests and queued messages with *marker* in them, right ones and wrong ones."""
     stack.http("GET /online", token=token, query={"limit": marker, "note": marker})
     stack.http("PUT /", token=token, body={"status": "busy", "text": marker})
     stack.http("PUT /", token=f"{token}x", body=f"{marker} {token}")
@@ -767,6 +771,12 @@ def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> Non
     for function in ("timers", "deliver"):
         stack.invoke(function, {"Records": [{"messageId": "1", "body": f"{marker} {token}"}]})
     stack.invoke("announce", {"Records": [change("ada", {"text": {"S": marker}}, None)]})
+
+
+def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> None:
+    token, marker = stack.token("ada"), "only-for-my-eyes"
+    send_everywhere(stack, marker, token)
+    request_everywhere(stack, marker, token)
     stack.disconnect(TAB)
 
     logged = stack.log.getvalue()

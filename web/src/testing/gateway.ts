@@ -3,7 +3,7 @@
 import type { ClientFrame, ServerFrame } from "../protocol.js";
 import { serve } from "./actions.js";
 import type { Connection } from "./connections.js";
-import { Refusal, type Rules } from "./refusal.js";
+import { type AnswerHow, Refusal, type Rules } from "./refusal.js";
 import { actionIn, byteLength, type Fields, idIn, nameIn, parseObject } from "./requests.js";
 import {
   type Addresses,
@@ -15,7 +15,7 @@ import {
 } from "./routes.js";
 import type { Inbox, Link } from "./socket.js";
 import type { Stack } from "./stack.js";
-import type { AnswerHow, ReceivedFrame, ReceivedRequest } from "./types.js";
+import type { ReceivedFrame, ReceivedRequest } from "./types.js";
 
 /** What API Gateway takes; beyond it, the connection is closed. */
 const MAX_GATEWAY_BYTES = 32 * 1024;
@@ -169,9 +169,13 @@ export class WebSocketApi {
       if (answer === null || how === "swallow") return;
       if (how === undefined) connection.send(answer);
       else if ("delayMs" in how) this.#stack.after(how.delayMs, () => connection.send(answer));
-      else connection.send(typeof how.body === "string" ? how.body : JSON.stringify(how.body));
+      else connection.send(asText(how.body));
     };
   }
+}
+
+function asText(body: unknown): string {
+  return typeof body === "string" ? body : JSON.stringify(body);
 }
 
 function withId(answer: ServerFrame, id: string | undefined): ServerFrame | null {

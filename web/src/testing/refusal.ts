@@ -1,7 +1,20 @@
 /** What the server refuses, by itself or because a test says so. */
 
 import type { ErrorCode } from "../protocol.js";
-import type { AnswerHow, RefusedWith } from "./types.js";
+
+export interface RefusedWith {
+  readonly code: ErrorCode;
+  readonly message?: string;
+  readonly retryAfterSeconds?: number;
+}
+
+export type AnswerHow =
+  /** It is served, and the answer never comes. */
+  | "swallow"
+  /** It is served, and the answer comes later. */
+  | { readonly delayMs: number }
+  /** It is served, and something else is answered; over HTTP with this status. */
+  | { readonly body: unknown; readonly status?: number };
 
 export class Refusal extends Error {
   readonly code: ErrorCode;

@@ -1,17 +1,13 @@
 /** What `@presence/client/testing` promises. */
 
 import type { PresenceClientOptions } from "../api.js";
-import type {
-  ClientFrame,
-  ClosingReason,
-  ErrorCode,
-  NewMessage,
-  Presence,
-  ServerFrame,
-} from "../protocol.js";
+import type { ClientFrame, ClosingReason, NewMessage, Presence, ServerFrame } from "../protocol.js";
 import type { FakeNetwork } from "./network.js";
+import type { AnswerHow, RefusedWith } from "./refusal.js";
 import type { FakeClock, FakeLifecycle } from "./surroundings.js";
 import type { TokenOptions } from "./tokens.js";
+
+export type { AnswerHow, RefusedWith };
 
 export interface FakePresenceOptions {
   /** The users who are there before: online, if nothing else is said. `userId` is required of each. */
@@ -80,20 +76,6 @@ export interface ReceivedRequest {
   readonly at: number;
   readonly body: string;
 }
-
-export interface RefusedWith {
-  readonly code: ErrorCode;
-  readonly message?: string;
-  readonly retryAfterSeconds?: number;
-}
-
-export type AnswerHow =
-  /** It is served, and the answer never comes. */
-  | "swallow"
-  /** It is served, and the answer comes later. */
-  | { readonly delayMs: number }
-  /** It is served, and something else is answered; over HTTP with this status. */
-  | { readonly body: unknown; readonly status?: number };
 
 export interface FakeConnection {
   readonly connectionId: string;
