@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -28,10 +29,20 @@ STACKS = frozenset({"deployed", "private", "guarded"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, all tests of a stack go to one worker, and others by their file."""
+    """With `--dist loadgroup`, all tests of a stack go to one worker, and others by their file.
+
+    The tests of the browser have a stack of their own, for they last as long as all others. What
+    lasts longest comes first: at the end, the workers have short tests to share.
+    """
+    items.sort(key=lambda item: not _stacks_of(item))
     for item in items:
-        used = sorted(STACKS & {*getattr(item, "fixturenames", ())})
-        item.add_marker(pytest.mark.xdist_group(used[0] if used else item.location[0]))
+        used, file = _stacks_of(item), item.location[0]
+        group = f"{used[0]} for {Path(file).parent}" if used else file
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _stacks_of(item: pytest.Item) -> list[str]:
+    return sorted(STACKS & {*getattr(item, "fixturenames", ())})
 
 
 @pytest.fixture
