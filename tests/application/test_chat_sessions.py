@@ -636,6 +636,49 @@ def test_typing_is_relayed_once_a_second_for_each_room(world: World) -> None:
     assert typing(world, "b1") == [("ada", True), ("ada", True), ("ada", False)]
 
 
+def test_a_stop_is_told_however_soon_after_its_start_and_only_once(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.enter("a1", "room")
+    world.enter("b1", "room")
+
+    for is_typing in (False, True, False, False, True, False):
+        world.messages.typing("a1", "room", world.now, is_typing=is_typing)
+        world.wait(300)
+    world.wait(TYPING_MILLISECONDS)
+    for is_typing in (True, False, False):
+        world.messages.typing("a1", "room", world.now, is_typing=is_typing)
+
+    told = [is_typing for _, is_typing in typing(world, "b1")]
+    # The second start is dropped, because it comes 900 ms after the first frame.
+    assert told == [False, True, False, True, False]
+
+
+@pytest.mark.fault("A stop of typing is handled beside its start.")
+def test_a_stop_that_is_handled_beside_another_frame_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.enter("a1", "room")
+    world.enter("b1", "room")
+    lagging = world.records.read("a1")
+    world.messages.typing("a1", "room", world.now, is_typing=True)
+    fresh = world.records.read
+    reads = [lagging]
+
+    monkeypatch.setattr(
+        world.records,
+        "read",
+        lambda name, *, consistent=False: (
+            reads.pop() if reads and not consistent else fresh(name, consistent=consistent)
+        ),
+    )
+    world.messages.typing("a1", "room", world.now, is_typing=False)
+
+    assert typing(world, "b1") == [("ada", True), ("ada", False)]
+
+
 def test_typing_does_not_give_away_who_hides(world: World) -> None:
     for user_id in ("ada", "bob", "eve"):
         world.join(user_id, f"{user_id}-1")

@@ -48,6 +48,7 @@ from presence.protocol.requests import (
     content,
     id_of,
     is_id,
+    names_in,
     parse,
     session_id,
     user_id,
@@ -305,7 +306,10 @@ def test_whatever_is_accepted_is_json_and_means_the_same_to_others(text: str) ->
 
 
 @given(texts)
+@example('{"id":"a","id":["a"],"id":"a"}')
 def test_no_text_raises_anything_but_a_refusal(text: str) -> None:
+    names = names_in(text)
+    assert id_of(names) is None or f'"{id_of(names)}"' in text
     with suppress(InvalidMessage, UnknownAction, PayloadTooLarge):
         parse(parse_object(text), NOW)
 

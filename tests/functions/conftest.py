@@ -114,7 +114,7 @@ def route_of(text: str) -> str:
     """The route that the expression `$request.body.action` selects."""
     try:
         action = json.loads(text)["action"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "$default"
     return action if isinstance(action, str) and action in FIELDS else "$default"
 

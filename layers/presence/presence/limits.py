@@ -55,7 +55,7 @@ MIN_SECRET_BYTES = 32
 #: A connection may act once in this time on average, and BURST times at once.
 ACTION_MILLISECONDS = 1_000
 BURST = 20
-#: How often `typing` is relayed, for each connection and chat session.
+#: How often `typing` is relayed, for each connection and chat session; a stop also after its start.
 TYPING_MILLISECONDS = 1_000
 #: How long a receiver shows that a user types, if it hears nothing more.
 TYPING_SHOWN_MILLISECONDS = 6_000

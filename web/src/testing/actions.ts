@@ -220,7 +220,7 @@ function leave({ stack, connection, userId }: Call, sessionId: string): ServerFr
 function typing(call: Call, sessionId: string, isTyping: boolean): ServerFrame {
   const { stack, connection, userId } = call;
   requireJoined(connection, sessionId);
-  if (connection.relaysTyping(sessionId, stack.now)) {
+  if (connection.relaysTyping(sessionId, isTyping, stack.now)) {
     renew(call, null);
     stack.fanout.typing(sessionId, stack.users.get(userId), isTyping, connection);
   }

@@ -45,7 +45,7 @@ const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-
 
 // Text.
 
-/** The JSON object in a text. A key twice and integers beyond 2^53 - 1 pass, unlike on the server. */
+/** The JSON object in a text. A key twice passes, unlike on the server. */
 export function parseObject(text: string, limit = MAX_FRAME_BYTES): Fields {
   if (byteLength(text) > limit) {
     throw new Refusal("payload-too-large", `Send at most ${limit} bytes.`);
@@ -68,6 +68,9 @@ function check(value: unknown, depth: number): void {
   if (value === Infinity || value === -Infinity) {
     throw invalid("Send numbers that a double can hold.");
   }
+  if (Number.isInteger(value) && !Number.isSafeInteger(value) && isWrittenOut(value as number)) {
+    throw invalid("Send integers up to 2^53 - 1, greater ones as text.");
+  }
   if (typeof value !== "object" || value === null) return;
   if (depth === 0) throw invalid(`Nest at most ${MAX_DEPTH} levels.`);
   for (const [name, item] of Object.entries(value)) {
@@ -75,6 +78,9 @@ function check(value: unknown, depth: number): void {
     check(item, depth - 1);
   }
 }
+
+/** `JSON.stringify` writes what is larger with an exponent, and so not as an integer. */
+const isWrittenOut = (value: number) => Math.abs(value) < 1e21;
 
 function isPlain(text: string): boolean {
   return !text.includes("\0") && !/\p{Surrogate}/u.test(text);
@@ -106,6 +112,16 @@ export function actionIn(fields: Fields): { readonly action: Action; readonly fi
   const action = alias?.action ?? ACTIONS.find((known) => known === name);
   if (action === undefined) throw new Refusal("unknown-action", expected);
   return { action, fields: { ...fields, ...alias, action } };
+}
+
+/** What a frame says that is refused before it is parsed, if it can be read. */
+export function readable(text: string): Fields {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : {};
+  } catch {
+    return {};
+  }
 }
 
 export function nameIn(fields: Fields): string | undefined {

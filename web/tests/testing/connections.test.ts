@@ -295,16 +295,6 @@ describe("a frame that is wrong", () => {
     ["no token", '{"action":"authenticate"}', { type: "authentication-error" }],
     ["too early", '{"action":"ping","id":"1"}', { code: "not-authenticated", action: "ping" }],
     ["a wrong field, too early", '{"action":"join"}', { code: "invalid-message", action: "join" }],
-    ["too large", `{"action":"ping","x":"${"x".repeat(8192)}"}`, { code: "payload-too-large" }],
-    [
-      "nested too deep",
-      `{"action":"ping","x":${"[".repeat(16)}${"]".repeat(16)}}`,
-      {
-        code: "invalid-message",
-      },
-    ],
-    ["a lone surrogate", '{"action":"ping","x":"\\ud800"}', { code: "invalid-message" }],
-    ["an infinite number", '{"action":"ping","x":1e999}', { code: "invalid-message" }],
   ])("%s", async (_, text, error) => {
     const fake = createFakePresence();
     const device = new Device(fake);
@@ -313,6 +303,21 @@ describe("a frame that is wrong", () => {
     await fake.clock.settle();
     expect(device.heard).toMatchObject([{ type: "error", ...error }]);
     expect(device.heard[0]).toHaveProperty("message");
+  });
+
+  test.each([
+    ["too large", `"${"x".repeat(8192)}"`, "payload-too-large"],
+    ["nested too deep", `${"[".repeat(16)}${"]".repeat(16)}`, "invalid-message"],
+    ["a lone surrogate", '"\\ud800"', "invalid-message"],
+    ["an infinite number", "1e999", "invalid-message"],
+    ["a number of 64 bits", "1152921504606846976", "invalid-message"],
+  ])("is refused under its id and action: %s", async (_, x, code) => {
+    const fake = createFakePresence();
+    const device = new Device(fake);
+    await fake.clock.settle();
+    device.send(`{"action":"ping","id":"7","x":${x}}`);
+    await fake.clock.settle();
+    expect(device.heard).toMatchObject([{ type: "error", code, id: "7", action: "ping" }]);
   });
 
   test("beyond what API Gateway takes closes the connection", async () => {

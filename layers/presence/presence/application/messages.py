@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from presence.application.access import Access
 from presence.domain.connection import Connection
-from presence.domain.errors import Forbidden
+from presence.domain.errors import Forbidden, RateLimited
 from presence.domain.message import Message
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.recipients import Few
-from presence.limits import TYPING_SHOWN_MILLISECONDS
+from presence.limits import SWAP_ATTEMPTS, TYPING_SHOWN_MILLISECONDS
 from presence.ports import ConnectionRecords, Post, Topic
 from presence.protocol.frames import new_message, user_typing
 from presence.protocol.strict_json import Json, encode
@@ -62,7 +62,7 @@ class Messages:
         return message
 
     def typing(self, connection_id: str, session_id: str, now: int, *, is_typing: bool) -> None:
-        """Tell the other members who may see the user; at most once in TYPING_MILLISECONDS.
+        """Tell the other members who may see the user; see `Connection.typing` for how often.
 
         Raises:
             Forbidden: the connection has not joined, or its token does not allow that any more.
@@ -70,9 +70,7 @@ class Messages:
         """
         connection = self.access.require_authenticated(connection_id, now)
         connection = self._require_member(connection, session_id)
-        typed = connection.typing(session_id, now)
-        # Of two at the same instant, one is charged and told; nothing is lost with the other.
-        if typed is None or not self.records.charge(connection, typed.charged(now)):
+        if not self._charge_typing(connection, session_id, now, is_typing=is_typing):
             return
         user = self.access.touch(connection, now).user
         expires_at = now + TYPING_SHOWN_MILLISECONDS if is_typing else now
@@ -85,6 +83,22 @@ class Messages:
             if it.connection_id != connection_id and user.seen_by(it.user_id).is_online
         ]
         self.dispatcher.send_or_drop([Post(encode(frame), recipients)])
+
+    def _charge_typing(
+        self, connection: Connection, session_id: str, now: int, *, is_typing: bool
+    ) -> bool:
+        """Whether to tell it, which is charged as any action.
+
+        A stop may be handled beside its start, or by a read that lags behind it.
+        """
+        for _ in range(SWAP_ATTEMPTS):
+            typed = connection.typing(session_id, now, is_typing=is_typing)
+            if typed is None:
+                return False
+            if self.records.charge(connection, typed.charged(now)):
+                return True
+            connection = self.access.require_authenticated_now(connection.connection_id, now)
+        raise RateLimited("Send one action after the other.", retry_after_seconds=1)
 
     def _require_member(self, connection: Connection, session_id: str) -> Connection:
         """The connection as of now, which has joined, and whose token still allows that.

@@ -15,7 +15,7 @@ from presence.limits import (
     MAX_TEXT_LENGTH,
     MAX_TOKEN_LENGTH,
 )
-from presence.protocol.strict_json import Json, Object, encode
+from presence.protocol.strict_json import Json, Object, encode, named
 
 _ID = re.compile(ID_PATTERN, re.ASCII)
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
@@ -308,6 +308,11 @@ def parse(body: Object, now: int) -> Envelope:
     if isinstance(request, SetStatus):
         request = _in_time(request, now)
     return Envelope(alias.action, request, _optional(body, "id", _id))
+
+
+def names_in(text: str) -> Object:
+    """The action and the id of a frame that is refused before it is parsed, if they can be read."""
+    return named(text, ("action", "id"))
 
 
 def action_of(body: Object) -> str | None:

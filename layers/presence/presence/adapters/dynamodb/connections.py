@@ -1,6 +1,6 @@
 """Connection records, in the Connections table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pynamodb.attributes import Attribute
@@ -27,6 +27,7 @@ from presence.domain.connection import (
     Joining,
     Leaving,
     State,
+    Typed,
 )
 from presence.limits import CLOSED_RECORD_SECONDS, OPEN_RECORD_SECONDS
 
@@ -78,7 +79,7 @@ class DynamoDBConnections:
     def charge(self, before: Connection, after: Connection) -> bool:
         actions = [ConnectionItem.theoretical_arrival.set(after.theoretical_arrival)]
         if after.typed != before.typed:
-            actions.append(ConnectionItem.typed.set(dict(after.typed)))
+            actions.append(ConnectionItem.typed.set(_typed_item(after.typed)))
         same = ConnectionItem.theoretical_arrival == before.theoretical_arrival
         is_authenticated = ConnectionItem.state == State.AUTHENTICATED.value
         item = ConnectionItem(before.connection_id)
@@ -162,6 +163,11 @@ def _item(connection: Connection) -> ConnectionItem:
     )
 
 
+def _typed_item(typed: Mapping[str, Typed]) -> dict[str, int]:
+    """Instants, negative for a stop: code that does not know this takes it for long ago."""
+    return {name: it.at if it.is_typing else -it.at for name, it in typed.items()}
+
+
 def _connection(item: ConnectionItem) -> Connection:
     allowed, joined = item.allowed_sessions, parsed(item.chat_sessions or ())
     return Connection(
@@ -174,7 +180,7 @@ def _connection(item: ConnectionItem) -> Connection:
         allowed_sessions=frozenset(allowed) - {_NONE} if allowed else None,
         theoretical_arrival=int(item.theoretical_arrival),
         sessions=frozenset(joined),
-        typed={name: int(at) for name, at in plain(item.typed).items()},
+        typed={name: Typed(abs(int(at)), at > 0) for name, at in plain(item.typed).items()},
         is_watching=bool(item.is_watching),
         shards={name: shards for name, shards in joined.items() if shards != {0}},
         everyone_shards=frozenset(int(it) for it in item.everyone_shards or ()),
