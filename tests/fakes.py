@@ -68,7 +68,7 @@ class FakeConnections:
         self._items = tables.connections
 
     def open(self, connection: Connection) -> None:
-        if connection.connection_id in self._items:
+        if self._items.get(connection.connection_id, connection) != connection:
             raise AssertionError("a connection id is used once")
         self._items[connection.connection_id] = connection
 

@@ -102,6 +102,18 @@ def test_an_opened_connection_record_is_read_back(store: Store) -> None:
     assert store.connections.read(TAB, consistent=True) == RECORD
 
 
+def test_a_connection_may_be_opened_again_as_it_is_and_not_otherwise(store: Store) -> None:
+    store.connections.open(RECORD)
+    store.connections.open(RECORD)
+    assert record_of(store) == RECORD
+
+    with pytest.raises(Exception):  # noqa: B017, PT011  the port names none: no id comes twice
+        store.connections.open(replace(RECORD, opened_at=NOW + 1))
+    store.connections.close(TAB, NOW)
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        store.connections.open(RECORD)
+
+
 def test_an_unknown_connection_record_is_none_and_closing_it_is_fine(store: Store) -> None:
     assert store.connections.read("unknown") is None
     assert store.connections.close("unknown", NOW) is None

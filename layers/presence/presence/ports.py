@@ -31,7 +31,7 @@ class ConnectionRecords(Protocol):
     """The stored connections. `closed` is final: no write can undo it."""
 
     def open(self, connection: Connection) -> None:
-        """Store a connection that is not authenticated yet."""
+        """Store a connection that is not authenticated yet; the same may be stored again."""
         ...
 
     def read(self, connection_id: str, *, consistent: bool = False) -> Connection | None:

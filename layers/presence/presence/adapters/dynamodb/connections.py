@@ -15,6 +15,7 @@ from presence.adapters.dynamodb.tables import (
     Operation,
     instant,
     plain,
+    put_of,
     update_of,
     write,
 )
@@ -48,9 +49,13 @@ class DynamoDBConnections:
         self._client = client
 
     def open(self, connection: Connection) -> None:
-        item = _item(connection)
-        unknown = ConnectionItem.connection_id.does_not_exist()
-        write(self._client, "PutItem", item.get_save_kwargs_from_instance(unknown))
+        put = put_of(_item(connection), ConnectionItem.connection_id.does_not_exist())
+        try:
+            write(self._client, "PutItem", put)
+        except ConditionFailed as error:
+            # An id is used once: an equal item is ours, and the answer to its write was lost.
+            if error.item != put["Item"]:
+                raise
 
     def read(self, connection_id: str, *, consistent: bool = False) -> Connection | None:
         try:
@@ -72,8 +77,10 @@ class DynamoDBConnections:
         update = update_of(ConnectionItem(connection_id), _closing(now), is_open)
         try:
             write(self._client, "UpdateItem", update)
-        except ConditionFailed:
-            return False
+        except ConditionFailed as error:
+            return error.was_done(
+                {"state": {"S": State.CLOSED.value}, "ttl": {"N": str(_closed_until(now))}}
+            )
         return True
 
     def charge(self, before: Connection, after: Connection) -> bool:
@@ -85,8 +92,10 @@ class DynamoDBConnections:
         item = ConnectionItem(before.connection_id)
         try:
             write(self._client, "UpdateItem", update_of(item, actions, same & is_authenticated))
-        except ConditionFailed:
-            return False
+        except ConditionFailed as error:
+            charged = {"N": str(after.theoretical_arrival)}
+            authenticated = {"S": State.AUTHENTICATED.value}
+            return error.was_done({"theoretical_arrival": charged, "state": authenticated})
         return True
 
 
@@ -145,10 +154,14 @@ def _admitting(change: Admission, user_id: str) -> Sequence[Action]:
 _NONE = "#none"
 
 
+def _closed_until(now: int) -> int:
+    return now // 1000 + CLOSED_RECORD_SECONDS
+
+
 def _closing(now: int) -> Sequence[Action]:
     return [
         ConnectionItem.state.set(State.CLOSED.value),
-        ConnectionItem.ttl.set(now // 1000 + CLOSED_RECORD_SECONDS),
+        ConnectionItem.ttl.set(_closed_until(now)),
         *(attribute.remove() for attribute in _PERSONAL),
     ]
 
