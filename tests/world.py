@@ -85,6 +85,7 @@ def settings(*, is_global: bool, large: int) -> Settings:
         allowed_origins=frozenset(),
         heartbeat_seconds=HEARTBEAT // SECOND,
         lease_seconds=LEASE // SECOND,
+        browser_clients=True,
         grace_seconds=GRACE // SECOND,
         authentication_seconds=AUTHENTICATION // SECOND,
         max_connection_seconds=CONNECTION // SECOND,
