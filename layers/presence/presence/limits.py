@@ -46,8 +46,8 @@ ONLINE_SHARDS = 8
 
 #: Two heartbeats may be lost, and one be late, before a lease expires.
 HEARTBEATS_PER_LEASE = 2.5
-#: Where web pages connect, a lease lasts so long at least: after five minutes a hidden tab runs its
-#: timers once a minute ("Heavy throttling of chained JS timers", Chrome 88), and a frame may be late.
+#: A lease is not shorter where web pages connect: after five minutes, a hidden tab runs its timers
+#: once a minute ("Heavy throttling of chained JS timers", Chrome 88), and a frame may be late.
 HIDDEN_TAB_SECONDS = 75
 #: A token is accepted for this long after its `exp`: the clocks of issuers differ.
 TOKEN_LEEWAY_MILLISECONDS = 30_000
