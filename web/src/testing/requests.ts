@@ -40,8 +40,10 @@ const CHOICES: readonly Choice[] = ["online", "away", "busy", "dnd", "invisible"
 
 const ID = /^[A-Za-z0-9._~@+=-]{1,128}$/;
 const CURSOR = /^[A-Za-z0-9_-]{1,256}$/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is refused
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
+/** Without what is not seen or reorders the text around it; tags only in the flags of subdivisions. */
+const TEXT =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is refused
+  /^(?:\u{1f3f4}[\u{e0030}-\u{e0039}\u{e0061}-\u{e007a}]{3,7}\u{e007f}|[^\u{0}-\u{1f}\u{7f}-\u{9f}\u{200b}\u{2028}-\u{202e}\u{2060}-\u{206f}\u{feff}\u{fff9}-\u{fffb}\u{e0000}-\u{e007f}])*$/u;
 
 // Text.
 
@@ -186,16 +188,18 @@ export function statusRequest(fields: Fields, now: number): StatusRequest {
   return { choice, text: statusText(fields.text), until: until(fields.until, now) };
 }
 
+const isShort = (text: string) => [...text].length <= MAX_TEXT_LENGTH;
+
 function statusText(value: unknown): string | null {
   if (value === undefined || value === null) return null;
-  if (
-    typeof value === "string" &&
-    [...value].length <= MAX_TEXT_LENGTH &&
-    !UNPRINTABLE.test(value)
-  ) {
-    return value || null;
+  if (typeof value === "string" && isShort(value) && TEXT.test(value)) {
+    const text = value.normalize("NFC");
+    if (isShort(text)) return text || null;
   }
-  throw invalid(`text has to be text of at most ${MAX_TEXT_LENGTH} characters, without controls.`);
+  throw invalid(
+    `text has to be text of at most ${MAX_TEXT_LENGTH} characters, without controls and ` +
+      "without what is not seen or reorders the text around it.",
+  );
 }
 
 function until(value: unknown, now: number): number | null {

@@ -394,6 +394,44 @@ describe("messages", () => {
     expect(others).toEqual([{ text: "Hello" }]);
   });
 
+  it("may name what every object inherits: it arrives as it was sent, and changes nothing", async () => {
+    const { client, clock, another, server } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    const grace = another();
+    grace.authenticate("grace");
+    const others = heard(grace.joinChatSession("lobby"));
+    await clock.settle();
+    const text =
+      '{"__proto__":{"isAdmin":true},"constructor":{"prototype":{"isAdmin":true}},"toString":1}';
+    await lobby.send(JSON.parse(text));
+    for (const type of ["__proto__", "constructor", "toString"])
+      server.connections[0]?.send(JSON.stringify({ type, chatSessionId: "lobby", id: type }));
+    await clock.settle();
+    expect(others.map((it) => JSON.stringify(it))).toEqual([text]);
+    expect(({} as { isAdmin?: true }).isAdmin).toBeUndefined();
+    expect(await lobby.send("next")).toMatchObject({ content: "next" });
+  });
+
+  it("of users and sessions who are called like what every object inherits are theirs alone", async () => {
+    const { client, clock, server } = await connected({ globalPresence: false });
+    const names = ["__proto__", "constructor", "hasOwnProperty"];
+    const rooms = names.map((name) => client.joinChatSession(name));
+    const all = rooms.map(heard);
+    await clock.settle();
+    for (const name of names) {
+      server.join(name, name);
+      server.type(name, name);
+      server.say(name, name, name, name);
+      server.type(name, name, false);
+    }
+    await clock.settle();
+    expect(all).toEqual(names.map((name) => [name]));
+    expect(rooms.map((it) => it.members.get().userIds)).toEqual(
+      names.map((name) => [name, "ada"].sort()),
+    );
+    for (const name of names) expect(client.user(name).get()).toMatchObject({ status: "online" });
+  });
+
   it("are told once, however often they come", async () => {
     const { client, server, clock } = await connected();
     const all = heard(client.joinChatSession("lobby"));

@@ -320,6 +320,15 @@ describe("a frame that is wrong", () => {
     expect(device.heard).toMatchObject([{ type: "error", code, id: "7", action: "ping" }]);
   });
 
+  test("is not one whose text has what scripts and emoji need; it is told in NFC", async () => {
+    const fake = createFakePresence();
+    const ada = await Device.of(fake, "ada");
+    const flag = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}";
+    const text = `\u200f\u061c\u200d\u200c${flag} cafe\u0301`;
+    await ada.ask({ action: "status", status: "busy", text });
+    expect(fake.server.presence("ada").text).toBe(text.normalize("NFC"));
+  });
+
   test("beyond what API Gateway takes closes the connection", async () => {
     const fake = createFakePresence();
     const device = new Device(fake);
@@ -333,6 +342,9 @@ describe("a frame that is wrong", () => {
     [{ action: "status", status: "offline" }],
     [{ action: "status", status: "busy", text: "x".repeat(141) }],
     [{ action: "status", status: "busy", text: "two\nlines" }],
+    [{ action: "status", status: "busy", text: "\u202eover" }],
+    [{ action: "status", status: "busy", text: "\u{feff}" }],
+    [{ action: "status", status: "busy", text: "\u{e0041}" }],
     [{ action: "status", status: "busy", until: 1 }],
     [{ action: "online", limit: 101 }],
     [{ action: "online", cursor: "MDphZGE=" }],
