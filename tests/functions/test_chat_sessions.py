@@ -205,6 +205,23 @@ def test_typing_that_cannot_be_delivered_now_is_dropped(room: Stack) -> None:
     assert room.queued("deliveries") == []
 
 
+def test_a_client_id_costs_two_small_writes_and_without_one_nothing_is_stored(room: Stack) -> None:
+    written = list[str]()
+
+    def note(operation: str, request: Event) -> None:
+        written.extend([operation] if request.get("TableName") == "Subscriptions" else [])
+
+    room.called = note
+    room.ask(ADA, "message", content="hi")
+    assert written == ["Query"]
+    written.clear()
+    room.ask(ADA, "message", content="hi", clientId="mine-1")
+    assert written == ["PutItem", "Query", "PutItem"]
+    written.clear()
+    room.ask(ADA, "message", content="hi", clientId="mine-1")
+    assert written == ["PutItem"]
+
+
 # ── messages ───────────────────────────────────────────────────────────────────────────────
 
 

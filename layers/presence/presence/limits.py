@@ -64,6 +64,9 @@ TYPING_MILLISECONDS = 1_000
 TYPING_SHOWN_MILLISECONDS = 6_000
 #: Pings closer to each other are charged to the rate limit, unless heartbeats are more frequent.
 MIN_PING_MILLISECONDS = 10_000
+#: The same `clientId` of a user in a chat session is the same message for so long. A client that
+#: lost its connection waits 30 s for the next, and for an answer 10 s.
+CLIENT_ID_MILLISECONDS = 10 * 60_000
 #: A connection this young is not asked for chat sessions that it joined before a lease expired.
 NEW_CONNECTION_MILLISECONDS = 10_000
 #: How often a `join` begins again because a fresh token came in between.

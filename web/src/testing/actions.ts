@@ -87,7 +87,7 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
     const clientId = read.optionalId(fields, "clientId");
     return charged(({ stack, connection, userId }) => {
       requireJoined(connection, sessionId);
-      return stack.fanout.message(sessionId, userId, content, clientId, connection);
+      return stack.fanout.messageOnce(sessionId, userId, content, clientId, connection);
     });
   },
   watch: (fields) => {

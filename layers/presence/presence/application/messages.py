@@ -1,17 +1,17 @@
 """What is sent into a chat session: messages, and who is typing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from presence.application.access import Access
 from presence.domain.connection import Connection
-from presence.domain.errors import Forbidden, RateLimited
+from presence.domain.errors import Conflict, Forbidden, RateLimited
 from presence.domain.message import Message
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.recipients import Few
 from presence.limits import SWAP_ATTEMPTS, TYPING_SHOWN_MILLISECONDS
-from presence.ports import ConnectionRecords, Post, Topic
+from presence.ports import ConnectionRecords, Post, SentMessages, Topic
 from presence.protocol.frames import new_message, user_typing
 from presence.protocol.strict_json import Json, encode
 
@@ -21,6 +21,7 @@ class Messages:
     """`new_id` makes the random part of a message id, which orders those of one millisecond."""
 
     records: ConnectionRecords
+    sent: SentMessages
     access: Access
     broadcast: Broadcast
     dispatcher: Dispatcher
@@ -31,30 +32,46 @@ class Messages:
     ) -> Message:
         """Relay a message to every other connection; it is posted, or queued, on return.
 
+        Sent again under its *client_id*, it is answered as the first time; it is relayed again, as
+        the same message, only if that may not have been done to its end.
+
         Raises:
+            Conflict: the client id is of a message with another content.
             Forbidden: the connection has not joined, or its token does not allow that any more.
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
         actor = self.access.authorize(connection_id, now)
         self._require_member(actor.connection, session_id)
         message = self._message(actor.user.user_id, session_id, content, now, client_id)
-        return self._relay(message, connection_id)
+        return self._relay_once(message, connection_id)
 
-    def publish(self, sender_id: str, session_id: str, content: Json, now: int) -> Message:
+    def publish(
+        self, sender_id: str, session_id: str, content: Json, client_id: str | None, now: int
+    ) -> Message:
         """As `say`, for a back end, which has no connection."""
-        return self._relay(self._message(sender_id, session_id, content, now), None)
+        message = self._message(sender_id, session_id, content, now, client_id)
+        return self._relay_once(message, None)
 
     def _message(
-        self,
-        sender_id: str,
-        session_id: str,
-        content: Json,
-        now: int,
-        client_id: str | None = None,
+        self, sender_id: str, session_id: str, content: Json, now: int, client_id: str | None
     ) -> Message:
         # In hexadecimal, the instant sorts as text until the year 10889.
         message_id = f"{now:012x}-{self.new_id()}"
         return Message(session_id, message_id, sender_id, content, now, client_id)
+
+    def _relay_once(self, message: Message, without: str | None) -> Message:
+        if message.client_id is None:
+            return self._relay(message, without)
+        before = self.sent.claim(message)
+        if before is not None:
+            if not before.is_same:
+                raise Conflict("Give each message a clientId of its own.")
+            message = replace(message, message_id=before.message_id, sent_at=before.sent_at)
+            if before.is_relayed:
+                return message
+        self._relay(message, without)
+        self.sent.relayed(message)
+        return message
 
     def _relay(self, message: Message, without: str | None) -> Message:
         topic = Topic("session", message.session_id)

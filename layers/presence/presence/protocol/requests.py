@@ -181,6 +181,14 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class Publish:
+    """A message over HTTP, where the path names the chat session."""
+
+    content: Json
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     user_ids: tuple[str, ...]
 
@@ -252,6 +260,10 @@ def _say(body: Object) -> Say:
         content=content(body.get("content")),
         client_id=_optional(body, "clientId", _id),
     )
+
+
+def publish(body: Object) -> Publish:
+    return Publish(content(body.get("content")), _optional(body, "clientId", _id))
 
 
 def _watch(body: Object) -> Watch:

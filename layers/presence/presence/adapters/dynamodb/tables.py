@@ -146,6 +146,23 @@ class SubscriptionItem(Model):
     ttl = NumberAttribute(null=True)
 
 
+class SentItem(Model):
+    """A message that was sent under a `clientId`: one item of the Subscriptions table."""
+
+    class Meta(Meta):
+        pass
+
+    KEY = "#"
+
+    topic = UnicodeAttribute(hash_key=True)
+    subscriber = UnicodeAttribute(range_key=True)
+    message_id = UnicodeAttribute()
+    sent_at = NumberAttribute()
+    content = UnicodeAttribute()
+    relayed = BooleanAttribute(null=True)
+    ttl = NumberAttribute()
+
+
 class RoomItem(Model):
     """The state of a large room: one item of the Subscriptions table, before its members."""
 
@@ -178,6 +195,7 @@ def bind(*, connections: str, users: str, subscriptions: str) -> Client:
         CountItem: users,
         SubscriptionItem: subscriptions,
         RoomItem: subscriptions,
+        SentItem: subscriptions,
     }
     client: Client | None = None
     for model, name in names.items():
@@ -225,7 +243,7 @@ def update_of(item: Model, actions: Sequence[Action], condition: Condition | Non
     )
 
 
-def put_of(item: Model, condition: Condition) -> Operation:
+def put_of(item: Model, condition: Condition | None) -> Operation:
     return item.get_save_kwargs_from_instance(
         condition, return_values_on_condition_failure="ALL_OLD"
     )
