@@ -361,7 +361,7 @@ def test_every_route_is_described() -> None:
 def test_a_published_message_is_a_new_message_without_what_is_of_sockets() -> None:
     frame, answer = SCHEMAS["NewMessage"], SCHEMAS["PublishedMessage"]
 
-    assert fields(answer) == fields(frame) - {"type", "id?", "clientId?"}
+    assert fields(answer) == fields(frame) - {"type", "id?"}
 
 
 def test_a_problem_has_a_code_of_its_status() -> None:

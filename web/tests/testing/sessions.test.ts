@@ -147,6 +147,17 @@ describe("a message", () => {
     expect([ada.heard, phone.heard]).toEqual([[message], [message]]);
   });
 
+  test("is the same under the same clientId, and of one content", async () => {
+    const [, ada, grace] = await inLobby("ada", "grace");
+    const say = (content: unknown) =>
+      grace.ask({ action: "message", ...LOBBY, content, clientId: "mine-1" });
+    const first = await say("Hello");
+    const again = await say("Hello");
+    expect(again).toEqual({ ...first, id: again.id });
+    expect(ada.told("new-message")).toHaveLength(1);
+    expect(await say("Bye")).toMatchObject({ code: "conflict", action: "message" });
+  });
+
   test("has an id that sorts by time", async () => {
     const [fake] = await inLobby("ada");
     const said: string[] = [];
