@@ -50,6 +50,7 @@ ENVIRONMENT = {
     "WEBSOCKET_URL": "wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
     "HEARTBEAT_SECONDS": "30",
     "LEASE_SECONDS": "75",
+    "BROWSER_CLIENTS": "true",
     "GRACE_SECONDS": "10",
     "AUTHENTICATION_SECONDS": "10",
     "MAX_CONNECTION_SECONDS": "7200",

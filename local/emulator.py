@@ -1,9 +1,13 @@
-"""Starts MiniStack with one change: WebSocket events are served side by side, as on AWS.
+"""Starts MiniStack with two changes. Without either, delete this file and start `-m ministack`.
 
-Bridge: MiniStack has a pool of workers for each function, but `get_or_create_worker`, by which only
-WebSocket events get one, gives it back before it is used. So all events of a function wait for
-each other, whatever their connection. Delete this file and start `-m ministack` when
-`_invoke_ws_lambda` leases its worker until it has answered, as `_execute_function_warm` does.
+Bridge: WebSocket events are served side by side, as on AWS. MiniStack has a pool of workers for
+each function, but `get_or_create_worker`, by which only WebSocket events get one, gives it back
+before it is used. So all events of a function wait for each other, whatever their connection. It
+can go when `_invoke_ws_lambda` leases its worker until it has answered, as
+`_execute_function_warm` does.
+
+Bridge: `connectedAt` is when the socket was opened, as on AWS, and not the time of the event. It
+can go when `_ws_request_context` takes it from the connection (1.5.33 takes `now_ms`).
 
 The frames of one connection still wait for each other, because MiniStack reads a frame when the
 one before is answered. AWS does not wait. Here it is left so: clients that send without waiting
@@ -17,6 +21,7 @@ from typing import Any
 
 from ministack.app import main
 from ministack.core import lambda_runtime
+from ministack.services import apigateway
 
 #: Each worker is a process of 40 MB, and all share the cores of one machine: more events wait.
 MAX_WORKERS = 6
@@ -40,6 +45,21 @@ class LeasedWorker:
                 lambda_runtime.release_worker(worker)
 
 
+_context = apigateway._ws_request_context  # noqa: SLF001  there is no other way
+_connected_at: dict[str, int] = {}
+
+
+def context_since_connect(*event: Any) -> dict[str, Any]:  # noqa: ANN401  theirs, passed on
+    """Their requestContext, with the time of the first event of its connection."""
+    context: dict[str, Any] = _context(*event)
+    name = context["connectionId"]
+    context["connectedAt"] = _connected_at.setdefault(name, context["connectedAt"])
+    if context["eventType"] == "DISCONNECT":
+        del _connected_at[name]
+    return context
+
+
 if __name__ == "__main__":
+    apigateway._ws_request_context = context_since_connect  # noqa: SLF001
     lambda_runtime.get_or_create_worker = LeasedWorker
     main()

@@ -16,6 +16,7 @@ from presence.domain.connection import (
     State,
 )
 from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid, Unavailable
+from presence.domain.message import Message
 from presence.domain.user import Lease, User
 from presence.ports import (
     Count,
@@ -27,6 +28,7 @@ from presence.ports import (
     Part,
     Post,
     Renewal,
+    Sent,
     Subscriber,
     Topic,
     WriteConflict,
@@ -47,6 +49,7 @@ class FakeTables:
     marked: set[str] = field(default_factory=set)
     placed: dict[Topic, dict[str, int]] = field(default_factory=dict)
     stream: list[tuple[User, User]] = field(default_factory=list)
+    sent: dict[tuple[str, str, str | None], tuple[Message, bool]] = field(default_factory=dict)
     count: Count = field(default_factory=lambda: Count(0, 0))
 
     def is_spotless(self) -> bool:
@@ -68,7 +71,7 @@ class FakeConnections:
         self._items = tables.connections
 
     def open(self, connection: Connection) -> None:
-        if connection.connection_id in self._items:
+        if self._items.get(connection.connection_id, connection) != connection:
             raise AssertionError("a connection id is used once")
         self._items[connection.connection_id] = connection
 
@@ -365,6 +368,26 @@ class FakeSubscriptions:
     def forget(self, user_id: str) -> None:
         self._tables.watchers.pop(user_id, None)
         self._tables.shards.pop(Topic("user", user_id), None)
+
+
+class FakeSentMessages:
+    def __init__(self, tables: FakeTables) -> None:
+        self._sent = tables.sent
+
+    def claim(self, message: Message) -> Sent | None:
+        key = (message.sender_id, message.session_id, message.client_id)
+        before, is_relayed = self._sent.get(key, (None, False))
+        is_old = before and before.sent_at <= message.sent_at - limits.CLIENT_ID_MILLISECONDS
+        if before is None or is_old:
+            self._sent[key] = message, False
+            return None
+        if before == message:
+            return None
+        is_same = before.content == message.content
+        return Sent(before.message_id, before.sent_at, is_same=is_same, is_relayed=is_relayed)
+
+    def relayed(self, message: Message) -> None:
+        self._sent[message.sender_id, message.session_id, message.client_id] = message, True
 
 
 @dataclass

@@ -16,6 +16,7 @@ ENVIRONMENT = {
     "WEBSOCKET_URL": "wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
     "HEARTBEAT_SECONDS": "30",
     "LEASE_SECONDS": "75",
+    "BROWSER_CLIENTS": "true",
     "GRACE_SECONDS": "10",
     "AUTHENTICATION_SECONDS": "12",
     "MAX_CONNECTION_SECONDS": "7200",
@@ -32,7 +33,7 @@ ENVIRONMENT = {
     "AUTHORIZER_ARN": "",
 }
 DURATIONS = [name for name in ENVIRONMENT if name.endswith("_SECONDS")]
-FLAGS = ["GLOBAL_PRESENCE", "PUBLIC_READS"]
+FLAGS = ["BROWSER_CLIENTS", "GLOBAL_PRESENCE", "PUBLIC_READS"]
 
 
 def read(**changes: str) -> Settings:
@@ -58,6 +59,7 @@ def test_every_setting_is_read_into_its_own_field() -> None:
         allowed_origins=frozenset({"https://app.example.com", "http://localhost:4000"}),
         heartbeat_seconds=30,
         lease_seconds=75,
+        browser_clients=True,
         grace_seconds=10,
         authentication_seconds=12,
         max_connection_seconds=7200,
@@ -105,7 +107,7 @@ def test_a_flag_is_true_or_false_and_nothing_like_it(name: str, value: str) -> N
     "changes",
     [
         pytest.param({"LEASE_SECONDS": "75"}, id="a-lease-of-two-heartbeats-and-a-half"),
-        pytest.param({"HEARTBEAT_SECONDS": "1", "LEASE_SECONDS": "11"}, id="fast-heartbeats"),
+        pytest.param({"HEARTBEAT_SECONDS": "1"}, id="fast-heartbeats"),
         pytest.param({"GRACE_SECONDS": "74"}, id="grace-shorter-than-a-lease"),
         pytest.param({"GRACE_SECONDS": "0"}, id="no-grace"),
     ],
@@ -122,12 +124,21 @@ def test_durations_that_agree_are_taken(changes: dict[str, str]) -> None:
     [
         pytest.param({"LEASE_SECONDS": "74"}, id="a-lease-a-second-too-short"),
         pytest.param({"HEARTBEAT_SECONDS": "31"}, id="heartbeats-too-slow"),
+        pytest.param({"HEARTBEAT_SECONDS": "15", "LEASE_SECONDS": "40"}, id="a-hidden-tab"),
         pytest.param({"GRACE_SECONDS": "75"}, id="grace-as-long-as-a-lease"),
     ],
 )
 def test_durations_that_disagree_are_refused(changes: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="LEASE_SECONDS"):
         read(**changes)
+
+
+def test_a_short_lease_is_for_stacks_without_web_pages() -> None:
+    short = {"HEARTBEAT_SECONDS": "29", "LEASE_SECONDS": "74"}
+
+    with pytest.raises(SettingsError, match=r"hidden tab .* BROWSER_CLIENTS"):
+        read(**short)
+    assert read(**short, BROWSER_CLIENTS="false").lease_seconds == 74
 
 
 def test_a_stack_may_have_a_key_set_instead_of_a_secret() -> None:

@@ -24,6 +24,7 @@ from presence.ports import (
     Members,
     OnlineIndex,
     Queue,
+    SentMessages,
     Subscriptions,
     Timers,
     Tokens,
@@ -37,6 +38,7 @@ from tests.fakes import (
     FakeGateway,
     FakeMembers,
     FakeOnlineIndex,
+    FakeSentMessages,
     FakeSubscriptions,
     FakeTables,
     FakeTimers,
@@ -65,6 +67,7 @@ class Fakes:
     gateway: Gateway
     deliveries: Queue
     authorizer: Authorizer
+    sent: SentMessages
     tokens: Tokens = field(default_factory=FakeTokens)
 
 
@@ -85,6 +88,7 @@ def settings(*, is_global: bool, large: int) -> Settings:
         allowed_origins=frozenset(),
         heartbeat_seconds=HEARTBEAT // SECOND,
         lease_seconds=LEASE // SECOND,
+        browser_clients=True,
         grace_seconds=GRACE // SECOND,
         authentication_seconds=AUTHENTICATION // SECOND,
         max_connection_seconds=CONNECTION // SECOND,
@@ -126,6 +130,7 @@ class World(App):
             self.gateway,
             self.deliveries,
             self.authorizer,
+            FakeSentMessages(self.tables),
         )
         ids = (f"{number:04x}" for number in itertools.count())
         super().__init__(ports, settings(is_global=self.is_global, large=self.large), ids.__next__)

@@ -278,6 +278,7 @@ def parameters(seed: int, rules: Rules) -> Mapping[str, object]:
     return {
         "HeartbeatSeconds": int(rules.heartbeat),
         "LeaseSeconds": int(rules.lease),
+        "BrowserClients": "false",
         "GraceSeconds": int(rules.grace),
         "AuthenticationSeconds": 4,
         "GlobalPresence": "true" if seed % 4 == 0 else "false",

@@ -17,6 +17,7 @@ from tests.fakes import (
     FakeConnections,
     FakeMembers,
     FakeOnlineIndex,
+    FakeSentMessages,
     FakeSubscriptions,
     FakeTables,
     FakeUsers,
@@ -108,14 +109,21 @@ class Injector:
 #: How a method of a port is served; whatever is not named is a consistent read.
 TRANSACTIONS = frozenset(
     {"open", "close", "close_unauthenticated", "charge", "save", "renew", "counted", "add"}
-    | {"keep", "grow", "mark", "watch"}
+    | {"keep", "grow", "mark", "watch", "claim", "relayed"}
 )
 PIECEMEAL = frozenset({"unwatch", "remove", "remove_trace", "forget"})
 STALE_READS = frozenset({"read", "read_many"})
 LAZY = frozenset({"after", "of", "pages", "blockers"})
 INDEX = frozenset({"after"})
 
-FAKES = (FakeConnections, FakeUsers, FakeOnlineIndex, FakeMembers, FakeSubscriptions)
+FAKES = (
+    FakeConnections,
+    FakeUsers,
+    FakeOnlineIndex,
+    FakeMembers,
+    FakeSubscriptions,
+    FakeSentMessages,
+)
 #: A method that was renamed would be served as another kind.
 assert {it for fake in FAKES for it in vars(fake)} >= TRANSACTIONS | PIECEMEAL | STALE_READS | LAZY
 

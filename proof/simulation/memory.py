@@ -23,7 +23,7 @@ STALE, INDEX_STALE = 1_000, 10_000
 #: An item: its table, its key, and who it is in a table of many rows a key.
 Name: TypeAlias = tuple[str, Any, str]
 Writes: TypeAlias = Mapping[Name, Any]
-FLAT = ("connections", "users", "everyone", "shards", "rooms")
+FLAT = ("connections", "users", "everyone", "shards", "rooms", "sent")
 NESTED = ("sessions", "watchers")
 #: What no item has: to write it is to delete the item.
 NOTHING = object()

@@ -35,6 +35,7 @@ from tests.fakes import (
     FakeConnections,
     FakeMembers,
     FakeOnlineIndex,
+    FakeSentMessages,
     FakeSubscriptions,
     FakeUsers,
 )
@@ -124,6 +125,7 @@ class Simulation:
             self.gateway,
             queue,
             FakeAuthorizer(),
+            Faulty("sent", FakeSentMessages, memory, injector),
         )
         return Fakes(*cast("Any", ports))
 

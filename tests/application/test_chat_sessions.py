@@ -1,7 +1,7 @@
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -15,9 +15,10 @@ from presence.domain.errors import (
     Unavailable,
 )
 from presence.domain.user import Choice, Status, User
-from presence.limits import MAX_SESSIONS, TYPING_MILLISECONDS
+from presence.limits import CLIENT_ID_MILLISECONDS, MAX_SESSIONS, TYPING_MILLISECONDS
 from presence.ports import Delivery, MembersPart, Post
 from presence.protocol.frames import new_message
+from tests.fakes import FakeGateway
 from tests.world import GRACE, LEASE, SECOND, Hearsay, World
 
 
@@ -636,6 +637,49 @@ def test_typing_is_relayed_once_a_second_for_each_room(world: World) -> None:
     assert typing(world, "b1") == [("ada", True), ("ada", True), ("ada", False)]
 
 
+def test_a_stop_is_told_however_soon_after_its_start_and_only_once(world: World) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.enter("a1", "room")
+    world.enter("b1", "room")
+
+    for is_typing in (False, True, False, False, True, False):
+        world.messages.typing("a1", "room", world.now, is_typing=is_typing)
+        world.wait(300)
+    world.wait(TYPING_MILLISECONDS)
+    for is_typing in (True, False, False):
+        world.messages.typing("a1", "room", world.now, is_typing=is_typing)
+
+    told = [is_typing for _, is_typing in typing(world, "b1")]
+    # The second start is dropped, because it comes 900 ms after the first frame.
+    assert told == [False, True, False, True, False]
+
+
+@pytest.mark.fault("A stop of typing is handled beside its start.")
+def test_a_stop_that_is_handled_beside_another_frame_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.enter("a1", "room")
+    world.enter("b1", "room")
+    lagging = world.records.read("a1")
+    world.messages.typing("a1", "room", world.now, is_typing=True)
+    fresh = world.records.read
+    reads = [lagging]
+
+    monkeypatch.setattr(
+        world.records,
+        "read",
+        lambda name, *, consistent=False: (
+            reads.pop() if reads and not consistent else fresh(name, consistent=consistent)
+        ),
+    )
+    world.messages.typing("a1", "room", world.now, is_typing=False)
+
+    assert typing(world, "b1") == [("ada", True), ("ada", False)]
+
+
 def test_typing_does_not_give_away_who_hides(world: World) -> None:
     for user_id in ("ada", "bob", "eve"):
         world.join(user_id, f"{user_id}-1")
@@ -663,6 +707,77 @@ def test_a_message_reaches_every_other_connection_of_the_room(world: World) -> N
     assert world.frames_of("a1") == world.frames_of("e1") == []
     assert (sent.sender_id, sent.client_id) == ("ada", "mine-1")
     assert (sent.content, sent.sent_at) == ({"text": "hi"}, world.now)
+
+
+def test_the_same_client_id_is_one_message_also_over_another_connection_and_http(
+    world: World,
+) -> None:
+    for connection_id, user_id in {"a1": "ada", "a2": "ada", "b1": "bob"}.items():
+        world.join(user_id, connection_id)
+        world.enter(connection_id, "room")
+
+    first = world.messages.say("a1", "room", {"text": "hi"}, "mine-1", world.now)
+    world.wait(CLIENT_ID_MILLISECONDS - 1)
+    world.leave("a1")
+    again = world.messages.say("a2", "room", {"text": "hi"}, "mine-1", world.now)
+    over_http = world.messages.publish("ada", "room", {"text": "hi"}, "mine-1", world.now)
+
+    assert again == over_http == first
+    assert world.frames_of("b1") == [new_message(first)]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "session_id", "client_id", "later"),
+    [
+        ("bob", "room", "mine-1", 0),
+        ("ada", "hall", "mine-1", 0),
+        ("ada", "room", "mine-2", 0),
+        ("ada", "room", None, 0),
+        ("ada", "room", "mine-1", CLIENT_ID_MILLISECONDS),
+    ],
+    ids=["another-user", "another-session", "another-id", "no-id", "much-later"],
+)
+def test_what_is_not_the_same_is_another_message(
+    world: World, user_id: str, session_id: str, client_id: str | None, later: int
+) -> None:
+    first = world.messages.publish("ada", "room", "hi", client_id and "mine-1", world.now)
+    world.wait(later)
+
+    other = world.messages.publish(user_id, session_id, "hi", client_id, world.now)
+
+    assert other.message_id != first.message_id
+    assert other.sent_at == world.now
+
+
+def test_a_client_id_is_of_one_content(world: World) -> None:
+    world.messages.publish("ada", "room", "hi", "mine-1", world.now)
+
+    with pytest.raises(Conflict, match="clientId"):
+        world.messages.publish("ada", "room", "ho", "mine-1", world.now)
+
+
+@pytest.mark.fault("A function dies while it relays a message, and the client sends it again.")
+def test_a_message_that_was_not_relayed_to_its_end_is_relayed_again_as_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.join("ada", "a1")
+    world.join("bob", "b1")
+    world.enter("a1", "room")
+    world.enter("b1", "room")
+
+    def die(*_: object, **_named: object) -> NoReturn:
+        raise Unavailable("too busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeGateway, "post", die)
+        with pytest.raises(Unavailable):
+            world.messages.say("a1", "room", "hi", "mine-1", world.now)
+    world.wait(5 * SECOND)
+    for _ in range(2):
+        sent = world.messages.say("a1", "room", "hi", "mine-1", world.now)
+
+    assert sent.sent_at == world.now - 5 * SECOND
+    assert world.frames_of("b1") == [new_message(sent)]
 
 
 def test_message_ids_sort_by_time(world: World) -> None:

@@ -138,6 +138,58 @@ def test_a_refusal_is_an_error_with_its_code() -> None:
     run(test())
 
 
+BY_API_GATEWAY = {"message": "Internal server error", "connectionId": "c", "requestId": "r"}
+
+
+@pytest.mark.fault("API Gateway refuses a frame by itself, and names none.")
+def test_a_refusal_that_names_nothing_is_that_of_the_one_request_there_is() -> None:
+    async def fail(connection: ServerConnection, frame: Frame) -> None:
+        told = BY_API_GATEWAY if frame["action"] == "status" else {"type": "error", "code": "x"}
+        await tell(connection, **told)
+
+    async def test() -> None:
+        async with server(fail) as there, Conversation.connect(there.url, token="t") as client:
+            for action, code in {"status": "unavailable", "join": "x"}.items():
+                with pytest.raises(Refused) as refused:
+                    await client.request(action)
+                assert refused.value.code == code
+
+    run(test())
+
+
+def test_a_refusal_that_may_be_meant_for_several_rejects_none() -> None:
+    async def fail(connection: ServerConnection, frame: Frame) -> None:
+        if "id" in frame:
+            await tell(connection, **BY_API_GATEWAY)
+            await tell(connection, type="ack", id=frame["id"])
+
+    async def test() -> None:
+        async with server(fail) as there, Connection.connect(there.url, token="t") as client:
+            await client.send({"action": "typing"})
+            assert (await client.request("status"))["type"] == "ack"
+            told = await anext(aiter(client))
+            assert (told["type"], told["code"]) == ("error", "unavailable")
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [("é" * 4_096, "payload-too-large"), ("x" * 40_000, "payload-too-large"),
+     ("\ud83d", "invalid-message")],
+    ids=["too-large", "beyond-api-gateway", "a-lone-surrogate"],
+)  # fmt: skip
+def test_what_cannot_be_sent_is_refused_at_once(content: str, code: str) -> None:
+    async def test() -> None:
+        async with server(echo) as there, Connection.connect(there.url, token="t") as client:
+            with pytest.raises(Refused) as refused:
+                await client.request("message", content=content)
+            assert refused.value.code == code
+            assert (await client.request("message", content="é" * 3_000))["type"] == "ack"
+
+    run(test())
+
+
 def test_what_is_expected_is_found_among_what_came_and_what_comes() -> None:
     other = {"type": "user-status-change", "changes": [{**ADA, "userId": "grace"}]}
     ada = {"type": "user-status-change", "changes": [ADA]}

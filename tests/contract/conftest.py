@@ -13,6 +13,7 @@ from moto import mock_aws
 
 from presence.adapters.dynamodb.connections import DynamoDBConnections
 from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
+from presence.adapters.dynamodb.sent_messages import DynamoDBSentMessages
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
@@ -20,6 +21,7 @@ from presence.ports import (
     ConnectionRecords,
     Members,
     OnlineIndex,
+    SentMessages,
     Subscriber,
     Subscriptions,
     Topic,
@@ -32,6 +34,7 @@ from tests.fakes import (
     FakeConnections,
     FakeMembers,
     FakeOnlineIndex,
+    FakeSentMessages,
     FakeSubscriptions,
     FakeTables,
     FakeUsers,
@@ -46,6 +49,7 @@ class Store:
     online_index: OnlineIndex
     subscriptions: Subscriptions
     members: Members
+    sent: SentMessages
     #: All that is stored, in a form that can be compared with what is stored later.
     everything: Callable[[], Any]
 
@@ -69,6 +73,7 @@ def fakes() -> Store:
         FakeOnlineIndex(tables),
         FakeSubscriptions(tables),
         FakeMembers(tables),
+        FakeSentMessages(tables),
         lambda: deepcopy(tables),
     )
 
@@ -89,6 +94,7 @@ def simulated() -> Store:
         port("online_index", FakeOnlineIndex),
         port("subscriptions", FakeSubscriptions),
         port("members", FakeMembers),
+        port("sent", FakeSentMessages),
         lambda: deepcopy(memory.tables),
     )
 
@@ -121,6 +127,7 @@ def dynamodb(aws: None) -> Store:
         DynamoDBOnlineIndex(client),
         DynamoDBSubscriptions(client, is_global=True),
         DynamoDBMembers(client),
+        DynamoDBSentMessages(client),
         lambda: {name: items(name) for name in TABLES.values()},
     )
 
@@ -138,6 +145,7 @@ def dictionaries(monkeypatch: pytest.MonkeyPatch, aws: None) -> Store:
         DynamoDBOnlineIndex(client),
         DynamoDBSubscriptions(client, is_global=True),
         DynamoDBMembers(client),
+        DynamoDBSentMessages(client),
         lambda: deepcopy(tables.items),
     )
 

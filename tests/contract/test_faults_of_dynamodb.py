@@ -6,6 +6,7 @@ moto is never busy and never short of a page, so a subscriber at botocore's even
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from presence.domain.errors import Unavailable
 from presence.domain.events import Authenticated, Blocked, Chosen, Disconnected, Joined, UserEvent
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, User
-from presence.ports import EVERYONE, Topic, WriteConflict
+from presence.ports import EVERYONE, LargeRoom, Topic, WriteConflict
 from tests.contract.conftest import Store, items
 from tests.contract.test_store import (
     ADMISSION,
@@ -270,6 +271,146 @@ def test_a_condition_that_does_not_hold_is_no_conflict(dynamodb: Store) -> None:
         assert not admit(dynamodb, "ada"), "the connection record refused"
         with pytest.raises(WriteConflict):
             admit(dynamodb, "ada")
+
+
+# ── answers that are lost ──────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def lost_answers(*operations: str) -> Iterator[list[bytes]]:
+    """The first answer to each of these is lost after it was done; botocore sends it again.
+
+    Yields what was sent.
+    """
+    sent = list[bytes]()
+    left = list(operations)
+
+    def lose(operation: Any, response: Any, **_: object) -> int | None:
+        if operation.name not in left or response is None:
+            return None
+        left.remove(operation.name)
+        return 0  # seconds to wait before it is sent again
+
+    def keep(request: Any, **_: object) -> None:
+        sent.append(request.body)
+
+    with listening("needs-retry.dynamodb", lose), listening("before-send.dynamodb", keep):
+        yield sent
+    assert left == []
+
+
+@pytest.mark.fault("DynamoDB has done a write, and its answer is lost.")
+def test_a_handshake_is_not_refused_for_what_it_has_written_itself(dynamodb: Store) -> None:
+    with lost_answers("PutItem"):
+        dynamodb.connections.open(RECORD)
+
+    assert record_of(dynamodb) == RECORD
+
+
+def test_a_charge_whose_answer_was_lost_counts_once(dynamodb: Store) -> None:
+    dynamodb.connections.open(RECORD)
+    admit(dynamodb, "ada")
+    record = record_of(dynamodb)
+    typed = record.charged(NOW).typing(ROOM, NOW, is_typing=True)
+    assert typed is not None
+
+    with lost_answers("UpdateItem"):
+        assert dynamodb.connections.charge(record, typed)
+
+    assert record_of(dynamodb) == typed
+
+
+def test_a_charge_that_another_frame_made_is_not_ours(dynamodb: Store) -> None:
+    """Two frames at the same instant come to the same: only what was sent twice can be our own."""
+    dynamodb.connections.open(RECORD)
+    admit(dynamodb, "ada")
+    record = record_of(dynamodb)
+
+    assert dynamodb.connections.charge(record, record.charged(NOW))
+    assert not dynamodb.connections.charge(record, record.charged(NOW))
+    with lost_answers("UpdateItem"):
+        assert not dynamodb.connections.charge(record, record.charged(NOW + 1))
+
+
+def test_a_connection_that_never_authenticated_is_closed_though_the_answer_was_lost(
+    dynamodb: Store,
+) -> None:
+    dynamodb.connections.open(RECORD)
+
+    with lost_answers("UpdateItem"):
+        assert dynamodb.connections.close_unauthenticated(TAB, NOW)
+    with lost_answers("UpdateItem"):
+        assert not dynamodb.connections.close_unauthenticated(TAB, NOW + 1_000)
+
+
+def test_a_renewal_whose_answer_was_lost_is_done(dynamodb: Store) -> None:
+    save(dynamodb, "ada", Authenticated(TAB, lease()))
+
+    with lost_answers("UpdateItem"):
+        assert renew(dynamodb, at=NOW + 30_000).is_done
+    with lost_answers("UpdateItem"):
+        assert not renew(dynamodb, at=NOW + 30_001).is_done
+
+
+def test_a_change_of_a_user_whose_answer_was_lost_is_no_conflict(dynamodb: Store) -> None:
+    before = save(dynamodb, "ada", Authenticated(TAB, lease()))
+    after, _ = reduce(before, Chosen(Choice.BUSY, "deep work"), NOW)
+
+    with lost_answers("UpdateItem"):
+        assert dynamodb.users.save(before, after, NOW, announce=True)
+    assert dynamodb.users.read("ada", consistent=True).choice is Choice.BUSY
+    other, _ = reduce(before, Chosen(Choice.AWAY), NOW)
+    with lost_answers("UpdateItem"), pytest.raises(WriteConflict):
+        dynamodb.users.save(before, other, NOW, announce=True)
+
+
+def test_a_large_room_whose_answer_was_lost_is_kept(dynamodb: Store) -> None:
+    first = LargeRoom(ROOM)
+    tick = replace(first, is_large=True, member_count=7, tick=NOW, recent=("ada",))
+
+    with lost_answers("PutItem"):
+        assert dynamodb.members.keep(first, tick)
+    assert not dynamodb.members.keep(first, tick)
+    with lost_answers("PutItem"):
+        assert not dynamodb.members.keep(first, replace(tick, member_count=8))
+
+
+def test_a_user_whose_deletion_was_not_answered_is_gone(dynamodb: Store) -> None:
+    user = save(dynamodb, "ada", Authenticated(TAB, lease()), Disconnected(TAB, NOW))
+
+    with lost_answers("DeleteItem"):
+        dynamodb.users.forget(user)
+
+    assert dynamodb.users.read("ada", consistent=True) == User("ada")
+
+
+def test_a_topic_grows_and_a_list_shrinks_though_the_answer_was_lost(dynamodb: Store) -> None:
+    dynamodb.connections.open(RECORD)
+    admit(dynamodb, "bob")
+    dynamodb.subscriptions.watch(record_of(dynamodb), {"ada", "eve"})
+    topic = Topic("user", "ada")
+
+    with lost_answers("UpdateItem"):
+        dynamodb.subscriptions.grow(topic, 1, 4)
+    assert dynamodb.subscriptions.part(topic).shards == 4
+    with lost_answers("UpdateItem", "BatchWriteItem"):
+        dynamodb.subscriptions.unwatch(TAB, {"ada"})
+
+    assert not dynamodb.heard(topic)
+    assert len(dynamodb.heard(Topic("user", "eve"))) == 1
+
+
+def test_a_transaction_is_sent_again_under_the_same_token(dynamodb: Store) -> None:
+    """By which DynamoDB knows that it was done, and answers as the first time."""
+    dynamodb.connections.open(RECORD)
+
+    # moto does not know the token; where DynamoDB has forgotten it, the user is reduced again.
+    with lost_answers("TransactWriteItems") as sent, pytest.raises(WriteConflict):
+        admit(dynamodb, "ada")
+
+    tokens = [it["ClientRequestToken"] for it in map(json.loads, sent) if "TransactItems" in it]
+    assert len(tokens) == 2
+    assert tokens[0] == tokens[1]
 
 
 # ── two versions of the code ───────────────────────────────────────────────────────────────

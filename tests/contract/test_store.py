@@ -13,6 +13,7 @@ from presence.domain.connection import (
     Joining,
     Leaving,
     State,
+    Typed,
 )
 from presence.domain.errors import InvalidMessage
 from presence.domain.events import (
@@ -101,6 +102,18 @@ def test_an_opened_connection_record_is_read_back(store: Store) -> None:
     assert store.connections.read(TAB, consistent=True) == RECORD
 
 
+def test_a_connection_may_be_opened_again_as_it_is_and_not_otherwise(store: Store) -> None:
+    store.connections.open(RECORD)
+    store.connections.open(RECORD)
+    assert record_of(store) == RECORD
+
+    with pytest.raises(Exception):  # noqa: B017, PT011  the port names none: no id comes twice
+        store.connections.open(replace(RECORD, opened_at=NOW + 1))
+    store.connections.close(TAB, NOW)
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        store.connections.open(RECORD)
+
+
 def test_an_unknown_connection_record_is_none_and_closing_it_is_fine(store: Store) -> None:
     assert store.connections.read("unknown") is None
     assert store.connections.close("unknown", NOW) is None
@@ -124,7 +137,8 @@ def full_record(store: Store) -> Connection:
     enter(store, "ada", ROOM, allowed_by="room.*")
     record = record_of(store)
     assert store.connections.charge(
-        record, replace(record, theoretical_arrival=NOW + 7, typed={ROOM: NOW})
+        record,
+        replace(record, theoretical_arrival=NOW + 7, typed={ROOM: Typed(NOW, is_typing=True)}),
     )
     assert store.subscriptions.watch(record, {"bob"})
     return record_of(store)
@@ -141,7 +155,7 @@ def test_a_connection_record_is_read_back_with_all_fields(store: Store) -> None:
         allowed_sessions=frozenset({"room.*", "team"}),
         theoretical_arrival=NOW + 7,
         sessions=frozenset({ROOM}),
-        typed={ROOM: NOW},
+        typed={ROOM: Typed(NOW, is_typing=True)},
         is_watching=True,
     )
 
@@ -224,7 +238,9 @@ def test_what_was_typed_is_kept_with_what_was_spent(store: Store) -> None:
     store.connections.open(RECORD)
     admit(store, "ada")
     record = record_of(store)
-    after = replace(record, theoretical_arrival=NOW + 1_000, typed={ROOM: NOW})
+    after = replace(
+        record, theoretical_arrival=NOW + 1_000, typed={ROOM: Typed(NOW, is_typing=True)}
+    )
 
     assert store.connections.charge(record, after)
 
@@ -240,7 +256,8 @@ def test_an_unauthenticated_record_is_not_charged(store: Store, state: str) -> N
     before = store.everything()
 
     assert not store.connections.charge(
-        RECORD, replace(RECORD, theoretical_arrival=NOW + 1, typed={ROOM: NOW})
+        RECORD,
+        replace(RECORD, theoretical_arrival=NOW + 1, typed={ROOM: Typed(NOW, is_typing=True)}),
     )
 
     assert store.everything() == before

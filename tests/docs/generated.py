@@ -53,6 +53,7 @@ COSTS = {
     ),
     "HeartbeatSeconds": "it is most of the bill: twice as long costs half ([table](cost.md))",
     "LeaseSeconds": "a crash is noticed that much later",
+    "BrowserClients": "`false`: a user whose only tab is hidden comes and goes with a short lease",
     "GraceSeconds": "a user who leaves stays online that much longer",
     "AuthenticationSeconds": "slow clients are cut off, or idle sockets stay",
     "MaxConnectionSeconds": (

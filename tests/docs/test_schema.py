@@ -188,12 +188,16 @@ def test_what_is_missing_is_missed_by_the_schema_and_by_the_parser(name: str, fi
         parse(frame, NOW)
 
 
+SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+
 #: At, beside and beyond every limit, and of every kind.
 EDGES: list[Any] = [
     *(None, True, False, 0, 1, 50, 100, 101, -1, 0.5, NOW + 1, MAX_INTEGER, {}, {"a": [None]}),
     *("", "a", "ada", "a\n", "a b", "ä", "Az_-9", "a=", "x" * 128, "x" * 129, "x" * 256, "x" * 257),
     *("😀" * 140, "x" * 140, "x" * 141, "x" * 6144, "x" * 6145, "\u2028", "\u2029", "\u2065"),
     *("\x01", "\x1f", " ", "~", "\x7f", "\x9f", "\xa0", "\u200d", "\u200e", "\u200f", "\u202a"),
+    *("\u061c", "\u200b", "\u200c", "\u2060", "\u206f", "\ufeff", "\ufff9", "\U000e0041", SCOTLAND),
+    *("\U0001f3f4", SCOTLAND + SCOTLAND, SCOTLAND[:-1], SCOTLAND[1:], "\U0001f3f4\U000e007f"),
     *("\u202e", "\u202f", "\u2066", "\u2069", "online", "busy", "offline", "Busy", "true", "50"),
     *([], ["ada"], ["ada", "ada"], ["x"] * 100, ["x"] * 101, ["ada", None], ["a b"], [["ada"]]),
 ]
@@ -357,7 +361,7 @@ def test_every_route_is_described() -> None:
 def test_a_published_message_is_a_new_message_without_what_is_of_sockets() -> None:
     frame, answer = SCHEMAS["NewMessage"], SCHEMAS["PublishedMessage"]
 
-    assert fields(answer) == fields(frame) - {"type", "id?", "clientId?"}
+    assert fields(answer) == fields(frame) - {"type", "id?"}
 
 
 def test_a_problem_has_a_code_of_its_status() -> None:

@@ -48,6 +48,7 @@ from presence.protocol.requests import (
     content,
     id_of,
     is_id,
+    names_in,
     parse,
     session_id,
     user_id,
@@ -305,7 +306,10 @@ def test_whatever_is_accepted_is_json_and_means_the_same_to_others(text: str) ->
 
 
 @given(texts)
+@example('{"id":"a","id":["a"],"id":"a"}')
 def test_no_text_raises_anything_but_a_refusal(text: str) -> None:
+    names = names_in(text)
+    assert id_of(names) is None or f'"{id_of(names)}"' in text
     with suppress(InvalidMessage, UnknownAction, PayloadTooLarge):
         parse(parse_object(text), NOW)
 
@@ -490,6 +494,31 @@ def test_unknown_fields_are_ignored(body: dict[str, Any], asked: Request) -> Non
     assert parse({**more, **body, "id": "1"}, NOW) == Envelope(body["action"], asked, "1")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\u200f\u05e9\u05dc\u05d5\u05dd\u200e (2)", id="marks-of-a-hebrew-keyboard"),
+        pytest.param("\u061c\u0645\u0631\u062d\u0628\u0627", id="the-arabic-letter-mark"),
+        pytest.param("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647", id="a-non-joiner-of-persian"),
+        pytest.param("क्\u200dष", id="a-joiner-of-hindi"),
+        pytest.param("👩\u200d💻 🏳\ufe0f\u200d🌈", id="joined-emoji"),
+        pytest.param(
+            "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f", id="a-flag-of-tags"
+        ),
+    ],
+)
+def test_a_text_may_hold_what_scripts_and_emoji_need(text: str) -> None:
+    envelope = parse({"action": "status", "status": "busy", "text": text}, NOW)
+
+    assert envelope.request == SetStatus(Choice.BUSY, text)
+
+
+def test_a_text_is_in_nfc() -> None:
+    envelope = parse({"action": "status", "status": "busy", "text": "cafe\u0301"}, NOW)
+
+    assert envelope.request == SetStatus(Choice.BUSY, "caf\u00e9")
+
+
 @pytest.mark.parametrize("choice", Choice)
 def test_every_choice_is_a_status(choice: Choice) -> None:
     assert parse({"action": "status", "status": choice.value}, NOW).request == SetStatus(choice)
@@ -551,7 +580,16 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "status": [None, "", "offline", "Busy", "busy ", 1, True, [], ["busy"], {"busy": 1}],
         "text": [
             *("x" * 141, "😀" * 141, 1, True, [], {}),
-            *("a\nb", "a\tb", "\x1b[31m", "\x7f", "\x85", "\u200e", "\u202eabc", "\u2066", "\x00"),
+            *("a\nb", "a\tb", "\x1b[31m", "\x7f", "\x85", "\u202eabc", "\u2066", "\x00", "\u2028"),
+            *(
+                "\ufeff",
+                "\u200b",
+                "\u2060",
+                "\ufffb",
+                "\U000e0041",
+                "\U0001f3f4\U000e0067\U000e007f",
+            ),
+            "\u0958" * 140,  # within the limit as sent, and twice as long in NFC
         ],
         "until": [NOW, NOW - 1, 0, -1, NOW + 0.5, float(NOW + 1), str(NOW + 1), True, [], {}],
     },

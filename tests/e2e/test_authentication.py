@@ -110,10 +110,12 @@ async def test_a_connection_stays_with_its_user(deployed: RunningStack) -> None:
     async with join(deployed, ada_id) as ada:
         with pytest.raises(Refused) as refused:
             await ada.authenticate(deployed.token(eve_id))
+        first = ada.welcome
         again = await ada.authenticate(deployed.token(ada_id))
 
     assert refused.value.code == "forbidden"
     assert again["userId"] == ada_id
+    assert again["connectionExpiresAt"] == first["connectionExpiresAt"]
     assert not deployed.call(f"GET /{eve_id}").json["isOnline"]
 
 

@@ -52,6 +52,7 @@ ENVIRONMENT = {
     "WEBSOCKET_URL": f"wss://a1b2c3d4e5.execute-api.{REGION}.amazonaws.com/live",
     "HEARTBEAT_SECONDS": "30",
     "LEASE_SECONDS": "75",
+    "BROWSER_CLIENTS": "true",
     "GRACE_SECONDS": "10",
     "AUTHENTICATION_SECONDS": "10",
     "MAX_CONNECTION_SECONDS": "7200",
@@ -114,7 +115,7 @@ def route_of(text: str) -> str:
     """The route that the expression `$request.body.action` selects."""
     try:
         action = json.loads(text)["action"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "$default"
     return action if isinstance(action, str) and action in FIELDS else "$default"
 

@@ -168,6 +168,18 @@ def test_a_message_to_an_empty_chat_session_is_accepted(room: Stack) -> None:
     assert room.all_heard() == {}
 
 
+def test_a_back_end_that_asks_again_has_published_once(room: Stack) -> None:
+    said = {"content": {"text": "Paid."}, "clientId": "order-7"}
+    token = room.token("root", scope=PUBLISH)
+    answers = [body_of(room.http(f"POST {MESSAGES}", token=token, body=said)) for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    assert answers[0]["clientId"] == "order-7"
+    assert [it["messageId"] for it in room.heard(TAB)] == [answers[0]["messageId"]]
+    other = room.http(f"POST {MESSAGES}", token=token, body={**said, "content": "Lost."})
+    assert code_of(other, 409) == "conflict"
+
+
 def test_the_claim_says_where_a_back_end_may_publish(room: Stack) -> None:
     token = room.token("root", scope=PUBLISH, chat_sessions=["elsewhere.*"])
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from presence.limits import HIDDEN_TAB_SECONDS
 from presence.protocol.requests import ACTIONS
 from tests.domain.test_messages import BATCH
 from tests.tables import SCHEMAS
@@ -309,6 +310,19 @@ def test_exactly_one_kind_of_token_is_asked_for() -> None:
     (assertion,) = TEMPLATE["Rules"]["OneKindOfToken"]["Assertions"]
     asked = re.findall(r"'Ref': '(\w+)'", str(assertion["Assert"]))
     assert sorted(asked) == sorted(["TokenJwksUrl", "TokenSecretParameter"] * 2)
+
+
+def test_a_lease_that_no_hidden_tab_can_keep_is_refused_where_web_pages_connect() -> None:
+    rule, parameters = TEMPLATE["Rules"]["LeaseOfAHiddenTab"], TEMPLATE["Parameters"]
+    (assertion,) = rule["Assertions"]
+    shorter, lease = assertion["Assert"]["Fn::Not"][0]["Fn::Contains"]
+
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "BrowserClients"}, "true"]}
+    assert lease == {"Ref": "LeaseSeconds"}
+    least = parameters["LeaseSeconds"]["MinValue"]
+    assert shorter == [str(seconds) for seconds in range(least, HIDDEN_TAB_SECONDS)]
+    assert parameters["LeaseSeconds"]["Default"] >= HIDDEN_TAB_SECONDS
+    assert f"{HIDDEN_TAB_SECONDS} or more" in assertion["AssertDescription"]
 
 
 # ── every reference of the translated template leads somewhere ───────────────────────────────────

@@ -343,6 +343,8 @@ export interface PublishedMessage {
   readonly senderId: string;
   readonly content: unknown;
   readonly sentAt: number;
+  /** As the sender said it. */
+  readonly clientId?: string;
 }
 
 export interface Health {
@@ -365,4 +367,6 @@ export interface BatchBody {
 
 export interface MessageBody {
   readonly content: unknown;
+  /** The same again within ten minutes is the same message. */
+  readonly clientId?: string;
 }

@@ -142,10 +142,16 @@ class Api:
         path = f"/chat-sessions/{_id(chat_session_id)}/members"
         return parse(MembersPage, await self._call("GET", path, limit=limit, cursor=cursor))
 
-    async def publish(self, chat_session_id: str, content: object) -> Message:
-        """Send a message to a chat session; needs `presence:publish`, and no membership."""
+    async def publish(
+        self, chat_session_id: str, content: object, client_id: str | None = None
+    ) -> Message:
+        """Send a message to a chat session; needs `presence:publish`, and no membership.
+
+        Sent again within ten minutes under the same `client_id`, it is the same message.
+        """
         path = f"/chat-sessions/{_id(chat_session_id)}/messages"
-        return parse(Message, await self._call("POST", path, {"content": content}))
+        named = {} if client_id is None else {"clientId": client_id}
+        return parse(Message, await self._call("POST", path, {"content": content, **named}))
 
     # ── the stack ───────────────────────────────────────────────────────────────────────────
 

@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -26,6 +27,9 @@ from presence_client.errors import CannotConnect, ConnectionOver, NotAnswered, R
 from presence_client.models import Frame
 from presence_client.network import ANSWER_SECONDS, is_loopback
 
+#: The server takes so many bytes; API Gateway closes the connection for a frame beyond 32 KiB.
+_LARGEST_REQUEST = 8 * 1024
+_PLAIN = (",", ":")
 _LARGEST_FRAME = 128 * 1024  # API Gateway's limit for one message
 
 
@@ -53,6 +57,8 @@ class Connection:
         self._now = asyncio.get_running_loop().time
         self._heartbeat_seconds = 0.0
         self._sent_at = 0.0
+        #: The last frame without an id, or request given up: a refusal may be meant for it.
+        self._stray_at = -inf
         self._authenticated = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
         self._beating = asyncio.create_task(self._beat()) if heartbeats else None
@@ -102,7 +108,7 @@ class Connection:
         """Send an action with an id of its own, without fields that are None; return the answer.
 
         Raises:
-            Refused: the answer is an error.
+            Refused: the answer is an error, or what is asked cannot be sent.
             NotAnswered: no answer within so many seconds.
             ConnectionOver: the connection is closed, or was before the answer came.
         """
@@ -111,10 +117,11 @@ class Connection:
         given = {name: value for name, value in fields.items() if value is not None}
         seconds = self._within if within is None else within
         try:
-            await self.send({"action": action, "id": request_id, **given})
+            await self._send(_encoded({"action": action, "id": request_id, **given}))
             async with asyncio.timeout(seconds):
                 frame: Frame = await answer
         except TimeoutError:
+            self._stray_at = self._now()
             raise NotAnswered(f"No answer to {action} came in {seconds:g} s.") from None
         finally:
             del self._answers[request_id]
@@ -128,7 +135,11 @@ class Connection:
         Raises:
             ConnectionOver: the connection is closed.
         """
-        text = frame if isinstance(frame, str) else json.dumps(frame, separators=(",", ":"))
+        if isinstance(frame, str) or "id" not in frame:
+            self._stray_at = self._now()
+        await self._send(frame if isinstance(frame, str) else json.dumps(frame, separators=_PLAIN))
+
+    async def _send(self, text: str) -> None:
         # The server counts the lease from when the frame came, which is never before this.
         self._sent_at = self._now()
         try:
@@ -169,11 +180,19 @@ class Connection:
 
     def _hear(self, frame: Frame) -> None:
         self._heartbeat_seconds = frame.get("heartbeatSeconds", self._heartbeat_seconds)
-        answer = self._answers.get(frame.get("id", ""))
+        if "type" not in frame and "message" in frame:  # API Gateway's own
+            frame = {"type": "error", "code": "unavailable", **frame}
+        answer = self._answers.get(frame.get("id", "")) or self._meant(frame)
         if answer is None:
             self._deliver(frame)
         elif not answer.done():
             answer.set_result(frame)
+
+    def _meant(self, frame: Frame) -> asyncio.Future[Frame] | None:
+        """Whose answer a refusal is that names neither id nor action, if it can be only one's."""
+        is_nameless = "code" in frame and not frame.keys() & {"id", "action"}
+        is_clear = len(self._answers) == 1 and self._now() - self._stray_at >= self._within
+        return next(iter(self._answers.values())) if is_nameless and is_clear else None
 
     def _deliver(self, frame: Frame) -> None:
         self._frames.put_nowait(frame)
@@ -229,6 +248,22 @@ async def _open(url: str, origin: str | None, within: float) -> ClientConnection
         raise CannotConnect(message) from error
     except (OSError, InvalidHandshake, WebSocketException) as error:
         raise CannotConnect(f"{url} does not answer ({str(error) or 'not in time'}).") from error
+
+
+def _encoded(frame: Frame) -> str:
+    """The text of a request, as short as it can be.
+
+    Raises:
+        Refused: it is too large, or has text that has no UTF-8.
+    """
+    text = json.dumps(frame, ensure_ascii=False, separators=_PLAIN)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise Refused("invalid-message", "Send text as Unicode, without lone surrogates.") from None
+    if size > _LARGEST_REQUEST:
+        raise Refused("payload-too-large", f"Send at most {_LARGEST_REQUEST} bytes.")
+    return text
 
 
 def _object(text: str | bytes) -> Frame:

@@ -15,6 +15,7 @@ from botocore.config import Config
 from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
 from presence.adapters.dynamodb.connections import DynamoDBConnections
 from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
+from presence.adapters.dynamodb.sent_messages import DynamoDBSentMessages
 from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.topics import Shards
@@ -82,8 +83,14 @@ class App:
 
     @cached_property
     def messages(self) -> Messages:
+        ports = self.ports
         return Messages(
-            self.ports.records, self.access, self.broadcast, self.dispatcher, self._new_id
+            ports.records,
+            ports.sent,
+            self.access,
+            self.broadcast,
+            self.dispatcher,
+            self._new_id,
         )
 
     @cached_property
@@ -180,6 +187,7 @@ class AWS:
         self.users = DynamoDBUsers(client, is_global=is_global, shards=shards)
         self.online_index = DynamoDBOnlineIndex(client)
         self.members = DynamoDBMembers(client)
+        self.sent = DynamoDBSentMessages(client)
         self.subscriptions = DynamoDBSubscriptions(client, is_global=is_global, shards=shards)
         # PynamoDB's session for all: a second one would read botocore's data again, for 100 ms.
         self._session = client.session

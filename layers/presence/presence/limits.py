@@ -46,6 +46,9 @@ ONLINE_SHARDS = 8
 
 #: Two heartbeats may be lost, and one be late, before a lease expires.
 HEARTBEATS_PER_LEASE = 2.5
+#: A lease is not shorter where web pages connect: after five minutes, a hidden tab runs its timers
+#: once a minute ("Heavy throttling of chained JS timers", Chrome 88), and a frame may be late.
+HIDDEN_TAB_SECONDS = 75
 #: A token is accepted for this long after its `exp`: the clocks of issuers differ.
 TOKEN_LEEWAY_MILLISECONDS = 30_000
 #: A token may not be valid for longer (`exp` - `iat`).
@@ -55,12 +58,15 @@ MIN_SECRET_BYTES = 32
 #: A connection may act once in this time on average, and BURST times at once.
 ACTION_MILLISECONDS = 1_000
 BURST = 20
-#: How often `typing` is relayed, for each connection and chat session.
+#: How often `typing` is relayed, for each connection and chat session; a stop also after its start.
 TYPING_MILLISECONDS = 1_000
 #: How long a receiver shows that a user types, if it hears nothing more.
 TYPING_SHOWN_MILLISECONDS = 6_000
 #: Pings closer to each other are charged to the rate limit, unless heartbeats are more frequent.
 MIN_PING_MILLISECONDS = 10_000
+#: The same `clientId` of a user in a chat session is the same message for so long. A client that
+#: lost its connection waits 30 s for the next, and for an answer 10 s.
+CLIENT_ID_MILLISECONDS = 10 * 60_000
 #: A connection this young is not asked for chat sessions that it joined before a lease expired.
 NEW_CONNECTION_MILLISECONDS = 10_000
 #: How often a `join` begins again because a fresh token came in between.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from presence.domain.connection import Connection, ConnectionChange, Identity
+from presence.domain.message import Message
 from presence.domain.user import Lease, User
 from presence.fanout.payloads import Payload
 
@@ -31,7 +32,7 @@ class ConnectionRecords(Protocol):
     """The stored connections. `closed` is final: no write can undo it."""
 
     def open(self, connection: Connection) -> None:
-        """Store a connection that is not authenticated yet."""
+        """Store a connection that is not authenticated yet; the same may be stored again."""
         ...
 
     def read(self, connection_id: str, *, consistent: bool = False) -> Connection | None:
@@ -323,6 +324,31 @@ class Subscriptions(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that was sent before under the same `clientId`.
+
+    `is_same` says whether it had the same content, `is_relayed` whether that was done to its end.
+    """
+
+    message_id: str
+    sent_at: int
+    is_same: bool
+    is_relayed: bool
+
+
+class SentMessages(Protocol):
+    """What users have sent under a `clientId` within `limits.CLIENT_ID_MILLISECONDS`."""
+
+    def claim(self, message: Message) -> Sent | None:
+        """Remember a message by its sender, session and `client_id`, or return the one before."""
+        ...
+
+    def relayed(self, message: Message) -> None:
+        """Remember that each post of the message is made or queued."""
+        ...
+
+
 # ── what is sent ───────────────────────────────────────────────────────────────────────────
 
 
@@ -492,6 +518,9 @@ class Ports(Protocol):
 
     @property
     def online_index(self) -> OnlineIndex: ...
+
+    @property
+    def sent(self) -> SentMessages: ...
 
     @property
     def timers(self) -> Timers: ...

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from presence.limits import HEARTBEATS_PER_LEASE
+from presence.limits import HEARTBEATS_PER_LEASE, HIDDEN_TAB_SECONDS
 
 
 class SettingsError(Exception):
@@ -29,6 +29,7 @@ class Settings:
     allowed_origins: frozenset[str]
     heartbeat_seconds: int
     lease_seconds: int
+    browser_clients: bool
     grace_seconds: int
     authentication_seconds: int
     max_connection_seconds: int
@@ -41,6 +42,11 @@ class Settings:
         if self.lease_seconds < HEARTBEATS_PER_LEASE * self.heartbeat_seconds:
             raise SettingsError(
                 f"LEASE_SECONDS has to be {HEARTBEATS_PER_LEASE} times HEARTBEAT_SECONDS or more."
+            )
+        if self.browser_clients and self.lease_seconds < HIDDEN_TAB_SECONDS:
+            raise SettingsError(
+                f"LEASE_SECONDS has to be {HIDDEN_TAB_SECONDS} or more: a hidden tab sends once a "
+                "minute. Set BROWSER_CLIENTS to false if no web page connects."
             )
         if self.grace_seconds >= self.lease_seconds:
             raise SettingsError("GRACE_SECONDS has to be less than LEASE_SECONDS.")
@@ -76,6 +82,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         allowed_origins=_names(environment, "ALLOWED_ORIGINS"),
         heartbeat_seconds=_seconds(environment, "HEARTBEAT_SECONDS"),
         lease_seconds=_seconds(environment, "LEASE_SECONDS"),
+        browser_clients=_flag(environment, "BROWSER_CLIENTS"),
         grace_seconds=_seconds(environment, "GRACE_SECONDS"),
         authentication_seconds=_seconds(environment, "AUTHENTICATION_SECONDS"),
         max_connection_seconds=_seconds(environment, "MAX_CONNECTION_SECONDS"),

@@ -176,7 +176,9 @@ const table = {
     if (isOver) expire(turn, Number.POSITIVE_INFINITY, disconnected());
   },
 
-  received: (turn, frame: ServerFrame) => frames[frame.type]?.(turn, frame as never),
+  received(turn, frame: ServerFrame) {
+    if (Object.hasOwn(frames, frame.type)) frames[frame.type]?.(turn, frame as never);
+  },
 
   keystroke({ state, now, isIn }) {
     state.typing = typing.keystroke(state.typing, now, isIn);

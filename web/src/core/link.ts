@@ -42,6 +42,8 @@ export interface LinkState {
   /** How many questions were asked: the id of the last one. */
   readonly asked: number;
   readonly questions: readonly Question[];
+  /** The last frame without an id, or question that was given up: a refusal may still be meant for it. */
+  readonly strayAt: number;
   readonly receivedAt: number;
   readonly leaseFrom: number;
   /** Infinite before authentication, like the heartbeat. */
@@ -71,6 +73,7 @@ export const openingLink = (now: number): LinkState => ({
   isDown: false,
   asked: 0,
   questions: [],
+  strayAt: -ANSWER_MS,
   receivedAt: now,
   leaseFrom: now,
   leaseMs: Number.POSITIVE_INFINITY,
@@ -90,6 +93,22 @@ function ask(
   effects.push(["transmit", { ...frame, id }]);
 }
 
+function tell({ state, now, effects }: LinkTurn, frame: ClientFrame): void {
+  state.strayAt = now;
+  effects.push(["transmit", frame]);
+}
+
+/**
+ * A refusal without any name, as API Gateway sends it, gets the id of the one question that there
+ * is, if nothing else was sent that it can be meant for.
+ */
+function addressed({ state, now }: LinkTurn, frame: ServerFrame): ServerFrame {
+  const [only, another] = state.questions;
+  const isNameless = "code" in frame && !frame.id && !(frame as ErrorFrame).action;
+  const isMeant = isNameless && only && !another && now - state.strayAt >= ANSWER_MS;
+  return isMeant ? { ...frame, id: only.id } : frame;
+}
+
 function close({ state, effects }: LinkTurn, reason?: DropReason): void {
   state.isDown = true;
   effects.push(["closeSocket"]);
@@ -98,7 +117,7 @@ function close({ state, effects }: LinkTurn, reason?: DropReason): void {
 }
 
 function beat(turn: LinkTurn, quietMs = turn.state.leaseMs / 2): void {
-  const { state, now, isActive, effects } = turn;
+  const { state, now, isActive } = turn;
   const { leaseMs, leaseFrom, receivedAt } = state;
   const ping = { action: "ping", active: isActive } as const;
   const isAsleep = now - leaseFrom > leaseMs;
@@ -106,7 +125,7 @@ function beat(turn: LinkTurn, quietMs = turn.state.leaseMs / 2): void {
   if (isAsleep) close(turn, "sleep");
   // A dead link is noticed before the lease ends, without a pong for every ping.
   else if (now - receivedAt >= quietMs) ask(turn, ping, undefined, Math.min(PONG_MS, leaseMs / 4));
-  else effects.push(["transmit", ping]);
+  else tell(turn, ping);
 }
 
 function answered({ state, effects }: LinkTurn, frame: ServerFrame): void {
@@ -124,7 +143,7 @@ function answered({ state, effects }: LinkTurn, frame: ServerFrame): void {
 }
 
 const table = {
-  send: ({ effects }, frame: ClientFrame) => effects.push(["transmit", frame]),
+  send: tell,
 
   ask(turn, frame: ClientFrame, answer: Answer) {
     if (turn.state.isDown) turn.effects.push(["reject", answer, noLink()]);
@@ -132,10 +151,11 @@ const table = {
   },
 
   /** `frame` is undefined if what came is not a frame of ours. */
-  received(turn, frame: ServerFrame | undefined) {
+  received(turn, told: ServerFrame | undefined) {
     const { state, now, effects } = turn;
     state.receivedAt = now;
-    if (!frame) return;
+    if (!told) return;
+    const frame = addressed(turn, told);
     effects.push(["deliver", frame]);
     // Not 0: a ping would follow every pong at once.
     if (frame.type === "pong")
@@ -158,6 +178,7 @@ const table = {
     const { leaseFrom, heartbeatMs, receivedAt, questions } = state;
     const late = questions.filter((it) => it.until <= now);
     for (const { answer } of late) effects.push(["reject", answer, noAnswer()]);
+    if (late.length) state.strayAt = now;
     state.questions = questions.filter((it) => it.until > now);
     if (late.some((it) => receivedAt <= it.askedAt)) close(turn, "silence");
     else if (now - leaseFrom >= heartbeatMs) beat(turn);

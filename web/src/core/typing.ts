@@ -4,7 +4,7 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 /** The others stop showing it after 6 s, so it is said again before. */
 const TYPING_AGAIN_MS = 4_000;
-/** The server drops what comes sooner after the frame before. */
+/** The server drops what comes sooner after the frame before, but for a stop after a start. */
 const TYPING_APART_MS = 1_050;
 
 /** This user: IDLE ── keystroke ──► TYPING ── 4 s without one, stop, or a message ──► IDLE. */
@@ -32,7 +32,7 @@ export const idle: TypingState = {
 const say = (state: TypingState, isTyping: boolean): TypingState => ({
   ...state,
   isTyping,
-  tellAt: state.toldAt + TYPING_APART_MS,
+  tellAt: state.toldAt + (isTyping ? TYPING_APART_MS : 0),
 });
 
 export function keystroke(state: TypingState, now: number, isIn: boolean): TypingState {

@@ -173,9 +173,9 @@ export function createSessions(on: SessionContext): Sessions {
   /** The newest messages that were delivered, so that none is delivered twice. */
   const delivered = new Set<string>();
 
-  /** A message that was sent again has another id, and the same `clientId` of the same sender. */
-  function isNew({ messageId, senderId, clientId }: NewMessage): boolean {
-    const key = clientId ? `${senderId} ${clientId}` : messageId;
+  /** A message that was sent again, however late, has the same `clientId` of the same sender there. */
+  function isNew({ messageId, chatSessionId, senderId, clientId }: NewMessage): boolean {
+    const key = clientId ? `${chatSessionId} ${senderId} ${clientId}` : messageId;
     const isKnown = delivered.has(key);
     delivered.add(key);
     for (const oldest of delivered)

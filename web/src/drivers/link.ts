@@ -1,7 +1,7 @@
 import type { Clock, DropReason, SocketLike, Stats } from "../api.js";
 import { linkWakesAt, openingLink, transitionLink } from "../core/link.js";
 import { createMachine } from "../core/machine.js";
-import { noLink } from "../errors.js";
+import { asPresenceError, noLink, PresenceError } from "../errors.js";
 import type { AuthenticationSuccess, ClientFrame, ServerFrame } from "../protocol.js";
 import { ANSWER_MS, type Deferred, deferred, within } from "../timing.js";
 
@@ -81,7 +81,9 @@ export function openLink(
     send: (frame) => dispatch("send", frame),
     ask(frame) {
       const answer = deferred<never>();
-      dispatch("ask", frame, answer as Deferred<never> as Deferred<ServerFrame>);
+      const error = unsendable(frame);
+      if (error) answer.reject(error);
+      else dispatch("ask", frame, answer as Deferred<never> as Deferred<ServerFrame>);
       return answer.promise;
     },
     keepAlive: (terms) => dispatch("accepted", terms),
@@ -94,11 +96,25 @@ export function openLink(
   };
 }
 
-/** A frame of ours. API Gateway's own (`message` without `type`) and what is no JSON are not. */
+/** The server takes 8 KiB; API Gateway closes the connection for a frame beyond 32. */
+const MAX_LENGTH = 8192;
+
+/** Why a frame cannot be sent at all, if it cannot. */
+function unsendable(frame: ClientFrame): PresenceError | undefined {
+  try {
+    if (JSON.stringify(frame).length > MAX_LENGTH)
+      return new PresenceError("payload-too-large", "Send at most 8 KiB.");
+  } catch (cause) {
+    return asPresenceError(cause, "invalid-message", "Send JSON.");
+  }
+}
+
+/** A frame of ours; what API Gateway says by itself (`message` without `type`) is an error. */
 function read(data: unknown): ServerFrame | undefined {
   try {
     const frame = JSON.parse(String(data));
-    return frame?.type && frame;
+    const message = frame?.message;
+    return frame?.type ? frame : message && { type: "error", code: "unavailable", message };
   } catch {
     // no JSON, so not ours
   }

@@ -87,7 +87,7 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
     const clientId = read.optionalId(fields, "clientId");
     return charged(({ stack, connection, userId }) => {
       requireJoined(connection, sessionId);
-      return stack.fanout.message(sessionId, userId, content, clientId, connection);
+      return stack.fanout.messageOnce(sessionId, userId, content, clientId, connection);
     });
   },
   watch: (fields) => {
@@ -220,7 +220,7 @@ function leave({ stack, connection, userId }: Call, sessionId: string): ServerFr
 function typing(call: Call, sessionId: string, isTyping: boolean): ServerFrame {
   const { stack, connection, userId } = call;
   requireJoined(connection, sessionId);
-  if (connection.relaysTyping(sessionId, stack.now)) {
+  if (connection.relaysTyping(sessionId, isTyping, stack.now)) {
     renew(call, null);
     stack.fanout.typing(sessionId, stack.users.get(userId), isTyping, connection);
   }

@@ -21,7 +21,7 @@ export class Connection {
   /** Stops the timers that were set when it was opened. */
   stopTimers: () => void = () => {};
   readonly #link: Link;
-  readonly #typedAt = new Map<string, number>();
+  readonly #typed = new Map<string, { readonly at: number; readonly isTyping: boolean }>();
   #chargedUntil = 0;
 
   constructor(connectionId: string, openedAt: number, link: Link) {
@@ -66,12 +66,16 @@ export class Connection {
     this.#chargedUntil = after;
   }
 
-  /** Whether `typing` is relayed now, which is charged; not sooner than a second after the last. */
-  relaysTyping(sessionId: string, now: number): boolean {
-    const lastAt = this.#typedAt.get(sessionId);
-    if (lastAt !== undefined && now - lastAt < TYPING_MS) return false;
+  /**
+   * Whether `typing` is relayed now, which is charged: not sooner than a second after the last, but
+   * for a stop after a start.
+   */
+  relaysTyping(sessionId: string, isTyping: boolean, now: number): boolean {
+    const last = this.#typed.get(sessionId);
+    const isSoon = last !== undefined && now - last.at < TYPING_MS;
+    if (isSoon && (isTyping || !last.isTyping)) return false;
     this.charge(now);
-    this.#typedAt.set(sessionId, now);
+    this.#typed.set(sessionId, { at: now, isTyping });
     return true;
   }
 }

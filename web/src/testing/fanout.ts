@@ -2,6 +2,7 @@
 
 import type { NewMessage, ServerFrame } from "../protocol.js";
 import type { Connection } from "./connections.js";
+import { Refusal } from "./refusal.js";
 import {
   isSeenIn,
   publicPresence,
@@ -14,6 +15,10 @@ import {
 import type { Users } from "./users.js";
 
 const TYPING_MS = 6_000;
+/** How long the same `clientId` of a user in a chat session is the same message. */
+const CLIENT_ID_MS = 10 * 60_000;
+
+type Message = NewMessage & { readonly type: "new-message" };
 
 /** What the fan-out needs of the server. */
 export interface Audience extends Pick<Host, "largeAudience" | "now" | "after"> {
@@ -23,12 +28,22 @@ export interface Audience extends Pick<Host, "largeAudience" | "now" | "after"> 
   readonly connections: () => readonly Connection[];
 }
 
+type Said = [
+  chatSessionId: string,
+  senderId: string,
+  content: unknown,
+  clientId: string | undefined,
+  from?: Connection,
+];
+
 export class Fanout {
   readonly rooms: LargeRooms;
   readonly #to: Audience;
   /** What waits until the answer to the frame that caused it is decided; null if nothing does. */
   #held: (() => void)[] | null = null;
   #messages = 0;
+  /** What users have sent under a `clientId`, by the user, the chat session and it. */
+  readonly #sent = new Map<string, Message>();
 
   constructor(to: Audience) {
     this.#to = to;
@@ -113,13 +128,22 @@ export class Fanout {
     this.#relay(chatSessionId, frame, from, user);
   }
 
-  message(
-    chatSessionId: string,
-    senderId: string,
-    content: unknown,
-    clientId?: string,
-    from?: Connection,
-  ): NewMessage & { readonly type: "new-message" } {
+  /** The same as `message`; sent again under its `clientId`, it is answered as the first time. */
+  messageOnce(...[chatSessionId, senderId, content, clientId, from]: Said): Message {
+    if (clientId === undefined)
+      return this.message(chatSessionId, senderId, content, clientId, from);
+    const key = `${senderId} ${chatSessionId} ${clientId}`;
+    const before = this.#sent.get(key);
+    if (before === undefined || before.sentAt <= this.#to.now() - CLIENT_ID_MS) {
+      const message = this.message(chatSessionId, senderId, content, clientId, from);
+      this.#sent.set(key, message);
+      return message;
+    }
+    if (JSON.stringify(before.content) === JSON.stringify(content)) return before;
+    throw new Refusal("conflict", "Give each message a clientId of its own.");
+  }
+
+  message(...[chatSessionId, senderId, content, clientId, from]: Said): Message {
     this.#messages += 1;
     const sentAt = this.#to.now();
     const time = sentAt.toString(16).padStart(12, "0");

@@ -4,7 +4,15 @@ import type { ClientFrame, ServerFrame } from "../protocol.js";
 import { serve } from "./actions.js";
 import type { Connection } from "./connections.js";
 import { type AnswerHow, Refusal, type Rules } from "./refusal.js";
-import { actionIn, byteLength, type Fields, idIn, nameIn, parseObject } from "./requests.js";
+import {
+  actionIn,
+  byteLength,
+  type Fields,
+  idIn,
+  nameIn,
+  parseObject,
+  readable,
+} from "./requests.js";
 import {
   type Addresses,
   type HttpAnswer,
@@ -142,7 +150,7 @@ export class WebSocketApi {
 
   /** Serves a frame, and returns what sends the answer. */
   #serve(connection: Connection, text: string): () => void {
-    let fields: Fields = {};
+    let fields = readable(text);
     try {
       fields = parseObject(text);
       const { connectionId, userId } = connection;

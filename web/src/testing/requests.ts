@@ -40,12 +40,14 @@ const CHOICES: readonly Choice[] = ["online", "away", "busy", "dnd", "invisible"
 
 const ID = /^[A-Za-z0-9._~@+=-]{1,128}$/;
 const CURSOR = /^[A-Za-z0-9_-]{1,256}$/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is refused
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
+/** Without what is not seen or reorders the text around it; tags only in the flags of subdivisions. */
+const TEXT =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is refused
+  /^(?:\u{1f3f4}[\u{e0030}-\u{e0039}\u{e0061}-\u{e007a}]{3,7}\u{e007f}|[^\u{0}-\u{1f}\u{7f}-\u{9f}\u{200b}\u{2028}-\u{202e}\u{2060}-\u{206f}\u{feff}\u{fff9}-\u{fffb}\u{e0000}-\u{e007f}])*$/u;
 
 // Text.
 
-/** The JSON object in a text. A key twice and integers beyond 2^53 - 1 pass, unlike on the server. */
+/** The JSON object in a text. A key twice passes, unlike on the server. */
 export function parseObject(text: string, limit = MAX_FRAME_BYTES): Fields {
   if (byteLength(text) > limit) {
     throw new Refusal("payload-too-large", `Send at most ${limit} bytes.`);
@@ -68,6 +70,9 @@ function check(value: unknown, depth: number): void {
   if (value === Infinity || value === -Infinity) {
     throw invalid("Send numbers that a double can hold.");
   }
+  if (Number.isInteger(value) && !Number.isSafeInteger(value) && isWrittenOut(value as number)) {
+    throw invalid("Send integers up to 2^53 - 1, greater ones as text.");
+  }
   if (typeof value !== "object" || value === null) return;
   if (depth === 0) throw invalid(`Nest at most ${MAX_DEPTH} levels.`);
   for (const [name, item] of Object.entries(value)) {
@@ -75,6 +80,9 @@ function check(value: unknown, depth: number): void {
     check(item, depth - 1);
   }
 }
+
+/** `JSON.stringify` writes what is larger with an exponent, and so not as an integer. */
+const isWrittenOut = (value: number) => Math.abs(value) < 1e21;
 
 function isPlain(text: string): boolean {
   return !text.includes("\0") && !/\p{Surrogate}/u.test(text);
@@ -106,6 +114,16 @@ export function actionIn(fields: Fields): { readonly action: Action; readonly fi
   const action = alias?.action ?? ACTIONS.find((known) => known === name);
   if (action === undefined) throw new Refusal("unknown-action", expected);
   return { action, fields: { ...fields, ...alias, action } };
+}
+
+/** What a frame says that is refused before it is parsed, if it can be read. */
+export function readable(text: string): Fields {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : {};
+  } catch {
+    return {};
+  }
 }
 
 export function nameIn(fields: Fields): string | undefined {
@@ -170,16 +188,18 @@ export function statusRequest(fields: Fields, now: number): StatusRequest {
   return { choice, text: statusText(fields.text), until: until(fields.until, now) };
 }
 
+const isShort = (text: string) => [...text].length <= MAX_TEXT_LENGTH;
+
 function statusText(value: unknown): string | null {
   if (value === undefined || value === null) return null;
-  if (
-    typeof value === "string" &&
-    [...value].length <= MAX_TEXT_LENGTH &&
-    !UNPRINTABLE.test(value)
-  ) {
-    return value || null;
+  if (typeof value === "string" && isShort(value) && TEXT.test(value)) {
+    const text = value.normalize("NFC");
+    if (isShort(text)) return text || null;
   }
-  throw invalid(`text has to be text of at most ${MAX_TEXT_LENGTH} characters, without controls.`);
+  throw invalid(
+    `text has to be text of at most ${MAX_TEXT_LENGTH} characters, without controls and ` +
+      "without what is not seen or reorders the text around it.",
+  );
 }
 
 function until(value: unknown, now: number): number | null {

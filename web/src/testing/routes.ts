@@ -207,9 +207,12 @@ function publish(call: Call): HttpAnswer {
   const caller = callerOf(call);
   requireScope(caller, PUBLISH);
   const name = read.id("chatSessionId", call.id);
-  const content = read.content(bodyOf(call));
+  const body = bodyOf(call);
+  const content = read.content(body);
+  const clientId = read.optionalId(body, "clientId");
   requireAllowed(name, caller);
-  const { type: _, ...message } = call.stack.fanout.message(name, caller.userId, content);
+  const said = call.stack.fanout.messageOnce(name, caller.userId, content, clientId);
+  const { type: _, ...message } = said;
   return json(message);
 }
 

@@ -264,18 +264,21 @@ describe("typing", () => {
     expect((times[1] ?? 0) - (times[0] ?? 0)).toBe(4 * SECOND);
   });
 
-  it("stops when it is told to, a second after it began at the soonest", async () => {
-    const { client, clock, got } = await connected();
+  it("stops at once when it is told to, and the others see it", async () => {
+    const { client, clock, got, another } = await connected();
     const lobby = client.joinChatSession("lobby");
+    const grace = another("grace");
+    grace.authenticate("grace");
+    const seen = grace.joinChatSession("lobby").typing;
     await clock.settle();
     lobby.keystroke();
     await clock.advance(0);
+    expect(seen.get()).toEqual(["ada"]);
     lobby.stopTyping();
     lobby.stopTyping();
-    await clock.advance(SECOND);
-    expect(got("typing").map((it) => it.typing)).toEqual([true]);
-    await clock.advance(SECOND);
+    await clock.advance(0);
     expect(got("typing").map((it) => it.typing)).toEqual([true, false]);
+    expect(seen.get()).toEqual([]);
     await clock.advance(MINUTE);
     expect(got("typing")).toHaveLength(2);
   });
@@ -391,6 +394,44 @@ describe("messages", () => {
     expect(others).toEqual([{ text: "Hello" }]);
   });
 
+  it("may name what every object inherits: it arrives as it was sent, and changes nothing", async () => {
+    const { client, clock, another, server } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    const grace = another();
+    grace.authenticate("grace");
+    const others = heard(grace.joinChatSession("lobby"));
+    await clock.settle();
+    const text =
+      '{"__proto__":{"isAdmin":true},"constructor":{"prototype":{"isAdmin":true}},"toString":1}';
+    await lobby.send(JSON.parse(text));
+    for (const type of ["__proto__", "constructor", "toString"])
+      server.connections[0]?.send(JSON.stringify({ type, chatSessionId: "lobby", id: type }));
+    await clock.settle();
+    expect(others.map((it) => JSON.stringify(it))).toEqual([text]);
+    expect(({} as { isAdmin?: true }).isAdmin).toBeUndefined();
+    expect(await lobby.send("next")).toMatchObject({ content: "next" });
+  });
+
+  it("of users and sessions who are called like what every object inherits are theirs alone", async () => {
+    const { client, clock, server } = await connected({ globalPresence: false });
+    const names = ["__proto__", "constructor", "hasOwnProperty"];
+    const rooms = names.map((name) => client.joinChatSession(name));
+    const all = rooms.map(heard);
+    await clock.settle();
+    for (const name of names) {
+      server.join(name, name);
+      server.type(name, name);
+      server.say(name, name, name, name);
+      server.type(name, name, false);
+    }
+    await clock.settle();
+    expect(all).toEqual(names.map((name) => [name]));
+    expect(rooms.map((it) => it.members.get().userIds)).toEqual(
+      names.map((name) => [name, "ada"].sort()),
+    );
+    for (const name of names) expect(client.user(name).get()).toMatchObject({ status: "online" });
+  });
+
   it("are told once, however often they come", async () => {
     const { client, server, clock } = await connected();
     const all = heard(client.joinChatSession("lobby"));
@@ -499,6 +540,76 @@ describe("messages", () => {
     await expect(sent).rejects.toMatchObject({ code: "closed" });
     await clock.advance(MINUTE);
     expect(got("message")).toEqual([]);
+  });
+});
+
+describe("a refusal", () => {
+  it("of what is not as strict as the server wants holds nothing up", async () => {
+    const { client, clock, server } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    const before = server.now();
+    const refused = expect(lobby.send({ orderId: 2 ** 60 })).rejects.toMatchObject({
+      code: "invalid-message",
+      isRetryable: false,
+    });
+    const next = lobby.send("next");
+    await clock.settle();
+    await refused;
+    expect(await next).toMatchObject({ content: "next", sentAt: before });
+  });
+
+  it.each([
+    ["too large", "é".repeat(5_000), "payload-too-large"],
+    [
+      "so large that API Gateway would close the connection",
+      "x".repeat(40_000),
+      "payload-too-large",
+    ],
+    ["no JSON", 1n, "invalid-message"],
+  ])("comes at once for what is %s", async (_, content, code) => {
+    const { client, clock, server, state } = await connected();
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    const before = server.now();
+    const refused = expect(lobby.send(content)).rejects.toMatchObject({ code, isRetryable: false });
+    const next = lobby.send("next");
+    await clock.settle();
+    await refused;
+    expect(await next).toMatchObject({ content: "next", sentAt: before });
+    expect(state()).toBe("ready");
+  });
+
+  const byApiGateway = { message: "Internal server error", connectionId: "c", requestId: "r" };
+
+  it("of API Gateway itself, which names nothing, is that of the one request there is", async () => {
+    const { client, clock, server } = await connected();
+    const problems: string[] = [];
+    client.on("problem", (it) => problems.push(it.code));
+    server.answer("status", { body: byApiGateway });
+    const refused = expect(client.setStatus("busy")).rejects.toMatchObject({
+      code: "unavailable",
+      message: "Internal server error",
+    });
+    await clock.settle();
+    await refused;
+    expect(problems).toEqual([]);
+  });
+
+  it("that may be meant for several is told as a problem, and rejects none", async () => {
+    const { client, clock, server } = await connected();
+    const problems: string[] = [];
+    client.on("problem", (it) => problems.push(it.code));
+    const lobby = client.joinChatSession("lobby");
+    await clock.settle();
+    lobby.keystroke();
+    await clock.advance(0);
+    server.answer("message", { body: byApiGateway });
+    const open = expect(lobby.send("Hello")).rejects.toMatchObject({ code: "timeout" });
+    await clock.settle();
+    expect(problems).toEqual(["unavailable"]);
+    await clock.advance(MINUTE);
+    await open;
   });
 });
 

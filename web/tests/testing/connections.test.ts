@@ -295,16 +295,6 @@ describe("a frame that is wrong", () => {
     ["no token", '{"action":"authenticate"}', { type: "authentication-error" }],
     ["too early", '{"action":"ping","id":"1"}', { code: "not-authenticated", action: "ping" }],
     ["a wrong field, too early", '{"action":"join"}', { code: "invalid-message", action: "join" }],
-    ["too large", `{"action":"ping","x":"${"x".repeat(8192)}"}`, { code: "payload-too-large" }],
-    [
-      "nested too deep",
-      `{"action":"ping","x":${"[".repeat(16)}${"]".repeat(16)}}`,
-      {
-        code: "invalid-message",
-      },
-    ],
-    ["a lone surrogate", '{"action":"ping","x":"\\ud800"}', { code: "invalid-message" }],
-    ["an infinite number", '{"action":"ping","x":1e999}', { code: "invalid-message" }],
   ])("%s", async (_, text, error) => {
     const fake = createFakePresence();
     const device = new Device(fake);
@@ -313,6 +303,30 @@ describe("a frame that is wrong", () => {
     await fake.clock.settle();
     expect(device.heard).toMatchObject([{ type: "error", ...error }]);
     expect(device.heard[0]).toHaveProperty("message");
+  });
+
+  test.each([
+    ["too large", `"${"x".repeat(8192)}"`, "payload-too-large"],
+    ["nested too deep", `${"[".repeat(16)}${"]".repeat(16)}`, "invalid-message"],
+    ["a lone surrogate", '"\\ud800"', "invalid-message"],
+    ["an infinite number", "1e999", "invalid-message"],
+    ["a number of 64 bits", "1152921504606846976", "invalid-message"],
+  ])("is refused under its id and action: %s", async (_, x, code) => {
+    const fake = createFakePresence();
+    const device = new Device(fake);
+    await fake.clock.settle();
+    device.send(`{"action":"ping","id":"7","x":${x}}`);
+    await fake.clock.settle();
+    expect(device.heard).toMatchObject([{ type: "error", code, id: "7", action: "ping" }]);
+  });
+
+  test("is not one whose text has what scripts and emoji need; it is told in NFC", async () => {
+    const fake = createFakePresence();
+    const ada = await Device.of(fake, "ada");
+    const flag = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}";
+    const text = `\u200f\u061c\u200d\u200c${flag} cafe\u0301`;
+    await ada.ask({ action: "status", status: "busy", text });
+    expect(fake.server.presence("ada").text).toBe(text.normalize("NFC"));
   });
 
   test("beyond what API Gateway takes closes the connection", async () => {
@@ -328,6 +342,9 @@ describe("a frame that is wrong", () => {
     [{ action: "status", status: "offline" }],
     [{ action: "status", status: "busy", text: "x".repeat(141) }],
     [{ action: "status", status: "busy", text: "two\nlines" }],
+    [{ action: "status", status: "busy", text: "\u202eover" }],
+    [{ action: "status", status: "busy", text: "\u{feff}" }],
+    [{ action: "status", status: "busy", text: "\u{e0041}" }],
     [{ action: "status", status: "busy", until: 1 }],
     [{ action: "online", limit: 101 }],
     [{ action: "online", cursor: "MDphZGE=" }],

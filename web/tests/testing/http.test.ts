@@ -185,6 +185,21 @@ describe("a back end", () => {
     expect(refused.json.error).toMatchObject({ code: "forbidden" });
   });
 
+  test("that asks again under the same clientId has published once", async () => {
+    const { fake, ask } = started({}, { scope: "presence:publish" });
+    const grace = await Device.of(fake, "grace");
+    await grace.ask({ action: "join", chatSessionId: "lobby" });
+    const publish = async (content: string) =>
+      (await ask("POST /chat-sessions/lobby/messages", { content, clientId: "order-7" })).json;
+    const first = await publish("Paid.");
+    expect(await publish("Paid.")).toEqual(first);
+    await fake.clock.settle();
+    expect(grace.told("new-message")).toHaveLength(1);
+    expect((await publish("Lost.")).error).toMatchObject({ code: "conflict" });
+    await fake.clock.advance(10 * 60 * 1000);
+    expect((await publish("Paid.")).sentAt).toBe(fake.server.now());
+  });
+
   test("closes a user's connections", async () => {
     const { fake, ask } = started({}, { scope: "presence:admin" });
     const device = await Device.of(fake, "alan");

@@ -1,17 +1,17 @@
 """What is sent into a chat session: messages, and who is typing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from presence.application.access import Access
 from presence.domain.connection import Connection
-from presence.domain.errors import Forbidden
+from presence.domain.errors import Conflict, Forbidden, RateLimited
 from presence.domain.message import Message
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.recipients import Few
-from presence.limits import TYPING_SHOWN_MILLISECONDS
-from presence.ports import ConnectionRecords, Post, Topic
+from presence.limits import SWAP_ATTEMPTS, TYPING_SHOWN_MILLISECONDS
+from presence.ports import ConnectionRecords, Post, SentMessages, Topic
 from presence.protocol.frames import new_message, user_typing
 from presence.protocol.strict_json import Json, encode
 
@@ -21,6 +21,7 @@ class Messages:
     """`new_id` makes the random part of a message id, which orders those of one millisecond."""
 
     records: ConnectionRecords
+    sent: SentMessages
     access: Access
     broadcast: Broadcast
     dispatcher: Dispatcher
@@ -31,30 +32,46 @@ class Messages:
     ) -> Message:
         """Relay a message to every other connection; it is posted, or queued, on return.
 
+        Sent again under its *client_id*, it is answered as the first time; it is relayed again, as
+        the same message, only if that may not have been done to its end.
+
         Raises:
+            Conflict: the client id is of a message with another content.
             Forbidden: the connection has not joined, or its token does not allow that any more.
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
         actor = self.access.authorize(connection_id, now)
         self._require_member(actor.connection, session_id)
         message = self._message(actor.user.user_id, session_id, content, now, client_id)
-        return self._relay(message, connection_id)
+        return self._relay_once(message, connection_id)
 
-    def publish(self, sender_id: str, session_id: str, content: Json, now: int) -> Message:
+    def publish(
+        self, sender_id: str, session_id: str, content: Json, client_id: str | None, now: int
+    ) -> Message:
         """As `say`, for a back end, which has no connection."""
-        return self._relay(self._message(sender_id, session_id, content, now), None)
+        message = self._message(sender_id, session_id, content, now, client_id)
+        return self._relay_once(message, None)
 
     def _message(
-        self,
-        sender_id: str,
-        session_id: str,
-        content: Json,
-        now: int,
-        client_id: str | None = None,
+        self, sender_id: str, session_id: str, content: Json, now: int, client_id: str | None
     ) -> Message:
         # In hexadecimal, the instant sorts as text until the year 10889.
         message_id = f"{now:012x}-{self.new_id()}"
         return Message(session_id, message_id, sender_id, content, now, client_id)
+
+    def _relay_once(self, message: Message, without: str | None) -> Message:
+        if message.client_id is None:
+            return self._relay(message, without)
+        before = self.sent.claim(message)
+        if before is not None:
+            if not before.is_same:
+                raise Conflict("Give each message a clientId of its own.")
+            message = replace(message, message_id=before.message_id, sent_at=before.sent_at)
+            if before.is_relayed:
+                return message
+        self._relay(message, without)
+        self.sent.relayed(message)
+        return message
 
     def _relay(self, message: Message, without: str | None) -> Message:
         topic = Topic("session", message.session_id)
@@ -62,7 +79,7 @@ class Messages:
         return message
 
     def typing(self, connection_id: str, session_id: str, now: int, *, is_typing: bool) -> None:
-        """Tell the other members who may see the user; at most once in TYPING_MILLISECONDS.
+        """Tell the other members who may see the user; see `Connection.typing` for how often.
 
         Raises:
             Forbidden: the connection has not joined, or its token does not allow that any more.
@@ -70,9 +87,7 @@ class Messages:
         """
         connection = self.access.require_authenticated(connection_id, now)
         connection = self._require_member(connection, session_id)
-        typed = connection.typing(session_id, now)
-        # Of two at the same instant, one is charged and told; nothing is lost with the other.
-        if typed is None or not self.records.charge(connection, typed.charged(now)):
+        if not self._charge_typing(connection, session_id, now, is_typing=is_typing):
             return
         user = self.access.touch(connection, now).user
         expires_at = now + TYPING_SHOWN_MILLISECONDS if is_typing else now
@@ -85,6 +100,22 @@ class Messages:
             if it.connection_id != connection_id and user.seen_by(it.user_id).is_online
         ]
         self.dispatcher.send_or_drop([Post(encode(frame), recipients)])
+
+    def _charge_typing(
+        self, connection: Connection, session_id: str, now: int, *, is_typing: bool
+    ) -> bool:
+        """Whether to tell it, which is charged as any action.
+
+        A stop may be handled beside its start, or by a read that lags behind it.
+        """
+        for _ in range(SWAP_ATTEMPTS):
+            typed = connection.typing(session_id, now, is_typing=is_typing)
+            if typed is None:
+                return False
+            if self.records.charge(connection, typed.charged(now)):
+                return True
+            connection = self.access.require_authenticated_now(connection.connection_id, now)
+        raise RateLimited("Send one action after the other.", retry_after_seconds=1)
 
     def _require_member(self, connection: Connection, session_id: str) -> Connection:
         """The connection as of now, which has joined, and whose token still allows that.

@@ -36,13 +36,21 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Typed:
+    """The last `typing` that was relayed, in epoch milliseconds, and what it said."""
+
+    at: int
+    is_typing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """The stored record of a connection; instants are in epoch milliseconds.
 
     `endpoint` is the callback URL at which it was opened: no other one reaches its socket.
     `theoretical_arrival` is the state of its rate limit (see `rate_limit.take`). `sessions` are the
-    chat sessions that it has joined, `typed` the instant of its last `typing` in some of them, and
-    `is_watching` says whether it may have a watch list.
+    chat sessions that it has joined, `typed` its last `typing` in some of them, and `is_watching`
+    says whether it may have a watch list.
 
     `shards` says in which shards of a chat session's subscribers it is, and `everyone_shards` the
     same of the topic of all users; its usual shard there is not stored.
@@ -57,7 +65,7 @@ class Connection:
     allowed_sessions: AllowedSessions = None
     theoretical_arrival: int = 0
     sessions: frozenset[str] = frozenset()
-    typed: Mapping[str, int] = field(default_factory=dict)
+    typed: Mapping[str, Typed] = field(default_factory=dict)
     is_watching: bool = False
     shards: Mapping[str, frozenset[int]] = field(default_factory=dict)
     everyone_shards: frozenset[int] = frozenset()
@@ -97,10 +105,16 @@ class Connection:
         """
         return replace(self, theoretical_arrival=take(self.theoretical_arrival, now))
 
-    def typing(self, session_id: str, now: int) -> "Connection | None":
-        """The connection after `typing` in a chat session; None if the last one was too recent."""
-        recent = {name: at for name, at in self.typed.items() if now - at < TYPING_MILLISECONDS}
-        return None if session_id in recent else replace(self, typed={**recent, session_id: now})
+    def typing(self, session_id: str, now: int, *, is_typing: bool) -> "Connection | None":
+        """The connection after `typing` in a chat session; None if the last one was too recent.
+
+        A stop is never too soon after its start: it would be shown for seconds.
+        """
+        recent = {name: it for name, it in self.typed.items() if now - it.at < TYPING_MILLISECONDS}
+        last = recent.get(session_id)
+        if last is not None and (is_typing or not last.is_typing):
+            return None
+        return replace(self, typed={**recent, session_id: Typed(now, is_typing)})
 
 
 # ── changes of a connection record, written in one transaction with its user ───────────────

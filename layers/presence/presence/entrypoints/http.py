@@ -197,10 +197,11 @@ def list_members(session_id: str) -> Answer:
 def publish(session_id: str) -> Answer:
     caller = _caller()
     _require_scope(caller, PUBLISH)
-    name, content = requests.session_id(session_id), requests.content(_body().get("content"))
+    name, request = requests.session_id(session_id), requests.publish(_body())
     if not is_allowed(name, caller.allowed_sessions):
         raise errors.Forbidden("Ask for access to this chat session.")
-    return _json(message(app().messages.publish(caller.user_id, name, content, now())))
+    said = app().messages.publish(caller.user_id, name, request.content, request.client_id, now())
+    return _json(message(said))
 
 
 # ── the caller ─────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from presence.entrypoints.runtime import (
     now,
 )
 from presence.protocol.frames import Frame
-from presence.protocol.requests import action_of, id_of, parse
+from presence.protocol.requests import action_of, id_of, names_in, parse
 from presence.protocol.strict_json import Object, encode, parse_object
 
 
@@ -55,7 +55,7 @@ def _serve(text: str, context: LambdaEvent) -> Frame | None:
         return _answer(body, context)
     except PresenceError as refusal:
         logger.append_keys(refused=refusal.code)
-        return error_frame(body, refusal)
+        return error_frame(body or names_in(text), refusal)
     except AWS_ERRORS:
         logger.exception("AWS did not serve us")
         return error_frame(body, Unavailable("Try again in a moment.", retry_after_seconds=2))

@@ -1,6 +1,7 @@
 """Requests of clients: from the fields of a frame to values (docs/protocol.md, section 1)."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -15,12 +16,19 @@ from presence.limits import (
     MAX_TEXT_LENGTH,
     MAX_TOKEN_LENGTH,
 )
-from presence.protocol.strict_json import Json, Object, encode
+from presence.protocol.strict_json import Json, Object, encode, named
 
 _ID = re.compile(ID_PATTERN, re.ASCII)
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
-# C0 and C1 controls, and the bidirectional controls, which reorder the text around them.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Not in texts: C0 and C1 controls; line and paragraph separators; what is not seen (U+200B, U+2060
+# to U+2064, U+FEFF, annotations, tags); embeddings, overrides and isolates, which reorder what
+# follows until they are closed. The marks that keyboards write (U+200E, U+200F, U+061C) do not, and
+# scripts and emoji need U+200C and U+200D.
+_NOT_IN_TEXTS = "\x00-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+_TAGS = "\U000e0000-\U000e007f"
+# A flag as of Scotland: tags of a subdivision, behind a black flag (UTS #51, ED-14a).
+_FLAG = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,7}\U000e007f"
+_TEXT = re.compile(f"(?:{_FLAG}|[^{_NOT_IN_TEXTS}{_TAGS}])*")
 
 
 # ── fields ─────────────────────────────────────────────────────────────────────────────────
@@ -66,11 +74,15 @@ def _token(name: str, value: Json) -> str:
 
 
 def _text(name: str, value: Json) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH or _UNPRINTABLE.search(value):
-        raise InvalidMessage(
-            f"{name} has to be text of at most {MAX_TEXT_LENGTH} characters, without controls."
-        )
-    return value
+    """A text in NFC, which is as long as allowed before and after that."""
+    if isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH and _TEXT.fullmatch(value):
+        text = unicodedata.normalize("NFC", value)
+        if len(text) <= MAX_TEXT_LENGTH:
+            return text
+    raise InvalidMessage(
+        f"{name} has to be text of at most {MAX_TEXT_LENGTH} characters, without controls and "
+        "without what is not seen or reorders the text around it."
+    )
 
 
 def _cursor(name: str, value: Json) -> str:
@@ -169,6 +181,14 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class Publish:
+    """A message over HTTP, where the path names the chat session."""
+
+    content: Json
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     user_ids: tuple[str, ...]
 
@@ -242,6 +262,10 @@ def _say(body: Object) -> Say:
     )
 
 
+def publish(body: Object) -> Publish:
+    return Publish(content(body.get("content")), _optional(body, "clientId", _id))
+
+
 def _watch(body: Object) -> Watch:
     return Watch(user_ids(body.get("userIds")))
 
@@ -308,6 +332,11 @@ def parse(body: Object, now: int) -> Envelope:
     if isinstance(request, SetStatus):
         request = _in_time(request, now)
     return Envelope(alias.action, request, _optional(body, "id", _id))
+
+
+def names_in(text: str) -> Object:
+    """The action and the id of a frame that is refused before it is parsed, if they can be read."""
+    return named(text, ("action", "id"))
 
 
 def action_of(body: Object) -> str | None:

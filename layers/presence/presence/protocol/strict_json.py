@@ -5,7 +5,7 @@ every other parser, with the same meaning.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge
@@ -40,6 +40,31 @@ def parse_object(text: str, *, limit: int = MAX_MESSAGE_BYTES) -> Object:
         raise InvalidMessage("Send one JSON object.")
     _check(value, MAX_DEPTH)
     return value
+
+
+def named(text: str, names: Collection[str]) -> Object:
+    """What an object that was refused says under these *names*, as far as that can be read.
+
+    A name that comes twice has to say the same each time. Numbers are not read, nor is text that
+    is no JSON at all, or nested beyond what Python's parser takes.
+    """
+
+    def kept(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        found: dict[str, Json] = {}
+        for name, value in pairs:
+            if name in names:
+                found[name] = value if found.setdefault(name, value) == value else None
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=kept, parse_int=_unread, parse_float=_unread)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _unread(_digits: str) -> None:
+    """Thousands of digits cost time, and are more than `int` takes."""
 
 
 def _no_key_twice(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -1,6 +1,6 @@
 """Connection records, in the Connections table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pynamodb.attributes import Attribute
@@ -15,6 +15,7 @@ from presence.adapters.dynamodb.tables import (
     Operation,
     instant,
     plain,
+    put_of,
     update_of,
     write,
 )
@@ -27,6 +28,7 @@ from presence.domain.connection import (
     Joining,
     Leaving,
     State,
+    Typed,
 )
 from presence.limits import CLOSED_RECORD_SECONDS, OPEN_RECORD_SECONDS
 
@@ -47,9 +49,13 @@ class DynamoDBConnections:
         self._client = client
 
     def open(self, connection: Connection) -> None:
-        item = _item(connection)
-        unknown = ConnectionItem.connection_id.does_not_exist()
-        write(self._client, "PutItem", item.get_save_kwargs_from_instance(unknown))
+        put = put_of(_item(connection), ConnectionItem.connection_id.does_not_exist())
+        try:
+            write(self._client, "PutItem", put)
+        except ConditionFailed as error:
+            # An id is used once: an equal item is ours, and the answer to its write was lost.
+            if error.item != put["Item"]:
+                raise
 
     def read(self, connection_id: str, *, consistent: bool = False) -> Connection | None:
         try:
@@ -71,21 +77,25 @@ class DynamoDBConnections:
         update = update_of(ConnectionItem(connection_id), _closing(now), is_open)
         try:
             write(self._client, "UpdateItem", update)
-        except ConditionFailed:
-            return False
+        except ConditionFailed as error:
+            return error.was_done(
+                {"state": {"S": State.CLOSED.value}, "ttl": {"N": str(_closed_until(now))}}
+            )
         return True
 
     def charge(self, before: Connection, after: Connection) -> bool:
         actions = [ConnectionItem.theoretical_arrival.set(after.theoretical_arrival)]
         if after.typed != before.typed:
-            actions.append(ConnectionItem.typed.set(dict(after.typed)))
+            actions.append(ConnectionItem.typed.set(_typed_item(after.typed)))
         same = ConnectionItem.theoretical_arrival == before.theoretical_arrival
         is_authenticated = ConnectionItem.state == State.AUTHENTICATED.value
         item = ConnectionItem(before.connection_id)
         try:
             write(self._client, "UpdateItem", update_of(item, actions, same & is_authenticated))
-        except ConditionFailed:
-            return False
+        except ConditionFailed as error:
+            charged = {"N": str(after.theoretical_arrival)}
+            authenticated = {"S": State.AUTHENTICATED.value}
+            return error.was_done({"theoretical_arrival": charged, "state": authenticated})
         return True
 
 
@@ -144,10 +154,14 @@ def _admitting(change: Admission, user_id: str) -> Sequence[Action]:
 _NONE = "#none"
 
 
+def _closed_until(now: int) -> int:
+    return now // 1000 + CLOSED_RECORD_SECONDS
+
+
 def _closing(now: int) -> Sequence[Action]:
     return [
         ConnectionItem.state.set(State.CLOSED.value),
-        ConnectionItem.ttl.set(now // 1000 + CLOSED_RECORD_SECONDS),
+        ConnectionItem.ttl.set(_closed_until(now)),
         *(attribute.remove() for attribute in _PERSONAL),
     ]
 
@@ -162,6 +176,11 @@ def _item(connection: Connection) -> ConnectionItem:
     )
 
 
+def _typed_item(typed: Mapping[str, Typed]) -> dict[str, int]:
+    """Instants, negative for a stop: code that does not know this takes it for long ago."""
+    return {name: it.at if it.is_typing else -it.at for name, it in typed.items()}
+
+
 def _connection(item: ConnectionItem) -> Connection:
     allowed, joined = item.allowed_sessions, parsed(item.chat_sessions or ())
     return Connection(
@@ -174,7 +193,7 @@ def _connection(item: ConnectionItem) -> Connection:
         allowed_sessions=frozenset(allowed) - {_NONE} if allowed else None,
         theoretical_arrival=int(item.theoretical_arrival),
         sessions=frozenset(joined),
-        typed={name: int(at) for name, at in plain(item.typed).items()},
+        typed={name: Typed(abs(int(at)), at > 0) for name, at in plain(item.typed).items()},
         is_watching=bool(item.is_watching),
         shards={name: shards for name, shards in joined.items() if shards != {0}},
         everyone_shards=frozenset(int(it) for it in item.everyone_shards or ()),

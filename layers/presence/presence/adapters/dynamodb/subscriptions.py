@@ -19,6 +19,7 @@ from presence.adapters.dynamodb.tables import (
     WatchItem,
     delete_all,
     instant,
+    put_of,
     refused,
     update_of,
     write,
@@ -248,10 +249,11 @@ class DynamoDBMembers:
         )
         is_new = before.revision == 0
         same = RoomItem.topic.does_not_exist() if is_new else RoomItem.revision == before.revision
+        put = put_of(item, same)
         try:
-            write(self._client, "PutItem", item.get_save_kwargs_from_instance(same))
-        except ConditionFailed:
-            return False
+            write(self._client, "PutItem", put)
+        except ConditionFailed as error:
+            return error.was_done(put["Item"])
         return True
 
 

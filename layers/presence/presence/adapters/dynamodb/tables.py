@@ -146,6 +146,23 @@ class SubscriptionItem(Model):
     ttl = NumberAttribute(null=True)
 
 
+class SentItem(Model):
+    """A message that was sent under a `clientId`: one item of the Subscriptions table."""
+
+    class Meta(Meta):
+        pass
+
+    KEY = "#"
+
+    topic = UnicodeAttribute(hash_key=True)
+    subscriber = UnicodeAttribute(range_key=True)
+    message_id = UnicodeAttribute()
+    sent_at = NumberAttribute()
+    content = UnicodeAttribute()
+    relayed = BooleanAttribute(null=True)
+    ttl = NumberAttribute()
+
+
 class RoomItem(Model):
     """The state of a large room: one item of the Subscriptions table, before its members."""
 
@@ -178,6 +195,7 @@ def bind(*, connections: str, users: str, subscriptions: str) -> Client:
         CountItem: users,
         SubscriptionItem: subscriptions,
         RoomItem: subscriptions,
+        SentItem: subscriptions,
     }
     client: Client | None = None
     for model, name in names.items():
@@ -193,11 +211,22 @@ def bind(*, connections: str, users: str, subscriptions: str) -> Client:
 
 
 class ConditionFailed(Exception):
-    """The item was not as the write required; *item* is what it was, if it exists."""
+    """The item was not as the write required; *item* is what it was, if it exists.
 
-    def __init__(self, item: Item | None) -> None:
+    *is_repeated*: botocore has sent the write before, and got no answer. It may have been done
+    then, and have made its own condition fail: `was_done` asks the item. (A transaction has a
+    token by which DynamoDB itself knows it again.)
+    """
+
+    def __init__(self, item: Item | None, *, is_repeated: bool = False) -> None:
         super().__init__("the condition does not hold")
         self.item = item
+        self.is_repeated = is_repeated
+
+    def was_done(self, item: Item) -> bool:
+        """Whether the write itself has left the item so; *item* has some of its attributes."""
+        found = self.item or {}
+        return self.is_repeated and all(found.get(name) == it for name, it in item.items())
 
 
 class TransactionRefused(Exception):
@@ -211,6 +240,12 @@ class TransactionRefused(Exception):
 def update_of(item: Model, actions: Sequence[Action], condition: Condition | None) -> Operation:
     return item.get_update_kwargs_from_instance(
         list(actions), condition=condition, return_values_on_condition_failure="ALL_OLD"
+    )
+
+
+def put_of(item: Model, condition: Condition | None) -> Operation:
+    return item.get_save_kwargs_from_instance(
+        condition, return_values_on_condition_failure="ALL_OLD"
     )
 
 
@@ -244,7 +279,9 @@ def _is_conflict(error: VerboseClientError) -> bool:
 
 def _refusal(error: VerboseClientError) -> Exception:
     if _code(error) == "ConditionalCheckFailedException":
-        return ConditionFailed(_item_of(error))
+        response = _response(error)
+        retries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        return ConditionFailed(response.get("Item"), is_repeated=retries > 0)
     reasons = error.cancellation_reasons or ()
     if any(reason and reason.code == "ConditionalCheckFailed" for reason in reasons):
         return TransactionRefused([_item_if_refused(reason) for reason in reasons])
@@ -260,10 +297,10 @@ def _code(error: VerboseClientError) -> str:
     return str(error.response["Error"]["Code"])
 
 
-def _item_of(error: VerboseClientError) -> Item | None:
-    # PynamoDB keeps the code and the message; the item is in the botocore error behind it.
+def _response(error: VerboseClientError) -> Item:
+    """PynamoDB keeps the code and the message; the rest is in the botocore error behind it."""
     response: Item = getattr(error.__cause__, "response", {})
-    return response.get("Item")
+    return response
 
 
 def refused(error: TransactionRefused) -> Sequence[int]:

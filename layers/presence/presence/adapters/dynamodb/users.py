@@ -1,6 +1,7 @@
 """The aggregates, in the Users table: compare-and-swap, and a renewal that needs none."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce as fold
 from operator import and_
 from typing import Any
@@ -76,15 +77,17 @@ class DynamoDBUsers:
                 ),
             ]
         if not others:
-            self._save_alone(swap)
+            self._save_alone(swap, replace(after, revision=before.revision + 1))
             return True
         return self._save_together(swap, others)
 
-    def _save_alone(self, swap: Operation) -> None:
+    def _save_alone(self, swap: Operation, saved: User) -> None:
         try:
             write(self._client, "UpdateItem", swap)
         except ConditionFailed as error:
-            raise WriteConflict(_user_in(error.item)) from error
+            current = _user_in(error.item)
+            if not (error.is_repeated and current == saved):
+                raise WriteConflict(current) from error
 
     def _save_together(self, swap: Operation, others: Sequence[Operation]) -> bool:
         operations = [{"Update": swap}, *others]
@@ -119,7 +122,10 @@ class DynamoDBUsers:
         try:
             item = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_NEW"})
         except ConditionFailed as error:
-            return Renewal(_user_in(error.item) or User(user_id), is_done=False)
+            user = _user_in(error.item) or User(user_id)
+            current = user.leases.get(connection_id)
+            is_same = current is not None and _times(current) == _times(lease)
+            return Renewal(user, is_done=error.is_repeated and is_same)
         return Renewal(user_in_image(item, user_id), is_done=True)
 
     def forget(self, user: User) -> None:
@@ -190,6 +196,10 @@ def _unchanged(before: User, after: User) -> Condition:
         if after.leases.get(name) != lease
     )
     return fold(and_, touched, UserItem.revision == before.revision)
+
+
+def _times(lease: Lease) -> tuple[int, int]:
+    return lease.expires_at, lease.seen_at
 
 
 def _lease_item(lease: Lease) -> Item:
