@@ -162,6 +162,7 @@ class Lab:
         event = recorded("http_api")
         event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
         event["requestContext"]["http"]["method"] = method
+        event["routeKey"] = f"{method} {event['rawPath']}"
         event["headers"]["authorization"] = f"Bearer {self.token(who.user_id)}"
         event |= {"queryStringParameters": dict(query or {}), "body": json.dumps(body)}
         answer = self._invoke("http_api", event)

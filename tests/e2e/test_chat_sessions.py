@@ -387,7 +387,7 @@ async def test_erasure_leaves_nothing_and_the_others_hear_it(private: RunningSta
         private.call(f"PUT /blocked/{grace_id}", user_id=eve_id)
 
         admin = private.token("root", scope="presence:admin")
-        answer = private.call(f"DELETE /{grace_id}", token=admin)
+        answer = private.call(f"DELETE /users/{grace_id}", token=admin)
         over = await grace.closed(within=TRAVEL)
         await ada.expect_change(grace_id, status="offline")
 
@@ -404,10 +404,11 @@ async def test_only_the_user_and_administrators_may_erase_and_kick(private: Runn
     admin = private.token("root", scope="presence:admin other")
     async with join(private, ada_id) as ada:
         by_eve = [
-            private.call(f"DELETE /{ada_id}{rest}", user_id=eve_id) for rest in ("", "/connections")
+            private.call(f"DELETE /users/{ada_id}{rest}", user_id=eve_id)
+            for rest in ("", "/connections")
         ]
-        by_ada = private.call(f"DELETE /{ada_id}/connections", user_id=ada_id)
-        kicked = private.call(f"DELETE /{ada_id}/connections", token=admin)
+        by_ada = private.call(f"DELETE /users/{ada_id}/connections", user_id=ada_id)
+        kicked = private.call(f"DELETE /users/{ada_id}/connections", token=admin)
         over = await ada.closed(within=TRAVEL)
 
     assert [answer.status for answer in (*by_eve, by_ada, kicked)] == [403, 403, 403, 204]

@@ -276,6 +276,8 @@ class Stack:
         event = recorded("http_api")
         event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
         event["requestContext"]["http"]["method"] = method
+        # As many segments as the path, which is not encoded here.
+        event["routeKey"] = f"{method} {event['rawPath']}"
         del event["headers"]["authorization"]
         event["headers"] |= headers or {}
         if token is not None:

@@ -82,8 +82,12 @@ CLOSED_RECORD_SECONDS = 15 * 60
 
 # ── protocol ───────────────────────────────────────────────────────────────────────────────
 
-#: User ids, chat session ids, request ids and device names, matched as a whole.
-ID_PATTERN = r"[A-Za-z0-9._~@+=-]{1,128}"
+#: User ids, chat session ids, request ids and device names, matched as a whole: printable ASCII
+#: without space, quotes, angle brackets, `/ ? # % \` and the `*` of the claim `chat_sessions`.
+#: `.` and `..` are none: no path of a URL can hold them (RFC 3986, section 5.2.4).
+ID_PATTERN = r"(?!\.{1,2}\Z)[!$&()+,\-.0-9:;=@A-Z\[\]^_a-z{|}~]{1,128}"
+#: The same in words, for messages.
+ID_CHARACTERS = "1 to 128 printable ASCII characters without spaces, quotes and / ? # % \\ < > *"
 MAX_MESSAGE_BYTES = 8 * 1024
 MAX_BODY_BYTES = 32 * 1024
 MAX_DEPTH = 16

@@ -10,6 +10,7 @@ from presence.domain.errors import InvalidMessage, PayloadTooLarge, UnknownActio
 from presence.domain.user import Choice
 from presence.limits import (
     DEFAULT_PAGE,
+    ID_CHARACTERS,
     ID_PATTERN,
     MAX_CONTENT_BYTES,
     MAX_PAGE,
@@ -40,7 +41,7 @@ def is_id(value: object) -> bool:
 
 def _id(name: str, value: Json) -> str:
     if not is_id(value):
-        raise InvalidMessage(f"{name} has to be 1 to 128 characters of A-Z, a-z, 0-9 and ._~@+=-.")
+        raise InvalidMessage(f"{name} has to be {ID_CHARACTERS}.")
     return str(value)
 
 

@@ -164,12 +164,15 @@ class SentItem(Model):
 
 
 class RoomItem(Model):
-    """The state of a large room: one item of the Subscriptions table, before its members."""
+    """The state of a large room: one item of the Subscriptions table, before its members.
+
+    Its key is no id; an id may begin with `!`, and only a space sorts before that.
+    """
 
     class Meta(Meta):
         pass
 
-    KEY = "#"
+    KEY = " "
 
     topic = UnicodeAttribute(hash_key=True)
     subscriber = UnicodeAttribute(range_key=True)
