@@ -55,6 +55,8 @@ TOKEN_LEEWAY_MILLISECONDS = 30_000
 MAX_TOKEN_SECONDS = 24 * 60 * 60
 #: RFC 7518, section 3.2: a key of HS256 has at least the size of its hash.
 MIN_SECRET_BYTES = 32
+#: HMAC secrets at once: the one that goes, and the one that comes.
+MAX_SECRETS = 2
 #: A connection may act once in this time on average, and BURST times at once.
 ACTION_MILLISECONDS = 1_000
 BURST = 20
