@@ -3,12 +3,14 @@
 import http.server
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from presence.adapters.jwt import ASYMMETRIC, JWTTokens
 from presence.domain.errors import TokenInvalid, Unavailable
 from tests.adapters.conftest import Issuer, issuer_of, jwks
 from tests.adapters.test_tokens import CLAIMS, NOW, RULES
+from tests.sink import make_certificate
 
 
 @dataclass
@@ -354,6 +357,28 @@ def test_a_document_is_fetched_whole(server: Server, rsa_issuer: Issuer) -> None
     fetched = https_get(server.url("/keys"))()
 
     assert json.loads(fetched) == json.loads(text)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_the_issuer_has_to_prove_that_the_name_is_its_own(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """The certificate is of `localhost`."""
+    certificate = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.answers["/keys"] = (200, {}, b'{"keys":[]}')
+    url = f"https://{host}:{server.server_port}/keys"
+
+    with pytest.raises(OSError, match="certificate"):
+        https_get(url)()
+    monkeypatch.setenv("SSL_CERT_FILE", certificate.bundle)
+    if host == "localhost":
+        assert https_get(url)() == '{"keys":[]}'
+    else:
+        with pytest.raises(OSError, match="certificate"):
+            https_get(url)()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
