@@ -45,8 +45,8 @@ Next: TypeAlias = Callable[[APIGatewayHttpResolver], Answer]
 def whole_path(current: APIGatewayHttpResolver, next_middleware: Next) -> Answer:
     """The resolver sees decoded paths, and its patterns end in `$`, which matches before a newline.
 
-    API Gateway chose its route before it decoded the path: an encoded slash must not lead to
-    another one, such as `DELETE /users/x%2Fconnections` to the sockets of `x`.
+    A path of other segments than the route that API Gateway chose had an encoded slash: that must
+    not lead to another route, such as `DELETE /users/x%2Fconnections` to the sockets of `x`.
     """
     event = current.current_event
     if event.path.endswith("\n") or event.path.count("/") != event.route_key.count("/"):
