@@ -106,6 +106,33 @@ def test_an_id_that_looks_like_another_key_is_nothing_but_an_id(store: Store) ->
         assert store.heard(Topic("user", other)) == []
 
 
+#: Names that an ORM, a language or DynamoDB has for itself.
+WORDS = [
+    *("attribute_values", "attributes", "self", "as_dict", "__class__", "__proto__", "null"),
+    *("a.b", "a[0]", "leases", "user_id", "S", "$x", "{}", "key&", "-1"),
+]
+
+
+@pytest.mark.fault("An id is a word that a library has for itself.")
+def test_ids_that_mean_something_elsewhere_are_kept_as_they_are(store: Store) -> None:
+    """As keys of a user's and of a connection's maps, and as entries of lists."""
+    record = arrive(store, "ada", TAB)
+    save(store, "ada", *(Blocked(word) for word in WORDS))
+    for word in WORDS:
+        assert enter(store, "ada", word)
+    save(store, "ada", Disconnected(TAB, LATER))
+    before = record_of(store, TAB)
+    typed = replace(before, theoretical_arrival=NOW, typed=dict.fromkeys(WORDS, NOW))
+    assert store.connections.charge(before, typed)
+    assert store.subscriptions.watch(record, WORDS)
+
+    user = store.users.read("ada", consistent=True)
+
+    assert user.blocked.keys() == user.pending_leaves.keys() == set(WORDS)
+    assert record_of(store, TAB).typed == dict.fromkeys(WORDS, NOW)
+    assert watching(store, *WORDS) == {word: [TAB] for word in WORDS}
+
+
 def test_a_user_with_two_connections_is_one_member_until_both_have_left(store: Store) -> None:
     events = (Authenticated(TAB, lease()), Authenticated(PHONE, lease()))
     save(store, "ada", *events, Joined(TAB, ROOM), Joined(PHONE, ROOM))

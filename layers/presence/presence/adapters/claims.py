@@ -105,7 +105,7 @@ def _user_id(claims: Claims, name: str) -> str:
         value = str(value)
     if not is_id(value):
         raise TokenInvalid(
-            f"{name} has to be {ID_CHARACTERS}; the parameter TokenUserClaim can name another claim."
+            f"{name} has to be {ID_CHARACTERS}; parameter TokenUserClaim can name another claim."
         )
     return str(value)
 
