@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from presence import limits
-from presence.domain.connection import Connection, State
+from presence.domain.connection import Connection, State, Typed
 from presence.domain.errors import Conflict
 from presence.domain.events import (
     Authenticated,
@@ -122,14 +122,16 @@ def test_ids_that_mean_something_elsewhere_are_kept_as_they_are(store: Store) ->
         assert enter(store, "ada", word)
     save(store, "ada", Disconnected(TAB, LATER))
     before = record_of(store, TAB)
-    typed = replace(before, theoretical_arrival=NOW, typed=dict.fromkeys(WORDS, NOW))
+    typed = replace(
+        before, theoretical_arrival=NOW, typed=dict.fromkeys(WORDS, Typed(NOW, is_typing=True))
+    )
     assert store.connections.charge(before, typed)
     assert store.subscriptions.watch(record, WORDS)
 
     user = store.users.read("ada", consistent=True)
 
     assert user.blocked.keys() == user.pending_leaves.keys() == set(WORDS)
-    assert record_of(store, TAB).typed == dict.fromkeys(WORDS, NOW)
+    assert record_of(store, TAB).typed == typed.typed
     assert watching(store, *WORDS) == {word: [TAB] for word in WORDS}
 
 
