@@ -61,6 +61,10 @@ ENVIRONMENT = {
     "ALLOWED_ORIGINS": "*",
     "TOKEN_ISSUER": "bench",
     "TOKEN_AUDIENCE": "presence",
+    "TOKEN_USER_CLAIM": "sub",
+    "TOKEN_AUDIENCE_CLAIMS": "aud,client_id,azp",
+    "TOKEN_USE": "any",
+    "TOKEN_CLAIM_PREFIX": "",
     "TOKEN_SECRET_PARAMETER": PARAMETER,
     "TOKEN_JWKS_URL": "",
     "AUTHORIZER_ARN": "",
@@ -162,6 +166,7 @@ class Lab:
         event = recorded("http_api")
         event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
         event["requestContext"]["http"]["method"] = method
+        event["routeKey"] = f"{method} {event['rawPath']}"
         event["headers"]["authorization"] = f"Bearer {self.token(who.user_id)}"
         event |= {"queryStringParameters": dict(query or {}), "body": json.dumps(body)}
         answer = self._invoke("http_api", event)

@@ -133,12 +133,20 @@ def _told(settings: Settings, deployed: Deployed) -> dict[str, Any]:
         "timerDeadLetterQueueUrl": deployed.outputs["TimerDeadLetterQueueUrl"],
         "changeDeadLetterQueueUrl": deployed.outputs["ChangeDeadLetterQueueUrl"],
         "functions": dict(deployed.functions),
+        "tokenParameters": _token_parameters(settings),
     }
 
 
+def _token_parameters(settings: Settings) -> dict[str, str]:
+    """What tokens of this stack have to say, as far as it differs from the usual."""
+    return {name: value for name, value in settings.overrides.items() if name.startswith("Token")}
+
+
 def _mint(settings: Settings) -> Callable[[str, str | None, int | None], str]:
+    rules = tokens.Rules.of(_token_parameters(settings))
+
     def mint(user_id: str, scope: str | None = None, ttl: int | None = None) -> str:
-        return tokens.mint(tokens.secret(settings.home), user_id, scope, ttl)
+        return tokens.mint(tokens.secret(settings.home), user_id, scope, ttl, rules=rules)
 
     return mint
 

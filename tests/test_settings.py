@@ -26,7 +26,11 @@ ENVIRONMENT = {
     "PUBLIC_READS": "false",
     "ALLOWED_ORIGINS": "https://app.example.com,http://localhost:4000",
     "TOKEN_ISSUER": "https://issuer.example.com",
-    "TOKEN_AUDIENCE": "presence",
+    "TOKEN_AUDIENCE": "presence, web",
+    "TOKEN_USER_CLAIM": "sub",
+    "TOKEN_AUDIENCE_CLAIMS": "aud,client_id",
+    "TOKEN_USE": "any",
+    "TOKEN_CLAIM_PREFIX": "",
     "TOKEN_SECRET_PARAMETER": "/presence/token-secret",
     "TOKEN_JWKS_URL": "",
     "DELIVERY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
@@ -51,8 +55,12 @@ def test_every_setting_is_read_into_its_own_field() -> None:
         delivery_queue_url="https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
         callback_url="https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
         websocket_url="wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
-        token_issuer="https://issuer.example.com",
-        token_audience="presence",
+        token_issuer=frozenset({"https://issuer.example.com"}),
+        token_audience=frozenset({"presence", "web"}),
+        token_user_claim="sub",
+        token_audience_claims=("aud", "client_id"),
+        token_use="any",
+        token_claim_prefix="",
         token_secret_parameter="/presence/token-secret",
         token_jwks_url="",
         authorizer_arn="",
@@ -155,6 +163,20 @@ def test_a_stack_may_have_a_key_set_instead_of_a_secret() -> None:
 def test_a_stack_has_a_secret_or_a_key_set_and_never_both(parameter: str, url: str) -> None:
     with pytest.raises(SettingsError, match="not both"):
         read(TOKEN_SECRET_PARAMETER=parameter, TOKEN_JWKS_URL=url)
+
+
+@pytest.mark.parametrize(
+    "name", ["TOKEN_ISSUER", "TOKEN_AUDIENCE", "TOKEN_USER_CLAIM", "TOKEN_AUDIENCE_CLAIMS"]
+)
+def test_no_token_is_taken_by_a_setting_that_is_empty(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} may not be empty"):
+        read(**{name: ""})
+
+
+@pytest.mark.parametrize("value", ["", "refresh", "ACCESS", "any,id"])
+def test_a_kind_of_token_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^TOKEN_USE "):
+        read(TOKEN_USE=value)
 
 
 @pytest.mark.parametrize(

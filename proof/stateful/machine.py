@@ -199,13 +199,13 @@ class Presence(Steps):
 
     @rule(user=users)
     def kick(self, user: str) -> None:
-        request, admin = f"DELETE /{user}/connections", "presence:admin"
+        request, admin = f"DELETE /users/{user}/connections", "presence:admin"
         self.ask("admin", request, lambda it, now: it.kicked(user, now), scope=admin)
 
     @rule(user=users, scope=st.sampled_from(("", "presence:admin")))
     def erase(self, user: str, scope: str) -> None:
         effect = partial(_erased, user=user, lifts_blocks=bool(scope))
-        self.ask(user, f"DELETE /{user}", effect, scope=scope)
+        self.ask(user, f"DELETE /users/{user}", effect, scope=scope)
 
     # ── what AWS brings ────────────────────────────────────────────────────────────────
 

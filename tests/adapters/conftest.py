@@ -10,9 +10,9 @@ import jwt
 import pytest
 from botocore.config import Config
 from botocore.session import Session
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from tests.endpoint import Endpoint, serving
 
@@ -21,7 +21,7 @@ from tests.endpoint import Endpoint, serving
 class Issuer:
     """A private key, and its public one in every form that an attacker can get."""
 
-    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
     algorithm: str
 
     def sign(self, claims: Mapping[str, Any], **header: Any) -> str:
@@ -31,16 +31,43 @@ class Issuer:
 
     def jwk(self, key_id: str | None = None, **members: Any) -> dict[str, Any]:
         public = self.private.public_key()
-        text = (
-            RSAAlgorithm.to_jwk(public)
-            if isinstance(public, rsa.RSAPublicKey)
-            else ECAlgorithm.to_jwk(public)
-        )
         key_id_member = {} if key_id is None else {"kid": key_id}
-        return {**json.loads(text), **key_id_member, **members}
+        return {**json.loads(_jwk(public)), **key_id_member, **members}
 
     def encoded(self, encoding: Encoding) -> bytes:
         return self.private.public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _jwk(public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> str:
+    match public:
+        case rsa.RSAPublicKey():
+            return RSAAlgorithm.to_jwk(public)
+        case ec.EllipticCurvePublicKey():
+            return ECAlgorithm.to_jwk(public)
+        case _:
+            return OKPAlgorithm.to_jwk(public)
+
+
+CURVES: Mapping[str, type[ec.EllipticCurve]] = {
+    "ES256": ec.SECP256R1,
+    "ES384": ec.SECP384R1,
+    "ES512": ec.SECP521R1,
+    "ES256K": ec.SECP256K1,
+}
+
+
+@cache
+def issuer_of(algorithm: str) -> Issuer:
+    if algorithm == "EdDSA":
+        return Issuer(ed25519.Ed25519PrivateKey.generate(), algorithm)
+    if algorithm in CURVES:
+        return Issuer(ec.generate_private_key(CURVES[algorithm]()), algorithm)
+    return Issuer(_rsa_key(), algorithm)
+
+
+@cache
+def _rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture(scope="session")

@@ -2,19 +2,26 @@
 
 import http.server
 import json
+import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from presence.adapters import jwks as module
 from presence.adapters.jwks import MAX_BYTES, JWKSKeys, https_get
-from presence.adapters.jwt import JWTTokens
+from presence.adapters.jwt import ASYMMETRIC, JWTTokens
 from presence.domain.errors import TokenInvalid, Unavailable
-from tests.adapters.conftest import Issuer, jwks
-from tests.adapters.test_tokens import CLAIMS, NOW, WHO
+from tests.adapters.conftest import Issuer, issuer_of, jwks
+from tests.adapters.test_tokens import CLAIMS, NOW, RULES
+from tests.sink import make_certificate
 
 
 @dataclass
@@ -41,7 +48,7 @@ def source(rsa_issuer: Issuer) -> Source:
 
 
 def verify(keys: JWKSKeys, token: str) -> str:
-    return JWTTokens(keys, ("RS256", "ES256"), **WHO).verify(token, NOW * 1000).user_id
+    return JWTTokens(keys, ASYMMETRIC, RULES).verify(token, NOW * 1000).user_id
 
 
 # ── keys ───────────────────────────────────────────────────────────────────────────────────
@@ -56,6 +63,34 @@ def test_rsa_and_ec_keys_verify_what_they_signed(rsa_issuer: Issuer, ec_issuer: 
     ]
 
     assert users == ["ada", "ada"]
+
+
+@pytest.mark.parametrize("algorithm", sorted(ASYMMETRIC))
+def test_a_key_verifies_by_its_own_algorithm_and_by_no_other(algorithm: str) -> None:
+    issuer = issuer_of(algorithm)
+    keys = Source(jwks(issuer.jwk("k1", alg=algorithm))).keys()
+
+    assert verify(keys, issuer.sign(CLAIMS, kid="k1")) == "ada"
+    for other in ASYMMETRIC - {algorithm}:
+        if other[:2] in ("RS", "PS") and algorithm[:2] in ("RS", "PS"):
+            token = replace(issuer, algorithm=other).sign(CLAIMS, kid="k1")
+            with pytest.raises(TokenInvalid, match=algorithm):
+                verify(keys, token)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512", "EdDSA"])
+def test_a_key_without_an_algorithm_is_for_that_of_its_kind(algorithm: str) -> None:
+    issuer = issuer_of(algorithm)
+    keys = Source(jwks(issuer.jwk("k1"))).keys()
+
+    assert verify(keys, issuer.sign(CLAIMS, kid="k1")) == "ada"
+
+
+def test_an_rsa_key_without_an_algorithm_is_for_rs256_alone() -> None:
+    keys = Source(jwks(issuer_of("PS256").jwk("k1"))).keys()
+
+    with pytest.raises(TokenInvalid, match="RS256"):
+        verify(keys, issuer_of("PS256").sign(CLAIMS, kid="k1"))
 
 
 def test_a_set_of_one_key_without_an_id_serves_tokens_without_one(rsa_issuer: Issuer) -> None:
@@ -95,6 +130,12 @@ UNUSABLE: dict[str, Callable[[Issuer], dict[str, Any]]] = {
     "no-type": lambda _: {"kid": "k1"},
     "without-a-modulus": lambda _: {"kty": "RSA", "kid": "k1", "e": "AQAB"},
     "for-hmac": lambda issuer: issuer.jwk("k1", alg="HS256"),
+    "for-keys": lambda issuer: issuer.jwk("k1", alg="RSA-OAEP"),
+    "for-other-operations": lambda issuer: issuer.jwk("k1", key_ops=["encrypt"]),
+    "another-type-than-its-algorithm": lambda issuer: issuer.jwk("k1", alg="ES256"),
+    "another-curve-than-its-algorithm": lambda _: issuer_of("ES384").jwk("k1", alg="ES256"),
+    "a-curve-of-other-trades": lambda _: issuer_of("ES256K").jwk("k1"),
+    "no-object": lambda _: "k1",  # type: ignore[dict-item, return-value]
 }
 
 
@@ -318,6 +359,28 @@ def test_a_document_is_fetched_whole(server: Server, rsa_issuer: Issuer) -> None
     assert json.loads(fetched) == json.loads(text)
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_the_issuer_has_to_prove_that_the_name_is_its_own(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """The certificate is of `localhost`."""
+    certificate = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.answers["/keys"] = (200, {}, b'{"keys":[]}')
+    url = f"https://{host}:{server.server_port}/keys"
+
+    with pytest.raises(OSError, match="certificate"):
+        https_get(url)()
+    monkeypatch.setenv("SSL_CERT_FILE", certificate.bundle)
+    if host == "localhost":
+        assert https_get(url)() == '{"keys":[]}'
+    else:
+        with pytest.raises(OSError, match="certificate"):
+            https_get(url)()
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(server: Server, status: int) -> None:
     server.answers["/keys"] = (status, {"Location": server.url("/metadata")}, b"")
@@ -358,11 +421,51 @@ def test_bytes_that_are_no_text_are_a_failure(server: Server) -> None:
         https_get(server.url("/keys"))()
 
 
+@pytest.mark.fault("The issuer sends a byte now and then.")
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n"])
+def test_an_issuer_that_drips_costs_no_more_than_one_that_is_silent(
+    start: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read is in time, and all of them are not."""
+    monkeypatch.setattr(module, "DEADLINE_SECONDS", 0.3)
+    with dripping(start) as url:
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            https_get(url)()
+
+        assert 0.3 <= time.monotonic() - began < 2
+
+
+@contextmanager
+def dripping(start: bytes) -> Iterator[str]:
+    """A server that sends *start*, and then a space each 10 ms until it is not wanted any more."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(start)
+                while not over.wait(0.01):
+                    connection.sendall(b" ")
+
+        over = threading.Event()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/keys"
+        over.set()
+        thread.join()
+
+
+def test_the_clock_is_that_of_the_wall() -> None:
+    """Lambda freezes the process: another clock may stand still, and keys would never grow old."""
+    assert signature(JWKSKeys).parameters["clock"].default is time.time
+
+
 def test_an_issuer_that_does_not_answer_is_given_up_on(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(module, "DEADLINE_SECONDS", 0.05)
     server.shutdown()  # the socket still accepts, and no answer comes
 
-    with pytest.raises(OSError, match="timed out"):
+    with pytest.raises(OSError, match=r"timed out|in time"):
         https_get(server.url("/keys"))()

@@ -48,12 +48,13 @@ def asked(answer: httpx.Response | Exception, ask: Ask, token: Any = "t") -> tup
     ("ask", "route", "sent", "told", "made"),
     [
         (
-            lambda it: it.status("ada"),
+            lambda it: it.statuses(["ada"]),
             "POST /batch",
             {"userIds": ["ada"]},
             {"users": [ADA]},
-            PRESENCE,
+            [PRESENCE],
         ),
+        (lambda it: it.status("auth0|5f"), "GET /users/auth0%7C5f", None, ADA, PRESENCE),
         (
             lambda it: it.online(5, "c+"),
             "GET /online?limit=5&cursor=c%2B",
@@ -80,8 +81,8 @@ def asked(answer: httpx.Response | Exception, ask: Ask, token: Any = "t") -> tup
         (lambda it: it.is_blocked("eve"), "GET /blocked/eve", None, {"blocked": True}, True),
         (lambda it: it.block("e=e"), "PUT /blocked/e%3De", None, None, None),
         (lambda it: it.unblock("eve"), "DELETE /blocked/eve", None, None, None),
-        (lambda it: it.kick("eve"), "DELETE /eve/connections", None, None, None),
-        (lambda it: it.erase("eve"), "DELETE /eve", None, None, None),
+        (lambda it: it.kick("eve"), "DELETE /users/eve/connections", None, None, None),
+        (lambda it: it.erase("eve"), "DELETE /users/eve", None, None, None),
         (
             lambda it: it.members("lobby", cursor="c"),
             "GET /chat-sessions/lobby/members?cursor=c",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from websockets.sync.server import ServerConnection, serve
 from local.stack import ROOT
 from presence_client import cli, tokens
 from presence_client.models import Frame
+from tests.adapters.conftest import issuer_of, jwks
 
 ADA = {"userId": "ada", "status": "online", "isOnline": True, "lastSeen": 1, "version": 1}
 BUSY = {**ADA, "status": "busy", "version": 2, "text": "In a \x1b[31mmeeting"}
@@ -197,6 +199,103 @@ def test_check_token_says_why(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert out.startswith("refused: token-invalid\n")
     assert "does not fit the secret" in out
     assert "It expired" in out
+
+
+@pytest.mark.usefixtures("home")
+def test_check_token_says_which_parameters_would_let_a_token_in(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rules = tokens.Rules(issuers=("https://a.test/",), audiences=("web",))
+    token = tokens.mint("x" * 64, "ada", rules=rules)
+
+    assert cli.main(["check-token", token, "--issuer", "https://a.test", "--audience", "web"]) == 1
+    refused = capsys.readouterr().out
+    assert cli.main(["check-token", token, "--issuer", "https://a.test/", "--audience", "web"]) == 0
+    accepted = capsys.readouterr().out
+
+    assert "iss is 'https://a.test/'; TokenIssuer is 'https://a.test'." in refused
+    assert "With these parameters a stack would let it in: TokenIssuer=https://a.test/" in refused
+    assert accepted.startswith("accepted\n  Its signature was not checked")
+
+
+@pytest.mark.usefixtures("home")
+def test_check_token_takes_a_stage_and_a_key_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "samconfig.toml").write_text(
+        '[prod.deploy.parameters]\nparameter_overrides = ["TokenIssuer=https://a.test/"]\n'
+    )
+    issuer, other = issuer_of("ES256"), issuer_of("ES384")
+    keys = tmp_path / "keys.json"
+    keys.write_text(jwks(issuer.jwk("k1")))
+    monkeypatch.chdir(tmp_path)
+    now = int(time.time())
+    claims = {"iss": "https://a.test/", "aud": "presence", "sub": "ada", "iat": now, "exp": now + 9}
+    arguments = ["--stage", "prod", "--jwks", str(keys)]
+
+    results = [
+        (cli.main(["check-token", signer.sign(claims, kid=key_id), *arguments]))
+        for signer, key_id in ((issuer, "k1"), (issuer, "k2"), (other, "k1"))
+    ]
+    out = capsys.readouterr().out
+
+    assert results == [0, 1, 1]
+    assert "kid is 'k2'; the key set (TokenJwksUrl) has 'k1'." in out
+    assert "alg is 'ES384'; its key in the key set is for ES256." in out
+    assert "not checked" not in out
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--stage", "prod"], "samconfig.toml cannot be read"),
+        (["--jwks", "missing.json"], "missing.json cannot be read"),
+        (["--jwks", "http://127.0.0.1:9/keys"], "cannot be read"),
+        (["--secret-file", "missing"], "missing cannot be read"),
+    ],
+)
+def test_check_token_says_what_it_cannot_read(
+    arguments: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["check-token", "a.b.c", *arguments]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_check_token_takes_a_file_with_both_secrets(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "secrets").write_text(f"{'a' * 64}\n{'b' * 64}\n")
+    codes = [
+        cli.main(["check-token", tokens.mint(it * 64, "ada"), "--secret-file", f"{home}/secrets"])
+        for it in "abc"
+    ]
+    assert codes == [0, 0, 1]
+    assert "TokenSecretParameter" in capsys.readouterr().out
+
+
+def test_tokens_are_for_the_stack_that_was_started(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = {"TokenIssuer": "https://a.test", "TokenUserClaim": "oid"}
+    (home / "stack.json").write_text(json.dumps({"tokenParameters": parameters}))
+    assert cli.main(["token", "ada"]) == 0
+    token = capsys.readouterr().out.strip()
+    assert cli.main(["check-token", token]) == 0
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (claims["iss"], claims["oid"]) == ("https://a.test", "ada")
+
+
+@pytest.mark.usefixtures("home")
+def test_a_claim_that_is_not_read_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    token = jwt.encode({"https://a.test/chat_sessions": ["a"]}, "x" * 64)
+    cli.main(["check-token", token])
+    assert "TokenClaimPrefix=https://a.test/ would do that" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("home")

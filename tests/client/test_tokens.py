@@ -7,11 +7,18 @@ from typing import Any
 
 import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from presence.adapters.jwt import JWTTokens, shared_secret
+from presence import limits
+from presence.adapters.claims import TokenRules
+from presence.adapters.jwt import SYMMETRIC, JWTTokens, shared_secrets
 from presence.domain.errors import PresenceError
-from presence_client import tokens
-from presence_client.tokens import AUDIENCE, ISSUER, Verdict
+from presence_client import token_check, tokens
+from presence_client.token_check import Verdict
+from presence_client.tokens import AUDIENCE, ISSUER, Rules
+from tests.adapters.test_tokens import RIGHT, WRONG, claim_names, json_values
+from tests.adapters.test_tokens import signed as as_it_is
 
 SECRET = "s" * 64
 
@@ -35,18 +42,25 @@ TWICE = '{"alg": "HS256", "alg": "HS256"}'
 DOUBLE = f"{encoded(TWICE)}.{encoded('{}')}.x"
 
 
-def checked(token: str) -> Verdict:
+def checked(token: str, **parameters: str) -> Verdict:
     """What `check` says, which has to be what the server says."""
-    now = int(time.time() * 1000)
-    verdict = tokens.check(token, SECRET, now)
-    assert verdict.code == server_says(token, now)
+    now, rules = int(time.time() * 1000), Rules.of(parameters)
+    verdict = token_check.check(token, rules, token_check.Secrets([SECRET]), now)
+    assert verdict.code == server_says(token, rules, now)
     return verdict
 
 
-def server_says(token: str, now: int) -> str | None:
-    keys = shared_secret(SECRET)
+def server_says(token: str, rules: Rules, now: int) -> str | None:
+    asked = TokenRules(
+        frozenset(rules.issuers),
+        frozenset(rules.audiences),
+        rules.user_claim,
+        rules.audience_claims,
+        rules.use,
+        rules.claim_prefix,
+    )
     try:
-        JWTTokens(keys, ("HS256",), issuer=ISSUER, audience=AUDIENCE).verify(token, now)
+        JWTTokens(shared_secrets(SECRET), SYMMETRIC, asked).verify(token, now)
     except PresenceError as error:
         return error.code
     return None
@@ -110,23 +124,26 @@ def test_a_negative_life_makes_a_token_that_is_refused_as_expired(ttl: int) -> N
 @pytest.mark.parametrize(
     ("token", "why"),
     [
-        (signed(aud="other"), "aud is 'other'; the local stack takes 'presence'."),
-        (signed(iss="other"), "iss is 'other'; the local stack takes 'presence-local'."),
+        (signed(aud="other"), "aud is 'other'; TokenAudience is 'presence'."),
+        (signed(iss="other"), "iss is 'other'; TokenIssuer is 'presence-local'."),
         (signed(exp=None), "It has no exp."),
-        (signed("x" * 64), "Its signature does not fit the secret of this checkout."),
-        (signed(algorithm="HS512"), "alg is 'HS512'; the local stack takes HS256."),
+        (signed(aud=None), "It has no aud or client_id or azp (TokenAudienceClaims)."),
+        (signed("x" * 64), "Its signature does not fit the secret of the stack"),
+        (signed(algorithm="HS512"), "alg is 'HS512'"),
         (jwt.encode(claims(), "", algorithm="none"), "alg is 'none'"),
-        (signed(exp=claims()["iat"] + 90_000), "It lives for 90000 seconds from iat to exp."),
+        (signed(exp=claims()["iat"] + 90_000), "It lives for 90000 seconds from iat to exp"),
         (signed(exp=claims()["iat"]), "Its exp is not after its iat."),
-        (signed(exp=1.5), "exp and iat have to be whole seconds"),
-        (signed(iat=claims()["iat"] + 600), "not yet valid"),
-        (signed(nbf=claims()["iat"] + 600), "not yet valid"),
-        (signed(sub="a b"), "sub has to"),
-        (signed(sub=7), "sub has to"),
-        (signed(scope=["presence:admin"]), "scope has to be"),
+        (signed(exp="soon"), "exp has to be a number of seconds"),
+        (signed(iat=claims()["iat"] + 600), "iat is still to come"),
+        (signed(nbf=claims()["iat"] + 600), "nbf is still to come"),
+        (signed(sub="a b"), "sub has to be 1 to 128 printable ASCII characters"),
+        (signed(sub=7.5), "sub has to"),
+        (signed(scope=7), "scope has to be"),
+        (signed(scp=[7]), "scp has to be"),
         (signed(chat_sessions="lobby"), "chat_sessions has to be"),
         (signed(chat_sessions=["a b"]), "chat_sessions has to be"),
-        (signed(aud=["presence"]), "aud is ['presence']"),
+        (signed(token_use="refresh"), "token_use is 'refresh'"),
+        (signed(events={}), "security event"),
         (DOUBLE, "every name once"),
         ("abc", "three parts"),
         ("a.b.c", "have to be JSON"),
@@ -139,6 +156,63 @@ def test_a_refusal_says_exactly_why(token: str, why: str) -> None:
     assert [reason for reason in verdict.reasons if why in reason]
 
 
+@pytest.mark.parametrize("changes", [*WRONG.values(), *RIGHT.values()], ids=[*WRONG, *RIGHT])
+def test_the_check_agrees_with_the_server(changes: dict[str, Any]) -> None:
+    checked(as_it_is({"alg": "HS256"}, {**claims(), **changes}, SECRET.encode()))
+
+
+@given(
+    st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit"]), json_values),
+    st.dictionaries(claim_names, json_values),
+)
+def test_the_check_agrees_with_the_server_on_whatever_is_signed(
+    header: dict[str, Any], told: dict[str, Any]
+) -> None:
+    checked(as_it_is({"alg": "HS256", **header}, {**claims(), **told}, SECRET.encode()))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told", "is_let_in"),
+    [
+        ({"TokenUserClaim": "oid"}, {"oid": "ada"}, True),
+        ({"TokenUserClaim": "oid"}, {}, False),
+        ({"TokenAudienceClaims": "azp"}, {"aud": "x", "azp": AUDIENCE}, True),
+        ({"TokenAudience": "a, b"}, {"aud": ["b"]}, True),
+        ({"TokenIssuer": "a,b"}, {"iss": "b"}, True),
+        ({"TokenUse": "access"}, {"token_use": "id"}, False),
+        ({"TokenUse": "id"}, {"typ": "ID"}, True),
+        ({"TokenClaimPrefix": "x/"}, {"x/chat_sessions": "a"}, False),
+        ({"TokenClaimPrefix": "x/"}, {"x/chat_sessions": [], "chat_sessions": []}, False),
+    ],
+)
+def test_the_parameters_of_a_stack_are_asked_for(
+    parameters: dict[str, str], told: dict[str, Any], *, is_let_in: bool
+) -> None:
+    assert (checked(signed(**told), **parameters).code is None) is is_let_in
+
+
+def test_a_token_is_made_as_the_parameters_ask_for() -> None:
+    parameters = {
+        "TokenIssuer": "https://a.test",
+        "TokenAudience": "web",
+        "TokenAudienceClaims": "client_id",
+        "TokenUserClaim": "oid",
+        "TokenClaimPrefix": "https://a.test/",
+    }
+    rules = Rules.of(parameters)
+
+    token = tokens.mint(SECRET, "auth0|ada", "presence:admin", None, ["a*"], rules=rules)
+
+    assert checked(token, **parameters).code is None
+    assert checked(token).code == "token-invalid"
+
+
+def test_ids_are_those_of_the_server() -> None:
+    assert tokens.ID_PATTERN == limits.ID_PATTERN
+    assert tokens.ID_CHARACTERS == limits.ID_CHARACTERS
+
+
 def test_every_reason_is_named_at_once() -> None:
     verdict = checked(signed("x" * 64, aud="other", iss="another"))
     assert {reason.split()[0] for reason in verdict.reasons} == {"Its", "aud", "iss"}
+    assert verdict.parameters == {"TokenIssuer": "another", "TokenAudience": "other"}

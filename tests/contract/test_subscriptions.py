@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from presence import limits
-from presence.domain.connection import Connection, State
+from presence.domain.connection import Connection, State, Typed
 from presence.domain.errors import Conflict
 from presence.domain.events import (
     Authenticated,
@@ -26,7 +26,7 @@ from presence.domain.events import (
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice
 from presence.limits import MAX_SESSIONS, MAX_UNBLOCKED
-from presence.ports import EVERYONE, Member, Subscriber, Topic
+from presence.ports import EVERYONE, LargeRoom, Member, Subscriber, Topic
 from tests.contract.conftest import Store, fakes, items
 from tests.contract.test_store import (
     ADMISSION,
@@ -79,11 +79,60 @@ def test_an_unknown_session_has_no_members(store: Store) -> None:
 
 
 def test_members_are_in_the_order_of_their_ids(store: Store) -> None:
-    names = ["eve", "Zoe", "ada", "~x", "ada2", "0", "ada.b", "_", "Ada"]
+    names = ["eve", "Zoe", "ada", "~x", "ada2", "0", "ada.b", "_", "Ada", "!a", "$", "a|b", "[a"]
     for name in names:
-        save(store, name, Authenticated(name, lease()), Joined(name, ROOM))
+        save(store, name, Authenticated(TAB, lease()), Joined(TAB, ROOM))
 
     assert [member.user_id for member in seen_in(store)] == sorted(names)
+
+
+def test_an_id_that_looks_like_another_key_is_nothing_but_an_id(store: Store) -> None:
+    """Also one that sorts before `#`, and before all that older ids began with."""
+    names = ["!a", "members:lobby", "session:lobby", "blocked:!a", "everyone"]
+    for number, name in enumerate(names):
+        arrive(store, name, f"c-{number}")
+        enter(store, name, "lobby", f"c-{number}")
+    assert store.members.keep(LargeRoom("lobby"), LargeRoom("lobby", is_large=True))
+    store.subscriptions.mark("lobby", is_large=True)
+
+    page = store.members.part("lobby")
+
+    assert [it.user_id for it in page.members] == sorted(names)
+    assert page.room == LargeRoom("lobby", revision=1, is_large=True)
+    assert store.members.count("lobby") == len(names)
+    assert {it.user_id for it in store.heard(Topic("session", "lobby"))} == set(names)
+    for other in ("members:lobby", "session:lobby", "session", "#", ""):
+        assert seen_in(store, other) == []
+        assert store.heard(Topic("user", other)) == []
+
+
+#: Names that an ORM, a language or DynamoDB has for itself.
+WORDS = [
+    *("attribute_values", "attributes", "self", "as_dict", "__class__", "__proto__", "null"),
+    *("a.b", "a[0]", "leases", "user_id", "S", "$x", "{}", "key&", "-1"),
+]
+
+
+@pytest.mark.fault("An id is a word that a library has for itself.")
+def test_ids_that_mean_something_elsewhere_are_kept_as_they_are(store: Store) -> None:
+    """As keys of a user's and of a connection's maps, and as entries of lists."""
+    record = arrive(store, "ada", TAB)
+    save(store, "ada", *(Blocked(word) for word in WORDS))
+    for word in WORDS:
+        assert enter(store, "ada", word)
+    save(store, "ada", Disconnected(TAB, LATER))
+    before = record_of(store, TAB)
+    typed = replace(
+        before, theoretical_arrival=NOW, typed=dict.fromkeys(WORDS, Typed(NOW, is_typing=True))
+    )
+    assert store.connections.charge(before, typed)
+    assert store.subscriptions.watch(record, WORDS)
+
+    user = store.users.read("ada", consistent=True)
+
+    assert user.blocked.keys() == user.pending_leaves.keys() == set(WORDS)
+    assert record_of(store, TAB).typed == typed.typed
+    assert watching(store, *WORDS) == {word: [TAB] for word in WORDS}
 
 
 def test_a_user_with_two_connections_is_one_member_until_both_have_left(store: Store) -> None:

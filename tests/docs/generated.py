@@ -41,12 +41,18 @@ LIMITS = (
 #: What it costs to change each parameter of the template.
 COSTS = {
     "TokenSecretParameter": (
-        "a function reads the secret once in its life: a new value needs a deployment, and "
-        "ends every token"
+        "a function reads it once in its life: a new value needs a deployment. A second secret on "
+        "a second line ends no token; a line that is taken away ends those that it signed"
     ),
     "TokenJwksUrl": "nothing while the issuer is the same; keys rotate by themselves (5 minutes)",
     "TokenIssuer": "every token of the old issuer is refused",
     "TokenAudience": "every token for the old audience is refused",
+    "TokenUserClaim": "every user is another: who is online, and blocks, are by user id",
+    "TokenAudienceClaims": "tokens whose audience is in a claim that is named no more are refused",
+    "TokenUse": "tokens that are marked as the other kind are refused",
+    "TokenClaimPrefix": (
+        "claims with the old prefix say nothing any more: their `chat_sessions` limits no user"
+    ),
     "AuthorizerFunctionArn": (
         "without it, the token's claim `chat_sessions` decides alone; members who are in a "
         "session already stay"

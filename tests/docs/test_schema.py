@@ -19,7 +19,7 @@ from presence.entrypoints import http as http_api
 from presence.entrypoints.websocket import error_frame
 from presence.limits import MAX_INTEGER
 from presence.protocol import frames
-from presence.protocol.requests import ACTIONS, ALIASES, parse
+from presence.protocol.requests import ACTIONS, ALIASES, is_id, parse
 from presence.protocol.strict_json import encode, parse_object
 from tests.docs.markdown import ROOT, blocks, code, table
 from tests.docs.schema import (
@@ -369,3 +369,23 @@ def test_a_problem_has_a_code_of_its_status() -> None:
 
     assert answer_faults("GET", "/ada", http_api.STATUS_CODES[PresenceError], body) == []
     assert answer_faults("GET", "/ada", 200, body) != []
+
+
+# ── ids ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_schema_and_the_test_double_have_the_ids_of_the_server() -> None:
+    source = (ROOT / "web" / "src" / "testing" / "requests.ts").read_text("utf-8")
+    (of_double,) = re.findall(r"^const ID = /(.+)/;$", source, re.MULTILINE)
+    of_schema = SCHEMAS["Id"]["pattern"]
+    samples = [chr(code) for code in range(0x80)] + [".", "..", "...", "a", "\u0430", "a\n", ".a"]
+
+    for pattern in (of_double, of_schema):
+        assert [it for it in samples if is_ecma_match(pattern, it)] == list(filter(is_id, samples))
+    assert "{1,128}" in of_double
+
+
+def is_ecma_match(pattern: str, text: str) -> bool:
+    """As ECMA 262 reads it: `$` is the very end, and `[` needs no backslash in a set."""
+    python = pattern.replace("$)", r"\Z)").removesuffix("$").replace("A-Z[", r"A-Z\[")
+    return re.fullmatch(python, text, re.ASCII) is not None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, PresenceError, UnknownAction
 from presence.domain.user import Choice, Presence, Status
 from presence.limits import (
+    ID_PATTERN,
     MAX_CONTENT_BYTES,
     MAX_DEPTH,
     MAX_FRAME_BYTES,
@@ -328,13 +329,23 @@ def test_what_was_accepted_comes_back_from_the_wire(value: dict[str, Any]) -> No
 # ── ids ────────────────────────────────────────────────────────────────────────────────────
 
 
-IDS = ["a", "0", "x" * 128, "ada.l@example.com", "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q=", "~._@+=-"]
+IDS = [
+    *("a", "0", "x" * 128, "ada.l@example.com", "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q=", "~._@+=-"),
+    *(
+        "auth0|5f7c",
+        "team:42:ada",
+        "f:1-2:ada",
+        "messaging:general",
+        "!room:example.org",
+        "$default",
+    ),
+    *("a,b", "...", "!$&()+,-.:;=@[]^_{|}~"),
+]
 NO_IDS = [
-    *("", "x" * 129, "a b", " a", "a\n", "\na", "a\r\n", "a\x00", "a#b", "a/b", "a:b", "a%40b"),
+    *("", "x" * 129, "a b", " a", "a\n", "\na", "a\r\n", "a\x00", "a#b", "a/b", "a%40b"),
+    *("a?b", "a\\b", 'a"b', "a'b", "a`b", "<a", "a>", ".", "..", "\x7f"),
     *(
         "a*",
-        "a,b",
-        "$default",
         "ада",
         "\u0430da",
         "é",
@@ -363,11 +374,13 @@ def test_what_is_no_id_is_refused(value: Any) -> None:
         session_id(value)
 
 
-@given(st.text(max_size=130))
+@given(st.text(max_size=130) | st.text("!#%&'*./09:?@AZ\\`az{|}~", max_size=3))
 def test_an_id_is_ascii_and_of_the_alphabet(text: str) -> None:
-    alphabet = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~@+=-")
+    alphabet = {chr(code) for code in range(0x21, 0x7F)} - set("/?#%\\\"'`<>*")
 
-    assert is_id(text) == (1 <= len(text) <= 128 and set(text) <= alphabet)
+    assert is_id(text) == (
+        1 <= len(text) <= 128 and set(text) <= alphabet and text not in (".", "..")
+    )
 
 
 @pytest.mark.parametrize("value", [["a"], ["b", "a", "b"], ["x"] * MAX_PAGE], ids=len)
@@ -738,7 +751,7 @@ def test_a_message_as_long_as_allowed_is_understood_and_one_byte_more_is_not() -
 # ── values to text ─────────────────────────────────────────────────────────────────────────
 
 
-ids = st.from_regex(r"[A-Za-z0-9._~@+=-]{1,128}", fullmatch=True)
+ids = st.from_regex(ID_PATTERN, fullmatch=True)
 status_texts = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=140)
 presences = st.builds(
     Presence,

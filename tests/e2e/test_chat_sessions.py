@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.stack import RunningStack
 GRACE, LEASE = SHORT["GraceSeconds"], SHORT["LeaseSeconds"]
 TRAVEL = 5
 MEMBERS = "/chat-sessions/{}/members"
+MESSAGES = "/chat-sessions/{}/messages"
 
 
 def moved(session_id: str, **fields: Any) -> Any:
@@ -387,7 +389,7 @@ async def test_erasure_leaves_nothing_and_the_others_hear_it(private: RunningSta
         private.call(f"PUT /blocked/{grace_id}", user_id=eve_id)
 
         admin = private.token("root", scope="presence:admin")
-        answer = private.call(f"DELETE /{grace_id}", token=admin)
+        answer = private.call(f"DELETE /users/{grace_id}", token=admin)
         over = await grace.closed(within=TRAVEL)
         await ada.expect_change(grace_id, status="offline")
 
@@ -404,15 +406,38 @@ async def test_only_the_user_and_administrators_may_erase_and_kick(private: Runn
     admin = private.token("root", scope="presence:admin other")
     async with join(private, ada_id) as ada:
         by_eve = [
-            private.call(f"DELETE /{ada_id}{rest}", user_id=eve_id) for rest in ("", "/connections")
+            private.call(f"DELETE /users/{ada_id}{rest}", user_id=eve_id)
+            for rest in ("", "/connections")
         ]
-        by_ada = private.call(f"DELETE /{ada_id}/connections", user_id=ada_id)
-        kicked = private.call(f"DELETE /{ada_id}/connections", token=admin)
+        by_ada = private.call(f"DELETE /users/{ada_id}/connections", user_id=ada_id)
+        kicked = private.call(f"DELETE /users/{ada_id}/connections", token=admin)
         over = await ada.closed(within=TRAVEL)
 
     assert [answer.status for answer in (*by_eve, by_ada, kicked)] == [403, 403, 403, 204]
     assert over.reason == "kicked"
     assert private.call(f"GET /{ada_id}").json["isOnline"] is False
+
+
+@story
+async def test_ids_of_any_characters_and_users_called_like_routes(private: RunningStack) -> None:
+    """Percent-encoded once in paths."""
+    ada_id, blocked, room = "auth0|[ada]:{1}^!$&,;=@+~", "blocked", "messaging:general|1"
+    admin = private.token("root", scope="presence:admin presence:publish")
+    async with join(private, ada_id) as ada, join(private, blocked) as other:
+        for member in (ada, other):
+            await member.request("join", chatSessionId=room)
+        private.call(f"POST {MESSAGES.format(quote(room))}", token=admin, body={"content": 1})
+        said = await ada.expect(lambda frame: frame["type"] == "new-message")
+        listed = private.call(f"GET {MEMBERS.format(quote(room))}", token=admin).json
+        read = private.call(f"GET /users/{quote(ada_id, safe='')}", token=admin).json
+        refused = private.call("DELETE /blocked/connections", token=admin)
+        kicked = private.call(f"DELETE /users/{blocked}/connections", token=admin)
+        over = await other.closed(within=TRAVEL)
+
+    assert said["chatSessionId"] == room
+    assert [member["userId"] for member in listed["members"]] == [ada_id, blocked]
+    assert (read["userId"], read["isOnline"]) == (ada_id, True)
+    assert (refused.status, kicked.status, over.reason) == (409, 204, "kicked")
 
 
 # ── many ───────────────────────────────────────────────────────────────────────────────────

@@ -63,6 +63,10 @@ ENVIRONMENT = {
     "ALLOWED_ORIGINS": f"{ORIGIN}, http://localhost:4000",
     "TOKEN_ISSUER": ISSUER,
     "TOKEN_AUDIENCE": AUDIENCE,
+    "TOKEN_USER_CLAIM": "sub",
+    "TOKEN_AUDIENCE_CLAIMS": "aud,client_id,azp",
+    "TOKEN_USE": "any",
+    "TOKEN_CLAIM_PREFIX": "",
     "TOKEN_SECRET_PARAMETER": PARAMETER,
     "TOKEN_JWKS_URL": "",
     "AUTHORIZER_ARN": "",
@@ -276,6 +280,8 @@ class Stack:
         event = recorded("http_api")
         event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
         event["requestContext"]["http"]["method"] = method
+        # As many segments as the path, which is not encoded here.
+        event["routeKey"] = f"{method} {event['rawPath']}"
         del event["headers"]["authorization"]
         event["headers"] |= headers or {}
         if token is not None:

@@ -100,7 +100,8 @@ def test_a_tag_of_one_viewer_is_not_the_tag_of_another(stack: Stack) -> None:
 
 
 def throw_out(stack: Stack, user_id: str) -> Event:
-    return stack.http(f"DELETE /{user_id}/connections", token=stack.token("root", scope=ADMIN))
+    admin = stack.token("root", scope=ADMIN)
+    return stack.http(f"DELETE /users/{user_id}/connections", token=admin)
 
 
 @pytest.mark.fault("A user is banned while connected.")
@@ -137,7 +138,7 @@ def test_a_kicked_user_may_reconnect(stack: Stack) -> None:
 def test_a_kick_needs_the_scope(stack: Stack, caller: str, scope: str) -> None:
     stack.join("ada", TAB)
 
-    answer = stack.http("DELETE /ada/connections", token=stack.token(caller, scope=scope))
+    answer = stack.http("DELETE /users/ada/connections", token=stack.token(caller, scope=scope))
 
     record = stack.connection(TAB)
     assert code_of(answer, 403) == "forbidden"
@@ -149,7 +150,7 @@ def test_a_kick_needs_the_scope(stack: Stack, caller: str, scope: str) -> None:
 
 
 def erase(stack: Stack, user_id: str = ADA) -> Event:
-    return stack.http(f"DELETE /{user_id}", token=stack.token("root", scope=ADMIN))
+    return stack.http(f"DELETE /users/{user_id}", token=stack.token("root", scope=ADMIN))
 
 
 def items_that_name(stack: Stack, user_id: str = ADA) -> list[Event]:
@@ -259,7 +260,7 @@ def test_erasing_another_user_needs_the_scope(stack: Stack, scope: str) -> None:
     stack.join("ada", TAB)
     stored = stack.everything()
 
-    answer = stack.http("DELETE /ada", token=stack.token("eve", scope=scope))
+    answer = stack.http("DELETE /users/ada", token=stack.token("eve", scope=scope))
 
     assert code_of(answer, 403) == "forbidden"
     assert stack.everything() == stored

@@ -287,8 +287,8 @@ class Story:
         for condition in self._conditions(PHONE):
             with condition:
                 self.stack.http(f"POST {MESSAGES}", token=root, body={"content": 1})
-        self.stack.http("DELETE /grace/connections", token=root)
-        self.stack.http("DELETE /ada", token=ada)
+        self.stack.http("DELETE /users/grace/connections", token=root)
+        self.stack.http("DELETE /users/ada", token=ada)
 
     # ── behind the stream, the queues and the clock ────────────────────────────────────
 

@@ -16,6 +16,7 @@ READS: list[tuple[str, Any]] = [
     ("GET /online", None),
     ("GET /online/count", None),
     ("GET /ada", None),
+    ("GET /users/ada", None),
     ("POST /batch", {"userIds": ["ada"]}),
     (f"GET {MEMBERS}", None),
 ]
@@ -29,8 +30,8 @@ PERSONAL: list[tuple[str, Any]] = [
     ("PUT ", {"status": "busy"}),
     ("PUT /", {"status": "busy"}),
     (f"POST {MESSAGES}", {"content": "hi"}),
-    ("DELETE /ada/connections", None),
-    ("DELETE /ada", None),
+    ("DELETE /users/ada/connections", None),
+    ("DELETE /users/ada", None),
 ]
 WITHOUT_TOKEN = {"GET /config", "GET /health"}
 ADMIN, PUBLISH = "presence:admin", "presence:publish"
@@ -232,7 +233,9 @@ def test_a_new_version_is_sent_whole(stack: Stack) -> None:
     assert answer["headers"]["ETag"] != tag
 
 
-@pytest.mark.parametrize("user_id", ["ada@example.com", "a+b=c", "~ada.l_1-x", "x" * 128])
+@pytest.mark.parametrize(
+    "user_id", ["ada@example.com", "a+b=c", "~ada.l_1-x", "auth0|5f7c", "x" * 128]
+)
 def test_an_id_in_the_path_arrives_as_it_is(stack: Stack, user_id: str) -> None:
     answer = stack.http(f"GET /{user_id}", token=stack.token("eve"))
 
@@ -241,7 +244,7 @@ def test_an_id_in_the_path_arrives_as_it_is(stack: Stack, user_id: str) -> None:
 
 @pytest.mark.parametrize(
     "user_id",
-    ["a b", "%2e%2e", "a#online", "#online", "a%40b", "ада", "x" * 129, "a'b", "a\n", "a;b"],
+    ["a b", "%2e%2e", "a#online", "#online", "a%40b", "ада", "x" * 129, "a'b", "a\n", "a*b", "."],
     ids=ascii,
 )
 def test_an_invalid_id_reads_no_user(stack: Stack, user_id: str) -> None:
@@ -451,9 +454,13 @@ def test_last_seen_marks_only_the_caller(stack: Stack) -> None:
         "PUT /ada/connections",
         "DELETE /",
         "DELETE ",
-        "DELETE /ada/",
-        "DELETE /ada/connections/",
-        "DELETE /ada/connections/all",
+        "DELETE /users/ada/",
+        "DELETE /users/ada/connections/",
+        "DELETE /users/ada/connections/all",
+        "DELETE /ada",
+        "DELETE /ada/connections",
+        "GET /users/ada/blocked",
+        "PUT /users/ada",
         "POST /blocked/eve",
         "PUT /blocked",
         "PUT /blocked/",
@@ -474,6 +481,71 @@ def test_a_route_that_is_none_is_not_found_in_json(stack: Stack, request_line: s
     answer = stack.http(request_line, token=token)
 
     assert code_of(answer, 404) == "not-found"
+
+
+#: Every first segment of a route, and a few more that a path could be mistaken for.
+CALLED_LIKE_ROUTES = [
+    *("users", "online", "count", "config", "health", "blocked", "batch", "last-seen"),
+    *("chat-sessions", "members", "messages", "connections", "...", "!ada", "auth0|5f7c"),
+    *("team:42:ada", "f:1-2:ada", "messaging:general", "[a]{b}^|~$&(),;=@+", "~", "x" * 128),
+]
+
+
+@pytest.mark.fault("A user is called like a route.")
+@pytest.mark.parametrize("user_id", CALLED_LIKE_ROUTES)
+def test_a_user_of_any_name_is_read_closed_and_erased(stack: Stack, user_id: str) -> None:
+    stack.join(user_id, "c-1")
+    admin = stack.token("root", scope=ADMIN)
+
+    seen = body_of(stack.http(f"GET /users/{user_id}", token=admin))
+    closed = stack.http(f"DELETE /users/{user_id}/connections", token=admin)
+    after = body_of(stack.http(f"GET /users/{user_id}", token=admin))
+    erased = stack.http(f"DELETE /users/{user_id}", token=admin)
+
+    assert (seen["userId"], seen["isOnline"], after["isOnline"]) == (user_id, True, False)
+    assert (closed["statusCode"], erased["statusCode"]) == (204, 204)
+    assert stack.image(user_id) is None
+
+
+@pytest.mark.parametrize("user_id", CALLED_LIKE_ROUTES)
+def test_a_user_of_any_name_is_blocked_and_unblocked(stack: Stack, user_id: str) -> None:
+    ada = stack.token("ada")
+
+    stack.http(f"PUT /blocked/{user_id}", token=ada)
+    blocked = body_of(stack.http("GET /blocked", token=ada))
+    stack.http(f"DELETE /blocked/{user_id}", token=ada)
+
+    assert blocked == {"userIds": [user_id]}
+    assert body_of(stack.http("GET /blocked", token=ada)) == {"userIds": []}
+
+
+def test_a_request_that_might_mean_two_deeds_does_neither(stack: Stack) -> None:
+    admin = stack.token("root", scope=ADMIN)
+    stack.join("blocked", "c-1")
+    stack.http("PUT /blocked/connections", token=admin)
+
+    answer = stack.http("DELETE /blocked/connections", token=admin)
+
+    assert code_of(answer, 409) == "conflict"
+    assert "/users/blocked/connections" in answer["body"]
+    assert body_of(stack.http("GET /blocked", token=admin)) == {"userIds": ["connections"]}
+    assert body_of(stack.http("GET /users/blocked", token=admin))["isOnline"]
+
+
+@pytest.mark.parametrize(
+    ("route", "path"),
+    [
+        ("DELETE /api/user-status/users/{userId}", "/users/ada/connections"),
+        ("DELETE /api/user-status/blocked/{userId}", "/blocked/ada/"),
+        ("GET /api/user-status/{userId}", "/online/count"),
+    ],
+)
+def test_an_encoded_slash_leads_to_no_other_route(stack: Stack, route: str, path: str) -> None:
+    """API Gateway has chosen the route by the path as it came, and hands it on decoded."""
+    admin = stack.token("root", scope=ADMIN)
+    request = f"{route.partition(' ')[0]} {path}"
+
+    assert code_of(stack.http(request, token=admin, routeKey=route), 404) == "not-found"
 
 
 @routes

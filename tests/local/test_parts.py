@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import jwt
 import pytest
 from moto import mock_aws
 
-from local import tables
+from local import run, tables
 from local.aws import environment, require_free
 from local.build import architecture, fingerprint, pack, runtime
 from local.deploy import Deployed, for_local_aws, functions_of, parameters_of, routes_of
@@ -140,6 +141,14 @@ def test_what_the_person_sets_wins(tmp_path: Path) -> None:
     found = parameters_of(Settings(home=tmp_path, overrides=wanted), TEMPLATE)
     assert found["GraceSeconds"] == "2"
     assert found["CallbackUrl"].endswith("/blue")
+
+
+def test_development_tokens_are_as_the_parameters_ask_for(tmp_path: Path) -> None:
+    asked = {"TokenIssuer": "https://a.test", "TokenUserClaim": "oid", "GraceSeconds": "2"}
+    token = run._mint(Settings(home=tmp_path, overrides=asked))("auth0|ada", None, None)
+    claims = jwt.decode(token, options={"verify_signature": False})
+
+    assert (claims["iss"], claims["oid"]) == ("https://a.test", "auth0|ada")
 
 
 def test_a_parameter_that_the_template_lacks_is_named(tmp_path: Path) -> None:

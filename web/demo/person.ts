@@ -65,7 +65,8 @@ export class Person {
   /** Rejects if it was refused; then nothing has changed. */
   async setBlocked(device: Device, userId: string, isBlocked: boolean): Promise<void> {
     const { request } = device.client;
-    await (isBlocked ? request(`PUT /blocked/${userId}`) : request(`DELETE /blocked/${userId}`));
+    const path = `/blocked/${encodeURIComponent(userId)}` as const;
+    await (isBlocked ? request(`PUT ${path}`) : request(`DELETE ${path}`));
     const others = [...(this.blocked.get() ?? [])].filter((other) => other !== userId);
     this.blocked.set(new Set(isBlocked ? [...others, userId] : others));
   }

@@ -183,11 +183,15 @@ export interface Routes {
   [block: `PUT /blocked/${string}`]: undefined;
   [members: `GET /chat-sessions/${string}/members${string}`]: MembersPage;
   [messages: `POST /chat-sessions/${string}/messages`]: NewMessage;
-  /** `DELETE /blocked/{userId}` and `DELETE /{userId}`. */
+  /** `DELETE /blocked/{userId}` and `DELETE /users/{userId}`. */
   [removal: `DELETE /${string}`]: undefined;
 }
 
-/** `GET /{userId}` stands apart: as a key it would match the other routes, too. */
+/**
+ * Ids in a route are percent-encoded, with `encodeURIComponent`.
+ *
+ * `GET /users/{userId}` stands apart with its short form: as a key that would match all others.
+ */
 export type Route = keyof Routes | `GET /${string}`;
 
 export type Answer<R extends string> = R extends keyof Routes
@@ -233,7 +237,8 @@ export interface PresenceClient {
 
   /**
    * Calls a route of the HTTP API with the token in use, or without one before `authenticate`:
-   * `request("GET /online/count")`, `request("POST /batch", { userIds })`. Ids need no encoding.
+   * `request("GET /online/count")`, `request("POST /batch", { userIds })`. Encode ids in a path:
+   * `GET /users/${encodeURIComponent(userId)}`.
    *
    * Rejects with a PresenceError, or with the reason of the signal.
    */

@@ -71,9 +71,7 @@ class Api:
     # ── presence ────────────────────────────────────────────────────────────────────────────
 
     async def status(self, user_id: str) -> Presence:
-        # `GET /{userId}` cannot read users who are called like a route, such as `online`.
-        (presence,) = await self.statuses([user_id])
-        return presence
+        return parse(Presence, await self._call("GET", f"/users/{_id(user_id)}"))
 
     async def statuses(self, user_ids: Sequence[str]) -> list[Presence]:
         """The presences of any number of users, in this order."""
@@ -127,11 +125,11 @@ class Api:
 
     async def kick(self, user_id: str) -> None:
         """Close all connections of a user; needs `presence:admin`."""
-        await self._call("DELETE", f"/{_id(user_id)}/connections")
+        await self._call("DELETE", f"/users/{_id(user_id)}/connections")
 
     async def erase(self, user_id: str) -> None:
         """Delete all that is stored about the caller; of another user with `presence:admin`."""
-        await self._call("DELETE", f"/{_id(user_id)}")
+        await self._call("DELETE", f"/users/{_id(user_id)}")
 
     # ── chat sessions ───────────────────────────────────────────────────────────────────────
 

@@ -4,9 +4,11 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import tomllib
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
-from presence_client import tokens
+from presence_client import token_check, tokens
 from presence_client.errors import ClientError, ConnectionOver, Refused
 from presence_client.models import Connected, Disconnected, Presence, Problem
+from presence_client.token_check import Keys
 
 if TYPE_CHECKING:
     from presence_client.api import Api
@@ -94,7 +97,8 @@ class Target:
     def token(self, user_id: str) -> str | Callable[[], str] | None:
         if self.given or self.home is None:
             return self.given
-        return partial(tokens.mint, tokens.secret(self.home), user_id)
+        secret, rules = tokens.secret(self.home), _local_rules(self.home)
+        return partial(tokens.mint, secret, user_id, rules=rules)
 
     def api(self) -> "Api":
         from presence_client.api import Api
@@ -138,21 +142,111 @@ def _target(options: argparse.Namespace) -> Target:
 def _token(options: argparse.Namespace) -> int:
     names = (options.user, options.scope, options.ttl, options.chat_session)
     try:
-        print(tokens.mint(tokens.secret(_home()), *names))
+        print(tokens.mint(tokens.secret(_home()), *names, rules=_local_rules(_home())))
     except ValueError as error:
         raise Failure(str(error), code=2) from error
     return 0
 
 
 def _check_token(options: argparse.Namespace) -> int:
+    """Say what the local stack says, or the one that the options describe."""
     text = sys.stdin.read().strip() if options.jwt == "-" else options.jwt
-    verdict = tokens.check(text, tokens.secret(_home()), int(time.time() * 1000))
+    rules, keys, now = _rules(options), _keys(options), int(time.time() * 1000)
+    verdict = token_check.check(text, rules, keys, now)
     print(f"refused: {verdict.code}" if verdict.code else "accepted")
-    for reason in verdict.reasons:
-        print(f"  {reason}")
+    for line in (*verdict.reasons, *_advice(text, rules, keys, now, verdict.claims)):
+        print(f"  {_plain(line)}")
     for name, value in {**verdict.header, **verdict.claims}.items():
-        print(f"  {name:<14}{_claim(name, value)}")
+        print(f"  {_plain(name):<14}{_claim(name, value)}")
     return 1 if verdict.code else 0
+
+
+def _advice(
+    text: str, rules: tokens.Rules, keys: Keys, now: int, claims: token_check.Claims
+) -> Iterator[str]:
+    yield from token_check.notes(claims, rules)
+    if wanted := token_check.letting_in(text, rules, keys, now):
+        pairs = " ".join(f"{name}={shlex.quote(value)}" for name, value in wanted.items())
+        yield f"With these parameters a stack would let it in: {pairs}"
+    if keys is None:
+        yield "Its signature was not checked: name the keys with --jwks or --secret-file."
+
+
+#: Options of check-token, and the template's parameters that they stand for.
+_PARAMETERS = {
+    "issuer": "TokenIssuer",
+    "audience": "TokenAudience",
+    "user_claim": "TokenUserClaim",
+    "audience_claims": "TokenAudienceClaims",
+    "use": "TokenUse",
+    "claim_prefix": "TokenClaimPrefix",
+}
+
+
+def _asked(options: argparse.Namespace) -> dict[str, str]:
+    asked = {parameter: getattr(options, name) for name, parameter in _PARAMETERS.items()}
+    return {parameter: value for parameter, value in asked.items() if value is not None}
+
+
+def _rules(options: argparse.Namespace) -> tokens.Rules:
+    stack = _stage(options.stage) if options.stage else _local_parameters(_home())
+    return tokens.Rules.of({**stack, **_asked(options)})
+
+
+def _keys(options: argparse.Namespace) -> Keys:
+    """The keys of the options; those of the local stack, if the options describe no other."""
+    if options.jwks:
+        return token_check.KeySet(_key_set(options.jwks))
+    if options.secret_file:
+        return token_check.Secrets([it for it in _read(options.secret_file).splitlines() if it])
+    is_local = not (options.stage or _asked(options))
+    return token_check.Secrets([tokens.secret(_home())]) if is_local else None
+
+
+def _stage(name: str) -> dict[str, str]:
+    """The parameters of a stage in the samconfig.toml of this folder."""
+    try:
+        stages = tomllib.loads(_read("samconfig.toml"))
+        pairs = stages[name]["deploy"]["parameters"]["parameter_overrides"]
+    except (LookupError, tomllib.TOMLDecodeError) as error:
+        message = f"samconfig.toml has no parameter_overrides of the stage {name}."
+        raise Failure(message, code=2) from error
+    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _key_set(place: str) -> dict[str, Any]:
+    try:
+        found = json.loads(_fetched(place) if "://" in place else _read(place))
+        return {"keys": list(found["keys"])}
+    except (ValueError, LookupError, TypeError) as error:
+        raise Failure(f"{place} is no key set (JWKS).", code=2) from error
+
+
+def _fetched(url: str) -> str:
+    import httpx
+
+    try:
+        return httpx.get(url).raise_for_status().text
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Failure(f"{url} cannot be read ({error}).", code=2) from error
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text("utf-8")
+    except OSError as error:
+        raise Failure(f"{file} cannot be read ({error.strerror}).", code=2) from error
+
+
+def _local_rules(home: Path) -> tokens.Rules:
+    return tokens.Rules.of(_local_parameters(home))
+
+
+def _local_parameters(home: Path) -> dict[str, str]:
+    """What the local stack was started with, as far as it differs from the usual."""
+    with suppress(OSError, ValueError):
+        return dict(json.loads((home / "stack.json").read_text()).get("tokenParameters", {}))
+    return {}
 
 
 def _claim(name: str, value: object) -> str:
@@ -330,8 +424,21 @@ def _add_token_commands(commands: Any) -> None:  # noqa: ANN401 - argparse keeps
     sessions = "the only session it may join, or a prefix ending in *; may be repeated"
     token.add_argument("--chat-session", action="append", metavar="ID", help=sessions)
     token.set_defaults(do=_token)
-    check = commands.add_parser("check-token", help="say why the server would refuse a token")
+    _add_check(commands)
+
+
+def _add_check(commands: Any) -> None:  # noqa: ANN401
+    what = "say whether a stack lets a token in; if not, which parameter or claim has to change"
+    check = commands.add_parser("check-token", help=what, description=what)
     check.add_argument("jwt", metavar="TOKEN", help="a JWT, or - for the standard input")
+    stage = "with the parameters of this stage in samconfig.toml"
+    check.add_argument("--stage", metavar="NAME", help=stage)
+    for name, parameter in _PARAMETERS.items():
+        check.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=parameter)
+    jwks = "a key set, to check the signature with"
+    check.add_argument("--jwks", metavar="FILE|URL", help=jwks)
+    secret = "a file with the secret, to check the signature with"  # noqa: S105
+    check.add_argument("--secret-file", metavar="FILE", help=secret)
     check.set_defaults(do=_check_token)
 
 

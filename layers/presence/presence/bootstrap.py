@@ -13,6 +13,7 @@ from typing import Any
 from botocore.config import Config
 
 from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
+from presence.adapters.claims import TokenRules
 from presence.adapters.dynamodb.connections import DynamoDBConnections
 from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
 from presence.adapters.dynamodb.sent_messages import DynamoDBSentMessages
@@ -172,6 +173,17 @@ def _durations(settings: Settings) -> Durations:
     )
 
 
+def _token_rules(settings: Settings) -> TokenRules:
+    return TokenRules(
+        issuers=settings.token_issuer,
+        audiences=settings.token_audience,
+        user_claim=settings.token_user_claim,
+        audience_claims=settings.token_audience_claims,
+        use=settings.token_use,
+        claim_prefix=settings.token_claim_prefix,
+    )
+
+
 class AWS:
     """The ports, on AWS; a client is made at its first call."""
 
@@ -216,15 +228,14 @@ class AWS:
 
     @cached_property
     def tokens(self) -> Tokens:
-        from presence.adapters.jwt import JWTTokens, shared_secret
+        from presence.adapters.jwt import ASYMMETRIC, SYMMETRIC, JWTTokens, shared_secrets
 
-        who = {"issuer": self._settings.token_issuer, "audience": self._settings.token_audience}
+        rules = _token_rules(self._settings)
         if self._settings.token_jwks_url:
             from presence.adapters.jwks import JWKSKeys, https_get
 
-            keys = JWKSKeys(https_get(self._settings.token_jwks_url))
-            return JWTTokens(keys, ("RS256", "ES256"), **who)
-        return JWTTokens(shared_secret(self._secret()), ("HS256",), **who)
+            return JWTTokens(JWKSKeys(https_get(self._settings.token_jwks_url)), ASYMMETRIC, rules)
+        return JWTTokens(shared_secrets(self._secret()), SYMMETRIC, rules)
 
     def _secret(self) -> str:
         """Read once for each execution environment: a new secret takes a new deployment."""

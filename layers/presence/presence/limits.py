@@ -55,6 +55,8 @@ TOKEN_LEEWAY_MILLISECONDS = 30_000
 MAX_TOKEN_SECONDS = 24 * 60 * 60
 #: RFC 7518, section 3.2: a key of HS256 has at least the size of its hash.
 MIN_SECRET_BYTES = 32
+#: HMAC secrets at once: the one that goes, and the one that comes.
+MAX_SECRETS = 2
 #: A connection may act once in this time on average, and BURST times at once.
 ACTION_MILLISECONDS = 1_000
 BURST = 20
@@ -82,8 +84,12 @@ CLOSED_RECORD_SECONDS = 15 * 60
 
 # ── protocol ───────────────────────────────────────────────────────────────────────────────
 
-#: User ids, chat session ids, request ids and device names, matched as a whole.
-ID_PATTERN = r"[A-Za-z0-9._~@+=-]{1,128}"
+#: User ids, chat session ids, request ids and device names, matched as a whole: printable ASCII
+#: without space, quotes, angle brackets, `/ ? # % \` and the `*` of the claim `chat_sessions`.
+#: `.` and `..` are none: no path of a URL can hold them (RFC 3986, section 5.2.4).
+ID_PATTERN = r"(?!\.{1,2}\Z)[!$&()+,\-.0-9:;=@A-Z\[\]^_a-z{|}~]{1,128}"
+#: The same in words, for messages.
+ID_CHARACTERS = "1 to 128 printable ASCII characters without spaces, quotes and / ? # % \\ < > *"
 MAX_MESSAGE_BYTES = 8 * 1024
 MAX_BODY_BYTES = 32 * 1024
 MAX_DEPTH = 16

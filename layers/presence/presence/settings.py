@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from presence.limits import HEARTBEATS_PER_LEASE, HIDDEN_TAB_SECONDS
 
+#: The kinds of tokens that a stack takes, where their issuer marks them.
+TOKEN_USES = ("any", "access", "id")
+
 
 class SettingsError(Exception):
     """A setting is missing or contradicts another; the message says what to change."""
@@ -21,8 +24,12 @@ class Settings:
     delivery_queue_url: str
     callback_url: str
     websocket_url: str
-    token_issuer: str
-    token_audience: str
+    token_issuer: frozenset[str]
+    token_audience: frozenset[str]
+    token_user_claim: str
+    token_audience_claims: tuple[str, ...]
+    token_use: str
+    token_claim_prefix: str
     token_secret_parameter: str
     token_jwks_url: str
     authorizer_arn: str
@@ -50,8 +57,15 @@ class Settings:
             )
         if self.grace_seconds >= self.lease_seconds:
             raise SettingsError("GRACE_SECONDS has to be less than LEASE_SECONDS.")
+        self._check_tokens()
+
+    def _check_tokens(self) -> None:
         if bool(self.token_secret_parameter) == bool(self.token_jwks_url):
             raise SettingsError("Set one of TOKEN_SECRET_PARAMETER and TOKEN_JWKS_URL, not both.")
+        if not self.token_user_claim:
+            raise SettingsError("TOKEN_USER_CLAIM may not be empty.")
+        if self.token_use not in TOKEN_USES:
+            raise SettingsError(f"TOKEN_USE has to be one of {', '.join(TOKEN_USES)}.")
         if self.token_jwks_url and not self.token_jwks_url.startswith("https://"):
             raise SettingsError("TOKEN_JWKS_URL has to begin with https://.")
 
@@ -74,12 +88,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         delivery_queue_url=_text(environment, "DELIVERY_QUEUE_URL"),
         callback_url=_text(environment, "CALLBACK_URL"),
         websocket_url=_text(environment, "WEBSOCKET_URL"),
-        token_issuer=_text(environment, "TOKEN_ISSUER"),
-        token_audience=_text(environment, "TOKEN_AUDIENCE"),
+        token_issuer=frozenset(_some(environment, "TOKEN_ISSUER")),
+        token_audience=frozenset(_some(environment, "TOKEN_AUDIENCE")),
+        token_user_claim=_text(environment, "TOKEN_USER_CLAIM"),
+        token_audience_claims=_some(environment, "TOKEN_AUDIENCE_CLAIMS"),
+        token_use=_text(environment, "TOKEN_USE"),
+        token_claim_prefix=_text(environment, "TOKEN_CLAIM_PREFIX"),
         token_secret_parameter=_text(environment, "TOKEN_SECRET_PARAMETER"),
         token_jwks_url=_text(environment, "TOKEN_JWKS_URL"),
         authorizer_arn=_text(environment, "AUTHORIZER_ARN"),
-        allowed_origins=_names(environment, "ALLOWED_ORIGINS"),
+        allowed_origins=frozenset(_names(environment, "ALLOWED_ORIGINS")),
         heartbeat_seconds=_seconds(environment, "HEARTBEAT_SECONDS"),
         lease_seconds=_seconds(environment, "LEASE_SECONDS"),
         browser_clients=_flag(environment, "BROWSER_CLIENTS"),
@@ -117,6 +135,13 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
-def _names(environment: Mapping[str, str], name: str) -> frozenset[str]:
+def _names(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     names = (item.strip() for item in _text(environment, name).split(","))
-    return frozenset(item for item in names if item)
+    return tuple(item for item in names if item)
+
+
+def _some(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    names = _names(environment, name)
+    if not names:
+        raise SettingsError(f"{name} may not be empty.")
+    return names

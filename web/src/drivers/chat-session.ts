@@ -63,7 +63,7 @@ function createEffects(
     apply: presences.apply,
     load(cursor, visit) {
       const route =
-        `GET /chat-sessions/${chatSessionId}/members?limit=100&cursor=${cursor}` as const;
+        `GET /chat-sessions/${encodeURIComponent(chatSessionId)}/members?limit=100&cursor=${cursor}` as const;
       http.request(route).then(
         (page) => dispatch("page", page, visit),
         (error) =>

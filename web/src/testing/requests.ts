@@ -38,7 +38,7 @@ const ALIASES: Readonly<Record<string, { readonly action: Action; readonly typin
 };
 const CHOICES: readonly Choice[] = ["online", "away", "busy", "dnd", "invisible"];
 
-const ID = /^[A-Za-z0-9._~@+=-]{1,128}$/;
+const ID = /^(?!\.{1,2}$)[!$&()+,\-.0-9:;=@A-Z[\]^_a-z{|}~]{1,128}$/;
 const CURSOR = /^[A-Za-z0-9_-]{1,256}$/;
 /** Without what is not seen or reorders the text around it; tags only in the flags of subdivisions. */
 const TEXT =
@@ -142,7 +142,9 @@ export function isId(value: unknown): value is string {
 
 export function id(name: string, value: unknown): string {
   if (isId(value)) return value;
-  throw invalid(`${name} has to be 1 to 128 characters of A-Z, a-z, 0-9 and ._~@+=-.`);
+  throw invalid(
+    `${name} has to be 1 to 128 printable ASCII characters without spaces, quotes and / ? # % \\ < > *.`,
+  );
 }
 
 export function optionalId(fields: Fields, name: string): string | undefined {

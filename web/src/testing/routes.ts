@@ -59,9 +59,10 @@ const ROUTES: readonly (readonly [string, Handler])[] = [
   ["PUT /", setStatus],
   ["GET /chat-sessions/{chatSessionId}/members", members],
   ["POST /chat-sessions/{chatSessionId}/messages", publish],
-  ["DELETE /{userId}/connections", kick],
+  ["DELETE /users/{userId}/connections", kick],
+  ["GET /users/{userId}", readStatus],
   ["GET /{userId}", readStatus],
-  ["DELETE /{userId}", erase],
+  ["DELETE /users/{userId}", erase],
 ];
 
 /** What a request asks for: the route as docs/protocol.md names it, or null for none. */
@@ -196,7 +197,14 @@ function block(call: Call): HttpAnswer {
 }
 
 function unblock(call: Call): HttpAnswer {
-  const { userId } = callerOf(call);
+  const { userId, scope } = callerOf(call);
+  if (call.id === "connections" && scope.has(ADMIN)) {
+    throw new Refusal(
+      "conflict",
+      "DELETE /users/blocked/connections closes the sockets of the user `blocked`; " +
+        "to unblock the user `connections`, send a token without presence:admin.",
+    );
+  }
   call.stack.users.change(userId, { type: "unblocked", viewerIds: [read.id("userId", call.id)] });
   return NOTHING;
 }

@@ -178,12 +178,13 @@ describe("taking part", () => {
 
   it("loads all members, up to 1,000", async () => {
     const { client, server, clock } = await connected({ largeAudience: 10_000 });
-    for (let n = 0; n < 230; n += 1) server.join(`user-${1000 + n}`, "hall");
+    for (let n = 0; n < 230; n += 1) server.join(`user-${1000 + n}`, "team:{hall}|1");
     for (let n = 0; n < 1200; n += 1) server.join(`user-${1000 + n}`, "stadium");
     server.answer("GET /chat-sessions/{chatSessionId}/members", { body: {}, status: 503 });
-    const hall = client.joinChatSession("hall");
+    const hall = client.joinChatSession("team:{hall}|1");
     await clock.advance(5 * SECOND);
     expect(hall.members.get().userIds).toHaveLength(231);
+    expect(server.requests.at(-1)?.path).toContain("/chat-sessions/team%3A%7Bhall%7D%7C1/members");
     const stadium = client.joinChatSession("stadium");
     await clock.advance(5 * SECOND);
     expect(stadium.members.get().count).toBe(1201);

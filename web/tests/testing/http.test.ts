@@ -163,13 +163,13 @@ describe("the caller", () => {
     const grace = await Device.of(fake, "grace");
     await grace.ask({ action: "watch", userIds: ["ada"] });
     await ask("PUT /blocked/alan");
-    expect((await ask("DELETE /ada")).status).toBe(204);
+    expect((await ask("DELETE /users/ada")).status).toBe(204);
     await fake.clock.settle();
     expect(device.told("closing")).toMatchObject([{ reason: "kicked" }]);
     expect(grace.changes).toMatchObject([{ status: "offline" }]);
     expect(fake.server.presence("ada")).toMatchObject({ lastSeen: null, version: 0 });
     expect((await ask("GET /blocked")).json).toEqual({ userIds: [] });
-    expect((await ask("DELETE /grace")).status).toBe(403);
+    expect((await ask("DELETE /users/grace")).status).toBe(403);
   });
 });
 
@@ -203,10 +203,51 @@ describe("a back end", () => {
   test("closes a user's connections", async () => {
     const { fake, ask } = started({}, { scope: "presence:admin" });
     const device = await Device.of(fake, "alan");
-    expect((await ask("DELETE /alan/connections")).status).toBe(204);
+    expect((await ask("DELETE /users/alan/connections")).status).toBe(204);
     await fake.clock.settle();
     expect(device.told("closing")).toEqual([{ type: "closing", reason: "kicked" }]);
     expect(fake.server.presence("alan").isOnline).toBe(false);
+  });
+});
+
+describe("ids in a path", () => {
+  const ids = [
+    "users",
+    "blocked",
+    "connections",
+    "chat-sessions",
+    "auth0|5f7c",
+    "!a:b[c]{d}^$&,;=@+",
+  ];
+
+  test.each(ids)("a user called %s is read, blocked, closed and erased", async (userId) => {
+    const { fake, ask } = started({}, { scope: "presence:admin" });
+    const device = await Device.of(fake, userId);
+    const id = encodeURIComponent(userId);
+    expect((await ask(`GET /users/${id}`)).json).toMatchObject({ userId, isOnline: true });
+    expect((await ask(`PUT /blocked/${id}`)).status).toBe(204);
+    expect((await ask("GET /blocked")).json).toEqual({ userIds: [userId] });
+    expect((await ask(`DELETE /users/${id}/connections`)).status).toBe(204);
+    await fake.clock.settle();
+    expect(device.told("closing")).toHaveLength(1);
+    expect((await ask(`DELETE /users/${id}`)).status).toBe(204);
+  });
+
+  test("what might mean two deeds does neither", async () => {
+    const { ask } = started({}, { scope: "presence:admin" });
+    await ask("PUT /blocked/connections");
+    expect((await ask("DELETE /blocked/connections")).json.error.code).toBe("conflict");
+    expect((await ask("GET /blocked")).json).toEqual({ userIds: ["connections"] });
+  });
+
+  test.each([
+    "DELETE /grace",
+    "DELETE /grace/connections",
+    "GET /users/a%2Fb",
+    "GET /users/%2E%2E",
+  ])("%s is no route or no id", async (route) => {
+    const { ask } = started({}, { scope: "presence:admin" });
+    expect([400, 404]).toContain((await ask(route)).status);
   });
 });
 

@@ -43,8 +43,13 @@ Next: TypeAlias = Callable[[APIGatewayHttpResolver], Answer]
 
 
 def whole_path(current: APIGatewayHttpResolver, next_middleware: Next) -> Answer:
-    """The resolver's patterns end in `$`, which also matches before a newline at the end."""
-    if current.current_event.path.endswith("\n"):
+    """The resolver sees decoded paths, and its patterns end in `$`, which matches before a newline.
+
+    A path of other segments than the route that API Gateway chose had an encoded slash: that must
+    not lead to another route, such as `DELETE /users/x%2Fconnections` to the sockets of `x`.
+    """
+    event = current.current_event
+    if event.path.endswith("\n") or event.path.count("/") != event.route_key.count("/"):
         raise errors.NotFound("There is no such route; see docs/protocol.md.")
     return next_middleware(current)
 
@@ -118,10 +123,17 @@ def block(viewer_id: str) -> Answer:
 
 @resolver.delete(f"{BASE}/blocked/<viewer_id>")
 def unblock(viewer_id: str) -> Answer:
-    app().blocking.unblock(_caller().user_id, requests.user_id(viewer_id), now())
+    caller = _caller()
+    if viewer_id == "connections" and ADMIN in caller.scope:
+        raise errors.Conflict(
+            "DELETE /users/blocked/connections closes the sockets of the user `blocked`; "
+            "to unblock the user `connections`, send a token without presence:admin."
+        )
+    app().blocking.unblock(caller.user_id, requests.user_id(viewer_id), now())
     return _nothing()
 
 
+@resolver.get(f"{BASE}/users/<user_id>")
 @resolver.get(f"{BASE}/<user_id>")
 def read_status(user_id: str) -> Answer:
     value = app().statuses.read(requests.user_id(user_id), _viewer_id(), now())
@@ -160,14 +172,14 @@ def set_status() -> Answer:
     return _json(presence(user.own_presence))
 
 
-@resolver.delete(f"{BASE}/<user_id>/connections")
+@resolver.delete(f"{BASE}/users/<user_id>/connections")
 def close_connections(user_id: str) -> Answer:
     _require_scope(_caller(), ADMIN)
     app().removal.kick(requests.user_id(user_id), now())
     return _nothing()
 
 
-@resolver.delete(f"{BASE}/<user_id>")
+@resolver.delete(f"{BASE}/users/<user_id>")
 def erase(user_id: str) -> Answer:
     """All users may erase themselves; only an administrator lifts the blocks of others."""
     caller = _caller()

@@ -10,6 +10,7 @@ from presence.domain.errors import InvalidMessage, PayloadTooLarge, UnknownActio
 from presence.domain.user import Choice
 from presence.limits import (
     DEFAULT_PAGE,
+    ID_CHARACTERS,
     ID_PATTERN,
     MAX_CONTENT_BYTES,
     MAX_PAGE,
@@ -19,6 +20,7 @@ from presence.limits import (
 from presence.protocol.strict_json import Json, Object, encode, named
 
 _ID = re.compile(ID_PATTERN, re.ASCII)
+_ID_OR_PREFIX = re.compile(rf"{ID_PATTERN}\*?|\*", re.ASCII)
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
 # Not in texts: C0 and C1 controls; line and paragraph separators; what is not seen (U+200B, U+2060
 # to U+2064, U+FEFF, annotations, tags); embeddings, overrides and isolates, which reorder what
@@ -38,9 +40,17 @@ def is_id(value: object) -> bool:
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
+def is_id_or_prefix(value: object) -> bool:
+    """An entry of the claim `chat_sessions`: an id, or a prefix of ids ending in `*`.
+
+    No id has a `*` in it, so an entry is one or the other.
+    """
+    return isinstance(value, str) and _ID_OR_PREFIX.fullmatch(value) is not None
+
+
 def _id(name: str, value: Json) -> str:
     if not is_id(value):
-        raise InvalidMessage(f"{name} has to be 1 to 128 characters of A-Z, a-z, 0-9 and ._~@+=-.")
+        raise InvalidMessage(f"{name} has to be {ID_CHARACTERS}.")
     return str(value)
 
 

@@ -5,7 +5,7 @@ every other parser, with the same meaning.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge
@@ -26,19 +26,37 @@ def parse_object(text: str, *, limit: int = MAX_MESSAGE_BYTES) -> Object:
     # surrogatepass: a lone surrogate has no UTF-8; it is refused below, for a better reason.
     if len(text.encode("utf-8", "surrogatepass")) > limit:
         raise PayloadTooLarge(f"Send at most {limit} bytes.")
+    value = _object(text, _exact_integer, _finite)
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def parse_token_part(text: str) -> Object:
+    """The header or the claims of a token: an object in which every name stands once.
+
+    Claims that we do not read are not ours to judge: a number may be 2^60, or what else JSON says.
+
+    Raises:
+        InvalidMessage: not JSON, not an object, a key twice, or NaN.
+    """
+    return _object(text, _any_integer, float)
+
+
+def _object(
+    text: str, parse_int: Callable[[str], Json], parse_float: Callable[[str], Json]
+) -> dict[str, Json]:
     try:
         value = json.loads(
             text,
             object_pairs_hook=_no_key_twice,
             parse_constant=_no_constant,
-            parse_int=_exact_integer,
-            parse_float=_finite,
+            parse_int=parse_int,
+            parse_float=parse_float,
         )
     except (ValueError, RecursionError) as error:
         raise InvalidMessage("Send one JSON object.") from error
     if not isinstance(value, dict):
         raise InvalidMessage("Send one JSON object.")
-    _check(value, MAX_DEPTH)
     return value
 
 
@@ -84,6 +102,11 @@ def _exact_integer(digits: str) -> int:
     if abs(number) > MAX_INTEGER:
         raise InvalidMessage("Send integers up to 2^53 - 1, greater ones as text.")
     return number
+
+
+def _any_integer(digits: str) -> float:
+    # `int` raises an error of its own for thousands of digits.
+    return int(digits) if len(digits) <= len(str(-(2**64))) else float(digits)
 
 
 def _finite(digits: str) -> float:

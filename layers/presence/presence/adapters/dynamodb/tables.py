@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from pynamodb.attributes import (
+    Attribute,
     BooleanAttribute,
     ListAttribute,
     MapAttribute,
@@ -18,6 +19,7 @@ from pynamodb.attributes import (
     UnicodeSetAttribute,
 )
 from pynamodb.connection import Connection as Client
+from pynamodb.constants import MAP, NUMBER
 from pynamodb.exceptions import CancellationReason, VerboseClientError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -44,6 +46,34 @@ class Meta:
     max_pool_connections = 32
 
 
+class MapById(Attribute[dict[str, Any]]):
+    """A map whose keys are ids, and its values numbers or maps of numbers.
+
+    Not PynamoDB's: for that, a key is an argument or an attribute in Python, and an item with the
+    key `self` can never be read again.
+    """
+
+    attr_type = MAP
+
+    def serialize(self, value: dict[str, Any]) -> Any:  # noqa: ANN401
+        return {name: _raw(it) for name, it in value.items()}
+
+    def deserialize(self, value: Any) -> dict[str, Any]:  # noqa: ANN401
+        return {name: _plain(it) for name, it in value.items()}
+
+
+def _raw(value: int | dict[str, int]) -> Item:
+    if isinstance(value, dict):
+        return {MAP: {name: _raw(it) for name, it in value.items()}}
+    return {NUMBER: str(value)}
+
+
+def _plain(raw: Item) -> int | Item:
+    if MAP in raw:
+        return {name: _plain(it) for name, it in raw[MAP].items()}
+    return int(raw[NUMBER])
+
+
 class ConnectionItem(Model):
     """A connection record."""
 
@@ -60,7 +90,7 @@ class ConnectionItem(Model):
     theoretical_arrival = NumberAttribute(default=0)
     chat_sessions = UnicodeSetAttribute(null=True)
     everyone_shards = NumberSetAttribute(null=True)
-    typed: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
+    typed = MapById(null=True)
     is_watching = BooleanAttribute(null=True)
     ttl = NumberAttribute()
 
@@ -103,9 +133,9 @@ class UserItem(Model):
     until = NumberAttribute(null=True)
     status = UnicodeAttribute(null=True)
     grace_until = NumberAttribute(null=True)
-    pending_leaves: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
+    pending_leaves = MapById(null=True)
     last_seen = NumberAttribute(null=True)
-    blocked: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call]
+    blocked = MapById(null=True)
     changed = BooleanAttribute(null=True)
     online_shard = NumberAttribute(null=True)
     ttl = NumberAttribute(null=True)
@@ -164,12 +194,15 @@ class SentItem(Model):
 
 
 class RoomItem(Model):
-    """The state of a large room: one item of the Subscriptions table, before its members."""
+    """The state of a large room: one item of the Subscriptions table, before its members.
+
+    Its key is no id; an id may begin with `!`, and only a space sorts before that.
+    """
 
     class Meta(Meta):
         pass
 
-    KEY = "#"
+    KEY = " "
 
     topic = UnicodeAttribute(hash_key=True)
     subscriber = UnicodeAttribute(range_key=True)

@@ -15,8 +15,8 @@ from presence import limits
 from presence.adapters.dynamodb.tables import ConditionFailed, SubscriptionItem, update_of, write
 from presence.ports import EVERYONE, Part, Subscriber, Topic
 
-#: The key of the row with the number of shards: `#` is in no id, and sorts before all ids.
-COUNT = "#"
+#: The key of the row with the number of shards: it is no id, and a space sorts before all ids.
+COUNT = " "
 
 
 def key_of(topic: Topic, shard: int) -> str:

@@ -255,7 +255,7 @@ def _user(item: UserItem) -> User:
         until=instant(item.until),
         status=Status(item.status or Status.OFFLINE),
         grace_until=instant(item.grace_until),
-        pending_leaves={name: int(until) for name, until in plain(item.pending_leaves).items()},
+        pending_leaves=item.pending_leaves or {},
         last_seen=instant(item.last_seen),
-        blocked={name: _view(it) for name, it in plain(item.blocked).items()},
+        blocked={name: _view(it) for name, it in (item.blocked or {}).items()},
     )
