@@ -13,7 +13,7 @@ from presence.domain.user import Presence
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.payloads import FramesPayload
 from presence.ports import LargeRoom, Members, Subscriptions, Timers, Topic, Users
-from presence.protocol.frames import members_change_frames
+from presence.protocol.frames import members_change_frames, presence_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class LargeRooms:
             self.subscriptions.mark(room.session_id, is_large=False)
         frames = members_change_frames(
             room.session_id,
-            joined,
+            map(presence_text, joined),
             left,
             room.member_count,
             room.as_of,
