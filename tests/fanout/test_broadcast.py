@@ -335,6 +335,7 @@ def test_each_viewer_ends_right_whatever_the_queue_does(data: st.DataObject) -> 
             _something_happens(world, data)
         world.announcer.announce([Record(*images) for images in world.tables.stream])
         _work_at_random(world, data)
+        world.deliver()  # posts beyond five wait, too
 
     for number, viewer_id in enumerate(NAMES):
         for user_id, shown in _shown(world, f"c{number}").items():
