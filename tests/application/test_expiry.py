@@ -54,19 +54,19 @@ def test_a_repeated_timer_closes_the_connection_that_its_first_run_did_not(
     else:
         world.gateway.busy.add("a1")
         with pytest.raises(Unavailable):
-            world.on_timer.connection("a1", world.now)
+            world.timer("connection", "a1")
         world.gateway.busy.clear()
 
     for _ in range(2):
-        world.on_timer.connection("a1", world.now)
+        world.timer("connection", "a1")
 
     assert set(world.gateway.closed) == {"a1"}
     assert world.frames_of("a1") == []
 
 
 def test_a_timer_of_an_unknown_connection_closes_nothing(world: World) -> None:
-    world.on_timer.connection("a1", world.now)
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("connection", "a1")
+    world.timer("expired", "a1", "ada", frozenset())
 
     assert world.gateway.closed == []
 
@@ -109,7 +109,7 @@ def test_an_eviction_that_looked_before_the_ping_loses(
         return found
 
     monkeypatch.setattr(world.users, "read", read_and_be_overtaken)
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("expired", "a1", "ada", frozenset())
 
     assert world.gateway.closed == []
     assert state(world, "a1") is State.AUTHENTICATED
@@ -126,7 +126,7 @@ def test_a_lease_that_is_over_by_another_clock_is_looked_at_again(world: World) 
     world.records.close("a1", world.now)  # and the function of $disconnect died here
     world.wait(LEASE - 1_500)
 
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("expired", "a1", "ada", frozenset())
     asked = list(world.timers.expired)
     world.wait(1_500)
     world.fire_timers()
@@ -139,7 +139,7 @@ def test_a_lease_that_was_renewed_is_not_looked_at_again(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE - 20_000)
 
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("expired", "a1", "ada", frozenset())
 
     assert world.timers.expired == []
 
@@ -151,7 +151,7 @@ def test_grace_that_is_over_ends_in_one_announcement(world: World) -> None:
     world.wait(GRACE)
 
     world.fire_timers()
-    world.on_timer.user("ada", world.now)
+    world.timer("user", "ada")
     world.stream()
 
     assert world.heard_by("b1").count(("ada", "offline")) == 1
@@ -163,7 +163,7 @@ def test_a_grace_timer_that_comes_too_soon_asks_again(world: World) -> None:
     world.timers.asked.clear()
     world.wait(GRACE - 3_000)
 
-    world.on_timer.user("ada", world.now)
+    world.timer("user", "ada")
 
     assert world.read("ada").status is Status.ONLINE
     assert world.timers.asked == [("user", "ada", 3)]
@@ -285,10 +285,10 @@ def test_a_silent_connection_is_hung_up_on_when_the_timer_comes_again(
     else:
         world.gateway.busy.add("a1")
         with pytest.raises(Unavailable):
-            world.on_timer.expired("a1", "ada", frozenset(), world.now)
+            world.timer("expired", "a1", "ada", frozenset())
         world.gateway.busy.clear()
 
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("expired", "a1", "ada", frozenset())
 
     assert world.gateway.closed == ["a1"]
     assert world.frames_of("a1") == []

@@ -36,6 +36,9 @@ MAX_UNBLOCKED = MAX_OPERATIONS - MAX_SESSIONS - 10
 #: A user who never comes back is kept this long, unless hidden from a viewer: a block that ran out
 #: by itself would show the user to the viewer who was blocked.
 RETENTION_SECONDS = 90 * 24 * 60 * 60
+#: Watchers of an erased user who are told and forgotten before the next: two requests each, in
+#: less than the time that a function spares.
+WATCHERS_AT_ONCE = 100
 #: How often erasing a user begins again because the user came back meanwhile.
 ERASE_ATTEMPTS = 5
 #: The online index is written when a user comes or goes. DynamoDB takes 1,000 writes a second for
@@ -102,6 +105,10 @@ MAX_PAGE, DEFAULT_PAGE = 100, 50
 
 # ── fan-out ────────────────────────────────────────────────────────────────────────────────
 
+#: Topics that are read for one part of a batch of changes, before it is asked whether there is time
+#: for the next: two queries each of about 8 ms, within PART_MILLISECONDS.
+TOPICS_AT_ONCE = 1_000
+PART_MILLISECONDS = 20_000
 #: What one function posts itself, in about a second; more is shared out among jobs or parcels.
 #: "Amazon API Gateway quotas": 10,000 requests a second for each account and Region.
 POSTS_AT_ONCE = 10_000

@@ -11,7 +11,7 @@ from presence.domain.errors import Unavailable
 from presence.domain.events import TimePassed
 from presence.domain.reducer import reduce
 from presence.domain.user import User
-from presence.fanout.dispatch import Dispatcher
+from presence.fanout.dispatch import OpenSocket
 from presence.limits import MAX_BATCH_READ, SWEEP_AHEAD_MILLISECONDS
 from presence.ports import ConnectionRecords, Count, OnlineIndex, Timers, Users
 
@@ -20,14 +20,14 @@ from presence.ports import ConnectionRecords, Count, OnlineIndex, Timers, Users
 class OnTimer:
     """One handler for each check of the port `Timers`.
 
-    A timer says what to look at, and never what to do: it may come late or twice.
+    A timer says what to look at, and never what to do: it may come late or twice. A socket that has
+    to be closed is returned: API Gateway may be slow to close it, and no user waits for that.
     """
 
     records: ConnectionRecords
     timers: Timers
     changes: UserChanges
     expiry: Expiry
-    dispatcher: Dispatcher
     durations: Durations
 
     def user(self, user_id: str, now: int) -> None:
@@ -36,36 +36,31 @@ class OnTimer:
         if after.next_change_at is not None and after.next_change_at == before.next_change_at:
             self.changes.schedule_check(user_id, after.next_change_at, now)
 
-    def connection(self, connection_id: str, now: int) -> None:
-        """It may not have authenticated in time, or its record is closed and its socket is not.
-
-        Raises:
-            Unavailable: see `Dispatcher.close`.
-        """
+    def connection(self, connection_id: str, now: int) -> OpenSocket | None:
+        """It may not have authenticated in time, or its record is closed and its socket is not."""
         connection = self.records.read(connection_id, consistent=True)
         if connection is None or connection.state is State.AUTHENTICATED:
-            return
+            return None
         if connection.state is State.CLOSED:
-            self.dispatcher.close(connection_id, None)  # a closed record has no reason any more
-            return
+            return OpenSocket(connection_id)  # a closed record has no reason any more
         overdue_at = connection.opened_at + self.durations.authentication
         if now < overdue_at:
             self.timers.check_connection(connection_id, -(-(overdue_at - now) // 1000))
         elif self.records.close_unauthenticated(connection_id, now):
-            self.dispatcher.close(connection_id, "authentication-timeout")
+            return OpenSocket(connection_id, "authentication-timeout")
+        return None
 
-    def expired(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
-        """Its lease may have expired.
-
-        Raises:
-            Unavailable: see `Dispatcher.close`.
-        """
+    def expired(
+        self, connection_id: str, user_id: str, sessions: frozenset[str], now: int
+    ) -> OpenSocket | None:
+        """Its lease may have expired."""
         before = self.expiry.expire(connection_id, user_id, sessions, now)
-        if before is not None:
-            # If the record was closed before, its socket may still be open; the reason is lost.
-            is_known = before.user_id is not None
-            reason = "token-expired" if is_known and before.is_token_expired(now) else None
-            self.dispatcher.close(connection_id, reason)
+        if before is None:
+            return None
+        # If the record was closed before, its socket may still be open; the reason is lost.
+        is_known = before.user_id is not None
+        reason = "token-expired" if is_known and before.is_token_expired(now) else None
+        return OpenSocket(connection_id, reason)
 
     def gone(self, connection_ids: Iterable[str], at: int, now: int) -> None:
         """API Gateway answered 410 Gone for their sockets, at this instant or later."""

@@ -13,6 +13,7 @@ from presence.fanout.payloads import (
     PresenceByViewer,
     with_differences,
 )
+from presence.limits import TOPICS_AT_ONCE
 from presence.ports import Member, Subscriber
 from presence.protocol.frames import members_change_frames, presence_text
 
@@ -161,6 +162,19 @@ def _images(records: Iterable[Record]) -> Sequence[User]:
 
 def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
     return frozenset[str]().union(*sets)
+
+
+def parts_of(records: Iterable[Record]) -> Iterator[Sequence[Record]]:
+    """The records in their order, in parts of about TOPICS_AT_ONCE topics: nearly always in one."""
+    part, topics = list[Record](), set[str]()
+    for record in records:
+        topics |= record.before.sessions | record.after.sessions
+        part.append(record)
+        if len(topics) >= TOPICS_AT_ONCE:
+            yield part
+            part, topics = [], set()
+    if part:
+        yield part
 
 
 def user_diffs(records: Iterable[Record], stored: Mapping[str, User]) -> Sequence[UserDiff]:

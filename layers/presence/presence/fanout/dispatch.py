@@ -1,14 +1,24 @@
 """Frames on their way to clients: at once, or by the queue; lost sockets are reported."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from presence import limits
+from presence.deadline import HasTime, always, in_time
 from presence.domain.errors import Unavailable
 from presence.fanout.payloads import size_of
 from presence.ports import Deliveries, Delivery, Gateway, Post, Timers
 from presence.protocol.frames import closing
 from presence.protocol.strict_json import encode
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSocket:
+    """A socket that has to be closed, because its connection record is; the client is told why."""
+
+    connection_id: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +47,30 @@ class Dispatcher:
         """
         return self._post(posts, attempt + 1, until=until)
 
-    def close(self, connection_id: str, reason: str | None) -> None:
-        """Close a socket; the reason goes ahead in a frame, as API Gateway sends no code of ours.
+    def close_all(self, sockets: Iterable[OpenSocket], has_time: HasTime = always) -> set[str]:
+        """Close sockets while there is time; which may still be open, by their connection ids.
 
-        May be repeated: a closed socket takes no frame.
-
-        Raises:
-            Unavailable: see `Gateway.close`.
+        The reason goes ahead in a frame, as API Gateway sends no code of ours. May be repeated: a
+        closed socket takes no frame.
         """
-        if reason is not None:
-            self.gateway.post([Post(encode(closing(reason)), [connection_id])])
-        self.gateway.close(connection_id)
+        by_reason: defaultdict[str, list[str]] = defaultdict(list)
+        still_open = list[str]()
+        for it in sockets:
+            still_open.append(it.connection_id)
+            if it.reason is not None:
+                by_reason[it.reason].append(it.connection_id)
+        if by_reason and has_time():
+            self.gateway.post([Post(encode(closing(it)), names) for it, names in by_reason.items()])
+        return set(still_open) - {
+            it for it in in_time(iter(still_open), has_time) if self._close(it)
+        }
+
+    def _close(self, connection_id: str) -> bool:
+        try:
+            self.gateway.close(connection_id)
+        except Unavailable:
+            return False
+        return True
 
     def _post(self, posts: Sequence[Post], attempt: int, *, until: int | None) -> Delivery:
         delivery = self.gateway.post(posts, until=until)
