@@ -50,6 +50,8 @@ def _builds(other: str | None) -> Iterator[Mapping[str, Path]]:
     with TemporaryDirectory() as folder:
         root = Path(folder) / "build"
         _git("worktree", "add", "--detach", str(root), other)
+        for tools in (".venv", ".venv-aws"):
+            (root / tools).symlink_to(ROOT / tools)
         try:
             yield {"this build": ROOT, other: root}
         finally:

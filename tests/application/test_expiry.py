@@ -1,4 +1,4 @@
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -7,7 +7,7 @@ from presence.domain.connection import State
 from presence.domain.errors import Unavailable
 from presence.domain.user import Choice, Status, User
 from presence.limits import MAX_BATCH_READ
-from presence.ports import Count, WriteConflict
+from presence.ports import Count, ExpiredCheck, UserCheck, WriteConflict
 from tests.world import AUTHENTICATION, GRACE, LEASE, World
 
 
@@ -250,6 +250,67 @@ def test_the_sweep_looks_at_every_user_of_a_long_index(world: World) -> None:
     assert {world.user(name).status for name in users} == {Status.OFFLINE}
 
 
+@pytest.mark.fault("More users die at once than one sweep can look at.")
+def test_a_sweep_begins_where_the_last_one_ran_out_of_time(world: World) -> None:
+    users = [f"user-{number:03}" for number in range(3 * MAX_BATCH_READ)]
+    for name in users:
+        world.join(name, f"c-{name}")
+    world.wait(LEASE)
+
+    swept = list[tuple[int, int, bool]]()
+    for _ in range(3):
+        time = iter([True])
+        found = world.sweep.run(world.now, lambda: next(time, False))  # noqa: B023
+        swept.append((found.looked_at, found.changed, found.count is not None))
+
+    assert swept == [(MAX_BATCH_READ, MAX_BATCH_READ, False)] * 2 + [
+        (MAX_BATCH_READ,) * 2 + (True,)
+    ]
+    assert {world.user(name).status for name in users} == {Status.OFFLINE}
+
+
+def test_a_sweep_goes_round_the_index_once_wherever_it_begins(world: World) -> None:
+    users = [f"user-{number:03}" for number in range(2 * MAX_BATCH_READ)]
+    for name in users:
+        world.join(name, f"c-{name}")
+    time = iter([True])
+    world.sweep.run(world.now, lambda: next(time, False))
+
+    behind = world.sweep.run(world.now, lambda: True)
+    whole = world.sweep.run(world.now, lambda: True)
+
+    assert behind.looked_at == whole.looked_at == len(users)
+    assert behind.count == whole.count == Count(len(users), world.now)
+
+
+def test_a_sweep_that_had_no_time_at_all_leaves_the_next_one_its_place(world: World) -> None:
+    for number in range(2 * MAX_BATCH_READ):
+        world.join(f"user-{number:03}", f"c{number}")
+    time = iter([True])
+    world.sweep.run(world.now, lambda: next(time, False))
+    before = world.online_index.stopped_at()
+
+    world.sweep.run(world.now, lambda: False)
+
+    assert world.online_index.stopped_at() == before
+
+
+def test_the_timers_of_many_who_died_go_out_together(world: World) -> None:
+    for number in range(MAX_BATCH_READ):
+        world.join(f"user-{number}", f"c{number}")
+    world.wait(LEASE)
+    together, check_all = list[int](), world.timers.check_all
+
+    def check_and_count(checks: Sequence[UserCheck | ExpiredCheck]) -> None:
+        together.append(len(checks))
+        check_all(checks)
+
+    world.timers.check_all = check_and_count  # type: ignore[method-assign]
+    world.run_sweep()
+
+    assert together == [MAX_BATCH_READ]
+
+
 def test_a_connection_that_pinged_in_the_meantime_is_spared(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE)
@@ -411,4 +472,4 @@ def test_the_sweep_counts_visible_users(world: World) -> None:
 def test_a_sweep_without_time_left_counts_nothing(world: World) -> None:
     world.join("ada", "a1")
 
-    assert world.sweep.run(world.now, lambda: False) is None
+    assert world.sweep.run(world.now, lambda: False).count is None

@@ -161,7 +161,7 @@ EVENING_LINES = 2_500
 PATH: tuple[tuple[str, str], ...] = (
     ("functions/websocket.py", ""),
     (f"{LAYER}/entrypoints/websocket.py", ""),
-    (f"{LAYER}/entrypoints/runtime.py", ""),
+    (f"{LAYER}/entrypoints/runtime.py", "now deadline time_left logged batch_failures"),
     (f"{LAYER}/protocol/requests.py", "SetStatus _set_status _in_time ACTIONS Envelope parse"),
     (f"{LAYER}/entrypoints/actions.py", "Call answer"),
     (f"{LAYER}/application/access.py", ""),

@@ -462,7 +462,23 @@ def test_a_sweep_without_time_reads_no_user_and_writes_no_count(stack: Stack) ->
 
     assert answer == {}
     assert stack.user("ada").status is Status.ONLINE
-    assert "online" not in stack.log_lines()[-1]
+    line = stack.log_lines()[-1]
+    assert "online" not in line
+    assert (line["users"], line["changed_users"], line["is_complete"]) == (0, 0, False)
+
+
+def test_a_sweep_says_how_far_it_came(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.join("grace", PHONE)
+    stack.wait(60_000)
+    stack.send(PHONE, {"action": "ping"})
+    stack.wait(30_000)
+
+    stack.invoke("sweep")
+
+    line = stack.log_lines()[-1]
+    assert (line["users"], line["changed_users"], line["is_complete"]) == (2, 1, True)
+    assert line["online"] == 1
 
 
 def test_a_second_sweep_finds_nothing_left_to_do(stack: Stack) -> None:

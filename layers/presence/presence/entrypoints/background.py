@@ -74,8 +74,13 @@ def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
 @logged
 def sweep(_event: LambdaEvent, context: LambdaContext) -> Response:
     """Look at every connected user; stop in time."""
-    count = app().sweep.run(now(), time_left(context))
-    logger.append_keys(online=None if count is None else count.online)
+    swept = app().sweep.run(now(), time_left(context))
+    logger.append_keys(
+        online=None if swept.count is None else swept.count.online,
+        users=swept.looked_at,
+        changed_users=swept.changed,
+        is_complete=swept.count is not None,
+    )
     return {}
 
 
