@@ -133,6 +133,9 @@ JOB_BUDGET = 240_000
 MESSAGES_PER_BATCH = 10
 #: How often a message of a batch is sent that SQS does not take.
 SEND_ATTEMPTS = 3
+#: After so many sockets that API Gateway did not close, the others are left to the next try: each
+#: takes 3 s when it does not answer, and the timers of users are in the same queue.
+UNCLOSED_SOCKETS = 2
 #: Lost sockets in one timer: a batch of ten timers is handled in some seconds.
 SOCKETS_PER_TIMER = 10
 

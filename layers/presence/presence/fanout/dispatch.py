@@ -48,22 +48,25 @@ class Dispatcher:
         return self._post(posts, attempt + 1, until=until)
 
     def close_all(self, sockets: Iterable[OpenSocket], has_time: HasTime = always) -> set[str]:
-        """Close sockets while there is time; which may still be open, by their connection ids.
+        """Close sockets while there is time; the ids of those that may be open still.
 
         The reason goes ahead in a frame, as API Gateway sends no code of ours. May be repeated: a
         closed socket takes no frame.
         """
+        reasons = {it.connection_id: it.reason for it in sockets}
         by_reason: defaultdict[str, list[str]] = defaultdict(list)
-        still_open = list[str]()
-        for it in sockets:
-            still_open.append(it.connection_id)
-            if it.reason is not None:
-                by_reason[it.reason].append(it.connection_id)
+        for name, reason in reasons.items():
+            if reason is not None:
+                by_reason[reason].append(name)
         if by_reason and has_time():
             self.gateway.post([Post(encode(closing(it)), names) for it, names in by_reason.items()])
-        return set(still_open) - {
-            it for it in in_time(iter(still_open), has_time) if self._close(it)
-        }
+        closed, left = set[str](), limits.UNCLOSED_SOCKETS
+        for name in in_time(iter(reasons), lambda: left > 0 and has_time()):
+            if self._close(name):
+                closed.add(name)
+            else:
+                left -= 1
+        return reasons.keys() - closed
 
     def _close(self, connection_id: str) -> bool:
         try:
