@@ -1,7 +1,7 @@
 """Frames on their way to clients: at once, or by the queue; lost sockets are reported."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from presence import limits
@@ -54,19 +54,24 @@ class Dispatcher:
         closed socket takes no frame.
         """
         reasons = {it.connection_id: it.reason for it in sockets}
+        if has_time():
+            self._say_why(reasons)
+        closed, patience = set[str](), limits.UNCLOSED_SOCKETS
+        for name in in_time(iter(reasons), has_time):
+            if self._close(name):
+                closed.add(name)
+            elif not (patience := patience - 1):
+                break
+        return reasons.keys() - closed
+
+    def _say_why(self, reasons: Mapping[str, str | None]) -> None:
         by_reason: defaultdict[str, list[str]] = defaultdict(list)
         for name, reason in reasons.items():
             if reason is not None:
                 by_reason[reason].append(name)
-        if by_reason and has_time():
-            self.gateway.post([Post(encode(closing(it)), names) for it, names in by_reason.items()])
-        closed, left = set[str](), limits.UNCLOSED_SOCKETS
-        for name in in_time(iter(reasons), lambda: left > 0 and has_time()):
-            if self._close(name):
-                closed.add(name)
-            else:
-                left -= 1
-        return reasons.keys() - closed
+        posts = [Post(encode(closing(reason)), names) for reason, names in by_reason.items()]
+        if posts:
+            self.gateway.post(posts)
 
     def _close(self, connection_id: str) -> bool:
         try:
