@@ -54,6 +54,8 @@ bench: setup  ## what routes cost, how soon others hear, crowds, cold starts, po
 	@$(BIN)/python -m bench.handlers
 	@$(BIN)/python -m bench.latency
 	@$(BIN)/python -m bench.storm
+	@$(BIN)/python -m bench.announcing
+	@$(BIN)/python -m bench.sweeping
 	@$(BIN)/python -m bench.crowd
 	@$(BIN)/python -m bench.cold_start
 	@$(BIN)/python -m bench.posting

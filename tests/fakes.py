@@ -21,6 +21,7 @@ from presence.domain.user import Lease, User
 from presence.ports import (
     Count,
     Delivery,
+    ExpiredCheck,
     Job,
     LargeRoom,
     Member,
@@ -30,7 +31,10 @@ from presence.ports import (
     Renewal,
     Sent,
     Subscriber,
+    Timers,
     Topic,
+    UserChange,
+    UserCheck,
     WriteConflict,
 )
 
@@ -51,6 +55,7 @@ class FakeTables:
     stream: list[tuple[User, User]] = field(default_factory=list)
     sent: dict[tuple[str, str, str | None], tuple[Message, bool]] = field(default_factory=dict)
     count: Count = field(default_factory=lambda: Count(0, 0))
+    swept_to: str | None = None
 
     def is_spotless(self) -> bool:
         """No subscription, no member."""
@@ -153,6 +158,15 @@ class FakeUsers:
             self._change(connection_change, before.user_id)
         return True
 
+    def save_all(self, changes: Sequence[UserChange], now: int) -> Collection[str]:
+        return [it.after.user_id for it in changes if not self._is_saved(it, now)]
+
+    def _is_saved(self, it: UserChange, now: int) -> bool:
+        try:
+            return self.save(it.before, it.after, now, announce=it.announce)
+        except WriteConflict:
+            return False
+
     def _lets(self, connection_change: ConnectionChange, user_id: str) -> bool:
         current = self._tables.connections.get(connection_change.connection_id)
         if current is None or current.state is State.CLOSED:
@@ -229,6 +243,10 @@ class FakeOnlineIndex:
     def __init__(self, tables: FakeTables) -> None:
         self._tables = tables
 
+    def until(self, position: str) -> Iterator[str]:
+        last = position.removeprefix("after-")
+        return (user_id for user_id in self.after(None) if user_id <= last)
+
     def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
         del page_size
         if position is not None and not position.startswith("after-"):
@@ -245,6 +263,13 @@ class FakeOnlineIndex:
 
     def counted(self, count: Count) -> None:
         self._tables.count = count
+        self._tables.swept_to = None
+
+    def stop_at(self, user_id: str) -> None:
+        self._tables.swept_to = user_id
+
+    def stopped_at(self) -> str | None:
+        return self._tables.swept_to
 
     def add(self, difference: int) -> None:
         count = self._tables.count
@@ -390,6 +415,16 @@ class FakeSentMessages:
         self._sent[message.sender_id, message.session_id, message.client_id] = message, True
 
 
+def check_each(timers: Timers, checks: Sequence[UserCheck | ExpiredCheck]) -> None:
+    """`check_all` of timers that have no better way."""
+    for check in checks:
+        match check:
+            case UserCheck(user_id, delay):
+                timers.check_user(user_id, delay)
+            case ExpiredCheck(connection_id, user_id, sessions, delay):
+                timers.check_expired(connection_id, user_id, sessions, delay)
+
+
 @dataclass
 class FakeTimers:
     """Remembers what it was asked for, as (what, which, seconds)."""
@@ -416,6 +451,9 @@ class FakeTimers:
         delay_seconds: int = 0,
     ) -> None:
         self.expired.append((connection_id, user_id, frozenset(sessions), delay_seconds))
+
+    def check_all(self, checks: Sequence[UserCheck | ExpiredCheck]) -> None:
+        check_each(self, checks)
 
     def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
         self.gone += [(name, at) for name in connection_ids]

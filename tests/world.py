@@ -11,7 +11,7 @@ from presence.application.connections import AuthenticateCommand, Welcome
 from presence.application.lists import MemberPage
 from presence.bootstrap import App
 from presence.domain.connection import AllowedSessions, Identity
-from presence.domain.errors import PresenceError
+from presence.domain.errors import PresenceError, Unavailable
 from presence.domain.events import Chosen
 from presence.domain.user import Choice, Presence, User
 from presence.fanout.announcer import Announced
@@ -220,15 +220,20 @@ class World(App):
             count += 1
         return count
 
+    def timer(self, what: str, *about: Any) -> None:
+        """A timer comes, and the socket is closed that it finds open."""
+        socket = getattr(self.on_timer, what)(*about, self.now)
+        if socket is not None and self.dispatcher.close_all([socket]):
+            raise Unavailable("API Gateway is too busy to close a socket.")
+
     def fire_timers(self) -> None:
         """Deliver every timer that was set so far, due or not."""
         asked, self.timers.asked = self.timers.asked, []
         for what, which, _ in asked:
-            check = self.on_timer.user if what == "user" else self.on_timer.connection
-            check(which, self.now)
+            self.timer(what, which)
         expired, self.timers.expired = self.timers.expired, []
         for connection_id, user_id, sessions, _ in expired:
-            self.on_timer.expired(connection_id, user_id, sessions, self.now)
+            self.timer("expired", connection_id, user_id, sessions)
         rooms, self.timers.rooms = self.timers.rooms, []
         for session_id, tick, _ in rooms:
             self.large_rooms.tick(session_id, tick, self.now)

@@ -10,9 +10,10 @@ from zlib import crc32
 
 from presence.domain.user import User
 from presence.fanout.diffs import Record
-from presence.ports import Delivery, Job, Post
+from presence.ports import Delivery, ExpiredCheck, Job, Post, UserCheck
 from proof.simulation.faults import Injector
 from proof.simulation.scheduler import Scheduler
+from tests.fakes import check_each
 
 SECOND = 1_000
 #: A socket so young may be answered 410 although it lives.
@@ -195,6 +196,9 @@ class SimulatedQueue:
     ) -> None:
         what = (connection_id, user_id, frozenset(sessions))
         self._put("expired", *what, seconds=delay_seconds)
+
+    def check_all(self, checks: Sequence[UserCheck | ExpiredCheck]) -> None:
+        check_each(self, checks)
 
     def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
         for connection_id in connection_ids:

@@ -142,7 +142,7 @@ class Memory:
         """The users as an eventually consistent read may see them, and one connection record."""
         users = {it: self.as_it_was(("users", it, ""), age) for it in self._user_ids()}
         view = FakeTables(users={name: it for name, it in users.items() if it is not None})
-        view.count = self.tables.count
+        view.count, view.swept_to = self.tables.count, self.tables.swept_to
         if connection_id is not None:
             record = self.as_it_was(("connections", connection_id, ""), age)
             view.connections = {} if record is None else {connection_id: record}
@@ -168,6 +168,7 @@ def _put(place: dict[Any, Any], key: Any, value: Any) -> None:
 def copy_of(tables: FakeTables) -> FakeTables:
     """As deep as the fakes write; `placed` is theirs alone, and the stream begins anew."""
     copy = FakeTables(placed=tables.placed, marked=set(tables.marked), count=tables.count)
+    copy.swept_to = tables.swept_to
     for table in FLAT:
         setattr(copy, table, dict(getattr(tables, table)))
     for table in NESTED:
@@ -191,9 +192,10 @@ def _items(tables: FakeTables) -> Iterator[tuple[Name, Any]]:
     yield from (((table, key, row), it) for table, key, rows in nested for row, it in rows.items())
     yield ("marked", "", ""), tables.marked
     yield ("count", "", ""), tables.count
+    yield ("swept_to", "", ""), tables.swept_to
 
 
 #: A field that is not copied would be shared by all drafts.
-assert {it.name for it in fields(FakeTables)} == {*FLAT, *NESTED, "marked", "count", "placed"} | {
-    "stream"
+assert {it.name for it in fields(FakeTables)} == {*FLAT, *NESTED, "marked"} | {
+    *("count", "placed", "stream", "swept_to")
 }

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from presence.bootstrap import App
 from presence.domain.connection import State, lease_limit
+from presence.domain.errors import Unavailable
 from presence.domain.user import Choice, User
 from presence.protocol.frames import presence as frame_of
 from proof.simulation.checks import Checks, Violation
@@ -412,7 +413,9 @@ class Simulation:
         elif kind == "job":
             cases.broadcast.work(what[0], now)
         else:
-            actions[kind](*what, now)
+            socket = actions[kind](*what, now)
+            if socket is not None and cases.dispatcher.close_all([socket]):
+                raise Unavailable("API Gateway is too busy to close a socket.")
 
     def _sweep_later(self) -> None:
         self.clock.later(SWEEP, self._sweep_later)

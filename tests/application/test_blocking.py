@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from presence.domain.connection import Connection
 from presence.domain.errors import Conflict, PresenceError, Unavailable
 from presence.domain.user import Choice, Status, User
-from presence.limits import MAX_BLOCKED, MAX_PAGE
+from presence.limits import MAX_BLOCKED, MAX_PAGE, WATCHERS_AT_ONCE
 from presence.protocol.frames import fitting, presence
 from tests.world import GRACE, SECOND, World
 
@@ -322,20 +323,71 @@ def test_a_block_racing_an_erase_is_lifted_first(world: World) -> None:
 def test_a_connection_racing_an_erase_is_closed_too(world: World) -> None:
     """The first look at the leases and the erasure of them are two moments."""
     world.join("ada", "a1")
-    close, late = world.gateway.close, ["a2"]
+    close, late = world.records.close, ["a2"]
 
-    def close_and_be_overtaken(connection_id: str) -> None:
-        close(connection_id)
+    def close_and_be_overtaken(connection_id: str, now: int) -> Connection | None:
+        before = close(connection_id, now)
         if late:
             world.join("ada", late[0])
             world.enter(late.pop(), "room")
+        return before
 
-    world.gateway.close = close_and_be_overtaken  # type: ignore[method-assign]
+    world.records.close = close_and_be_overtaken  # type: ignore[method-assign]
 
     world.removal.erase("ada", world.now, lifts_blocks=True)
 
     assert tables_that_name(world, "ada") == []
     assert world.gateway.closed == ["a1", "a2"]
+
+
+@pytest.mark.fault("API Gateway does not answer.")
+@pytest.mark.parametrize("way", ["kick", "erase"])
+def test_a_socket_that_cannot_be_closed_keeps_no_user_waiting(world: World, way: str) -> None:
+    for name in ("a1", "a2"):
+        world.join("ada", name)
+    time, close = [2], world.gateway.close
+
+    def close_slowly(connection_id: str) -> None:
+        assert not world.user("ada").is_here, "the user comes first"
+        time[0] -= 1
+        close(connection_id)
+
+    world.gateway.close = close_slowly  # type: ignore[method-assign]
+    world.gateway.busy |= {"a1", "a2"}
+
+    if way == "kick":
+        world.removal.kick("ada", world.now, lambda: time[0] > 1)
+    else:
+        world.removal.erase("ada", world.now, lambda: time[0] > 1, lifts_blocks=True)
+    world.gateway.busy.clear()
+    time[0] = 9
+    world.fire_timers()
+
+    assert world.user("ada").status is Status.OFFLINE
+    assert set(world.gateway.closed) == {"a1", "a2"}
+
+
+@pytest.mark.fault("Very many watch a user who is erased.")
+def test_an_erasure_without_time_leaves_fewer_watchers_to_the_next(world: World) -> None:
+    amount = 2 * WATCHERS_AT_ONCE + 1
+    for number in range(amount):
+        world.join(f"user-{number}", f"c{number}")
+        world.watching.watch(f"c{number}", ["ada"], world.now)
+    world.join("ada", "a1")
+    world.gateway.heard.clear()
+
+    left = list[int]()
+    for _ in range(2):
+        time = iter([True, False])
+        with pytest.raises(Unavailable):
+            world.removal.erase("ada", world.now, lambda: next(time, False), lifts_blocks=True)  # noqa: B023
+        left.append(len(world.tables.watchers["ada"]))
+    world.removal.erase("ada", world.now, lifts_blocks=True)
+
+    told = [world.heard_by(f"c{number}") for number in range(amount)]
+    assert left == [WATCHERS_AT_ONCE + 1, 1]
+    assert all(it == [("ada", "offline")] for it in told), "each once"
+    assert tables_that_name(world, "ada") == []
 
 
 def test_a_user_who_keeps_reconnecting_is_not_erased_and_goes_offline_in_time(world: World) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -7,7 +7,7 @@ from presence.domain.connection import State
 from presence.domain.errors import Unavailable
 from presence.domain.user import Choice, Status, User
 from presence.limits import MAX_BATCH_READ
-from presence.ports import Count, WriteConflict
+from presence.ports import Count, ExpiredCheck, UserCheck, WriteConflict
 from tests.world import AUTHENTICATION, GRACE, LEASE, World
 
 
@@ -54,19 +54,19 @@ def test_a_repeated_timer_closes_the_connection_that_its_first_run_did_not(
     else:
         world.gateway.busy.add("a1")
         with pytest.raises(Unavailable):
-            world.on_timer.connection("a1", world.now)
+            world.timer("connection", "a1")
         world.gateway.busy.clear()
 
     for _ in range(2):
-        world.on_timer.connection("a1", world.now)
+        world.timer("connection", "a1")
 
     assert set(world.gateway.closed) == {"a1"}
     assert world.frames_of("a1") == []
 
 
 def test_a_timer_of_an_unknown_connection_closes_nothing(world: World) -> None:
-    world.on_timer.connection("a1", world.now)
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("connection", "a1")
+    world.timer("expired", "a1", "ada", frozenset())
 
     assert world.gateway.closed == []
 
@@ -109,7 +109,7 @@ def test_an_eviction_that_looked_before_the_ping_loses(
         return found
 
     monkeypatch.setattr(world.users, "read", read_and_be_overtaken)
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("expired", "a1", "ada", frozenset())
 
     assert world.gateway.closed == []
     assert state(world, "a1") is State.AUTHENTICATED
@@ -126,7 +126,7 @@ def test_a_lease_that_is_over_by_another_clock_is_looked_at_again(world: World) 
     world.records.close("a1", world.now)  # and the function of $disconnect died here
     world.wait(LEASE - 1_500)
 
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("expired", "a1", "ada", frozenset())
     asked = list(world.timers.expired)
     world.wait(1_500)
     world.fire_timers()
@@ -139,7 +139,7 @@ def test_a_lease_that_was_renewed_is_not_looked_at_again(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE - 20_000)
 
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("expired", "a1", "ada", frozenset())
 
     assert world.timers.expired == []
 
@@ -151,7 +151,7 @@ def test_grace_that_is_over_ends_in_one_announcement(world: World) -> None:
     world.wait(GRACE)
 
     world.fire_timers()
-    world.on_timer.user("ada", world.now)
+    world.timer("user", "ada")
     world.stream()
 
     assert world.heard_by("b1").count(("ada", "offline")) == 1
@@ -163,7 +163,7 @@ def test_a_grace_timer_that_comes_too_soon_asks_again(world: World) -> None:
     world.timers.asked.clear()
     world.wait(GRACE - 3_000)
 
-    world.on_timer.user("ada", world.now)
+    world.timer("user", "ada")
 
     assert world.read("ada").status is Status.ONLINE
     assert world.timers.asked == [("user", "ada", 3)]
@@ -250,6 +250,67 @@ def test_the_sweep_looks_at_every_user_of_a_long_index(world: World) -> None:
     assert {world.user(name).status for name in users} == {Status.OFFLINE}
 
 
+@pytest.mark.fault("More users die at once than one sweep can look at.")
+def test_a_sweep_begins_where_the_last_one_ran_out_of_time(world: World) -> None:
+    users = [f"user-{number:03}" for number in range(3 * MAX_BATCH_READ)]
+    for name in users:
+        world.join(name, f"c-{name}")
+    world.wait(LEASE)
+
+    swept = list[tuple[int, int, bool]]()
+    for _ in range(3):
+        time = iter([True])
+        found = world.sweep.run(world.now, lambda: next(time, False))  # noqa: B023
+        swept.append((found.looked_at, found.changed, found.count is not None))
+
+    assert swept == [(MAX_BATCH_READ, MAX_BATCH_READ, False)] * 2 + [
+        (MAX_BATCH_READ,) * 2 + (True,)
+    ]
+    assert {world.user(name).status for name in users} == {Status.OFFLINE}
+
+
+def test_a_sweep_goes_round_the_index_once_wherever_it_begins(world: World) -> None:
+    users = [f"user-{number:03}" for number in range(2 * MAX_BATCH_READ)]
+    for name in users:
+        world.join(name, f"c-{name}")
+    time = iter([True])
+    world.sweep.run(world.now, lambda: next(time, False))
+
+    behind = world.sweep.run(world.now, lambda: True)
+    whole = world.sweep.run(world.now, lambda: True)
+
+    assert behind.looked_at == whole.looked_at == len(users)
+    assert behind.count == whole.count == Count(len(users), world.now)
+
+
+def test_a_sweep_that_had_no_time_at_all_leaves_the_next_one_its_place(world: World) -> None:
+    for number in range(2 * MAX_BATCH_READ):
+        world.join(f"user-{number:03}", f"c{number}")
+    time = iter([True])
+    world.sweep.run(world.now, lambda: next(time, False))
+    before = world.online_index.stopped_at()
+
+    world.sweep.run(world.now, lambda: False)
+
+    assert world.online_index.stopped_at() == before
+
+
+def test_the_timers_of_many_who_died_go_out_together(world: World) -> None:
+    for number in range(MAX_BATCH_READ):
+        world.join(f"user-{number}", f"c{number}")
+    world.wait(LEASE)
+    together, check_all = list[int](), world.timers.check_all
+
+    def check_and_count(checks: Sequence[UserCheck | ExpiredCheck]) -> None:
+        together.append(len(checks))
+        check_all(checks)
+
+    world.timers.check_all = check_and_count  # type: ignore[method-assign]
+    world.run_sweep()
+
+    assert together == [MAX_BATCH_READ]
+
+
 def test_a_connection_that_pinged_in_the_meantime_is_spared(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE)
@@ -285,10 +346,10 @@ def test_a_silent_connection_is_hung_up_on_when_the_timer_comes_again(
     else:
         world.gateway.busy.add("a1")
         with pytest.raises(Unavailable):
-            world.on_timer.expired("a1", "ada", frozenset(), world.now)
+            world.timer("expired", "a1", "ada", frozenset())
         world.gateway.busy.clear()
 
-    world.on_timer.expired("a1", "ada", frozenset(), world.now)
+    world.timer("expired", "a1", "ada", frozenset())
 
     assert world.gateway.closed == ["a1"]
     assert world.frames_of("a1") == []
@@ -411,4 +472,4 @@ def test_the_sweep_counts_visible_users(world: World) -> None:
 def test_a_sweep_without_time_left_counts_nothing(world: World) -> None:
     world.join("ada", "a1")
 
-    assert world.sweep.run(world.now, lambda: False) is None
+    assert world.sweep.run(world.now, lambda: False).count is None

@@ -17,7 +17,7 @@ from presence.domain.user import Presence, Status
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.payloads import FramesPayload, Payload, PresenceByViewer, PresencePayload
 from presence.limits import MAX_FRAME_BYTES
-from presence.ports import EVERYONE, Job, Post, Timers, Topic
+from presence.ports import EVERYONE, ExpiredCheck, Job, Post, Timers, Topic, UserCheck
 from tests.fakes import FakeDeliveries, FakeGateway, FakeTimers
 
 pytestmark = pytest.mark.contract
@@ -111,6 +111,24 @@ def test_a_second_look_comes_when_it_was_asked_for(queues: Queues, delay: int) -
     queues.timers.check_user("ada", delay)
 
     assert queues.asked() == [("connection", TAB, delay), ("user", "ada", delay)]
+
+
+def test_many_checks_are_each_as_one_alone(queues: Queues) -> None:
+    checks: list[UserCheck | ExpiredCheck] = [UserCheck(f"user-{n}", n) for n in range(12)]
+    checks += [ExpiredCheck(TAB, "ada", {"b", "a"}), ExpiredCheck(PHONE, "ada", (), 3)]
+
+    queues.timers.check_all(checks)
+    queues.timers.check_all(checks[:1])
+    queues.timers.check_all([])
+
+    assert sorted(queues.asked(), key=str) == sorted(
+        [
+            *(("user", f"user-{n}", n) for n in (*range(12), 0)),
+            ("expired", TAB, "ada", frozenset({"a", "b"}), 0),
+            ("expired", PHONE, "ada", frozenset(), 3),
+        ],
+        key=str,
+    )
 
 
 @pytest.mark.parametrize("sessions", [(), ("b", "a"), {"x" * 128}, frozenset({"a"})], ids=str)

@@ -30,7 +30,16 @@ from presence.domain.events import (
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, Lease, User
-from presence.ports import EVERYONE, Count, Renewal, Subscriber, Topic, WriteConflict
+from presence.limits import MANY_CHANGES, USERS_TOGETHER
+from presence.ports import (
+    EVERYONE,
+    Count,
+    Renewal,
+    Subscriber,
+    Topic,
+    UserChange,
+    WriteConflict,
+)
 from tests.contract.conftest import Store, items
 
 pytestmark = pytest.mark.contract
@@ -618,6 +627,67 @@ def test_the_online_index_continues_after_any_user(store: Store) -> None:
         behind = list(store.online_index.after(store.online_index.position_of(name)))
 
         assert behind == names[index + 1 :]
+
+
+def test_the_online_index_ends_with_any_user(store: Store) -> None:
+    for number in range(20):
+        save(store, f"user-{number}", Authenticated(f"c{number}", lease()))
+    names = list(store.online_index.after(None))
+
+    for index, name in enumerate(names):
+        first = list(store.online_index.until(store.online_index.position_of(name)))
+
+        assert first == names[: index + 1]
+
+
+def test_where_a_sweep_stopped_is_kept_until_one_is_complete(store: Store) -> None:
+    before = store.online_index.stopped_at()
+
+    store.online_index.stop_at("ada")
+    store.online_index.stop_at("bob")
+    stopped = store.online_index.stopped_at()
+    store.online_index.add(1)
+    store.online_index.counted(Count(5, NOW))
+
+    assert (before, stopped, store.online_index.stopped_at()) == (None, "bob", None)
+
+
+@pytest.mark.parametrize("amount", [3, MANY_CHANGES, 2 * USERS_TOGETHER + 1])
+def test_changes_of_many_users_are_written_but_for_those_that_are_refused(
+    store: Store, amount: int
+) -> None:
+    users = [save(store, f"user-{n}", Authenticated(f"c{n}", lease())) for n in range(amount)]
+    moved = store.users.read("user-1", consistent=True)
+    save(store, "user-1", Chosen(Choice.BUSY))
+    changes = [
+        UserChange(it, replace(it, text="hi"), announce=False)
+        for it in (*users[:1], moved, *users[2:])
+    ]
+
+    refused = store.users.save_all(changes, NOW)
+
+    stored = store.users.read_many([it.user_id for it in users], consistent=True)
+    assert list(refused) == ["user-1"]
+    assert {name for name, it in stored.items() if it.text == "hi"} == {
+        it.user_id for it in users
+    } - {"user-1"}
+
+
+def test_members_of_chat_sessions_go_with_changes_of_many_users(store: Store) -> None:
+    """More rows than one transaction takes: each user is in many chat sessions."""
+    sessions = frozenset(f"room-{number}" for number in range(30))
+    users = [
+        save(store, f"user-{n}", Authenticated(f"c{n}", replace(lease(), sessions=sessions)))
+        for n in range(MANY_CHANGES)
+    ]
+    gone = [reduce(it, TimePassed(), NOW + 10_000_000)[0] for it in users]
+
+    refused = store.users.save_all(
+        [UserChange(*both, announce=True) for both in zip(users, gone, strict=True)], NOW
+    )
+
+    assert list(refused) == []
+    assert [list(store.members.of(it)) for it in sessions] == [[]] * 30
 
 
 @pytest.mark.parametrize("position", ["x", "MDphZGE=", "OTk6YWRh", "Xw", "-_-_"])

@@ -294,7 +294,8 @@ def test_the_frames_of_the_server_are_those_that_are_named() -> None:
 def made() -> dict[str, dict[str, Any]]:
     """Frames of those types that one function makes."""
     told = json.loads(next(frames.status_change_frames([PRESENCE])))
-    members = frames.members_change_frames("lobby", [PRESENCE], ["eve"], 1, NOW, is_sampled=True)
+    joined = [frames.presence_text(PRESENCE)]
+    members = frames.members_change_frames("lobby", joined, ["eve"], 1, NOW, is_sampled=True)
     moved = json.loads(next(members))
     typing = frames.user_typing("lobby", "ada", is_typing=True, expires_at=NOW)
     over = frames.closing("kicked", 5)

@@ -26,6 +26,7 @@ from presence.protocol.frames import (
     fitting,
     members_change_frames,
     presence,
+    presence_text,
     status_change_frames,
     user_typing,
 )
@@ -834,7 +835,9 @@ def test_joined_and_left_members_are_sent_once_in_frames_below_the_size_limit(
     ]
     left = [f"{number:l>128}" for number in range(leaving)]
 
-    texts = list(members_change_frames("s" * 128, joined, left, 2**53 - 1, 2**53 - 1))
+    texts = list(
+        members_change_frames("s" * 128, map(presence_text, joined), left, 2**53 - 1, 2**53 - 1)
+    )
 
     frames = [json.loads(text) for text in texts]
     assert [it for frame in frames for it in frame["joined"]] == [presence(it) for it in joined]
@@ -846,7 +849,7 @@ def test_joined_and_left_members_are_sent_once_in_frames_below_the_size_limit(
 def test_a_change_of_members_says_where_and_how_many_there_are_now() -> None:
     ada = Presence("ada", Status.AWAY, NOW, 7)
 
-    (text,) = members_change_frames("room", [ada], ["bob"], 3, NOW)
+    (text,) = members_change_frames("room", [presence_text(ada)], ["bob"], 3, NOW)
 
     assert json.loads(text) == {
         "type": "chat-session-members",
@@ -860,7 +863,7 @@ def test_a_change_of_members_says_where_and_how_many_there_are_now() -> None:
 
 @given(st.lists(presences, max_size=30), st.lists(ids, max_size=30))
 def test_every_frame_about_members_is_of_one_shape(joined: list[Presence], left: list[str]) -> None:
-    texts = list(members_change_frames("room", joined, left, 7, NOW))
+    texts = list(members_change_frames("room", map(presence_text, joined), left, 7, NOW))
 
     frames = [json.loads(text) for text in texts]
     assert [it for frame in frames for it in frame["joined"]] == [presence(it) for it in joined]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence.domain.user import Choice, Status
+from presence.fanout import diffs
 from presence.fanout.diffs import Record
 from tests.world import GRACE, World
 
@@ -165,6 +166,24 @@ def test_a_late_record_of_an_erased_user_shows_the_user_to_no_viewer(world: Worl
 
     assert world.heard_by("b1") == [("ada", "offline")]
     assert not any('"online"' in text for text in world.gateway.heard["b1"])
+
+
+def test_a_batch_of_many_topics_stops_in_time_and_says_how_far_it_came(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diffs, "TOPICS_AT_ONCE", 2)
+    for number in range(5):
+        world.join(f"user-{number}", f"c{number}")
+    world.stream()
+    for number in range(5):
+        world.enter(f"c{number}", f"room-{number}")
+    batch = records(world)[5:]
+    time = iter([True, True])
+
+    first = world.announcer.announce(batch, lambda: next(time, False))
+    rest = world.announcer.announce(batch[first.records :])
+
+    assert (first.records, rest.records) == (4, 1)
 
 
 def test_the_count_follows_the_stream(world: World) -> None:

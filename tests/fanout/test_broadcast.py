@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 from unittest.mock import patch
 
@@ -14,7 +14,7 @@ from presence import limits
 from presence.domain.errors import Unavailable
 from presence.domain.user import Choice
 from presence.fanout.diffs import Record
-from presence.ports import EVERYONE, Topic
+from presence.ports import EVERYONE, Delivery, Post, Topic
 from tests.world import World
 
 ROOM = "room.1"
@@ -293,6 +293,32 @@ def test_payloads_too_large_for_a_job_are_posted_at_once(monkeypatch: pytest.Mon
     assert all(world.frames_of(f"c{number}")[-1]["left"] == ["user-1"] for number in range(2, 20))
 
 
+@pytest.mark.fault("A job fails each time.")
+def test_a_job_that_fails_does_not_bring_its_successors_again() -> None:
+    world = crowded(20)
+    world.subscriptions._page = 1
+    jobs, tries, post = world.deliveries.jobs, Counter[tuple[int, str | None]](), world.gateway.post
+    world.messages.say("c0", ROOM, "hi", None, world.now)
+
+    def post_at_the_last_try(posts: Iterable[Post], *, until: int | None = None) -> Delivery:
+        if tries[job.shard, job.after] < 5:
+            raise Unavailable("API Gateway does not answer.")
+        return post(posts, until=until)
+
+    world.gateway.post = post_at_the_last_try  # type: ignore[method-assign]
+    while jobs:
+        job = jobs.pop()
+        tries[job.shard, job.after] += 1
+        try:
+            world.broadcast.work(job, world.now)
+        except Unavailable:
+            jobs.append(job)
+
+    assert set(tries.values()) <= {1, 5}  # one where the page has only the sender
+    assert len(tries) >= 20
+    assert [len(world.frames_of(f"c{number}")) for number in range(1, 20)] == [1] * 19
+
+
 def test_a_topic_grows_with_its_subscribers_and_not_because_it_is_read() -> None:
     world = crowded(3)
     grown = [world.tables.shards.get(SESSION, 1)]
@@ -335,6 +361,7 @@ def test_each_viewer_ends_right_whatever_the_queue_does(data: st.DataObject) -> 
             _something_happens(world, data)
         world.announcer.announce([Record(*images) for images in world.tables.stream])
         _work_at_random(world, data)
+        world.deliver()  # posts beyond five wait, too
 
     for number, viewer_id in enumerate(NAMES):
         for user_id, shown in _shown(world, f"c{number}").items():

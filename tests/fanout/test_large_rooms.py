@@ -1,6 +1,6 @@
 """Large rooms: sent by ticks, and clients that hear only samples end with the right count."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from presence import limits
 from presence.application.lists import MemberPage
 from presence.domain.errors import Conflict, Unavailable
-from presence.domain.user import Choice
+from presence.domain.user import Choice, User
 from presence.fanout.diffs import Record
 from presence.ports import Topic
 from tests.fakes import FakeMembers
@@ -302,6 +302,24 @@ def test_a_user_who_hides_from_a_viewer_is_in_no_sample() -> None:
     told = members_told(world, "c0")
     assert "shy" not in str(told)
     assert [it["memberCount"] for it in told] == [22, 20]
+
+
+def test_a_block_that_a_replica_does_not_know_yet_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = room_with(20)
+    arrive(world, 20)
+    before, read_many = world.user("user-20"), world.users.read_many
+    world.blocking.block("user-20", "user-0", world.now)
+
+    def read_late(user_ids: Collection[str], *, consistent: bool = False) -> Mapping[str, User]:
+        found = read_many(user_ids, consistent=consistent)
+        return found if consistent else {**found, "user-20": before}
+
+    monkeypatch.setattr(world.users, "read_many", read_late)
+    tick(world)
+
+    assert joined(members_told(world, "c0")) == []
 
 
 def test_a_user_who_blocks_before_the_tick_is_in_no_sample() -> None:

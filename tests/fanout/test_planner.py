@@ -1,5 +1,7 @@
 """Diffs and the plan, as pure functions: from records and recipients to (recipients, payload)."""
 
+import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
@@ -23,6 +25,7 @@ from presence.domain.events import (
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, Lease, Presence, Status, User
+from presence.fanout.broadcast import posts_of
 from presence.fanout.diffs import MembershipDiff, Record, UserDiff, by_session, user_diffs
 from presence.fanout.payloads import FramesPayload, PresencePayload
 from presence.fanout.planner import Send, ToFew, ToMany, changes_by_topic, plan
@@ -36,6 +39,7 @@ from presence.fanout.recipients import (
     shards_needed,
 )
 from presence.ports import EVERYONE, Member, Subscriber, Topic
+from presence.protocol.frames import presence
 from tests.world import World
 
 NOW = 1_800_000_000_000
@@ -256,22 +260,112 @@ def moves() -> MembershipDiff:
     return MembershipDiff(ROOM, [ada, kim], [hider, *members("bob", "eve")], NOW)
 
 
-def test_joins_and_leaves_are_for_each_viewer_what_that_viewer_sees() -> None:
-    seen = {it: moves().content_for(it) for it in (None, "bob", "eve", "ada")}
+def told(membership: MembershipDiff, viewer_id: str | None) -> tuple[list[str], list[str], int]:
+    """Who joined, who left and how many there are, as the frames for a viewer say it."""
+    frames = [json.loads(it) for it in membership.frames(membership.content_for(viewer_id))]
+    joined = [it["userId"] for frame in frames for it in frame["joined"]]
+    left = [it for frame in frames for it in frame["left"]]
+    return joined, left, frames[0]["memberCount"] if frames else 0
 
-    names = {it: ([who.user_id for who in joined], left) for it, (joined, left, _) in seen.items()}
-    assert names == {
-        None: (["ada"], ("kim",)),
-        "bob": (["ada"], ("kim",)),
-        "eve": ([], ("kim",)),
-        "ada": ([], ("kim",)),
+
+def test_joins_and_leaves_are_for_each_viewer_what_that_viewer_sees() -> None:
+    assert {it: told(moves(), it) for it in (None, "bob", "eve", "ada")} == {
+        None: (["ada"], ["kim"], 3),
+        "bob": (["ada"], ["kim"], 3),
+        "eve": ([], ["kim"], 2),
+        "ada": ([], ["kim"], 3),
     }
-    assert {it: count for it, (_, _, count) in seen.items()} == {
-        None: 3,
-        "bob": 3,
-        "eve": 2,
-        "ada": 3,
-    }
+
+
+CHANGES: st.SearchStrategy[UserEvent] = st.one_of(
+    st.builds(Chosen, st.sampled_from([Choice.ONLINE, Choice.INVISIBLE, Choice.BUSY])),
+    st.builds(Blocked, st.sampled_from(["ada", "bob", "eve", "kim"])),
+    st.builds(Unblocked, st.frozensets(st.sampled_from(["ada", "bob", "eve", "kim"]))),
+)
+
+
+def stories(user_id: str) -> st.SearchStrategy[list[Record]]:
+    """Records of a user, perhaps not the first ones, who joins and may leave."""
+    device = f"{user_id}-1"
+    joins: st.SearchStrategy[UserEvent] = st.sampled_from(
+        [Joined(device, ROOM), Left(device, ROOM)]
+    )
+    others = CHANGES.filter(lambda it: not isinstance(it, Blocked) or it.viewer_id != user_id)
+    made = st.lists(joins | others, min_size=1, max_size=6).map(
+        lambda some: records(user_id, connected(user_id), Joined(device, ROOM), *some)
+    )
+    return st.tuples(made, st.integers(0, 2)).map(lambda it: it[0][it[1] :])
+
+
+@given(st.tuples(*map(stories, ("ada", "bob", "kim"))), st.integers(0, 3))
+def test_what_is_derived_by_difference_is_what_each_viewer_sees(
+    told_of: Sequence[list[Record]], older: int
+) -> None:
+    diffs = [diff(it[: len(it) - older] or it[:1], it[-1].after) for it in told_of]
+    users = [it.user for it in diffs]
+    hosts = [Member(it.user_id, frozenset(it.blocked)) for it in users if ROOM in it.sessions]
+    membership = MembershipDiff(ROOM, diffs, hosts, NOW)
+    payload = PresencePayload([it.presence for it in diffs])
+
+    for viewer_id in (None, "ada", "bob", "eve", "kim", "zoe"):
+        seen = [it for it in diffs if it.user.user_id != viewer_id and moved(it, viewer_id)]
+        joined = [it.user for it in seen if ROOM in it.user.sessions_seen_by(viewer_id)]
+        left = [it.user.user_id for it in seen if it.user not in joined]
+        count = sum(viewer_id not in it.hidden_from for it in hosts) if seen else 0
+        assert told(membership, viewer_id) == ([it.user_id for it in joined], left, count)
+        news = [it.user.seen_by(viewer_id) for it in diffs if is_news(it, viewer_id)]
+        assert changes_in(payload.frames(payload.content_for(viewer_id))) == [
+            presence(it) for it in news
+        ]
+
+
+def moved(it: UserDiff, viewer_id: str | None) -> bool:
+    seen = [tuple(user.sessions_seen_by(viewer_id) for user in images(one)) for one in it.records]
+    return any(before ^ after for before, after in seen)
+
+
+def is_news(it: UserDiff, viewer_id: str | None) -> bool:
+    seen = [tuple(user.seen_by(viewer_id) for user in images(one)) for one in it.records]
+    return any(after.differs_for_others(before) for before, after in seen)
+
+
+def images(record: Record) -> tuple[User, User]:
+    return record.before, record.after
+
+
+def changes_in(texts: Sequence[str]) -> list[object]:
+    return [it for text in texts for it in json.loads(text)["changes"]]
+
+
+def calls_to_announce(movers: int) -> int:
+    """How many calls of functions it takes to tell movers of 20 chat sessions about each other."""
+    names = [f"user-{number}" for number in range(movers)]
+    sessions = [Joined("-1", f"room-{number}") for number in range(20)]
+    told_of = [
+        records(it, connected(it), *(replace(on, connection_id=f"{it}-1") for on in sessions))
+        for it in names
+    ]
+    subscribers = [Subscriber(f"{it}-1", it) for it in names]
+    calls = Counter[str]()
+    sys.setprofile(lambda _frame, event, _: calls.update([event]))
+    try:
+        diffs = [diff(it) for it in told_of]
+        by_topic = changes_by_topic(diffs, is_global=False)
+        hosts = members(*names)
+        moves = [MembershipDiff(it, some, hosts, NOW) for it, some in by_session(diffs).items()]
+        for send in plan(diffs, by_topic, moves, dict.fromkeys(by_topic, Few(subscribers))):
+            assert isinstance(send, ToFew)
+            posts_of(send.payload, send.subscribers)
+    finally:
+        sys.setprofile(None)
+    return calls["call"]
+
+
+@pytest.mark.fault("Members of many chat sessions all move at once, again and again.")
+def test_the_work_of_telling_movers_about_each_other_grows_with_their_number() -> None:
+    few, many = calls_to_announce(10), calls_to_announce(40)
+
+    assert many < 4.5 * few
 
 
 def test_a_viewer_who_sees_no_move_is_sent_no_frame() -> None:

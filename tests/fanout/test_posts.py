@@ -11,6 +11,7 @@ from presence import limits
 from presence.domain.errors import Unavailable
 from presence.domain.user import Presence, Status, User
 from presence.fanout.broadcast import posts_of
+from presence.fanout.dispatch import Dispatcher, OpenSocket
 from presence.fanout.payloads import (
     ByViewer,
     FramesPayload,
@@ -23,7 +24,7 @@ from presence.fanout.payloads import (
     to_json,
 )
 from presence.ports import Post, Subscriber
-from tests.fakes import FakeTimers
+from tests.fakes import FakeDeliveries, FakeGateway, FakeTimers
 from tests.world import World
 
 NAMES = st.sampled_from(["ada", "bob", "eve", "kim"])
@@ -65,6 +66,19 @@ def test_each_connection_gets_what_its_user_may_see_and_no_more(
 
 def _frames(payload: ByViewer, viewer_id: str) -> Sequence[str]:
     return payload.frames(payload.content_for(viewer_id))
+
+
+@pytest.mark.fault("API Gateway does not answer.")
+def test_sockets_are_left_to_the_next_try_when_some_are_not_closed() -> None:
+    names = [f"c{number}" for number in range(6)]
+    gateway = FakeGateway(busy={"c1", "c3"})
+    dispatcher = Dispatcher(gateway, FakeDeliveries(), FakeTimers())
+
+    still_open = dispatcher.close_all([OpenSocket(it, "kicked") for it in names])
+
+    assert gateway.closed == ["c0", "c2"]
+    assert still_open == {"c1", "c3", "c4", "c5"}
+    assert [len(gateway.heard.get(it, [])) for it in names] == [1, 0, 1, 0, 1, 1]
 
 
 def test_content_that_is_the_same_for_several_viewers_is_one_post() -> None:

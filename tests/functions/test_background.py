@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from functions import timers as timers_function
 from presence.adapters.sqs import job_to_json
 from presence.domain.connection import State
 from presence.domain.user import Status
@@ -16,6 +17,7 @@ from tests.functions.conftest import (
     START,
     TAB,
     WATCH,
+    Context,
     Event,
     Stack,
     change,
@@ -296,6 +298,62 @@ def test_a_timer_that_fails_keeps_no_other_waiting(stack: Stack, bad: Any) -> No
     assert stack.gateway.closed == [TAB, PHONE]
 
 
+@pytest.mark.fault("API Gateway does not answer.")
+def test_timers_of_users_do_not_wait_for_sockets(stack: Stack) -> None:
+    """A request to close a socket may hang until the function has no time left."""
+    stack.join("ada", TAB)
+    stack.disconnect(TAB)
+    for name in (PHONE, WATCH):
+        stack.connect(name)
+    stack.wait(10_000)
+    records = [
+        message("phone", {"check": "connection", "connectionId": PHONE}),
+        message("watch", {"check": "connection", "connectionId": WATCH}),
+        message("ada", {"check": "user", "userId": "ada"}),
+    ]
+    context = Context("timers", 30_000)
+    stack.gateway.busy |= {PHONE, WATCH}
+    close = stack.gateway.close
+
+    def hang(connection_id: str) -> None:
+        assert stack.user("ada").status is Status.OFFLINE
+        context._remaining = 5_000
+        close(connection_id)
+
+    stack.gateway.close = hang  # type: ignore[method-assign]
+    answer = timers_function.handler({"Records": records}, context)
+    stack.gateway.busy.clear()
+    context._remaining = 30_000
+    again = timers_function.handler({"Records": records[:2]}, context)
+
+    assert [it["itemIdentifier"] for it in answer["batchItemFailures"]] == ["phone", "watch"]
+    assert again == {"batchItemFailures": [{"itemIdentifier": "watch"}]}
+    assert stack.gateway.closed == [PHONE]
+
+
+@pytest.mark.fault("A function runs out of time in a loop.")
+@pytest.mark.parametrize("name", ["timers", "deliver"])
+def test_a_batch_without_time_comes_again_as_a_whole(stack: Stack, name: str) -> None:
+    records = [message("1", {}), message("2", {})]
+
+    answer = stack.invoke(name, {"Records": records}, remaining=5_000)
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": it} for it in ("1", "2")]}
+    assert stack.log_lines()[-1]["failed_messages"] == 2
+
+
+@pytest.mark.fault("A function runs out of time in a loop.")
+def test_records_that_are_left_come_again_from_the_first_on(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    records = [change("ada", None, stack.image("ada"), number=it) for it in (1, 2)]
+
+    answer = stack.invoke("announce", {"Records": records}, remaining=20_000)
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert stack.log_lines()[-1]["left"] == 2
+    assert stack.gateway.heard == {}
+
+
 def test_timers_come_again_while_the_table_is_throttled(stack: Stack) -> None:
     stack.connect(TAB)
     stack.wait(10_000)
@@ -404,7 +462,23 @@ def test_a_sweep_without_time_reads_no_user_and_writes_no_count(stack: Stack) ->
 
     assert answer == {}
     assert stack.user("ada").status is Status.ONLINE
-    assert "online" not in stack.log_lines()[-1]
+    line = stack.log_lines()[-1]
+    assert "online" not in line
+    assert (line["users"], line["changed_users"], line["is_complete"]) == (0, 0, False)
+
+
+def test_a_sweep_says_how_far_it_came(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.join("grace", PHONE)
+    stack.wait(60_000)
+    stack.send(PHONE, {"action": "ping"})
+    stack.wait(30_000)
+
+    stack.invoke("sweep")
+
+    line = stack.log_lines()[-1]
+    assert (line["users"], line["changed_users"], line["is_complete"]) == (2, 1, True)
+    assert line["online"] == 1
 
 
 def test_a_second_sweep_finds_nothing_left_to_do(stack: Stack) -> None:

@@ -103,6 +103,30 @@ def test_no_function_may_do_more_than_it_names(function: str) -> None:
     assert not [s for s in statements(function) if s["Resource"] == "*"]
 
 
+@pytest.mark.fault("Lambda takes a job that puts the next one for an endless loop.")
+def test_a_function_that_puts_messages_on_its_own_queue_may_go_on_doing_so() -> None:
+    """Else Lambda ends it after some 16 times: a large audience is told in part."""
+    own_queue = {
+        (function, source["Properties"]["Queue"]["Fn::GetAtt"])
+        for function, properties in FUNCTIONS.items()
+        for source in properties.get("Events", {}).values()
+        if source["Type"] == "SQS"
+    }
+    putting = {
+        (function, resource["Fn::GetAtt"])
+        for function in FUNCTIONS
+        for statement in statements(function)
+        if "sqs:SendMessage" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+    allowed = {name for name, it in FUNCTIONS.items() if it.get("RecursiveLoop") == "Allow"}
+
+    assert allowed == {function for function, _ in own_queue & putting}
+    assert allowed == {"DeliverFunction", "TimerFunction"}
+    made = translated(ROOT / "template.yaml")["Resources"]
+    assert {made[it]["Properties"]["RecursiveLoop"] for it in allowed} == {"Allow"}
+
+
 def test_only_those_that_verify_tokens_read_the_secret() -> None:
     readers = {function for function in FUNCTIONS if "ssm:GetParameter" in actions(function)}
     assert readers == {"WebSocketFunction", "HttpFunction"}

@@ -128,7 +128,11 @@ class Api:
         await self._call("DELETE", f"/users/{_id(user_id)}/connections")
 
     async def erase(self, user_id: str) -> None:
-        """Delete all that is stored about the caller; of another user with `presence:admin`."""
+        """Delete all that is stored about the caller; of another user with `presence:admin`.
+
+        Where many watch the user, it is refused as `unavailable` until it was asked for often
+        enough: each call leaves less to the next.
+        """
         await self._call("DELETE", f"/users/{_id(user_id)}")
 
     # ── chat sessions ───────────────────────────────────────────────────────────────────────

@@ -127,7 +127,6 @@ class App:
             ports.timers,
             self.changes,
             self.expiry,
-            self.dispatcher,
             self.durations,
         )
 
@@ -214,7 +213,8 @@ class AWS:
             "apigatewaymanagementapi",
             endpoint_url=url,
             read_timeout=2,
-            retries={"total_max_attempts": 2, "mode": "standard"},
+            # No second try: the queue brings again what was not closed.
+            retries={"total_max_attempts": 1},
         )
         return ManagementGateway(engine_of(self._session, url), client)
 

@@ -33,9 +33,15 @@ MAX_SESSIONS = 50
 MAX_BLOCKED = 200
 #: Blocks lifted in one transaction: each has a row, and so has each of MAX_SESSIONS memberships.
 MAX_UNBLOCKED = MAX_OPERATIONS - MAX_SESSIONS - 10
+#: So many changes of users that come together are written in transactions, of so many users each:
+#: that costs twice the units, and a tenth of the time. A conflict of one makes all of them alone.
+MANY_CHANGES, USERS_TOGETHER = 10, 25
 #: A user who never comes back is kept this long, unless hidden from a viewer: a block that ran out
 #: by itself would show the user to the viewer who was blocked.
 RETENTION_SECONDS = 90 * 24 * 60 * 60
+#: Watchers of an erased user who are told and forgotten before the next: two requests each, in
+#: less than the time that a function spares.
+WATCHERS_AT_ONCE = 100
 #: How often erasing a user begins again because the user came back meanwhile.
 ERASE_ATTEMPTS = 5
 #: The online index is written when a user comes or goes. DynamoDB takes 1,000 writes a second for
@@ -102,6 +108,10 @@ MAX_PAGE, DEFAULT_PAGE = 100, 50
 
 # ── fan-out ────────────────────────────────────────────────────────────────────────────────
 
+#: Topics that are read for one part of a batch of changes, before it is asked whether there is time
+#: for the next: two queries each of about 8 ms, within PART_MILLISECONDS.
+TOPICS_AT_ONCE = 1_000
+PART_MILLISECONDS = 20_000
 #: What one function posts itself, in about a second; more is shared out among jobs or parcels.
 #: "Amazon API Gateway quotas": 10,000 requests a second for each account and Region.
 POSTS_AT_ONCE = 10_000
@@ -123,6 +133,9 @@ JOB_BUDGET = 240_000
 MESSAGES_PER_BATCH = 10
 #: How often a message of a batch is sent that SQS does not take.
 SEND_ATTEMPTS = 3
+#: After so many sockets that API Gateway did not close, the others are left to the next try: each
+#: takes 3 s when it does not answer, and the timers of users are in the same queue.
+UNCLOSED_SOCKETS = 2
 #: Lost sockets in one timer: a batch of ten timers is handled in some seconds.
 SOCKETS_PER_TIMER = 10
 

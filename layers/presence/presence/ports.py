@@ -63,6 +63,15 @@ class Renewal:
     is_done: bool
 
 
+@dataclass(frozen=True, slots=True)
+class UserChange:
+    """A change of a user that is decided and not written yet; `announce` as in `Users.save`."""
+
+    before: User
+    after: User
+    announce: bool
+
+
 class Users(Protocol):
     """The aggregates, changed by compare-and-swap on `revision` and on every lease touched.
 
@@ -103,6 +112,13 @@ class Users(Protocol):
         """
         ...
 
+    def save_all(self, changes: Sequence[UserChange], now: int) -> Collection[str]:
+        """Write changes of different users, each as `save` does; the ids of those refused.
+
+        One that is refused keeps no other from being written.
+        """
+        ...
+
     def renew(
         self,
         user_id: str,
@@ -139,6 +155,10 @@ class Count:
 class OnlineIndex(Protocol):
     """An index of the users who are here. It may lag and knows no leases: the users decide."""
 
+    def until(self, position: str) -> Iterator[str]:
+        """The user ids that `after` leaves out, in the same order: all up to *position*."""
+        ...
+
     def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
         """User ids in the order of the index, behind *position* (see `position_of`), read lazily.
 
@@ -158,7 +178,15 @@ class OnlineIndex(Protocol):
         ...
 
     def counted(self, count: Count) -> None:
-        """Store a complete count."""
+        """Store a complete count; the next sweep begins at the front."""
+        ...
+
+    def stop_at(self, user_id: str) -> None:
+        """Remember the last user that a sweep has looked at before it ran out of time."""
+        ...
+
+    def stopped_at(self) -> str | None:
+        """The same user; None after a sweep that looked at all."""
         ...
 
     def add(self, difference: int) -> None:
@@ -352,6 +380,24 @@ class SentMessages(Protocol):
 # ── what is sent ───────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(frozen=True, slots=True)
+class UserCheck:
+    """See `Timers.check_user`."""
+
+    user_id: str
+    delay_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredCheck:
+    """See `Timers.check_expired`."""
+
+    connection_id: str
+    user_id: str
+    sessions: Collection[str]
+    delay_seconds: int = 0
+
+
 class Timers(Protocol):
     """Delayed checks: done at least once, never early, perhaps late, in any order."""
 
@@ -371,6 +417,14 @@ class Timers(Protocol):
         delay_seconds: int = 0,
     ) -> None:
         """Finish a connection whose lease has expired."""
+        ...
+
+    def check_all(self, checks: Sequence[UserCheck | ExpiredCheck]) -> None:
+        """Many of these at once.
+
+        Raises:
+            Unavailable: not all of them were taken.
+        """
         ...
 
     def check_gone(self, connection_ids: Sequence[str], at: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from presence import limits
 from presence.domain.errors import Unavailable
 from presence.fanout.payloads import from_json, to_json
-from presence.ports import Job, Post, Topic
+from presence.ports import ExpiredCheck, Job, Post, Topic, UserCheck
 from presence.protocol.strict_json import Object
 
 
@@ -32,14 +32,18 @@ class _Queue:
         )
 
     def _send_all(self, bodies: Iterable[Mapping[str, Any]], delay_seconds: int = 0) -> None:
-        for batch in _batches(json.dumps(body) for body in bodies):
-            self._send_batch(batch, delay_seconds)
+        self._send_each((body, delay_seconds) for body in bodies)
 
-    def _send_batch(self, batch: Sequence[str], delay_seconds: int) -> None:
+    def _send_each(self, messages: Iterable[tuple[Mapping[str, Any], int]]) -> None:
+        """Each message with its own delay, in seconds."""
+        for batch in _batches((json.dumps(body), delay) for body, delay in messages):
+            self._send_batch(batch)
+
+    def _send_batch(self, batch: Sequence[tuple[str, int]]) -> None:
         """SQS may take some of a batch and refuse others, which are sent again."""
         entries = [
-            {"Id": str(number), "MessageBody": body, "DelaySeconds": delay_seconds}
-            for number, body in enumerate(batch)
+            {"Id": str(number), "MessageBody": body, "DelaySeconds": delay}
+            for number, (body, delay) in enumerate(batch)
         ]
         for _ in range(limits.SEND_ATTEMPTS):
             answer = self._client().send_message_batch(QueueUrl=self._queue_url, Entries=entries)
@@ -55,7 +59,7 @@ class SQSTimers(_Queue):
         self._send({"check": "connection", "connectionId": connection_id}, delay_seconds)
 
     def check_user(self, user_id: str, delay_seconds: int) -> None:
-        self._send({"check": "user", "userId": user_id}, delay_seconds)
+        self._send(*_check(UserCheck(user_id, delay_seconds)))
 
     def check_expired(
         self,
@@ -64,13 +68,13 @@ class SQSTimers(_Queue):
         sessions: Collection[str],
         delay_seconds: int = 0,
     ) -> None:
-        body = {
-            "check": "expired",
-            "connectionId": connection_id,
-            "userId": user_id,
-            "chatSessionIds": sorted(sessions),
-        }
-        self._send(body, delay_seconds)
+        self._send(*_check(ExpiredCheck(connection_id, user_id, sessions, delay_seconds)))
+
+    def check_all(self, checks: Sequence[UserCheck | ExpiredCheck]) -> None:
+        if len(checks) == 1:
+            self._send(*_check(checks[0]))
+        else:
+            self._send_each(map(_check, checks))
 
     def check_gone(self, connection_ids: Sequence[str], at: int) -> None:
         most = limits.SOCKETS_PER_TIMER
@@ -99,15 +103,25 @@ class SQSDeliveries(_Queue):
         self._send_all(job_to_json(job) for job in jobs)
 
 
-def _batches(bodies: Iterable[str]) -> Iterator[Sequence[str]]:
+def _check(check: UserCheck | ExpiredCheck) -> tuple[Object, int]:
+    """The message, and its delay in seconds."""
+    match check:
+        case UserCheck(user_id, delay_seconds):
+            return {"check": "user", "userId": user_id}, delay_seconds
+        case ExpiredCheck(connection_id, user_id, sessions, delay_seconds):
+            names = {"connectionId": connection_id, "userId": user_id}
+            return {"check": "expired", **names, "chatSessionIds": sorted(sessions)}, delay_seconds
+
+
+def _batches(messages: Iterable[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:
     """As many as SendMessageBatch takes: ten, and not more bytes together than in one."""
-    batch, size = list[str](), 0
-    for body in bodies:
+    batch, size = list[tuple[str, int]](), 0
+    for body, delay in messages:
         is_full = len(batch) == limits.MESSAGES_PER_BATCH
         if is_full or (batch and size + len(body) > limits.MESSAGE_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(body)
+        batch.append((body, delay))
         size += len(body)
     if batch:
         yield batch

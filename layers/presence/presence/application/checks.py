@@ -1,33 +1,35 @@
 """What runs without a request: timers that are due, and the sweep behind everything else."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from presence.application.expiry import Expiry
-from presence.application.user_changes import UserChanges
+from presence.application.user_changes import UserChanges, checks_of, is_announced
 from presence.chunks import chunked
+from presence.deadline import HasTime, in_time
 from presence.domain.connection import Durations, State
 from presence.domain.errors import Unavailable
 from presence.domain.events import TimePassed
 from presence.domain.reducer import reduce
 from presence.domain.user import User
-from presence.fanout.dispatch import Dispatcher
+from presence.fanout.dispatch import OpenSocket
 from presence.limits import MAX_BATCH_READ, SWEEP_AHEAD_MILLISECONDS
-from presence.ports import ConnectionRecords, Count, OnlineIndex, Timers, Users
+from presence.ports import ConnectionRecords, Count, OnlineIndex, Timers, UserChange, Users
 
 
 @dataclass(frozen=True, slots=True)
 class OnTimer:
     """One handler for each check of the port `Timers`.
 
-    A timer says what to look at, and never what to do: it may come late or twice.
+    A timer says what to look at, and never what to do: it may come late or twice. A socket that has
+    to be closed is returned: API Gateway may be slow to close it, and no user waits for that.
     """
 
     records: ConnectionRecords
     timers: Timers
     changes: UserChanges
     expiry: Expiry
-    dispatcher: Dispatcher
     durations: Durations
 
     def user(self, user_id: str, now: int) -> None:
@@ -36,41 +38,45 @@ class OnTimer:
         if after.next_change_at is not None and after.next_change_at == before.next_change_at:
             self.changes.schedule_check(user_id, after.next_change_at, now)
 
-    def connection(self, connection_id: str, now: int) -> None:
-        """It may not have authenticated in time, or its record is closed and its socket is not.
-
-        Raises:
-            Unavailable: see `Dispatcher.close`.
-        """
+    def connection(self, connection_id: str, now: int) -> OpenSocket | None:
+        """It may not have authenticated in time, or its record is closed and its socket is not."""
         connection = self.records.read(connection_id, consistent=True)
         if connection is None or connection.state is State.AUTHENTICATED:
-            return
+            return None
         if connection.state is State.CLOSED:
-            self.dispatcher.close(connection_id, None)  # a closed record has no reason any more
-            return
+            return OpenSocket(connection_id)  # a closed record has no reason any more
         overdue_at = connection.opened_at + self.durations.authentication
         if now < overdue_at:
             self.timers.check_connection(connection_id, -(-(overdue_at - now) // 1000))
         elif self.records.close_unauthenticated(connection_id, now):
-            self.dispatcher.close(connection_id, "authentication-timeout")
+            return OpenSocket(connection_id, "authentication-timeout")
+        return None
 
-    def expired(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
-        """Its lease may have expired.
-
-        Raises:
-            Unavailable: see `Dispatcher.close`.
-        """
+    def expired(
+        self, connection_id: str, user_id: str, sessions: frozenset[str], now: int
+    ) -> OpenSocket | None:
+        """Its lease may have expired."""
         before = self.expiry.expire(connection_id, user_id, sessions, now)
-        if before is not None:
-            # If the record was closed before, its socket may still be open; the reason is lost.
-            is_known = before.user_id is not None
-            reason = "token-expired" if is_known and before.is_token_expired(now) else None
-            self.dispatcher.close(connection_id, reason)
+        if before is None:
+            return None
+        # If the record was closed before, its socket may still be open; the reason is lost.
+        is_known = before.user_id is not None
+        reason = "token-expired" if is_known and before.is_token_expired(now) else None
+        return OpenSocket(connection_id, reason)
 
     def gone(self, connection_ids: Iterable[str], at: int, now: int) -> None:
         """API Gateway answered 410 Gone for their sockets, at this instant or later."""
         for connection_id in connection_ids:
             self.expiry.lose(connection_id, at, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How far a sweep came: `count` is None if time ran out before all users were looked at."""
+
+    looked_at: int
+    changed: int
+    count: Count | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +87,63 @@ class Sweep:
     online_index: OnlineIndex
     changes: UserChanges
 
-    def run(self, now: int, has_time: Callable[[], bool]) -> Count | None:
-        """The new count of users online; None if time ran out before all were looked at."""
-        online = 0
-        for user_ids in chunked(self.online_index.after(None), MAX_BATCH_READ):
-            if not has_time():
-                return None
-            for user in self.users.read_many(user_ids).values():
-                online += self._look_at(user, now).presence.is_online
+    def run(self, now: int, has_time: HasTime) -> Swept:
+        """Begin behind the user where the last one ran out of time: no user waits for ever."""
+        some_ids = chunked(self._round(), MAX_BATCH_READ)
+        online = looked_at = changed = 0
+        last: str | None = None
+        for user_ids in in_time(some_ids, has_time):
+            before = list(self.users.read_many(user_ids).values())
+            after = self._look_at(before, now)
+            online += sum(it.presence.is_online for it in after)
+            changed += sum(old != new for old, new in zip(before, after, strict=True))
+            looked_at += len(after)
+            last = user_ids[-1]
+        if next(some_ids, None) is not None:
+            if last is not None:
+                self.online_index.stop_at(last)
+            return Swept(looked_at, changed, None)
         count = Count(online, now)
         self.online_index.counted(count)
-        return count
+        return Swept(looked_at, changed, count)
 
-    def _look_at(self, user: User, now: int) -> User:
-        after, _ = reduce(user, TimePassed(), now)
-        if after != user:
-            try:
-                _, after = self.changes.apply(user.user_id, TimePassed(), now)
-            except Unavailable:
-                return user  # too many writes to this user; the next sweep comes in a minute
-        elif (at := after.next_change_at) is not None and at <= now + SWEEP_AHEAD_MILLISECONDS:
-            self.changes.schedule_check(user.user_id, at, now)
-        return after
+    def _round(self) -> Iterator[str]:
+        """Each user once."""
+        stopped_at = self.online_index.stopped_at()
+        if stopped_at is None:
+            return self.online_index.after(None)
+        position = self.online_index.position_of(stopped_at)
+        return chain(self.online_index.after(position), self.online_index.until(position))
+
+    def _look_at(self, users: Sequence[User], now: int) -> Sequence[User]:
+        found = self._end_what_is_over(users, now)
+        soon = now + SWEEP_AHEAD_MILLISECONDS
+        for before, after in zip(users, found, strict=True):
+            if after == before and (at := after.next_change_at) is not None and at <= soon:
+                self.changes.schedule_check(after.user_id, at, now)
+        return found
+
+    def _end_what_is_over(self, users: Sequence[User], now: int) -> Sequence[User]:
+        """The users as they are now, in the same order; those that change are written together.
+
+        A user who was not as read is tried alone, and stays as known if others write to that user
+        just now; the next sweep comes in a minute.
+        """
+        decided = [(it, *reduce(it, TimePassed(), now)) for it in users]
+        changes = [(before, after, so) for before, after, so in decided if after != before]
+        # Before the writes, as everywhere.
+        checks = [check for _, after, so in changes for check in checks_of(after.user_id, so, now)]
+        self.changes.timers.check_all(checks)
+        refused = self.users.save_all(
+            [UserChange(before, after, is_announced(so)) for before, after, so in changes], now
+        )
+        return [
+            self._try_alone(before, now) if before.user_id in refused else after
+            for before, after, _ in decided
+        ]
+
+    def _try_alone(self, known: User, now: int) -> User:
+        try:
+            return self.changes.apply(known.user_id, TimePassed(), now)[1]
+        except Unavailable:
+            return known

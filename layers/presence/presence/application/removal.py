@@ -1,17 +1,24 @@
 """Removing users: kick closes their connections, erase deletes everything about them."""
 
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from presence.application.expiry import Expiry
 from presence.application.user_changes import UserChanges
 from presence.chunks import chunked
+from presence.deadline import HasTime, always, in_time
 from presence.domain.errors import Unavailable
 from presence.domain.events import Erased, GraceEnded, Unblocked
 from presence.domain.user import User, may_see
-from presence.fanout.dispatch import Dispatcher
-from presence.limits import ERASE_ATTEMPTS, INTEGRATION_SECONDS, MAX_UNBLOCKED
-from presence.ports import Post, Subscriptions, Timers, Topic, Users, WriteConflict
+from presence.fanout.dispatch import Dispatcher, OpenSocket
+from presence.limits import (
+    ERASE_ATTEMPTS,
+    INTEGRATION_SECONDS,
+    MAX_UNBLOCKED,
+    WATCHERS_AT_ONCE,
+)
+from presence.ports import Post, Subscriber, Subscriptions, Timers, Topic, Users, WriteConflict
 from presence.protocol.frames import status_change_frames
 
 
@@ -26,20 +33,31 @@ class Removal:
     expiry: Expiry
     dispatcher: Dispatcher
 
-    def kick(self, user_id: str, now: int) -> None:
+    def kick(self, user_id: str, now: int, has_time: HasTime = always) -> None:
         """Close all connections of a user, who is offline at once."""
-        self._evict_all(self.users.read(user_id, consistent=True), now)
-        self.changes.apply(user_id, GraceEnded(), now)
+        self._close_all(self._kick(user_id, now), has_time)
 
-    def _evict_all(self, user: User, now: int) -> None:
+    def _kick(self, user_id: str, now: int) -> Sequence[str]:
+        """Returns the connections whose sockets have to be closed."""
+        evicted = self._evict_all(self.users.read(user_id, consistent=True), now)
+        self.changes.apply(user_id, GraceEnded(), now)
+        return evicted
+
+    def _evict_all(self, user: User, now: int) -> Sequence[str]:
         for connection_id, lease in user.leases.items():
             # If this request dies, no lease tells that the socket is still open; the timer does.
             self.timers.check_connection(connection_id, INTEGRATION_SECONDS + 1)
             self.expiry.evict(connection_id, user.user_id, lease.sessions, now)
-            with suppress(Unavailable):
-                self.dispatcher.close(connection_id, "kicked")
+        return list(user.leases)
 
-    def erase(self, user_id: str, now: int, *, lifts_blocks: bool) -> None:
+    def _close_all(self, connection_ids: Iterable[str], has_time: HasTime) -> None:
+        """After all that concerns the user: the timers close what API Gateway is too slow for."""
+        sockets = [OpenSocket(name, "kicked") for name in connection_ids]
+        self.dispatcher.close_all(sockets, has_time)
+
+    def erase(
+        self, user_id: str, now: int, has_time: HasTime = always, *, lifts_blocks: bool
+    ) -> None:
         """Delete a user from all tables.
 
         Blocks against the user stay, unless this *lifts_blocks*: a user must not get rid of a block
@@ -47,33 +65,55 @@ class Removal:
         blocked viewers; that is why the user's own blocks are deleted last.
 
         Raises:
-            Unavailable: the user reconnects faster than that.
+            Unavailable: the user reconnects faster than that, or there is more to do than time; the
+                next call goes on where this one stopped.
         """
-        if not any(self._try_to_erase(user_id, now) for _ in range(ERASE_ATTEMPTS)):
+        evicted = list[str]()
+        if not any(
+            self._try_to_erase(user_id, now, has_time, evicted) for _ in range(ERASE_ATTEMPTS)
+        ):
             raise Unavailable("The user keeps coming back; take away their token, then try again.")
         if lifts_blocks:
-            for blocker_id in self.subscriptions.blockers(user_id):
+            blockers = self.subscriptions.blockers(user_id)
+            for blocker_id in in_time(blockers, has_time):
                 self.changes.apply(blocker_id, Unblocked(frozenset({user_id})), now)
+            _require_nothing_left(blockers)
+        self._close_all(evicted, has_time)
 
-    def _try_to_erase(self, user_id: str, now: int) -> bool:
-        """False if the user came back meanwhile."""
-        self.kick(user_id, now)
+    def _try_to_erase(self, user_id: str, now: int, has_time: HasTime, evicted: list[str]) -> bool:
+        """False if the user came back meanwhile. *evicted* gets the connections, as of `_kick`."""
+        evicted += self._kick(user_id, now)
         before, user = self.changes.apply(user_id, Erased(), now)
-        self._evict_all(before, now)  # of connections since the kick, the leases are gone already
-        self._tell_watchers(user)
-        self.subscriptions.forget(user_id)
+        # Of connections since the kick, the leases are gone already.
+        evicted += self._evict_all(before, now)
+        self._forget_watchers(user, has_time)
         self._unblock_all(user, now)
         return self._delete(user_id)
 
-    def _tell_watchers(self, user: User) -> None:
-        """Before their subscriptions go: the stream would find no watchers any more."""
-        for page in self.subscriptions.pages(Topic("user", user.user_id)):
-            self.dispatcher.send(
-                Post(text, [subscriber.connection_id])
-                for subscriber in page
-                if may_see(subscriber.user_id, user)
-                for text in status_change_frames([user.seen_by(subscriber.user_id)])
-            )
+    def _forget_watchers(self, user: User, has_time: HasTime) -> None:
+        """Tell some, and forget these, before the next: each call leaves fewer to the one after it.
+
+        They are told before their subscriptions go: the stream would find no watchers any more.
+
+        Raises:
+            Unavailable: not all were told in time.
+        """
+        pages = self.subscriptions.pages(Topic("user", user.user_id))
+        watchers = chunked(chain.from_iterable(pages), WATCHERS_AT_ONCE)
+        for some in in_time(watchers, has_time):
+            self._tell(user, some)
+            for it in some:
+                self.subscriptions.unwatch(it.connection_id, [user.user_id])
+        _require_nothing_left(watchers)
+        self.subscriptions.forget(user.user_id)
+
+    def _tell(self, user: User, watchers: Iterable[Subscriber]) -> None:
+        self.dispatcher.send(
+            Post(text, [it.connection_id])
+            for it in watchers
+            if may_see(it.user_id, user)
+            for text in status_change_frames([user.seen_by(it.user_id)])
+        )
 
     def _unblock_all(self, user: User, now: int) -> None:
         for viewer_ids in chunked(user.blocked, MAX_UNBLOCKED):
@@ -92,3 +132,13 @@ class Removal:
         except WriteConflict:
             return False
         return True
+
+
+def _require_nothing_left(items: Iterator[object]) -> None:
+    """Refuse to end as if all were done.
+
+    Raises:
+        Unavailable: time ran out before the last of the items.
+    """
+    if next(items, None) is not None:
+        raise Unavailable("There is much to erase; ask again to go on.", retry_after_seconds=1)

@@ -1,6 +1,6 @@
 """How an event changes a user: read, reduce, schedule timers, compare-and-swap."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from presence.domain.connection import ConnectionChange
@@ -17,7 +17,7 @@ from presence.domain.events import (
 from presence.domain.reducer import reduce
 from presence.domain.user import User
 from presence.limits import MAX_DELAY_SECONDS, SWAP_ATTEMPTS
-from presence.ports import Timers, Users, WriteConflict
+from presence.ports import ExpiredCheck, Timers, UserCheck, Users, WriteConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class UserChanges:
         for _ in range(SWAP_ATTEMPTS):
             after, effects = reduce(before, event, now)
             # Timers before the write: a superfluous timer does nothing, a missing one is missed.
-            self._schedule(user_id, effects, now)
+            self.timers.check_all(list(checks_of(user_id, effects, now)))
             try:
                 if after != before or connection_change is not None or must_write(event):
                     self._swap(before, after, now, effects, connection_change)
@@ -74,28 +74,36 @@ class UserChanges:
             # An unknown user stays unknown: a conditional delete checks that, and leaves no item.
             self.users.forget(before)
             return
-        announce = any(isinstance(effect, PresenceChanged | ViewChanged) for effect in effects)
+        announce = is_announced(effects)
         if not self.users.save(
             before, after, now, announce=announce, connection_change=connection_change
         ):
             raise Forbidden("This connection does not allow it.")
 
-    def _schedule(self, user_id: str, effects: Iterable[Effect], now: int) -> None:
-        for effect in effects:
-            match effect:
-                case TimerDue(at):
-                    self.schedule_check(user_id, at, now)
-                case LeaseRemoved(connection_id, sessions):
-                    self.timers.check_expired(connection_id, user_id, sessions)
-                case PresenceChanged() | ViewChanged():
-                    pass  # announced by the stream
-
     def schedule_check(self, user_id: str, at: int, now: int) -> None:
         """Set a timer for *at*; the sweep does so later for what is beyond the delay of SQS."""
-        # Rounded up: a timer that fires early finds nothing to do.
-        seconds = max(0, -(-(at - now) // 1000))
-        if seconds <= MAX_DELAY_SECONDS:
-            self.timers.check_user(user_id, seconds)
+        self.timers.check_all(list(checks_of(user_id, [TimerDue(at)], now)))
+
+
+def is_announced(effects: Iterable[Effect]) -> bool:
+    return any(isinstance(effect, PresenceChanged | ViewChanged) for effect in effects)
+
+
+def checks_of(
+    user_id: str, effects: Iterable[Effect], now: int
+) -> Iterator[UserCheck | ExpiredCheck]:
+    """The timers that the effects ask for, as far as SQS delays a message that long."""
+    for effect in effects:
+        match effect:
+            case TimerDue(at):
+                # Rounded up: a timer that fires early finds nothing to do.
+                seconds = max(0, -(-(at - now) // 1000))
+                if seconds <= MAX_DELAY_SECONDS:
+                    yield UserCheck(user_id, seconds)
+            case LeaseRemoved(connection_id, sessions):
+                yield ExpiredCheck(connection_id, user_id, sessions)
+            case PresenceChanged() | ViewChanged():
+                pass  # announced by the stream
 
 
 def _too_busy() -> Unavailable:

@@ -1,14 +1,16 @@
 """In the background: due timers, posts and jobs that had to wait, and each minute the sweep."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence import limits
 from presence.adapters.sqs import job_from_json, posts_from_json
 from presence.bootstrap import app
+from presence.deadline import HasTime, in_time
+from presence.domain.errors import PresenceError
 from presence.entrypoints.runtime import (
-    SPARE_MILLISECONDS,
     LambdaEvent,
     Response,
     batch_failures,
@@ -16,63 +18,114 @@ from presence.entrypoints.runtime import (
     logged,
     logger,
     now,
+    time_left,
 )
+from presence.fanout.dispatch import OpenSocket
 from presence.protocol.requests import is_id
 from presence.protocol.strict_json import Object, parse_object
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a queue; its body may be none of ours."""
+
+    message_id: str
+    text: str
+
+    def body(self) -> Object:
+        return parse_object(self.text, limit=limits.MESSAGE_BYTES)
+
+    @property
+    def is_of_user(self) -> bool:
+        try:
+            return self.body().get("check") in ("user", "expired")
+        except PresenceError:
+            return False
+
+
 @logged
-def timers(event: LambdaEvent, _context: LambdaContext) -> Response:
-    """Look again at what the timers name."""
-    return _each(event, _on_timer)
+def timers(event: LambdaEvent, context: LambdaContext) -> Response:
+    """Look again at what the timers name: users first; then close sockets, if there is time.
+
+    API Gateway may not answer, and users do not wait for sockets.
+    """
+    has_time = time_left(context)
+    sockets = dict[Message, OpenSocket]()
+
+    def look_at(message: Message) -> None:
+        if (socket := _on_timer(message.body())) is not None:
+            sockets[message] = socket
+
+    messages = _messages(event)
+    again = _each(sorted(messages, key=lambda it: not it.is_of_user), look_at, has_time)
+    still_open = app().dispatcher.close_all(sockets.values(), has_time)
+    again += [it for it, socket in sockets.items() if socket.connection_id in still_open]
+    return _answer(messages, again)
 
 
 @logged
 def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
     """Make posts that had to wait, and work on jobs."""
-    until = deadline(context)
-    return _each(event, lambda body: _deliver(body, until))
+    until, messages = deadline(context), _messages(event)
+    again = _each(messages, lambda it: _deliver(it.body(), until), time_left(context))
+    return _answer(messages, again)
 
 
 @logged
 def sweep(_event: LambdaEvent, context: LambdaContext) -> Response:
     """Look at every connected user; stop in time."""
-    count = app().sweep.run(
-        now(), lambda: context.get_remaining_time_in_millis() > SPARE_MILLISECONDS
+    swept = app().sweep.run(now(), time_left(context))
+    logger.append_keys(
+        online=None if swept.count is None else swept.count.online,
+        users=swept.looked_at,
+        changed_users=swept.changed,
+        is_complete=swept.count is not None,
     )
-    logger.append_keys(online=None if count is None else count.online)
     return {}
 
 
-def _each(event: LambdaEvent, handle: Callable[[Object], None]) -> Response:
-    """Handle every message; SQS delivers those that fail again, without the others."""
-    failed = []
-    for message in event["Records"]:
+def _messages(event: LambdaEvent) -> Sequence[Message]:
+    return [Message(it["messageId"], it["body"]) for it in event["Records"]]
+
+
+def _each(
+    messages: Iterable[Message], handle: Callable[[Message], None], has_time: HasTime
+) -> list[Message]:
+    """Handle the messages while there is time; those that have to come again."""
+    again, rest = list[Message](), iter(messages)
+    for message in in_time(rest, has_time):
         try:
-            handle(parse_object(message["body"], limit=limits.MESSAGE_BYTES))
+            handle(message)
         except Exception:  # noqa: BLE001  the other messages must not wait for this one
             logger.exception("message failed")
-            failed.append(message["messageId"])
-    logger.append_keys(messages=len(event["Records"]), failed_messages=len(failed))
-    return batch_failures(failed)
+            again.append(message)
+    return [*again, *rest]
 
 
-def _on_timer(body: Object) -> None:
+def _answer(messages: Sequence[Message], again: Sequence[Message]) -> Response:
+    """SQS delivers those that failed, or had no time, again, without the others."""
+    logger.append_keys(messages=len(messages), failed_messages=len(again))
+    return batch_failures([it.message_id for it in messages if it in again])
+
+
+def _on_timer(body: Object) -> OpenSocket | None:
     on_timer, moment = app().on_timer, now()
     match body.get("check"):
         case "connection":
-            on_timer.connection(_id(body, "connectionId"), moment)
+            return on_timer.connection(_id(body, "connectionId"), moment)
         case "user":
             on_timer.user(_id(body, "userId"), moment)
         case "expired":
             sessions = frozenset(body.get("chatSessionIds", ()))
-            on_timer.expired(_id(body, "connectionId"), _id(body, "userId"), sessions, moment)
+            user_id = _id(body, "userId")
+            return on_timer.expired(_id(body, "connectionId"), user_id, sessions, moment)
         case "gone":
             on_timer.gone(_ids(body, "connectionIds"), _instant(body, "at"), moment)
         case "room":
             app().large_rooms.tick(_id(body, "chatSessionId"), _instant(body, "tick"), moment)
         case unknown:
             raise ValueError(f"there is no check {unknown!r}")
+    return None
 
 
 def _deliver(body: Object, until: int) -> None:

@@ -13,7 +13,7 @@ from presence.bootstrap import app
 from presence.domain import errors
 from presence.domain.connection import Identity, is_allowed
 from presence.domain.events import Chosen
-from presence.entrypoints.runtime import AWS_ERRORS, LambdaEvent, logged, logger, now
+from presence.entrypoints.runtime import AWS_ERRORS, LambdaEvent, logged, logger, now, time_left
 from presence.limits import MAX_BODY_BYTES
 from presence.protocol import requests
 from presence.protocol.frames import Frame, counted, message, presence
@@ -175,7 +175,7 @@ def set_status() -> Answer:
 @resolver.delete(f"{BASE}/users/<user_id>/connections")
 def close_connections(user_id: str) -> Answer:
     _require_scope(_caller(), ADMIN)
-    app().removal.kick(requests.user_id(user_id), now())
+    app().removal.kick(requests.user_id(user_id), now(), time_left(resolver.lambda_context))
     return _nothing()
 
 
@@ -186,7 +186,8 @@ def erase(user_id: str) -> Answer:
     if caller.user_id != user_id:
         _require_scope(caller, ADMIN)
     is_admin = ADMIN in caller.scope
-    app().removal.erase(requests.user_id(user_id), now(), lifts_blocks=is_admin)
+    has_time = time_left(resolver.lambda_context)
+    app().removal.erase(requests.user_id(user_id), now(), has_time, lifts_blocks=is_admin)
     return _nothing()
 
 

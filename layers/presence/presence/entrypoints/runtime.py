@@ -10,6 +10,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.exceptions import PynamoDBException
 
+from presence.deadline import HasTime
+
 LambdaEvent: TypeAlias = Mapping[str, Any]
 Response: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[LambdaEvent, LambdaContext], Response]
@@ -32,6 +34,11 @@ def now() -> int:
 def deadline(context: LambdaContext) -> int:
     """When the work of this invocation has to be done, in epoch milliseconds."""
     return now() + context.get_remaining_time_in_millis() - SPARE_MILLISECONDS
+
+
+def time_left(context: LambdaContext, spare: int = SPARE_MILLISECONDS) -> HasTime:
+    """Whether another piece of work may begin, one that ends in less than *spare* milliseconds."""
+    return lambda: context.get_remaining_time_in_millis() > spare
 
 
 def logged(handler: Handler) -> Handler:

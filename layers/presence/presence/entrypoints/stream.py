@@ -15,8 +15,10 @@ from presence.entrypoints.runtime import (
     logged,
     logger,
     now,
+    time_left,
 )
 from presence.fanout.diffs import Record
+from presence.limits import PART_MILLISECONDS
 
 Item: TypeAlias = Mapping[str, Any]
 
@@ -28,22 +30,27 @@ def announce(event: LambdaEvent, context: LambdaContext) -> Response:
     A record that cannot be read is reported, so that Lambda repeats the batch from it on, in ever
     smaller parts, until it stands alone and goes to the dead-letter queue. The others are
     announced now, also those that will come again: no change waits for a poison record of another
-    user. An exception repeats the whole batch; sinks behind the sockets only log theirs.
+    user. What is left when time runs out is reported in the same way. An exception repeats the
+    whole batch; sinks behind the sockets only log theirs.
     """
-    records: list[Record] = []
-    poison: list[str] = []
-    for item in event["Records"]:
+    records: dict[int, Record] = {}
+    poison: list[int] = []
+    for position, item in enumerate(event["Records"]):
         try:
-            records.append(_record(item["dynamodb"], comes_again=bool(poison)))
+            records[position] = _record(item["dynamodb"], comes_again=bool(poison))
         except Exception:  # noqa: BLE001  a poison record may be anything
             logger.exception("unreadable record")
-            poison.append(item["dynamodb"]["SequenceNumber"])
-    announced = app().announcer.announce(records, until=deadline(context))
+            poison.append(position)
+    has_time = time_left(context, PART_MILLISECONDS)
+    announced = app().announcer.announce([*records.values()], has_time, until=deadline(context))
+    again = [*poison[:1], *[*records][announced.records :][:1]]
     for sink, error in announced.failures.items():
         logger.error("sink failed", exc_info=error, sink=sink)
-    figures = {"records": len(records), "failed_sinks": len(announced.failures)}
+    left = len(records) - announced.records
+    figures = {"records": len(records), "left": left, "failed_sinks": len(announced.failures)}
     logger.append_keys(**{**announced.figures, **figures})
-    return batch_failures(poison[:1])
+    first = [event["Records"][min(again)]["dynamodb"]["SequenceNumber"]] if again else []
+    return batch_failures(first)
 
 
 def _record(data: Item, *, comes_again: bool) -> Record:

@@ -1,17 +1,23 @@
 """From stream records to the sinks: read the users once, and let each sink react."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from presence.fanout.diffs import Record, user_diffs
+from presence.deadline import HasTime, always, in_time
+from presence.fanout.diffs import Record, parts_of, user_diffs
 from presence.fanout.sinks import Sink
 from presence.ports import OnlineIndex, Users
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """`figures` are for the log line; `failures` are the errors of sinks, by their names."""
+    """`figures` are for the log line; `failures` are the errors of sinks, by their names.
 
+    `records` is how many were announced, from the first on, before time ran out.
+    """
+
+    records: int
     figures: Mapping[str, int]
     failures: Mapping[str, Exception]
 
@@ -22,8 +28,23 @@ class Announcer:
     online_index: OnlineIndex
     sinks: Sequence[Sink]
 
-    def announce(self, records: Sequence[Record], *, until: int | None = None) -> Announced:
-        """Let the sinks know. An exception of the first one, the sockets, repeats the batch."""
+    def announce(
+        self, records: Sequence[Record], has_time: HasTime = always, *, until: int | None = None
+    ) -> Announced:
+        """Let the sinks know, while there is time for another part of the records.
+
+        An exception of the first sink, the sockets, repeats the batch.
+        """
+        done, figures = 0, Counter[str]()
+        failures = dict[str, Exception]()
+        for some in in_time(parts_of(records), has_time):
+            announced = self._announce(some, until)
+            done += announced.records
+            figures.update(announced.figures)
+            failures |= announced.failures
+        return Announced(done, figures, failures)
+
+    def _announce(self, records: Sequence[Record], until: int | None) -> Announced:
         user_ids = {it.after.user_id for it in records}
         diffs = user_diffs(records, self.users.read_many(user_ids, consistent=True))
         sockets, *others = self.sinks
@@ -35,7 +56,7 @@ class Announcer:
                 figures |= sink.publish(diffs, until=until)
             except Exception as error:  # noqa: BLE001  a sink may be anything
                 failures[type(sink).__name__] = error
-        return Announced(figures, failures)
+        return Announced(len(records), figures, failures)
 
     def _count(self, records: Sequence[Record]) -> None:
         """Counts drift with records that come twice; the sweep counts anew every minute."""

@@ -67,22 +67,23 @@ class Broadcast:
         )
 
     def work(self, job: Job, now: int, *, until: int | None = None) -> Delivery | None:
-        """Post to a page of a shard, and queue a job for the next page; None if it is too late.
+        """Post to a page of a shard, then queue a job for the next page; None if it is too late.
 
         May be repeated: clients drop versions that they hold, and a message has its id.
         """
         if isinstance(job.payload, FramesPayload) and job.payload.is_too_late(now):
             return None
         part = self.subscriptions.part(job.topic, job.shard, job.after)
-        # What may fail comes first: each retry would queue the next job once more.
         payload = self._as_of_now(job.payload)
+        others = [it for it in part.subscribers if it.connection_id != job.without]
+        delivery = self.dispatcher.send(posts_of(payload, others), until=until)
         rows = job.rows + len(part.subscribers)
         if part.after is None:
             rebalance(self.subscriptions, job.topic, job.shards, {job.shard: rows})
         else:
+            # Last: each try of a job that fails behind it would bring all its successors again.
             self.jobs.put_jobs([replace(job, after=part.after, rows=rows)])
-        others = [it for it in part.subscribers if it.connection_id != job.without]
-        return self.dispatcher.send(posts_of(payload, others), until=until)
+        return delivery
 
     def _as_of_now(self, payload: Payload) -> Payload:
         """Read after the subscribers: who subscribes later gets the next change."""

@@ -1,15 +1,24 @@
 """What has changed, by viewer: of one user, and of the members of one chat session. Pure."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import cached_property
+from typing import Literal, TypeAlias, TypeVar
 
-from presence.domain.reducer import special_viewers
 from presence.domain.user import Presence, User
-from presence.fanout.payloads import FramesPayload, PresenceByViewer
+from presence.fanout.payloads import (
+    Differences,
+    FramesPayload,
+    PresenceByViewer,
+    with_differences,
+)
+from presence.limits import TOPICS_AT_ONCE
 from presence.ports import Member, Subscriber
-from presence.protocol.frames import members_change_frames
+from presence.protocol.frames import members_change_frames, presence_text
+
+#: What a viewer saw a user do in a chat session.
+Move: TypeAlias = Literal["joined", "left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,24 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Moves:
+    """What viewers to whom a user hides in the same states saw of the user's chat sessions.
+
+    `changed` are those that they saw the user join or leave, `now` those in which they see the user
+    now. The first of a `UserDiff` are the public's, without names.
+    """
+
+    viewers: Sequence[str]
+    changed: frozenset[str]
+    now: frozenset[str]
+
+    def seen_in(self, session_id: str) -> Move | None:
+        if session_id not in self.changed:
+            return None
+        return "joined" if session_id in self.now else "left"
+
+
+@dataclass(frozen=True)
 class UserDiff:
     """All records of one user in a batch, oldest first, and the newest known state of the user.
 
@@ -33,23 +60,26 @@ class UserDiff:
     there is something to send; the content comes from `user`. Clients that connected later know no
     newer version, and would keep the old state for good.
 
-    `special_viewers` are those whose view may differ, and None for all the others.
+    What a viewer sees is computed once for all viewers who see the same: each of hundreds of users
+    in a batch may have hundreds of blocks and chat sessions.
     """
 
     records: Sequence[Record]
     user: User
-    special_viewers: frozenset[str | None]
     presence: PresenceByViewer
+    moves: Sequence[Moves]
 
     @classmethod
     def of(cls, records: Sequence[Record], stored: User) -> "UserDiff":
         """*stored* was read after the records came."""
         user = _newest(records, stored)
-        viewers = frozenset(special_viewers(*_images(records), user))
-        news = {viewer_id: _news_for(viewer_id, records, user) for viewer_id in viewers}
-        usual = news.pop(None)
-        special = {str(viewer_id): it for viewer_id, it in news.items()}
-        return cls(records, user, viewers, PresenceByViewer(user.user_id, usual, special))
+        alike = _alike([*_images(records), user])
+        special = _news_for([user.user_id], records, user)
+        for viewer_ids in alike:
+            special |= _news_for(viewer_ids, records, user)
+        usual = _news_for([None], records, user)[None]
+        presence = PresenceByViewer(user.user_id, usual, special)
+        return cls(records, user, presence, [_moves(it, records, user) for it in ((), *alike)])
 
     @property
     def at(self) -> int:
@@ -69,18 +99,15 @@ class UserDiff:
     def hides_from_no_viewer(self) -> bool:
         return not any(user.blocked for user in _images(self.records))
 
+    @property
+    def public_moves(self) -> Moves:
+        return self.moves[0]
+
     def public_changes(self) -> Iterator[Presence]:
         """Each change that all viewers may see; the user id and the version identify it."""
         for it in self.records:
             if it.after.presence.differs_for_others(it.before.presence):
                 yield it.after.presence
-
-    def sessions_changed_for(self, viewer_id: str | None) -> frozenset[str]:
-        """The chat sessions that *viewer_id* saw the user join or leave."""
-        return _union(
-            it.before.sessions_seen_by(viewer_id) ^ it.after.sessions_seen_by(viewer_id)
-            for it in self.records
-        )
 
 
 def _newest(records: Sequence[Record], stored: User) -> User:
@@ -95,17 +122,38 @@ def _age(user: User) -> tuple[int, int]:
     return max(user.version, user.own_version), user.revision
 
 
-def _news_for(viewer_id: str | None, records: Sequence[Record], user: User) -> Presence | None:
-    """The newest presence, if any record says more than the one before.
+def _alike(images: Sequence[User]) -> Collection[Sequence[str]]:
+    """The viewers who are blocked in any of these states, together if it is in the same ones."""
+    found: defaultdict[tuple[bool, ...], list[str]] = defaultdict(list)
+    for name in _union(frozenset(it.blocked) for it in images):
+        found[tuple(name in it.blocked for it in images)].append(name)
+    return found.values()
+
+
+ViewerId = TypeVar("ViewerId", str, None)
+
+
+def _news_for(
+    viewer_ids: Sequence[ViewerId], records: Sequence[Record], user: User
+) -> dict[ViewerId, Presence | None]:
+    """For viewers who see the same: the newest presence, if any record says more than the last.
 
     Also if the last record is back where the first began: a record may have come before, alone,
     and a client that got it would wait for its opposite for good.
     """
+    first = viewer_ids[0]
     is_news = any(
-        it.after.seen_by(viewer_id).differs_for_others(it.before.seen_by(viewer_id))
-        for it in records
+        it.after.seen_by(first).differs_for_others(it.before.seen_by(first)) for it in records
     )
-    return user.seen_by(viewer_id) if is_news else None
+    return {it: user.seen_by(it) if is_news else None for it in viewer_ids}
+
+
+def _moves(viewer_ids: Sequence[str], records: Sequence[Record], user: User) -> Moves:
+    first = viewer_ids[0] if viewer_ids else None
+    changed = _union(
+        it.before.sessions_seen_by(first) ^ it.after.sessions_seen_by(first) for it in records
+    )
+    return Moves(viewer_ids, changed, user.sessions_seen_by(first))
 
 
 def _images(records: Iterable[Record]) -> Sequence[User]:
@@ -114,6 +162,19 @@ def _images(records: Iterable[Record]) -> Sequence[User]:
 
 def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
     return frozenset[str]().union(*sets)
+
+
+def parts_of(records: Iterable[Record]) -> Iterator[Sequence[Record]]:
+    """The records in their order, in parts of about TOPICS_AT_ONCE topics: nearly always in one."""
+    part, topics = list[Record](), set[str]()
+    for record in records:
+        topics |= record.before.sessions | record.after.sessions
+        part.append(record)
+        if len(topics) >= TOPICS_AT_ONCE:
+            yield part
+            part, topics = [], set()
+    if part:
+        yield part
 
 
 def user_diffs(records: Iterable[Record], stored: Mapping[str, User]) -> Sequence[UserDiff]:
@@ -127,16 +188,16 @@ def by_session(diffs: Iterable[UserDiff]) -> Mapping[str, Sequence[UserDiff]]:
     """For each chat session, the users that any viewer saw join or leave it."""
     movers: defaultdict[str, list[UserDiff]] = defaultdict(list)
     for diff in diffs:
-        for session_id in _union(map(diff.sessions_changed_for, diff.special_viewers)):
+        for session_id in _union(it.changed for it in diff.moves):
             movers[session_id].append(diff)
     return movers
 
 
-#: The users who joined, who left, and the number of members, as one viewer sees them.
-SeenMoves: TypeAlias = tuple[tuple[Presence, ...], tuple[str, ...], int]
+#: In what a viewer sees other moves than all the others, and the number of members that one sees.
+SeenMoves: TypeAlias = tuple[Differences[Move | None], int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MembershipDiff:
     """The users who joined or left a chat session; nearly all of its members see the same.
 
@@ -150,27 +211,44 @@ class MembershipDiff:
 
     @property
     def special_viewers(self) -> frozenset[str]:
-        hidden_from = _union(member.hidden_from for member in self.members)
-        movers = (name for it in self.movers for name in it.special_viewers if name is not None)
-        return hidden_from.union(movers)
+        return frozenset(self._special).union(self._unseen)
+
+    @cached_property
+    def _usual(self) -> Sequence[Move | None]:
+        return [it.public_moves.seen_in(self.session_id) for it in self.movers]
+
+    @cached_property
+    def _special(self) -> Mapping[str, Differences[Move | None]]:
+        """What differs; for movers it is their own join, which was the answer to `join`."""
+        found: defaultdict[str, list[tuple[int, Move | None]]] = defaultdict(list)
+        for position, (mover, usual) in enumerate(zip(self.movers, self._usual, strict=True)):
+            found[mover.user.user_id].append((position, None))
+            for moves in mover.moves[1:]:
+                if (seen := moves.seen_in(self.session_id)) != usual:
+                    for name in moves.viewers:
+                        found[name].append((position, seen))
+        return {name: tuple(differences) for name, differences in found.items()}
+
+    @cached_property
+    def _unseen(self) -> Counter[str]:
+        """How many members each viewer does not see."""
+        return Counter(name for member in self.members for name in member.hidden_from)
+
+    @cached_property
+    def _joined(self) -> Sequence[str]:
+        return [presence_text(it.user.presence) for it in self.movers]
 
     def content_for(self, viewer_id: str | None) -> SeenMoves:
-        """Without the viewer's own join, which was the answer to `join`."""
-        moved = [
-            it.user
-            for it in self.movers
-            if it.user.user_id != viewer_id
-            and self.session_id in it.sessions_changed_for(viewer_id)
-        ]
-        joined = [it for it in moved if self.session_id in it.sessions_seen_by(viewer_id)]
-        return (
-            tuple(it.seen_by(viewer_id) for it in joined),
-            tuple(it.user_id for it in moved if it not in joined),
-            sum(viewer_id not in member.hidden_from for member in self.members),
-        )
+        name = viewer_id or ""
+        return self._special.get(name, ()), len(self.members) - self._unseen[name]
 
     def frames(self, content: SeenMoves) -> Sequence[str]:
-        joined, left, count = content
+        differences, count = content
+        moves = with_differences(self._usual, differences)
+        joined = [text for text, move in zip(self._joined, moves, strict=True) if move == "joined"]
+        left = [
+            it.user.user_id for it, move in zip(self.movers, moves, strict=True) if move == "left"
+        ]
         if not (joined or left):
             return ()
         return tuple(members_change_frames(self.session_id, joined, left, count, self.as_of))

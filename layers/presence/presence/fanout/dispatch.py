@@ -1,14 +1,24 @@
 """Frames on their way to clients: at once, or by the queue; lost sockets are reported."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from presence import limits
+from presence.deadline import HasTime, always, in_time
 from presence.domain.errors import Unavailable
 from presence.fanout.payloads import size_of
 from presence.ports import Deliveries, Delivery, Gateway, Post, Timers
 from presence.protocol.frames import closing
 from presence.protocol.strict_json import encode
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSocket:
+    """A socket that has to be closed, because its connection record is; the client is told why."""
+
+    connection_id: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +47,38 @@ class Dispatcher:
         """
         return self._post(posts, attempt + 1, until=until)
 
-    def close(self, connection_id: str, reason: str | None) -> None:
-        """Close a socket; the reason goes ahead in a frame, as API Gateway sends no code of ours.
+    def close_all(self, sockets: Iterable[OpenSocket], has_time: HasTime = always) -> set[str]:
+        """Close sockets while there is time; the ids of those that may be open still.
 
-        May be repeated: a closed socket takes no frame.
-
-        Raises:
-            Unavailable: see `Gateway.close`.
+        The reason goes ahead in a frame, as API Gateway sends no code of ours. May be repeated: a
+        closed socket takes no frame.
         """
-        if reason is not None:
-            self.gateway.post([Post(encode(closing(reason)), [connection_id])])
-        self.gateway.close(connection_id)
+        reasons = {it.connection_id: it.reason for it in sockets}
+        if has_time():
+            self._say_why(reasons)
+        closed, patience = set[str](), limits.UNCLOSED_SOCKETS
+        for name in in_time(iter(reasons), has_time):
+            if self._close(name):
+                closed.add(name)
+            elif not (patience := patience - 1):
+                break
+        return reasons.keys() - closed
+
+    def _say_why(self, reasons: Mapping[str, str | None]) -> None:
+        by_reason: defaultdict[str, list[str]] = defaultdict(list)
+        for name, reason in reasons.items():
+            if reason is not None:
+                by_reason[reason].append(name)
+        posts = [Post(encode(closing(reason)), names) for reason, names in by_reason.items()]
+        if posts:
+            self.gateway.post(posts)
+
+    def _close(self, connection_id: str) -> bool:
+        try:
+            self.gateway.close(connection_id)
+        except Unavailable:
+            return False
+        return True
 
     def _post(self, posts: Sequence[Post], attempt: int, *, until: int | None) -> Delivery:
         delivery = self.gateway.post(posts, until=until)

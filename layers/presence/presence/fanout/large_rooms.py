@@ -13,7 +13,7 @@ from presence.domain.user import Presence
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.payloads import FramesPayload
 from presence.ports import LargeRoom, Members, Subscriptions, Timers, Topic, Users
-from presence.protocol.frames import members_change_frames
+from presence.protocol.frames import members_change_frames, presence_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ class LargeRooms:
 
         All recipients get the same, also viewers that such a user hides from.
         """
-        users = [it for it in self.users.read_many(user_ids).values() if not it.blocked]
+        # Consistent: a block of a moment ago must not be missed.
+        found = self.users.read_many(user_ids, consistent=True).values()
+        users = [it for it in found if not it.blocked]
         here = [it for it in users if session_id in it.sessions_seen_by(None)]
         return [it.presence for it in here], [it.user_id for it in users if it not in here]
 
@@ -83,7 +85,7 @@ class LargeRooms:
             self.subscriptions.mark(room.session_id, is_large=False)
         frames = members_change_frames(
             room.session_id,
-            joined,
+            map(presence_text, joined),
             left,
             room.member_count,
             room.as_of,

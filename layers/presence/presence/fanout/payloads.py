@@ -8,12 +8,15 @@ import json
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias
+from functools import cached_property
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from presence import limits
 from presence.domain.user import Presence, Status, User
-from presence.protocol.frames import presence, status_change_frames
+from presence.protocol.frames import presence, presence_text, status_change_texts
 from presence.protocol.strict_json import Json, Object
+
+Entry = TypeVar("Entry")
 
 
 class ByViewer(Protocol):
@@ -64,7 +67,18 @@ class PresenceByViewer:
         return PresenceByViewer(self.user_id, news(self.usual, None), special)
 
 
-@dataclass(frozen=True, slots=True)
+#: Entries of a list that differ for a viewer from what all the others see, by their position.
+Differences: TypeAlias = tuple[tuple[int, Entry], ...]
+
+
+def with_differences(usual: Sequence[Entry], differences: Differences[Entry]) -> Sequence[Entry]:
+    entries = list(usual)
+    for position, entry in differences:
+        entries[position] = entry
+    return entries
+
+
+@dataclass(frozen=True)
 class PresencePayload:
     """Presence changes of several users."""
 
@@ -72,14 +86,32 @@ class PresencePayload:
 
     @property
     def special_viewers(self) -> frozenset[str]:
-        return frozenset().union(*(view.special for view in self.views))
+        return frozenset(self._special)
 
-    def content_for(self, viewer_id: str | None) -> tuple[Presence, ...]:
-        seen = (view.seen_by(viewer_id) for view in self.views)
-        return tuple(it for it in seen if it is not None)
+    @cached_property
+    def _special(self) -> Mapping[str, Differences[Presence | None]]:
+        found: defaultdict[str, list[tuple[int, Presence | None]]] = defaultdict(list)
+        for position, view in enumerate(self.views):
+            for name, seen in view.special.items():
+                if seen != view.usual:
+                    found[name].append((position, seen))
+        return {name: tuple(differences) for name, differences in found.items()}
 
-    def frames(self, content: tuple[Presence, ...]) -> Sequence[str]:
-        return tuple(status_change_frames(content))
+    def content_for(self, viewer_id: str | None) -> Differences[Presence | None]:
+        return self._special.get(viewer_id or "", ())
+
+    @cached_property
+    def _usual(self) -> Sequence[str | None]:
+        return [_text(view.usual) for view in self.views]
+
+    def frames(self, content: Differences[Presence | None]) -> Sequence[str]:
+        differences = tuple((position, _text(seen)) for position, seen in content)
+        texts = with_differences(self._usual, differences)
+        return tuple(status_change_texts([it for it in texts if it is not None]))
+
+
+def _text(seen: Presence | None) -> str | None:
+    return None if seen is None else presence_text(seen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class ToMany:
 
 
 Send: TypeAlias = ToFew | ToMany
-_Source: TypeAlias = tuple[Iterable[Subscriber], Iterable[UserDiff]]
+_Source: TypeAlias = tuple[Iterable[Subscriber], Sequence[UserDiff]]
 
 
 def changes_by_topic(
@@ -81,16 +81,20 @@ def _membership_send(diff: MembershipDiff, found: Recipients) -> Send:
 
 def _to_few(sources: Sequence[_Source]) -> Iterable[ToFew]:
     """One send for all subscribers that are sent the same changes; each subscriber once."""
-    listed: defaultdict[Subscriber, list[int]] = defaultdict(list)
-    for number, (subscribers, _) in enumerate(sources):
+    # Topics of the same changes count as one: users may share many chat sessions.
+    different: dict[tuple[str, ...], Sequence[UserDiff]] = {}
+    listed: defaultdict[Subscriber, dict[tuple[str, ...], None]] = defaultdict(dict)
+    for subscribers, changes in sources:
+        names = tuple(it.user.user_id for it in changes)
+        different[names] = changes
         for subscriber in subscribers:
-            listed[subscriber].append(number)
-    alike: defaultdict[tuple[int, ...], list[Subscriber]] = defaultdict(list)
-    for subscriber, numbers in listed.items():
-        alike[tuple(numbers)].append(subscriber)
+            listed[subscriber][names] = None
+    alike: defaultdict[tuple[tuple[str, ...], ...], list[Subscriber]] = defaultdict(list)
+    for subscriber, some_names in listed.items():
+        alike[tuple(some_names)].append(subscriber)
     sends: dict[frozenset[str], tuple[list[Subscriber], PresencePayload]] = {}
     for sent, some in alike.items():
-        views = {it.user.user_id: it.presence for n in sent for it in sources[n][1]}
+        views = {it.user.user_id: it.presence for names in sent for it in different[names]}
         payload = PresencePayload(list(views.values()))
         sends.setdefault(frozenset(views), ([], payload))[0].extend(some)
     return (ToFew(subscribers, payload) for subscribers, payload in sends.values())

@@ -1,6 +1,6 @@
 """Frames to clients: from values to JSON objects and text (docs/protocol.md, section 1)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from presence.domain.message import Message
@@ -25,16 +25,25 @@ def presence(value: Presence) -> Frame:
     return frame if value.text is None else {**frame, "text": value.text}
 
 
+def presence_text(value: Presence) -> str:
+    """As JSON: what several frames have in common is encoded once."""
+    return encode(presence(value))
+
+
 def status_change_frames(changes: Iterable[Presence]) -> Iterator[str]:
     """As few frames as carry every change."""
-    for some in _framed(list(changes)):
-        frame = {"type": "user-status-change", "changes": [presence(it) for it in some]}
-        yield encode(frame)
+    return status_change_texts([presence_text(it) for it in changes])
+
+
+def status_change_texts(changes: Sequence[str]) -> Iterator[str]:
+    """The same of presences that are encoded already."""
+    for some in _framed(changes, LIST_BUDGET):
+        yield _object({"type": '"user-status-change"', "changes": _list(some)})
 
 
 def members_change_frames(
     session_id: str,
-    joined: Sequence[Presence],
+    joined: Iterable[str],
     left: Sequence[str],
     member_count: int,
     as_of: int,
@@ -43,19 +52,29 @@ def members_change_frames(
 ) -> Iterator[str]:
     """As few frames as carry all users who joined; those who left are in the first.
 
-    All frames have the same `asOf` (see `counted`).
+    `joined` are presences as JSON (`presence_text`). All frames have the same `asOf` (`counted`).
     """
-    budget = LIST_BUDGET - len(encode(list(left)).encode())
-    for number, some in enumerate(list(_framed(joined, budget)) or [()]):
-        frame = {
-            "type": "chat-session-members",
-            "chatSessionId": session_id,
-            "joined": [presence(it) for it in some],
-            "left": [] if number else list(left),
-            "memberCount": member_count,
-            **counted(as_of, is_sampled=is_sampled),
+    gone, start = encode(list(left)), encode(session_id)
+    end = {name: encode(it) for name, it in counted(as_of, is_sampled=is_sampled).items()}
+    parts = list(_framed(list(joined), LIST_BUDGET - len(gone.encode())))
+    for number, some in enumerate(parts or [()]):
+        fields = {
+            "type": '"chat-session-members"',
+            "chatSessionId": start,
+            "joined": _list(some),
+            "left": "[]" if number else gone,
+            "memberCount": encode(member_count),
         }
-        yield encode(frame)
+        yield _object(fields | end)
+
+
+def _object(fields: Mapping[str, str]) -> str:
+    """An object of fields that are encoded already."""
+    return "{" + ",".join(f'"{name}":{text}' for name, text in fields.items()) + "}"
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"[{','.join(items)}]"
 
 
 def counted(as_of: int, *, is_sampled: bool) -> Frame:
@@ -67,24 +86,26 @@ def counted(as_of: int, *, is_sampled: bool) -> Frame:
     return {"asOf": as_of, "sampled": True} if is_sampled else {"asOf": as_of}
 
 
-def _framed(
-    presences: Sequence[Presence], budget: int = LIST_BUDGET
-) -> Iterator[Sequence[Presence]]:
-    """The presences in parts that fit into a frame each."""
-    while presences:
-        count = fitting(presences, budget)
-        yield presences[:count]
-        presences = presences[count:]
+def _framed(texts: Sequence[str], budget: int) -> Iterator[Sequence[str]]:
+    """The texts in parts that fit into a frame each."""
+    while texts:
+        count = _fitting(texts, budget)
+        yield texts[:count]
+        texts = texts[count:]
 
 
-def fitting(presences: Sequence[Presence], budget: int = LIST_BUDGET) -> int:
-    """How many, from the first on, fit into *budget* bytes of JSON; at least one of any."""
+def fitting(presences: Iterable[Presence]) -> int:
+    """How many, from the first on, fit into a frame; at least one of any."""
+    return _fitting([presence_text(it) for it in presences], LIST_BUDGET)
+
+
+def _fitting(texts: Sequence[str], budget: int) -> int:
     size = 0
-    for count, value in enumerate(presences):
-        size += len(encode(presence(value)).encode()) + 1
+    for count, text in enumerate(texts):
+        size += (len(text) if text.isascii() else len(text.encode())) + 1
         if size > budget and count:
             return count
-    return len(presences)
+    return len(texts)
 
 
 def message(value: Message) -> Frame:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from pynamodb.connection import Connection as Client
+from pynamodb.expressions.update import Action
 
 from presence.adapters.dynamodb.tables import CountItem, UserItem, update_of, write
 from presence.limits import ONLINE_SHARDS as SHARDS
@@ -19,6 +20,13 @@ def shard_of(user_id: str) -> int:
 class DynamoDBOnlineIndex:
     def __init__(self, client: Client) -> None:
         self._client = client
+
+    def until(self, position: str) -> Iterator[str]:
+        final, last_user_id = _parse(position)
+        for shard in range(final + 1):
+            upto = UserItem.user_id <= last_user_id if shard == final else None
+            for item in UserItem.online_index.query(shard, upto):
+                yield item.user_id
 
     def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
         first, last_user_id = _parse(position)
@@ -39,11 +47,22 @@ class DynamoDBOnlineIndex:
         return Count(max(0, int(item.online)), int(item.as_of))
 
     def counted(self, count: Count) -> None:
-        actions = [CountItem.online.set(count.online), CountItem.as_of.set(count.as_of)]
-        write(self._client, "UpdateItem", update_of(CountItem(CountItem.KEY), actions, None))
+        kept = [CountItem.online.set(count.online), CountItem.as_of.set(count.as_of)]
+        self._update(*kept, CountItem.swept_to.remove())
 
     def add(self, difference: int) -> None:
-        actions = [CountItem.online.add(difference)]
+        self._update(CountItem.online.add(difference))
+
+    def stop_at(self, user_id: str) -> None:
+        self._update(CountItem.swept_to.set(user_id))
+
+    def stopped_at(self) -> str | None:
+        try:
+            return CountItem.get(CountItem.KEY).swept_to
+        except CountItem.DoesNotExist:
+            return None
+
+    def _update(self, *actions: Action) -> None:
         write(self._client, "UpdateItem", update_of(CountItem(CountItem.KEY), actions, None))
 
 

@@ -153,6 +153,8 @@ class CountItem(Model):
     user_id = UnicodeAttribute(hash_key=True)
     online = NumberAttribute(default=0)
     as_of = NumberAttribute(default=0)
+    #: Where the last sweep ran out of time.
+    swept_to = UnicodeAttribute(null=True)
 
 
 class SubscriptionItem(Model):

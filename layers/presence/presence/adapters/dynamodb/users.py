@@ -1,6 +1,6 @@
 """The aggregates, in the Users table: compare-and-swap, and a renewal that needs none."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce as fold
 from operator import and_
@@ -28,9 +28,16 @@ from presence.adapters.dynamodb.tables import (
 from presence.adapters.dynamodb.topics import Shards
 from presence.chunks import chunked
 from presence.domain.connection import ConnectionChange
+from presence.domain.errors import Unavailable
 from presence.domain.user import Choice, FrozenView, Lease, Status, User
-from presence.limits import MAX_BATCH_READ, RETENTION_SECONDS
-from presence.ports import Renewal, WriteConflict
+from presence.limits import (
+    MANY_CHANGES,
+    MAX_BATCH_READ,
+    MAX_OPERATIONS,
+    RETENTION_SECONDS,
+    USERS_TOGETHER,
+)
+from presence.ports import Renewal, UserChange, WriteConflict
 
 
 class DynamoDBUsers:
@@ -100,6 +107,26 @@ class DynamoDBUsers:
             raise WriteConflict(_user_in(user)) from error
         return True
 
+    def save_all(self, changes: Sequence[UserChange], now: int) -> Collection[str]:
+        if len(changes) < MANY_CHANGES:  # a transaction costs twice as much
+            return self._save_each(changes, now)
+        refused = list[str]()
+        for some, operations in _together(changes, now):
+            try:
+                write(self._client, "TransactWriteItems", {"TransactItems": operations})
+            except (TransactionRefused, Unavailable):
+                refused += self._save_each(some, now)
+        return refused
+
+    def _save_each(self, changes: Iterable[UserChange], now: int) -> list[str]:
+        return [it.after.user_id for it in changes if not self._is_saved(it, now)]
+
+    def _is_saved(self, it: UserChange, now: int) -> bool:
+        try:
+            return self.save(it.before, it.after, now, announce=it.announce)
+        except (WriteConflict, Unavailable):
+            return False
+
     def renew(
         self,
         user_id: str,
@@ -162,6 +189,23 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
     )
     actions = [*set_or_remove, *_lease_actions(before, after)]
     return update_of(UserItem(after.user_id), actions, _unchanged(before, after))
+
+
+def _together(
+    changes: Iterable[UserChange], now: int
+) -> Iterator[tuple[Sequence[UserChange], Sequence[Operation]]]:
+    """Changes that one transaction takes, and its operations."""
+    some, operations = list[UserChange](), list[Operation]()
+    for it in changes:
+        swap = _swap(it.before, it.after, now, announce=it.announce)
+        own = [{"Update": swap}, *row_changes(it.before, it.after)]
+        if some and (len(some) == USERS_TOGETHER or len(operations) + len(own) > MAX_OPERATIONS):
+            yield some, operations
+            some, operations = [], []
+        some.append(it)
+        operations += own
+    if some:
+        yield some, operations
 
 
 def _ttl(user: User, now: int) -> int | None:

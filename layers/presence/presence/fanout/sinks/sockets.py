@@ -55,7 +55,7 @@ class Sockets:
 
     def _is_ticking(self, room: LargeRoom, movers: Sequence[UserDiff], now: int) -> bool:
         """Leave it to a tick, if most viewers see it; False if the room is large no more."""
-        if not any(room.session_id in it.sessions_changed_for(None) for it in movers):
+        if not any(room.session_id in it.public_moves.changed for it in movers):
             return True  # a user hides from one viewer, and is in no sample
         return self.large_rooms.move(room, _nameable(movers), now)
 
