@@ -13,7 +13,9 @@ from presence.domain.connection import (
     Identity,
     Joining,
     Leaving,
+    Returning,
     State,
+    ended,
 )
 from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid, Unavailable
 from presence.domain.message import Message
@@ -84,6 +86,9 @@ class FakeConnections:
         del consistent
         return self._items.get(connection_id)
 
+    def read_many(self, connection_ids: Collection[str]) -> Mapping[str, Connection]:
+        return {it: self._items[it] for it in connection_ids if it in self._items}
+
     def close(self, connection_id: str, now: int) -> Connection | None:
         del now
         before = self._items.get(connection_id)
@@ -93,6 +98,7 @@ class FakeConnections:
                 before.endpoint,
                 before.opened_at,
                 State.CLOSED,
+                revision=before.revision,
                 theoretical_arrival=before.theoretical_arrival,
             )
         return before
@@ -109,6 +115,8 @@ class FakeConnections:
         if current is None or current.state is not State.AUTHENTICATED:
             return False
         if current.theoretical_arrival != before.theoretical_arrival:
+            return False
+        if current.revision != before.revision:
             return False
         self._items[before.connection_id] = replace(
             current, theoretical_arrival=after.theoretical_arrival, typed=after.typed
@@ -155,7 +163,7 @@ class FakeUsers:
         if announce:
             self._tables.stream.append((current, written))
         if connection_change is not None:
-            self._change(connection_change, before.user_id)
+            self._change(connection_change, written)
         return True
 
     def save_all(self, changes: Sequence[UserChange], now: int) -> Collection[str]:
@@ -175,32 +183,52 @@ class FakeUsers:
             current, connection_change.allowed_by
         ):
             return False
+        needs = getattr(connection_change, "revision", current.revision)
+        if current.revision != needs:
+            return False
         is_theirs = current.user_id == user_id
         return is_theirs or (isinstance(connection_change, Admission) and current.user_id is None)
 
-    def _change(self, connection_change: ConnectionChange, user_id: str) -> None:
-        tables, name = self._tables, connection_change.connection_id
-        current = tables.connections[name]
+    def _change(self, connection_change: ConnectionChange, user: User) -> None:
+        name = connection_change.connection_id
+        current = self._tables.connections[name]
+        left: Iterable[str] = ()
         match connection_change:
             case Admission():
-                after = replace(
-                    current,
-                    state=State.AUTHENTICATED,
-                    user_id=user_id,
-                    token_expires_at=connection_change.token_expires_at,
-                    allowed_sessions=connection_change.allowed_sessions,
-                )
-                if self._is_global:
-                    tables.everyone[name] = user_id
-            case Joining():
-                after = replace(current, sessions=current.sessions | {connection_change.session_id})
-                tables.sessions.setdefault(connection_change.session_id, {})[name] = user_id
-            case Leaving():
-                after = replace(current, sessions=current.sessions - {connection_change.session_id})
-                unlist(tables.sessions, connection_change.session_id, name)
+                left = ended(connection_change, user)
+                after = self._admitted(current, connection_change, user.user_id)
+            case Returning():
+                left = ended(connection_change, user)
+                after = replace(current, revision=current.revision + bool(left))
+            case Joining(session_id=session_id):
+                sessions = current.sessions | {session_id}
+                after = replace(current, sessions=sessions, revision=current.revision + 1)
+                self._tables.sessions.setdefault(session_id, {})[name] = user.user_id
+            case Leaving(session_id=session_id):
+                left = [session_id]
+                after = replace(current, revision=current.revision + 1)
             case Closing():
                 after = replace(current, state=State.CLOSED)
-        tables.connections[name] = after
+        self._tables.connections[name] = self._without(after, left)
+
+    def _admitted(self, current: Connection, change: Admission, user_id: str) -> Connection:
+        if self._is_global:
+            self._tables.everyone[current.connection_id] = user_id
+        return replace(
+            current,
+            state=State.AUTHENTICATED,
+            user_id=user_id,
+            token_expires_at=change.token.expires_at,
+            allowed_sessions=change.token.allowed_sessions,
+            token_issued_at=change.token.issued_at,
+            token_id=change.token.token_id,
+            revision=current.revision + 1,
+        )
+
+    def _without(self, current: Connection, sessions: Iterable[str]) -> Connection:
+        for session_id in sessions:
+            unlist(self._tables.sessions, session_id, current.connection_id)
+        return replace(current, sessions=current.sessions.difference(sessions))
 
     def renew(
         self,
@@ -216,6 +244,8 @@ class FakeUsers:
         if current is None or current.expires_at > if_before:
             return Renewal(user, is_done=False)
         if is_active not in (None, current.is_active):
+            return Renewal(user, is_done=False)
+        if current.ends_by is not None and current.ends_by < lease.expires_at:
             return Renewal(user, is_done=False)
         renewed = replace(current, expires_at=lease.expires_at, seen_at=lease.seen_at)
         user = replace(user, leases={**user.leases, connection_id: renewed})
@@ -322,7 +352,7 @@ class FakeSubscriptions:
         found = behind[: self._page]
         last = found[-1] if len(behind) > len(found) else None
         is_first = shard == 0 and after is None
-        subscribers = [Subscriber(name, rows[name]) for name in found]
+        subscribers = [self._subscriber(topic, name, rows[name]) for name in found]
         is_large = is_first and topic.kind == "session" and topic.name in self._tables.marked
         return Part(subscribers, last, shards if is_first else 1, is_large)
 
@@ -354,7 +384,12 @@ class FakeSubscriptions:
 
     def pages(self, topic: Topic) -> Iterator[Sequence[Subscriber]]:
         if rows := self._rows(topic):
-            yield [Subscriber(name, rows[name]) for name in sorted(rows)]
+            yield [self._subscriber(topic, name, rows[name]) for name in sorted(rows)]
+
+    def _subscriber(self, topic: Topic, name: str, user_id: str) -> Subscriber:
+        record = self._tables.connections.get(name)
+        is_limited = record is not None and record.allowed_sessions is not None
+        return Subscriber(name, user_id, is_limited and topic.kind != "session")
 
     def blockers(self, user_id: str) -> Iterator[str]:
         users = self._tables.users.values()
@@ -367,13 +402,25 @@ class FakeSubscriptions:
             return False
         if current.user_id != connection.user_id:
             return False
+        if (current.allowed_sessions is None) != (connection.allowed_sessions is None):
+            return False
         watched = {user_id for user_id, rows in self._tables.watchers.items() if name in rows}
         if len(watched | set(user_ids)) > limits.WATCHED_USERS:
             raise Conflict("too many")
         for user_id in user_ids:
             self._tables.watchers.setdefault(user_id, {})[name] = str(connection.user_id)
-        self._tables.connections[name] = replace(current, is_watching=True)
+        self._tables.connections[name] = replace(
+            current, is_watching=True, revision=current.revision + 1
+        )
         return True
+
+    def unwatch_all(self, connection: Connection) -> None:
+        name = connection.connection_id
+        self.unwatch(name, list(self._tables.watchers))
+        if (current := self._tables.connections.get(name)) is not None:
+            self._tables.connections[name] = replace(
+                current, is_watching=False, revision=current.revision + 1
+            )
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
         for user_id in user_ids:

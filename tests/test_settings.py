@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "TOKEN_JWKS_URL": "",
     "DELIVERY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
     "AUTHORIZER_ARN": "",
+    "VISIBILITY": "everyone",
+    "VISIBILITY_ARN": "",
 }
 DURATIONS = [name for name in ENVIRONMENT if name.endswith("_SECONDS")]
 FLAGS = ["BROWSER_CLIENTS", "GLOBAL_PRESENCE", "PUBLIC_READS"]
@@ -64,6 +66,8 @@ def test_every_setting_is_read_into_its_own_field() -> None:
         token_secret_parameter="/presence/token-secret",
         token_jwks_url="",
         authorizer_arn="",
+        visibility="everyone",
+        visibility_arn="",
         allowed_origins=frozenset({"https://app.example.com", "http://localhost:4000"}),
         heartbeat_seconds=30,
         lease_seconds=75,
@@ -177,6 +181,20 @@ def test_no_token_is_taken_by_a_setting_that_is_empty(name: str) -> None:
 def test_a_kind_of_token_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match=r"^TOKEN_USE "):
         read(TOKEN_USE=value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"VISIBILITY": "friends"},
+        {"VISIBILITY": "function"},
+        {"VISIBILITY_ARN": "arn:aws:lambda:eu-central-1:123456789012:function:mine"},
+        {"VISIBILITY": "shared-sessions", "PUBLIC_READS": "true"},
+    ],
+)
+def test_policies_of_visibility_that_contradict_are_refused(changes: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="VISIBILITY"):
+        read(**changes)
 
 
 @pytest.mark.parametrize(

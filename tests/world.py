@@ -3,16 +3,18 @@
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from presence.adapters.visibility import Everyone
 from presence.application.connections import AuthenticateCommand, Welcome
 from presence.application.lists import MemberPage
 from presence.bootstrap import App
-from presence.domain.connection import AllowedSessions, Identity
+from presence.domain.connection import Identity
 from presence.domain.errors import PresenceError, Unavailable
 from presence.domain.events import Chosen
+from presence.domain.standing import AllowedSessions
 from presence.domain.user import Choice, Presence, User
 from presence.fanout.announcer import Announced
 from presence.fanout.diffs import Record
@@ -29,6 +31,7 @@ from presence.ports import (
     Timers,
     Tokens,
     Users,
+    Visibility,
 )
 from presence.settings import Settings
 from tests.fakes import (
@@ -68,6 +71,7 @@ class Fakes:
     deliveries: Queue
     authorizer: Authorizer
     sent: SentMessages
+    visibility: Visibility = field(default_factory=Everyone)
     tokens: Tokens = field(default_factory=FakeTokens)
 
 
@@ -89,6 +93,8 @@ def settings(*, is_global: bool, large: int) -> Settings:
         token_secret_parameter="/token-secret",
         token_jwks_url="",
         authorizer_arn="",
+        visibility="everyone",
+        visibility_arn="",
         allowed_origins=frozenset(),
         heartbeat_seconds=HEARTBEAT // SECOND,
         lease_seconds=LEASE // SECOND,
@@ -116,7 +122,10 @@ class World(App):
     gateway: FakeGateway = field(default_factory=FakeGateway)
     deliveries: FakeDeliveries = field(default_factory=FakeDeliveries)
     authorizer: FakeAuthorizer = field(default_factory=FakeAuthorizer)
+    visibility: Visibility = field(default_factory=Everyone)
     announced: int = 0
+    #: What happens while a writer waits that has lost.
+    meanwhile: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.records = FakeConnections(self.tables)
@@ -135,9 +144,11 @@ class World(App):
             self.deliveries,
             self.authorizer,
             FakeSentMessages(self.tables),
+            self.visibility,
         )
         ids = (f"{number:04x}" for number in itertools.count())
-        super().__init__(ports, settings(is_global=self.is_global, large=self.large), ids.__next__)
+        chosen = settings(is_global=self.is_global, large=self.large)
+        super().__init__(ports, chosen, ids.__next__, pause=lambda _: self.meanwhile())
 
     # ── what users do ──────────────────────────────────────────────────────────────────
 
@@ -155,8 +166,15 @@ class World(App):
         token_life: int = TOKEN_LIFE,
         is_active: bool | None = None,
         allowed: AllowedSessions = None,
+        token_id: str | None = None,
     ) -> Welcome:
-        identity = Identity(user_id, self.now + token_life, allowed_sessions=allowed)
+        identity = Identity(
+            user_id,
+            self.now + token_life,
+            allowed_sessions=allowed,
+            issued_at=self.now,
+            token_id=token_id,
+        )
         record = self.records.read(connection_id)
         opened_at = self.now if record is None else record.opened_at
         command = AuthenticateCommand(connection_id, identity, opened_at, None, is_active)

@@ -30,7 +30,7 @@ from proof.simulation.cloud import (
 from proof.simulation.devices import Device
 from proof.simulation.faults import Faults, Faulty, Injector, is_expected, swarm
 from proof.simulation.memory import STALE, Memory, Name
-from proof.simulation.scheduler import Scheduler, running
+from proof.simulation.scheduler import Scheduler, pause, running
 from tests.fakes import (
     FakeAuthorizer,
     FakeConnections,
@@ -78,7 +78,8 @@ class Simulation:
         self._start_services()
         self.sockets = self.gateway.sockets
         self.large = rng.choice((1, 1_000, 1_000))
-        self.cases = App(self._ports(), settings(is_global=self.is_global, large=self.large))
+        chosen = settings(is_global=self.is_global, large=self.large)
+        self.cases = App(self._ports(), chosen, pause=lambda _: pause())
         self.stream = Stream(
             rng, self.clock, self.functions, self.injector, self.cases.announcer.announce
         )

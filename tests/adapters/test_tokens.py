@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from presence.adapters.claims import TokenRules
 from presence.adapters.jwks import JWKSKeys
 from presence.adapters.jwt import ASYMMETRIC, SYMMETRIC, JWTTokens, Key, shared_secrets
-from presence.domain.connection import Identity, is_allowed
+from presence.domain.connection import Identity
 from presence.domain.errors import PresenceError, TokenExpired, TokenInvalid
+from presence.domain.standing import is_allowed
 from tests.adapters.conftest import Issuer, jwks
 
 SECRET = "of-tests-and-samples-only-no-stack-has-it"
@@ -71,7 +72,7 @@ def test_a_good_token_says_who_and_until_when() -> None:
     identity = verify(token)
 
     scope = frozenset({"presence:admin", "presence:publish"})
-    assert identity == Identity("ada", (NOW + 3600) * 1000, scope)
+    assert identity == Identity("ada", (NOW + 3600) * 1000, scope, issued_at=NOW * 1000)
 
 
 #: As identity providers name users.

@@ -14,6 +14,7 @@ from presence.domain.errors import (
     Unavailable,
 )
 from presence.domain.events import Disconnected
+from presence.domain.standing import Token
 from presence.domain.user import Choice, Status, User
 from presence.limits import BURST
 from presence.ports import Renewal, WriteConflict
@@ -538,7 +539,7 @@ def test_an_authenticate_that_races_a_disconnect_leaves_no_ghost(world: World) -
     after = world.join("ada", "other").user
     world.leave("a1")
 
-    admission = Admission("a1", world.now, world.now + TOKEN_LIFE)
+    admission = Admission("a1", world.now, Token(world.now + TOKEN_LIFE))
 
     assert not world.users.save(
         before, after, world.now, announce=True, connection_change=admission

@@ -1,23 +1,29 @@
 """What the ports of the tables promise, kept by the fakes and by DynamoDB alike."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import boto3
 import pytest
 
 from presence.domain.connection import (
+    MAX_ENDED_ROWS,
     Admission,
     Closing,
     Connection,
     ConnectionChange,
     Joining,
     Leaving,
+    Returning,
     State,
     Typed,
 )
 from presence.domain.errors import InvalidMessage
 from presence.domain.events import (
+    Allowed,
     Authenticated,
+    Barred,
     Blocked,
     Chosen,
     Disconnected,
@@ -25,10 +31,13 @@ from presence.domain.events import (
     Joined,
     Left,
     TimePassed,
+    TokenRevoked,
+    TokensRevoked,
     Unblocked,
     UserEvent,
 )
 from presence.domain.reducer import reduce
+from presence.domain.standing import LONGEST_LIFE, Standing, Token
 from presence.domain.user import Choice, Lease, User
 from presence.limits import MANY_CHANGES, USERS_TOGETHER
 from presence.ports import (
@@ -48,7 +57,8 @@ NOW = 1_800_000_000_000
 LEASE = 75_000
 TAB, PHONE = "L0SM9cOFvHcCIhw=", "VNRXVFJOywMF3-Q="  # as API Gateway makes them
 RECORD = Connection(TAB, "https://api.example/live", opened_at=NOW)
-ADMISSION = Admission(TAB, opened_at=NOW, token_expires_at=NOW + 3_600_000)
+TOKEN = Token(NOW + 3_600_000, issued_at=NOW, token_id="0f" * 16)
+ADMISSION = Admission(TAB, NOW, TOKEN)
 ROOM = "room.1"
 
 
@@ -73,8 +83,11 @@ def fields(user: User) -> User:
     return replace(user, revision=0)
 
 
-def admit(store: Store, user_id: str, admission: Admission = ADMISSION) -> bool:
-    return change_record(store, user_id, Authenticated(admission.connection_id, lease()), admission)
+def admit(store: Store, user_id: str, token: Token = TOKEN, name: str = TAB) -> bool:
+    """As `Connections.authenticate` does it, with the record as it is."""
+    record = store.connections.read(name, consistent=True) or RECORD
+    admission = Admission(name, NOW, token, record.revision, record.joined)
+    return change_record(store, user_id, Authenticated(name, lease(), token=token), admission)
 
 
 def enter(
@@ -94,6 +107,10 @@ def change_record(
     before = store.users.read(user_id, consistent=True)
     after, _ = reduce(before, event, NOW)
     return store.users.save(before, after, NOW, announce=True, connection_change=connection_change)
+
+
+def as_any_revision(record: Connection) -> Connection:
+    return replace(record, revision=0)
 
 
 def record_of(store: Store, name: str = TAB) -> Connection:
@@ -142,7 +159,7 @@ def test_closing_says_what_was_there_and_may_be_repeated(store: Store) -> None:
 def full_record(store: Store) -> Connection:
     """A connection record with every field."""
     store.connections.open(RECORD)
-    admit(store, "ada", replace(ADMISSION, allowed_sessions=frozenset({"room.*", "team"})))
+    admit(store, "ada", replace(TOKEN, allowed_sessions=frozenset({"room.*", "team"})))
     enter(store, "ada", ROOM, allowed_by="room.*")
     record = record_of(store)
     assert store.connections.charge(
@@ -160,8 +177,11 @@ def test_a_connection_record_is_read_back_with_all_fields(store: Store) -> None:
         opened_at=NOW,
         state=State.AUTHENTICATED,
         user_id="ada",
-        token_expires_at=ADMISSION.token_expires_at,
+        token_expires_at=TOKEN.expires_at,
         allowed_sessions=frozenset({"room.*", "team"}),
+        token_issued_at=NOW,
+        token_id=TOKEN.token_id,
+        revision=3,
         theoretical_arrival=NOW + 7,
         sessions=frozenset({ROOM}),
         typed={ROOM: Typed(NOW, is_typing=True)},
@@ -177,7 +197,12 @@ def test_closing_returns_the_fields_of_the_record_once_and_deletes_personal_data
     told = store.connections.close(TAB, NOW)
 
     closed = Connection(
-        TAB, RECORD.endpoint, NOW, State.CLOSED, theoretical_arrival=record.theoretical_arrival
+        TAB,
+        RECORD.endpoint,
+        NOW,
+        State.CLOSED,
+        revision=record.revision,
+        theoretical_arrival=record.theoretical_arrival,
     )
     assert told == record
     assert record_of(store) == store.connections.close(TAB, NOW) == closed
@@ -191,7 +216,7 @@ def test_what_a_token_allows_is_kept_and_replaced_by_the_next(
 
     kept = []
     for sessions in (allowed, frozenset({"x"}), allowed):
-        assert admit(store, "ada", replace(ADMISSION, allowed_sessions=sessions))
+        assert admit(store, "ada", replace(TOKEN, allowed_sessions=sessions))
         kept.append(record_of(store).allowed_sessions)
 
     assert kept == [allowed, {"x"}, allowed]
@@ -206,7 +231,7 @@ def test_a_join_is_checked_against_the_newest_claims_of_the_record(
     store: Store, allowed: frozenset[str] | None, allowed_by: str | None
 ) -> None:
     store.connections.open(RECORD)
-    admit(store, "ada", replace(ADMISSION, allowed_sessions=allowed))
+    admit(store, "ada", replace(TOKEN, allowed_sessions=allowed))
     before = store.everything()
 
     has_joined = enter(store, "ada", ROOM, allowed_by=allowed_by)
@@ -426,7 +451,10 @@ def test_admission_writes_record_lease_and_subscription_together(store: Store) -
         RECORD,
         state=State.AUTHENTICATED,
         user_id="ada",
-        token_expires_at=ADMISSION.token_expires_at,
+        token_expires_at=TOKEN.expires_at,
+        token_issued_at=NOW,
+        token_id=TOKEN.token_id,
+        revision=1,
     )
     assert set(store.users.read("ada", consistent=True).leases) == {TAB}
     assert list(store.subscriptions.pages(EVERYONE)) == [[Subscriber(TAB, "ada")]]
@@ -434,14 +462,14 @@ def test_admission_writes_record_lease_and_subscription_together(store: Store) -
 
 def test_an_admission_may_be_repeated_and_takes_the_new_token(store: Store) -> None:
     store.connections.open(RECORD)
-    later = replace(ADMISSION, token_expires_at=NOW + 7_200_000)
+    later = replace(TOKEN, expires_at=NOW + 7_200_000, token_id=None)
 
     assert admit(store, "ada")
     assert enter(store, "ada", ROOM)
     assert admit(store, "ada", later)
 
     record = record_of(store)
-    assert (record.token_expires_at, set(record.sessions)) == (NOW + 7_200_000, {ROOM})
+    assert (record.token, set(record.sessions)) == (later, {ROOM})
     assert list(store.subscriptions.pages(EVERYONE)) == [[Subscriber(TAB, "ada")]]
 
 
@@ -462,13 +490,14 @@ def test_leaving_undoes_it_and_may_be_repeated(store: Store) -> None:
     store.connections.open(RECORD)
     admit(store, "ada")
     enter(store, "ada", "room.2")
-    before = fields(store.users.read("ada", consistent=True)), record_of(store)
+    before = fields(store.users.read("ada", consistent=True)), as_any_revision(record_of(store))
     enter(store, "ada", ROOM)
 
     for _ in range(2):
         assert exit_(store, "ada", ROOM)
 
-    assert (fields(store.users.read("ada", consistent=True)), record_of(store)) == before
+    after = fields(store.users.read("ada", consistent=True)), as_any_revision(record_of(store))
+    assert after == before
     assert not list(store.subscriptions.pages(Topic("session", ROOM)))
     assert not list(store.members.of(ROOM))
     assert [member.user_id for member in store.members.of("room.2")] == ["ada"]
@@ -482,7 +511,7 @@ def test_leaving_the_only_chat_session_leaves_an_empty_set(store: Store) -> None
 
     exit_(store, "ada", ROOM)
 
-    assert record_of(store) == before
+    assert as_any_revision(record_of(store)) == as_any_revision(before)
 
 
 def test_a_record_closed_with_its_user_refuses_admission_and_keeps_its_fields(
@@ -498,8 +527,102 @@ def test_a_record_closed_with_its_user_refuses_admission_and_keeps_its_fields(
     assert store.connections.close(TAB, NOW) == replace(record, state=State.CLOSED)
 
 
+def test_a_narrower_token_ends_its_chat_sessions_in_the_write_that_admits_it(store: Store) -> None:
+    store.connections.open(RECORD)
+    admit(store, "ada")
+    for session_id in (ROOM, "room.2", "hall"):
+        enter(store, "ada", session_id)
+
+    assert admit(store, "ada", replace(TOKEN, allowed_sessions=frozenset({"hall", "lobby"})))
+
+    assert record_of(store).sessions == {"hall"}
+    assert store.users.read("ada", consistent=True).leases[TAB].sessions == {"hall"}
+    for session_id, are_there in ((ROOM, False), ("room.2", False), ("hall", True)):
+        assert bool([*store.subscriptions.pages(Topic("session", session_id))]) == are_there
+        assert bool([*store.members.of(session_id)]) == are_there
+
+
+def test_the_most_that_a_write_may_end_fits_into_one_transaction(store: Store) -> None:
+    store.connections.open(RECORD)
+    admit(store, "ada")
+    most = MAX_ENDED_ROWS // 2
+    for number in range(most):
+        enter(store, "ada", f"room.{number}")
+
+    assert admit(store, "ada", replace(TOKEN, allowed_sessions=frozenset()))
+
+    assert record_of(store).sessions == frozenset()
+    assert not any(list(store.members.of(f"room.{number}")) for number in range(most))
+
+
+def test_a_returning_connection_gets_nothing_but_its_lease(store: Store) -> None:
+    store.connections.open(RECORD)
+    admit(store, "ada")
+    enter(store, "ada", ROOM)
+    save(store, "ada", TimePassed(), now=NOW + LEASE)
+    record = record_of(store)
+
+    returned = Authenticated(TAB, replace(lease(), sessions=record.sessions), token=TOKEN)
+    assert change_record(store, "ada", returned, Returning(TAB, record.revision, record.joined))
+
+    assert record_of(store) == record
+    assert store.users.read("ada", consistent=True).leases[TAB].sessions == {ROOM}
+
+
+CHANGES_SINCE: dict[str, Callable[[Store], Any]] = {
+    "a token": lambda store: admit(store, "ada", replace(TOKEN, expires_at=NOW + 1)),
+    "a join": lambda store: enter(store, "ada", "room.2"),
+    "a leave": lambda store: exit_(store, "ada", ROOM),
+}
+
+
+@pytest.mark.parametrize("happens", CHANGES_SINCE.values(), ids=CHANGES_SINCE)
+def test_what_was_read_before_a_change_of_the_record_is_not_written(
+    store: Store, happens: Callable[[Store], Any]
+) -> None:
+    store.connections.open(RECORD)
+    admit(store, "ada")
+    enter(store, "ada", ROOM)
+    old = record_of(store)
+    happens(store)
+    before = store.everything()
+
+    event = Authenticated(TAB, lease(), token=TOKEN)
+    admission = Admission(TAB, NOW, TOKEN, old.revision, old.joined)
+    assert not change_record(store, "ada", event, admission)
+    assert not change_record(store, "ada", event, Returning(TAB, old.revision, old.joined))
+    assert not store.connections.charge(old, replace(old, theoretical_arrival=NOW))
+
+    assert store.everything() == before
+
+
+def test_a_renewal_does_not_outlive_the_token_of_the_lease(store: Store) -> None:
+    short = replace(lease(), ends_by=NOW + LEASE)
+    save(store, "ada", Authenticated(TAB, short))
+    longer = replace(short, expires_at=NOW + LEASE + 1, ends_by=NOW + LEASE + 1)
+
+    renewal = store.users.renew("ada", TAB, longer, is_active=None, if_before=NOW + 2 * LEASE)
+
+    assert not renewal.is_done
+    assert store.users.read("ada", consistent=True).leases[TAB] == short
+
+
+def test_what_the_back_end_has_decided_is_read_back(store: Store) -> None:
+    decided: list[UserEvent] = [
+        TokensRevoked(NOW),
+        TokenRevoked("0f" * 16),
+        Barred(ROOM),
+        Barred("hall"),
+    ]
+
+    user = save(store, "ada", *decided, Allowed("hall"))
+
+    assert user.standing == Standing(NOW, {"0f" * 16: NOW + LONGEST_LIFE}, frozenset({ROOM}))
+
+
 CHANGES: dict[str, tuple[UserEvent, ConnectionChange]] = {
     "admission": (Authenticated(TAB, lease()), ADMISSION),
+    "returning": (Authenticated(TAB, lease(), token=TOKEN), Returning(TAB, 2)),
     "joining": (Joined(TAB, ROOM), Joining(TAB, NOW, ROOM)),
     "leaving": (Left(TAB, "room.2"), Leaving(TAB, "room.2")),
     "closing": (TimePassed(), Closing(TAB)),
@@ -788,7 +911,8 @@ def test_a_closed_record_has_a_short_ttl_and_no_personal_data(dynamodb: Store) -
 
     record = items("Connections")[TAB,]
     assert record.keys() == {
-        *("connection_id", "endpoint", "state", "opened_at", "theoretical_arrival", "ttl")
+        *("connection_id", "endpoint", "state", "opened_at", "revision", "ttl"),
+        "theoretical_arrival",
     }
     assert record["ttl"] == NOW // 1000 + 15 * 60
 

@@ -29,12 +29,12 @@ from presence.limits import MAX_SESSIONS, MAX_UNBLOCKED
 from presence.ports import EVERYONE, LargeRoom, Member, Subscriber, Topic
 from tests.contract.conftest import Store, fakes, items
 from tests.contract.test_store import (
-    ADMISSION,
     NOW,
     PHONE,
     RECORD,
     ROOM,
     TAB,
+    TOKEN,
     admit,
     enter,
     exit_,
@@ -51,7 +51,7 @@ LATER = NOW + 10_000
 
 def arrive(store: Store, user_id: str, name: str) -> Connection:
     store.connections.open(replace(RECORD, connection_id=name))
-    assert admit(store, user_id, replace(ADMISSION, connection_id=name))
+    assert admit(store, user_id, name=name)
     return record_of(store, name)
 
 
@@ -65,6 +65,57 @@ def watching(store: Store, *user_ids: str) -> dict[str, list[str]]:
         user_id: [it.connection_id for it in store.heard(Topic("user", user_id))]
         for user_id in user_ids
     }
+
+
+def test_rows_say_whose_token_has_a_claim(store: Store) -> None:
+    arrive(store, "ada", "a1")
+    guest = replace(TOKEN, allowed_sessions=frozenset({ROOM}))
+    store.connections.open(replace(RECORD, connection_id="g1"))
+    assert admit(store, "guest", guest, name="g1")
+    for name in ("a1", "g1"):
+        assert store.subscriptions.watch(record_of(store, name), {"bob"})
+
+    limited = {it.connection_id: it.is_limited for it in store.heard(Topic("user", "bob"))}
+    everyone = {it.connection_id: it.is_limited for it in store.heard(EVERYONE)}
+
+    assert limited == {"a1": False, "g1": True}
+    assert everyone in ({}, limited)
+    assert admit(store, "ada", guest, name="a1")
+    assert all(it.is_limited for it in store.heard(EVERYONE))
+
+
+def test_a_watch_that_was_read_before_the_claim_came_is_refused(store: Store) -> None:
+    before = arrive(store, "ada", "a1")
+    guest = replace(TOKEN, allowed_sessions=frozenset({ROOM}))
+    assert admit(store, "ada", guest, name="a1")
+
+    assert not store.subscriptions.watch(before, {"bob"})
+    assert not store.heard(Topic("user", "bob"))
+
+
+def test_a_watch_list_is_ended_as_a_whole(store: Store) -> None:
+    arrive(store, "ada", "a1")
+    assert store.subscriptions.watch(record_of(store, "a1"), {"bob", "kim"})
+    record = record_of(store, "a1")
+
+    for _ in range(2):
+        store.subscriptions.unwatch_all(record)
+
+    after = record_of(store, "a1")
+    assert not after.is_watching
+    assert after.revision > record.revision
+    assert watching(store, "bob", "kim") == {"bob": [], "kim": []}
+    assert store.subscriptions.watch(after, {"bob"})
+
+
+def test_many_records_are_read_at_once(store: Store) -> None:
+    names = [f"connection-{number:04}=" for number in range(120)]
+    for name in names:
+        store.connections.open(replace(RECORD, connection_id=name))
+
+    found = store.connections.read_many([*names, "unknown"])
+
+    assert found == {name: replace(RECORD, connection_id=name) for name in names}
 
 
 # ── members ───────────────────────────────────────────────────────────────────────────────

@@ -57,6 +57,10 @@ COSTS = {
         "without it, the token's claim `chat_sessions` decides alone; members who are in a "
         "session already stay"
     ),
+    "Visibility": (
+        "all but `everyone` reads the viewer for each question, and the subscribers of each change"
+    ),
+    "VisibilityFunctionArn": "an invocation for each 100 pairs that share no chat session",
     "HeartbeatSeconds": "it is most of the bill: twice as long costs half ([table](cost.md))",
     "LeaseSeconds": "a crash is noticed that much later",
     "BrowserClients": "`false`: a user whose only tab is hidden comes and goes with a short lease",
@@ -164,13 +168,16 @@ PATH: tuple[tuple[str, str], ...] = (
     (f"{LAYER}/entrypoints/runtime.py", "now deadline time_left logged batch_failures"),
     (f"{LAYER}/protocol/requests.py", "SetStatus _set_status _in_time ACTIONS Envelope parse"),
     (f"{LAYER}/entrypoints/actions.py", "Call answer"),
-    (f"{LAYER}/application/access.py", ""),
+    (f"{LAYER}/application/access.py", "Actor Access"),
     (f"{LAYER}/domain/connection.py", "State Connection"),
     (f"{LAYER}/domain/rate_limit.py", ""),
     (f"{LAYER}/application/statuses.py", ""),
-    (f"{LAYER}/application/user_changes.py", ""),
+    (f"{LAYER}/application/user_changes.py", "UserChanges"),
     (f"{LAYER}/domain/user.py", ""),
-    (f"{LAYER}/domain/events.py", ""),
+    (
+        f"{LAYER}/domain/events.py",
+        "Authenticated Chosen TimePassed UserEvent PresenceChanged Effect",
+    ),
     (f"{LAYER}/domain/reducer.py", ""),
     (f"{LAYER}/adapters/dynamodb/users.py", "DynamoDBUsers _swap _lease_actions _unchanged"),
     ("functions/announce.py", ""),
@@ -193,7 +200,11 @@ PATH: tuple[tuple[str, str], ...] = (
 #: What the tour quotes: a file, how the first line begins, and how many lines.
 QUOTES = {
     "quote-match": (f"{LAYER}/entrypoints/actions.py", "case SetStatus(", 3),
-    "quote-authorize": (f"{LAYER}/application/access.py", "connection = self.require_auth", 3),
+    "quote-authorize": (
+        f"{LAYER}/application/access.py",
+        "connection = self.require_authenticated(connection_id, now)",
+        2,
+    ),
     "quote-reduce": (f"{LAYER}/domain/reducer.py", "after = _end_choice(", 5),
     "quote-save": (f"{LAYER}/application/user_changes.py", "after, effects = reduce(", 3),
     "quote-sinks": (f"{LAYER}/fanout/sinks/__init__.py", "SINKS: list", 3),

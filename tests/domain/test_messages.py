@@ -686,8 +686,15 @@ def test_an_unknown_action_is_answered_with_those_there_are(name: str) -> None:
 
 @pytest.mark.parametrize("value", NO_IDS, ids=ascii)
 def test_an_action_that_is_no_name_is_no_action(value: Any) -> None:
-    with pytest.raises(InvalidMessage):
+    with pytest.raises(UnknownAction if isinstance(value, str) else InvalidMessage):
         parse({"action": value}, NOW)
+
+
+@pytest.mark.fault("A frame names a route of the gateway as its action, such as `$disconnect`.")
+@pytest.mark.parametrize("name", ["$connect", "$disconnect", "$default"])
+def test_a_route_of_the_gateway_is_no_action(name: str) -> None:
+    with pytest.raises(UnknownAction):
+        parse({"action": name}, NOW)
 
 
 @pytest.mark.parametrize("value", NO_IDS, ids=ascii)

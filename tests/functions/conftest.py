@@ -70,6 +70,8 @@ ENVIRONMENT = {
     "TOKEN_SECRET_PARAMETER": PARAMETER,
     "TOKEN_JWKS_URL": "",
     "AUTHORIZER_ARN": "",
+    "VISIBILITY": "everyone",
+    "VISIBILITY_ARN": "",
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_REGION": REGION,

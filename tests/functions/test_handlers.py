@@ -686,7 +686,7 @@ NOT_STRICT = {
         ),
         pytest.param(
             {"action": "dance\n", "id": "7\n"},
-            {"type": "error", "code": "invalid-message"},
+            {"type": "error", "code": "unknown-action"},
             id="nothing-fit-to-repeat",
         ),
         pytest.param(

@@ -7,8 +7,20 @@ import pytest
 
 from presence import bootstrap
 from presence.domain.connection import State
+from presence.limits import STANDING_MILLISECONDS
 from tests.functions.conftest import DESK, PHONE, ROOM, START, TAB, WATCH, Event, Stack
-from tests.functions.test_user_status import ADMIN, PUBLISH, body_of, code_of, nothing_in
+from tests.functions.test_user_status import (
+    ADMIN,
+    MEMBERS,
+    MESSAGES,
+    PUBLISH,
+    body_of,
+    code_of,
+    nothing_in,
+)
+
+#: Removing ada from the chat session, and allowing her again.
+MEMBER = [f"DELETE {MEMBERS}/ada", f"PUT {MEMBERS}/ada"]
 
 ADA = "ada.lovelace-1815"  # in no other text
 LAST = "ZZZZcOFvHcCIhw0="  # a device more
@@ -144,6 +156,104 @@ def test_a_kick_needs_the_scope(stack: Stack, caller: str, scope: str) -> None:
     assert code_of(answer, 403) == "forbidden"
     assert record is not None
     assert record.state is State.AUTHENTICATED
+
+
+# ── revoked tokens ─────────────────────────────────────────────────────────────────────────
+
+
+def revoke(stack: Stack, body: Event, user_id: str = "ada") -> Event:
+    root = stack.token("root", scope=ADMIN)
+    return stack.http(f"POST /users/{user_id}/revocations", token=root, body=body)
+
+
+@pytest.mark.fault("A user's tokens are revoked while they are in use.")
+def test_revoked_tokens_open_nothing_read_nothing_and_close_what_they_opened(stack: Stack) -> None:
+    old = stack.token("ada")
+    stack.join("ada", TAB)
+    stack.http("GET /eve", token=old)
+    stack.wait(1_000)
+
+    assert nothing_in(revoke(stack, {}))
+
+    assert stack.gateway.closed == [TAB]
+    assert stack.ask(TAB, "ping")["code"] == "not-authenticated"
+    stack.connect(PHONE)
+    assert stack.ask(PHONE, "authenticate", token=old)["code"] == "token-invalid"
+    stack.wait(STANDING_MILLISECONDS)
+    for line, body in (("GET /eve", None), ("PUT /", {"status": "busy"}), ("GET /online", None)):
+        assert code_of(stack.http(line, token=old, body=body), 401) == "token-invalid"
+    assert (
+        stack.ask(PHONE, "authenticate", token=stack.token("ada"))["type"]
+        == "authentication-success"
+    )
+    assert stack.http("GET /eve", token=stack.token("ada"))["statusCode"] == 200
+
+
+def test_one_token_is_revoked_by_its_id(stack: Stack) -> None:
+    lost, kept = (stack.token("ada", jti=name) for name in ("https://issuer/1", "2"))
+
+    for _ in range(2):
+        assert nothing_in(revoke(stack, {"tokenId": "https://issuer/1"}))
+
+    assert code_of(stack.http("GET /eve", token=lost), 401) == "token-invalid"
+    assert stack.http("GET /eve", token=kept)["statusCode"] == 200
+    assert "issuer/1" not in json.dumps(stack.everything())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"notBefore": "now"},
+        {"notBefore": True},
+        {"notBefore": 0},
+        {"notBefore": START + 1},
+        {"tokenId": 7},
+        {"tokenId": ""},
+        {"tokenId": "a", "notBefore": START},
+    ],
+)
+def test_a_revocation_that_means_nothing_is_refused(stack: Stack, body: Event) -> None:
+    assert code_of(revoke(stack, body), 400) == "invalid-message"
+    assert stack.image("ada") is None
+
+
+@pytest.mark.parametrize("line", ["POST /users/ada/revocations", *MEMBER])
+@pytest.mark.parametrize("scope", ["", PUBLISH, "admin"])
+def test_what_back_ends_decide_needs_the_scope(stack: Stack, line: str, scope: str) -> None:
+    answer = stack.http(line, token=stack.token("ada", scope=scope), body={})
+
+    assert code_of(answer, 403) == "forbidden"
+    assert stack.image("ada") is None
+
+
+# ── removed from a chat session ────────────────────────────────────────────────────────────
+
+
+def test_a_removed_member_is_told_nothing_more_and_refused_everywhere(stack: Stack) -> None:
+    token, root = stack.token("ada"), stack.token("root", scope=f"{ADMIN} {PUBLISH}")
+    stack.join("ada", TAB)
+    stack.join("bob", PHONE)
+    for connection_id in (TAB, PHONE):
+        stack.enter(connection_id)
+    stack.calm()
+
+    assert nothing_in(stack.http(MEMBER[0], token=root))
+
+    stack.http(f"POST {MESSAGES}", token=root, body={"content": 1})
+    assert [it["type"] for it in stack.heard(TAB)] == []
+    assert [it["type"] for it in stack.heard(PHONE)] == ["new-message"]
+    for action in ("join", "typing", "message"):
+        assert stack.ask(TAB, action)["code"] == "forbidden"
+    assert code_of(stack.http(f"GET {MEMBERS}", token=token), 403) == "forbidden"
+    assert nothing_in(stack.http(MEMBER[1], token=root))
+    assert stack.ask(TAB, "join")["type"] == "chat-session-joined"
+
+
+def test_a_claim_limits_where_an_administrator_removes(stack: Stack) -> None:
+    root = stack.token("root", scope=ADMIN, chat_sessions=["hall"])
+
+    assert code_of(stack.http(MEMBER[0], token=root), 403) == "forbidden"
+    assert stack.image("ada") is None
 
 
 # ── being forgotten ────────────────────────────────────────────────────────────────────────

@@ -23,7 +23,18 @@ from presence.fanout.payloads import PresenceByViewer, PresencePayload
 from presence.ports import Delivery, Job, LargeRoom, Post, Topic
 from tests.endpoint import Answer, Endpoint
 from tests.fakes import FakeGateway
-from tests.functions.conftest import PHONE, ROOM, TAB, Event, Stack, message
+from tests.functions.conftest import (
+    ACCOUNT,
+    DESK,
+    PHONE,
+    REGION,
+    ROOM,
+    TAB,
+    WATCH,
+    Event,
+    Stack,
+    message,
+)
 from tests.functions.test_user_status import ADMIN, MEMBERS, MESSAGES, PUBLISH
 from tests.template.test_template import FUNCTIONS, as_list, statements
 
@@ -75,13 +86,18 @@ def _queue(arguments: Event) -> str:
     return name.title()
 
 
+def _asked(arguments: Event) -> str:
+    """The parameter with this function."""
+    return f"{arguments['FunctionName'].rpartition(':')[2].title()}FunctionArn"
+
+
 #: What is called of other services than DynamoDB.
 ELSEWHERE: dict[str, Callable[[Event], Permission]] = {
     "SendMessage": lambda arguments: ("sqs:SendMessage", _queue(arguments)),
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html
     "SendMessageBatch": lambda arguments: ("sqs:SendMessage", _queue(arguments)),
     "GetParameter": lambda _: ("ssm:GetParameter", SECRET),
-    "Invoke": lambda _: ("lambda:InvokeFunction", "AuthorizerFunctionArn"),
+    "Invoke": lambda arguments: ("lambda:InvokeFunction", _asked(arguments)),
 }
 
 
@@ -128,10 +144,14 @@ class SpiedGateway(FakeGateway):
         super().close(connection_id)
 
 
+VISIBILITY = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:visibility"
+
+
 @pytest.fixture
 def spy(stack: Stack, authorizer: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Spy:
     authorizer.otherwise = Answer(body=b'{"allowed":true}')
     monkeypatch.setattr(limits, "ROWS_UNASKED", 1)  # as where a large topic is written to
+    stack.configure(VISIBILITY="function", VISIBILITY_ARN=VISIBILITY)
     spy, call, invoke = Spy(), BaseClient._make_api_call, stack.invoke
     stack.called = spy.called
     stack.gateway = SpiedGateway(spy)
@@ -167,6 +187,11 @@ class Story:
             self.stack.join(user_id, connection_id)
             self.stack.enter(connection_id)
             self.stack.ask(connection_id, "watch", userIds=[other])
+        # A stranger and a guest: whether they may see ada has to be looked up.
+        self.stack.join("zoe", DESK)
+        self.stack.join("guest", WATCH, chat_sessions=[ROOM])
+        for connection_id in (DESK, WATCH):
+            self.stack.ask(connection_id, "watch", userIds=["ada"])
         bootstrap.app().ports.members.keep(LargeRoom(HALL), LargeRoom(HALL))
         self.stack.calm()
         self.stack.configure()  # a new execution environment, which has read no secret yet
@@ -250,6 +275,9 @@ class Story:
         for action in ("authenticate", "status", "online", "join", "typing", "unwatch", "leave"):
             self.frame(action)
             self.stack.wait(2_000)
+        self.frame("watch", userIds=["stranger"])
+        self.stack.configure(VISIBILITY="everyone", VISIBILITY_ARN="")
+        self.frame("online")
         self.frame("ping", active=False)
         self.frame("join")
         self.relays("message")
@@ -279,6 +307,7 @@ class Story:
         lines = ("/health", "/config", "/online", "/online/count", "/ada", "/eve", MEMBERS)
         for line in (*lines, MEMBERS.replace(ROOM, HALL)):
             self.stack.http(f"GET {line}", token=ada)
+        self.stack.http("GET /online", token=root)
         self.stack.http("POST /batch", token=ada, body={"userIds": ["ada", "eve"]})
         self.stack.http("PUT /last-seen", token=ada)
         self.stack.http("PUT /", token=ada, body={"status": "away", "until": until})
@@ -287,8 +316,11 @@ class Story:
         for condition in self._conditions(PHONE):
             with condition:
                 self.stack.http(f"POST {MESSAGES}", token=root, body={"content": 1})
+        self.stack.http(f"DELETE {MEMBERS}/grace", token=root)
+        self.stack.http(f"PUT {MEMBERS}/grace", token=root)
         self.stack.http("DELETE /users/grace/connections", token=root)
         self.stack.http("DELETE /users/ada", token=ada)
+        self.stack.http("POST /users/eve/revocations", token=root, body={})
 
     # ── behind the stream, the queues and the clock ────────────────────────────────────
 
@@ -313,6 +345,8 @@ class Story:
         job = job_to_json(Job(Topic("session", ROOM), 0, 1, PresencePayload([view])))
         with patch.multiple(limits, ROWS_PER_SHARD=0, MOST_SHARDS=16, SUBSCRIBERS_PER_PAGE=1):
             self.stack.invoke("deliver", {"Records": [message("1", job)]})
+            told = job_to_json(Job(Topic("user", "ada"), 0, 1, PresencePayload([view])))
+            self.stack.invoke("deliver", {"Records": [message("1", told)]})
         for condition in self._conditions(PHONE):
             with condition:
                 self.stack.invoke("deliver", {"Records": [message("1", body)]})

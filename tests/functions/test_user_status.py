@@ -30,6 +30,9 @@ PERSONAL: list[tuple[str, Any]] = [
     ("PUT ", {"status": "busy"}),
     ("PUT /", {"status": "busy"}),
     (f"POST {MESSAGES}", {"content": "hi"}),
+    (f"DELETE {MEMBERS}/ada", None),
+    (f"PUT {MEMBERS}/ada", None),
+    ("POST /users/ada/revocations", {}),
     ("DELETE /users/ada/connections", None),
     ("DELETE /users/ada", None),
 ]

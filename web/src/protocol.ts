@@ -361,6 +361,12 @@ export interface StatusBody {
   readonly until?: number;
 }
 
+/** One token by its `jti`, or all tokens issued before an instant, by default now. */
+export interface RevocationBody {
+  readonly tokenId?: string;
+  readonly notBefore?: number;
+}
+
 export interface BatchBody {
   readonly userIds: readonly string[];
 }

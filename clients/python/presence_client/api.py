@@ -127,6 +127,17 @@ class Api:
         """Close all connections of a user; needs `presence:admin`."""
         await self._call("DELETE", f"/users/{_id(user_id)}/connections")
 
+    async def revoke(
+        self, user_id: str, *, token_id: str | None = None, not_before: int | None = None
+    ) -> None:
+        """Refuse tokens of a user from now on, and close what they opened; needs `presence:admin`.
+
+        One token by its `jti`, or all that were issued before an instant in epoch milliseconds, by
+        default before now.
+        """
+        body = {"tokenId": token_id, "notBefore": not_before}
+        await self._call("POST", f"/users/{_id(user_id)}/revocations", body)
+
     async def erase(self, user_id: str) -> None:
         """Delete all that is stored about the caller; of another user with `presence:admin`.
 
@@ -143,6 +154,14 @@ class Api:
         """One page of the members of a chat session."""
         path = f"/chat-sessions/{_id(chat_session_id)}/members"
         return parse(MembersPage, await self._call("GET", path, limit=limit, cursor=cursor))
+
+    async def remove_member(self, chat_session_id: str, user_id: str) -> None:
+        """Take a user out of a chat session until `allow_member`; needs `presence:admin`."""
+        await self._call("DELETE", _member(chat_session_id, user_id))
+
+    async def allow_member(self, chat_session_id: str, user_id: str) -> None:
+        """Let a user who was removed join again; needs `presence:admin`."""
+        await self._call("PUT", _member(chat_session_id, user_id))
 
     async def publish(
         self, chat_session_id: str, content: object, client_id: str | None = None
@@ -207,6 +226,10 @@ def _refusal(answer: httpx.Response, content: Any) -> Refused:  # noqa: ANN401
     # The protocol writes seconds, never a date (RFC 9110 §10.2.3).
     seconds = float(wait) if wait.isdecimal() else None
     return Refused(code, str(told.get("message")), seconds, status)
+
+
+def _member(chat_session_id: str, user_id: str) -> str:
+    return f"/chat-sessions/{_id(chat_session_id)}/members/{_id(user_id)}"
 
 
 def _id(text: str) -> str:

@@ -23,6 +23,7 @@ from presence.adapters.dynamodb.topics import Shards
 from presence.adapters.dynamodb.users import DynamoDBUsers
 from presence.adapters.gateway import ManagementGateway, engine_of
 from presence.adapters.sqs import SQSDeliveries, SQSTimers
+from presence.adapters.visibility import Everyone, LambdaVisibility, SharedSessions
 from presence.application.access import Access
 from presence.application.blocking import Blocking
 from presence.application.chat_sessions import ChatSessions
@@ -32,6 +33,7 @@ from presence.application.expiry import Expiry
 from presence.application.lists import MemberList, OnlineList
 from presence.application.messages import Messages
 from presence.application.removal import Removal
+from presence.application.standings import Standings
 from presence.application.statuses import Statuses
 from presence.application.user_changes import UserChanges
 from presence.application.watching import Watching
@@ -41,7 +43,9 @@ from presence.fanout.announcer import Announcer
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.large_rooms import LargeRooms
-from presence.ports import Authorizer, Gateway, Ports, Tokens
+from presence.fanout.sight import Sight
+from presence.pauses import pause
+from presence.ports import Authorizer, Gateway, Ports, Tokens, Visibility
 from presence.settings import Settings, read_settings
 
 
@@ -53,12 +57,13 @@ class App:
         ports: Ports,
         settings: Settings,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        pause: Callable[[int], None] = pause,
     ) -> None:
         self.ports = ports
         self.settings = settings
         self.is_global = settings.global_presence
         self.durations = _durations(settings)
-        self.changes = UserChanges(ports.users, ports.timers)
+        self.changes = UserChanges(ports.users, ports.timers, pause)
         self.access = Access(ports.records, ports.users, self.changes, self.durations)
         self.connections = Connections(
             ports.records,
@@ -70,17 +75,18 @@ class App:
             self.durations,
             settings.callback_url,
         )
-        self.statuses = Statuses(ports.users, self.changes)
-        self.online_list = OnlineList(self.statuses, ports.online_index)
+        self.statuses = Statuses(ports.users, self.changes, self.sight)
+        self.online_list = OnlineList(self.statuses, ports.online_index, ports.members)
         self.member_list = MemberList(self.statuses, ports.members)
         self.watching = Watching(self.access, self.statuses, ports.subscriptions)
+        self.standings = Standings(ports.users)
         self.blocking = Blocking(ports.users, self.changes)
         self._new_id = new_id
 
     @cached_property
     def chat_sessions(self) -> ChatSessions:
         ports = self.ports
-        return ChatSessions(ports.records, self.changes, self.access, ports.authorizer)
+        return ChatSessions(self.changes, self.access, ports.authorizer)
 
     @cached_property
     def messages(self) -> Messages:
@@ -98,12 +104,14 @@ class App:
     def removal(self) -> Removal:
         ports = self.ports
         return Removal(
+            ports.records,
             ports.users,
             ports.subscriptions,
             ports.timers,
             self.changes,
             self.expiry,
             self.dispatcher,
+            self.sight,
         )
 
     @cached_property
@@ -155,7 +163,13 @@ class App:
     @cached_property
     def broadcast(self) -> Broadcast:
         ports = self.ports
-        return Broadcast(ports.subscriptions, ports.users, ports.deliveries, self.dispatcher)
+        return Broadcast(
+            ports.subscriptions, ports.users, ports.deliveries, self.dispatcher, self.sight
+        )
+
+    @cached_property
+    def sight(self) -> Sight:
+        return Sight(self.ports.users, self.ports.records, self.ports.visibility)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -221,10 +235,22 @@ class AWS:
     @cached_property
     def authorizer(self) -> Authorizer:
         if arn := self._settings.authorizer_arn:
-            # No second try: it could only come when the client has stopped waiting.
-            client = self._client("lambda", read_timeout=5, retries={"total_max_attempts": 1})
-            return LambdaAuthorizer(client, arn)
+            return LambdaAuthorizer(self._lambda(), arn)
         return AllowAll()
+
+    @cached_property
+    def visibility(self) -> Visibility:
+        match self._settings.visibility:
+            case "everyone":
+                return Everyone()
+            case "shared-sessions":
+                return SharedSessions()
+            case _:
+                return LambdaVisibility(self._lambda(), self._settings.visibility_arn)
+
+    def _lambda(self) -> Callable[[], Any]:
+        # No second try: it could only come when the client has stopped waiting.
+        return self._client("lambda", read_timeout=5, retries={"total_max_attempts": 1})
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -22,8 +22,14 @@ MAX_BATCH_READ = 100
 #: DynamoDB: requests of one BatchWriteItem.
 MAX_BATCH_WRITE = 25
 
-#: Compare-and-swaps of one item before the caller has to come again.
-SWAP_ATTEMPTS = 8
+#: Compare-and-swaps of one item before the caller has to come again: the MAX_CONNECTIONS devices of
+#: a user may come back at the same moment. The last pauses are long beside the time that one write
+#: takes, or most writers would meet again; all of them take 7 s at most, less than a function has.
+SWAP_ATTEMPTS = 12
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_SWAP_PAUSE_SECONDS = 1.0
+#: Tries of one write while other transactions hold its item.
+CONFLICT_ATTEMPTS = 6
 
 # ── users ──────────────────────────────────────────────────────────────────────────────────
 
@@ -36,6 +42,15 @@ MAX_UNBLOCKED = MAX_OPERATIONS - MAX_SESSIONS - 10
 #: So many changes of users that come together are written in transactions, of so many users each:
 #: that costs twice the units, and a tenth of the time. A conflict of one makes all of them alone.
 MANY_CHANGES, USERS_TOGETHER = 10, 25
+#: Revoked tokens and barred chat sessions are stored with the user, as blocks are.
+MAX_REVOKED = 50
+MAX_BARRED = 100
+#: How long one environment goes on without asking whether the tokens of a caller are revoked.
+STANDING_MILLISECONDS = 5_000
+#: Callers of which one environment remembers that.
+KNOWN_STANDINGS = 1_000
+#: Pairs of users in one question to the owner's function: some 30 KB of the 6 MB it may get.
+PAIRS_PER_QUESTION = 100
 #: A user who never comes back is kept this long, unless hidden from a viewer: a block that ran out
 #: by itself would show the user to the viewer who was blocked.
 RETENTION_SECONDS = 90 * 24 * 60 * 60

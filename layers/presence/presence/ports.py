@@ -39,6 +39,10 @@ class ConnectionRecords(Protocol):
         """None if it was never opened, or its record has expired."""
         ...
 
+    def read_many(self, connection_ids: Collection[str]) -> Mapping[str, Connection]:
+        """Those that are stored, consistently."""
+        ...
+
     def close(self, connection_id: str, now: int) -> Connection | None:
         """Close a connection and return it as it was before; None if there is no record.
 
@@ -267,10 +271,14 @@ class Members(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """A connection that subscribes to a topic, and its user."""
+    """A connection that subscribes to a topic, and its user.
+
+    `is_limited` says that its token had the claim `chat_sessions`; only of topics of users.
+    """
 
     connection_id: str
     user_id: str
+    is_limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +341,10 @@ class Subscriptions(Protocol):
         Raises:
             Conflict: the list would have more than `limits.WATCHED_USERS` entries.
         """
+        ...
+
+    def unwatch_all(self, connection: Connection) -> None:
+        """End the watch list of a connection, whose record says so after that."""
         ...
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
@@ -548,6 +560,23 @@ class Authorizer(Protocol):
         ...
 
 
+class Visibility(Protocol):
+    """Who may see whom, of users who share no chat session. Blocks are not its business."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all may see all, so that there is nothing to ask."""
+        ...
+
+    def may_see(self, pairs: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+        """The pairs of a viewer's id and a user's id of which the viewer may see the user.
+
+        Raises:
+            Unavailable: the answer is not known at the moment.
+        """
+        ...
+
+
 # ── all of them ────────────────────────────────────────────────────────────────────────────
 
 
@@ -587,6 +616,9 @@ class Ports(Protocol):
 
     @property
     def authorizer(self) -> Authorizer: ...
+
+    @property
+    def visibility(self) -> Visibility: ...
 
     @property
     def tokens(self) -> Tokens: ...

@@ -8,6 +8,9 @@ from presence.limits import HEARTBEATS_PER_LEASE, HIDDEN_TAB_SECONDS
 #: The kinds of tokens that a stack takes, where their issuer marks them.
 TOKEN_USES = ("any", "access", "id")
 
+#: Who may see users with whom they share no chat session.
+VISIBILITIES = ("everyone", "shared-sessions", "function")
+
 
 class SettingsError(Exception):
     """A setting is missing or contradicts another; the message says what to change."""
@@ -33,6 +36,8 @@ class Settings:
     token_secret_parameter: str
     token_jwks_url: str
     authorizer_arn: str
+    visibility: str
+    visibility_arn: str
     allowed_origins: frozenset[str]
     heartbeat_seconds: int
     lease_seconds: int
@@ -69,6 +74,16 @@ class Settings:
         if self.token_jwks_url and not self.token_jwks_url.startswith("https://"):
             raise SettingsError("TOKEN_JWKS_URL has to begin with https://.")
 
+        self._check_visibility()
+
+    def _check_visibility(self) -> None:
+        if self.visibility not in VISIBILITIES:
+            raise SettingsError(f"VISIBILITY has to be one of {', '.join(VISIBILITIES)}.")
+        if (self.visibility == "function") != bool(self.visibility_arn):
+            raise SettingsError("Set VISIBILITY_ARN with VISIBILITY=function, and only then.")
+        if self.public_reads and self.visibility != "everyone":
+            raise SettingsError("PUBLIC_READS shows all users: it needs VISIBILITY=everyone.")
+
     def allows_origin(self, origin: str | None) -> bool:
         """Exact match of scheme, host and port; only browsers send an Origin."""
         return origin is None or "*" in self.allowed_origins or origin in self.allowed_origins
@@ -97,6 +112,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         token_secret_parameter=_text(environment, "TOKEN_SECRET_PARAMETER"),
         token_jwks_url=_text(environment, "TOKEN_JWKS_URL"),
         authorizer_arn=_text(environment, "AUTHORIZER_ARN"),
+        visibility=_text(environment, "VISIBILITY"),
+        visibility_arn=_text(environment, "VISIBILITY_ARN"),
         allowed_origins=frozenset(_names(environment, "ALLOWED_ORIGINS")),
         heartbeat_seconds=_seconds(environment, "HEARTBEAT_SECONDS"),
         lease_seconds=_seconds(environment, "LEASE_SECONDS"),

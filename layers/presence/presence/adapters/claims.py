@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from presence.domain.connection import AllowedSessions, Identity
+from presence.domain.connection import Identity
 from presence.domain.errors import TokenExpired, TokenInvalid
+from presence.domain.standing import AllowedSessions, fingerprint
 from presence.limits import (
     ID_CHARACTERS,
     MAX_INTEGER,
@@ -64,7 +65,8 @@ def identity(header: Claims, claims: Claims, rules: TokenRules, now: int) -> Ide
     _require_audience(claims, rules)
     user_id = _user_id(claims, rules.user_claim)
     scope, sessions = _scope(claims, rules.claim_prefix), _sessions(claims, rules.claim_prefix)
-    return Identity(user_id, _expiry(claims, now), scope, sessions)
+    ends, issued_at = _expiry(claims, now), _instant(claims, "iat")
+    return Identity(user_id, ends, scope, sessions, issued_at, _token_id(claims))
 
 
 def _needed(claims: Claims, name: str) -> Any:  # noqa: ANN401  JSON
@@ -150,6 +152,13 @@ def _scope(claims: Claims, prefix: str) -> frozenset[str]:
             raise TokenInvalid(f"{name} has to be names separated by spaces, or a list of names.")
         found |= frozenset(names)
     return found
+
+
+def _token_id(claims: Claims) -> str | None:
+    """The fingerprint of `jti`; one that is neither text nor a number cannot be revoked by it."""
+    token_id = claims.get("jti")
+    is_known = isinstance(token_id, str) or type(token_id) is int
+    return fingerprint(str(token_id)) if is_known else None
 
 
 def _sessions(claims: Claims, prefix: str) -> AllowedSessions:

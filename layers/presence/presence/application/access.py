@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from presence.application.user_changes import UserChanges
-from presence.domain.connection import Admission, Connection, Durations, Identity, State, over
-from presence.domain.errors import Forbidden, RateLimited
+from presence.application.user_changes import RecordRefused, UserChanges, too_busy
+from presence.domain.connection import Connection, Durations, Identity, Returning, State, over
+from presence.domain.errors import Forbidden, RateLimited, TokenExpired
 from presence.domain.events import Authenticated
 from presence.domain.user import Lease, User
+from presence.limits import SWAP_ATTEMPTS
 from presence.ports import ConnectionRecords, Renewal, Tokens, Users
 
 
@@ -35,8 +36,7 @@ class Access:
             RateLimited: see `charge`.
         """
         connection = self.require_authenticated(connection_id, now)
-        self.charge(connection, now)
-        return self.touch(connection, now)
+        return self.touch(self.charge(connection, now), now)
 
     def require_authenticated(self, connection_id: str, now: int) -> Connection:
         """The connection, if it belongs to a user; every action but `authenticate` begins here.
@@ -48,7 +48,7 @@ class Access:
         if connection is None or connection.state is State.OPEN or connection.is_token_expired(now):
             # An eventually consistent read may lag behind the client's own `authenticate`.
             return self.require_authenticated_now(connection_id, now)
-        connection.user_at(now)
+        self._require_user(connection, now)
         return connection
 
     def require_authenticated_now(self, connection_id: str, now: int) -> Connection:
@@ -56,21 +56,39 @@ class Access:
         connection = self.records.read(connection_id, consistent=True)
         if connection is None:
             raise over()
-        connection.user_at(now)
+        self._require_user(connection, now)
         return connection
 
-    def charge(self, connection: Connection, now: int) -> None:
-        """Charge one action to the rate limit.
+    def _require_user(self, connection: Connection, now: int) -> None:
+        """Refuse a connection that may not act; one whose token is over is closed after the answer.
+
+        It would hear on until its lease is found to have expired. If the client authenticates
+        again before the timer comes, the timer finds nothing to do.
+        """
+        try:
+            connection.user_at(now)
+        except TokenExpired:
+            name, user_id = connection.connection_id, connection.user_id
+            self.changes.timers.check_expired(name, str(user_id), connection.sessions, 1)
+            raise
+
+    def charge(self, connection: Connection, now: int) -> Connection:
+        """Charge one action to the rate limit; the connection as it is now.
+
+        The write needs the token and the chat sessions of the record as they were read: no action
+        is served by what an eventually consistent read has brought late.
 
         Raises:
             NotAuthenticated, TokenExpired: the connection, or its token, ended meanwhile.
-            RateLimited: too many actions, or two at the same instant.
+            RateLimited: too many actions, or too many at the same instant.
         """
-        if self.records.charge(connection, connection.charged(now)):
-            return
-        current = self.require_authenticated_now(connection.connection_id, now)
-        if not self.records.charge(current, current.charged(now)):
-            raise RateLimited("Send one action after the other.", retry_after_seconds=1)
+        for attempt in range(SWAP_ATTEMPTS):
+            charged = connection.charged(now)
+            if self.records.charge(connection, charged):
+                return charged
+            self.changes.pause(attempt)
+            connection = self.require_authenticated_now(connection.connection_id, now)
+        raise RateLimited("Send one action after the other.", retry_after_seconds=1)
 
     def touch(self, connection: Connection, now: int) -> Actor:
         """Renew the lease, or bring back one that expired, without a charge."""
@@ -100,19 +118,21 @@ class Access:
         The connection is still subscribed to its chat sessions, so the user is in them again.
 
         Raises:
-            NotAuthenticated: the connection was closed meanwhile.
+            NotAuthenticated, TokenExpired: the connection, or its token, ended meanwhile.
+            TokenInvalid: its token was revoked.
+            Unavailable: it gets other tokens and chat sessions all the time.
         """
-        admission = Admission(
-            connection.connection_id,
-            connection.opened_at,
-            connection.token_expires_at or 0,
-            connection.allowed_sessions,
-        )
-        lease = replace(self.lease_of(connection, now), sessions=connection.sessions)
-        event = Authenticated(connection.connection_id, lease, is_active)
-        with over_if_refused():
-            _, user = self.changes.apply(known.user_id, event, now, admission, known)
-        return user
+        for attempt in range(SWAP_ATTEMPTS):
+            name, token = connection.connection_id, connection.token
+            lease = replace(self.lease_of(connection, now), sessions=connection.sessions)
+            event = Authenticated(name, lease, is_active, token)
+            change = Returning(name, connection.revision, connection.joined)
+            try:
+                return self.changes.apply(known.user_id, event, now, change, known)[1]
+            except RecordRefused:  # closed, or not as it was read
+                self.changes.pause(attempt)
+                connection = self.require_authenticated_now(name, now)
+        raise too_busy()
 
     def lease_of(self, connection: Connection, now: int) -> Lease:
         return self.durations.new_lease(connection.token_expires_at or 0, now)
@@ -123,7 +143,7 @@ def over_if_refused() -> Iterator[None]:
     """A connection that was authenticated a moment ago and is refused now was closed meanwhile."""
     try:
         yield
-    except Forbidden as error:
+    except RecordRefused as error:
         raise over() from error
 
 

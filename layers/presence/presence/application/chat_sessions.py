@@ -2,30 +2,19 @@
 
 from dataclasses import dataclass
 
-from presence.application.access import Access, Actor, over_if_refused
-from presence.application.user_changes import UserChanges
-from presence.domain.connection import (
-    AllowedSessions,
-    Connection,
-    Joining,
-    Leaving,
-    entry_allowing,
-    is_allowed,
-    no_access,
-)
-from presence.domain.errors import Forbidden, Unavailable
-from presence.domain.events import Joined, Left
+from presence.application.access import Access, over_if_refused
+from presence.application.user_changes import RecordRefused, UserChanges
+from presence.domain.connection import Connection, Joining, entry_allowing
+from presence.domain.errors import Unavailable, no_access
+from presence.domain.events import Joined
+from presence.domain.standing import AllowedSessions, Standing
 from presence.domain.user import User
 from presence.limits import JOIN_ATTEMPTS
-from presence.ports import Authorizer, ConnectionRecords
-
-#: The shard to unsubscribe from if the connection is not known to have joined.
-_FIRST = frozenset({0})
+from presence.ports import Authorizer
 
 
 @dataclass(frozen=True, slots=True)
 class ChatSessions:
-    records: ConnectionRecords
     changes: UserChanges
     access: Access
     authorizer: Authorizer
@@ -40,26 +29,31 @@ class ChatSessions:
             Unavailable: the lease ended meanwhile, or the token changed too often.
         """
         actor = self.access.authorize(connection_id, now)
-        self.require_entry(actor.user.user_id, actor.connection.allowed_sessions, session_id)
+        allowed = actor.connection.allowed_sessions
+        self.require_entry(actor.user.user_id, actor.user.standing, allowed, session_id)
         connection, event = actor.connection, Joined(connection_id, session_id)
-        for _ in range(JOIN_ATTEMPTS):
+        for attempt in range(JOIN_ATTEMPTS):
             change = _joining(connection, session_id)
             try:
                 _, user = self.changes.apply(actor.user.user_id, event, now, change, actor.user)
-            except Forbidden:  # closed, or it has another token than when it was read
+            except RecordRefused:  # closed, or it has another token than when it was read
+                self.changes.pause(attempt)
                 connection = self.access.require_authenticated_now(connection_id, now)
             else:
                 return _with_lease(user, connection_id)
         raise Unavailable("Authenticate and join one after the other.", retry_after_seconds=1)
 
-    def require_entry(self, user_id: str, allowed: AllowedSessions, session_id: str) -> None:
+    def require_entry(
+        self, user_id: str, standing: Standing, allowed: AllowedSessions, session_id: str
+    ) -> None:
         """Refuse alike for a chat session that exists and one that does not.
 
         Raises:
-            Forbidden: the token or the authorizer refuses.
+            Forbidden: the token, the back end or the authorizer refuses.
             Unavailable: see `Authorizer.may_join`.
         """
-        if not (is_allowed(session_id, allowed) and self.authorizer.may_join(user_id, session_id)):
+        is_let_in = standing.lets_into(session_id, allowed)
+        if not (is_let_in and self.authorizer.may_join(user_id, session_id)):
             raise no_access()
 
     def leave(self, connection_id: str, session_id: str, now: int) -> None:
@@ -68,30 +62,9 @@ class ChatSessions:
         Raises:
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
-        self._leave(self.access.authorize(connection_id, now), session_id, now)
-
-    def leave_forbidden(self, connection_id: str, now: int, allowed: AllowedSessions) -> None:
-        """Leave what a fresh token does not allow any more.
-
-        The lease names the chat sessions as of now; the record may have been read before the last
-        `join`.
-        """
-        connection = self.access.require_authenticated(connection_id, now)
-        actor = self.access.touch(connection, now)
-        for session_id in actor.user.leases[connection_id].sessions:
-            if not is_allowed(session_id, allowed):
-                self._leave(actor, session_id, now)
-
-    def _leave(self, actor: Actor, session_id: str, now: int) -> None:
-        connection = actor.connection
-        connection_id = connection.connection_id
-        if session_id not in connection.sessions:
-            # An eventually consistent read may lag behind the client's own `join`.
-            connection = self.records.read(connection_id, consistent=True) or connection
-        change = Leaving(connection_id, session_id, connection.shards_of(session_id) or _FIRST)
-        event = Left(connection_id, session_id)
+        actor = self.access.authorize(connection_id, now)
         with over_if_refused():
-            self.changes.apply(actor.user.user_id, event, now, change, actor.user)
+            self.changes.leave(actor.connection, session_id, now, actor.user)
 
 
 def _joining(connection: Connection, session_id: str) -> Joining:

@@ -3,12 +3,21 @@
 from dataclasses import dataclass, replace
 
 from presence.application.access import Access
-from presence.application.user_changes import UserChanges
-from presence.domain.connection import Admission, Connection, Durations, Identity, State, over
-from presence.domain.errors import Forbidden, PresenceError
+from presence.application.user_changes import RecordRefused, UserChanges, too_busy
+from presence.domain.connection import (
+    MAX_ENDED_ROWS,
+    Admission,
+    Connection,
+    Durations,
+    Identity,
+    State,
+    over,
+)
+from presence.domain.errors import Forbidden
 from presence.domain.events import Authenticated, Disconnected, Renewed
+from presence.domain.standing import is_allowed
 from presence.domain.user import User
-from presence.limits import NEW_CONNECTION_MILLISECONDS
+from presence.limits import NEW_CONNECTION_MILLISECONDS, SWAP_ATTEMPTS
 from presence.ports import ConnectionRecords, OnlineIndex, Subscriptions, Timers
 
 
@@ -65,40 +74,73 @@ class Connections:
         Raises:
             NotAuthenticated: the connection is closed.
             Forbidden: it is another user's.
-            TooManyConnections, Conflict: see `reduce`.
+            TooManyConnections, Conflict, TokenInvalid: see `reduce`.
         """
-        identity, connection_id = command.identity, command.connection_id
-        admission = Admission(
-            connection_id, command.opened_at, identity.expires_at, identity.allowed_sessions
-        )
-        lease = self.durations.new_lease(identity.expires_at, now, command.device)
-        lease = replace(lease, sessions=self._joined_before(command, now))
-        event = Authenticated(connection_id, lease, command.is_active)
-        try:
-            before, after = self.changes.apply(identity.user_id, event, now, admission)
-        except Forbidden as error:
-            raise self._reason_of_refusal(connection_id) from error
+        identity = command.identity
+        before, after = self._admit(command, now)
         # The count includes every user that others saw online; one's own devices always count one.
         others = max(0, self.online_index.count().online - before.presence.is_online)
         ends_at = command.opened_at + self.durations.connection
         return Welcome(after, others + 1, identity.expires_at, ends_at)
 
-    def _joined_before(self, command: AuthenticateCommand, now: int) -> frozenset[str]:
-        """The chat sessions of the connection, whose lease may have expired since it joined them.
+    def _admit(self, command: AuthenticateCommand, now: int) -> tuple[User, User]:
+        """The user before and after; what the token does not allow ends in the same transaction.
 
-        A new connection has none, which saves the read.
+        A new connection has joined nothing, which saves the read of its record; if it has, the
+        write is refused, and the record is read.
         """
-        if now - command.opened_at <= NEW_CONNECTION_MILLISECONDS:
-            return frozenset()
-        connection = self.records.read(command.connection_id, consistent=True)
-        return frozenset() if connection is None else connection.sessions
+        identity, name = command.identity, command.connection_id
+        is_new = now - command.opened_at <= NEW_CONNECTION_MILLISECONDS
+        record = Connection(name, "", command.opened_at) if is_new else self._theirs(command)
+        lease = self.durations.new_lease(identity.expires_at, now, command.device)
+        for attempt in range(SWAP_ATTEMPTS):
+            record = self._without_excess(record, identity, now)
+            if record.is_watching and record.allowed_sessions is None and identity.is_limited:
+                # Rows of watched users say nothing of a claim yet: the client watches again.
+                self.subscriptions.unwatch_all(record)
+                record = self._theirs(command)
+            lease = replace(lease, sessions=record.sessions)
+            event = Authenticated(name, lease, command.is_active, identity.token)
+            change = Admission(
+                name, command.opened_at, identity.token, record.revision, record.joined
+            )
+            try:
+                return self.changes.apply(identity.user_id, event, now, change)
+            except RecordRefused:  # closed, or another user's, or not as it was read
+                self.changes.pause(attempt)
+                record = self._theirs(command)
+        raise too_busy()
 
-    def _reason_of_refusal(self, connection_id: str) -> PresenceError:
-        """Why the record refused; a client that hears that it is over opens a new connection."""
-        connection = self.records.read(connection_id, consistent=True)
+    def _theirs(self, command: AuthenticateCommand) -> Connection:
+        """The record, if the user of the token may have it.
+
+        Raises:
+            NotAuthenticated: it is over; the client opens a new connection.
+            Forbidden: it is another user's.
+        """
+        connection = self.records.read(command.connection_id, consistent=True)
         if connection is None or connection.state is State.CLOSED:
-            return over()
-        return Forbidden("This connection is another user's; open a new one.")
+            raise over()
+        if connection.user_id not in (None, command.identity.user_id):
+            raise Forbidden("This connection is another user's; open a new one.")
+        return connection
+
+    def _without_excess(self, record: Connection, identity: Identity, now: int) -> Connection:
+        """The record after leaving as many chat sessions as one transaction cannot end.
+
+        Only of those that the token does not allow; the token is admitted after that.
+        """
+        allowed = identity.allowed_sessions
+        ending = [name for name in sorted(record.sessions) if not is_allowed(name, allowed)]
+        rows = sum(1 + len(record.shards_of(name)) for name in ending)
+        while rows > MAX_ENDED_ROWS:
+            session_id = ending.pop()
+            rows -= 1 + len(record.shards_of(session_id))
+            self.changes.leave(record, session_id, now)
+            record = replace(
+                record, sessions=record.sessions - {session_id}, revision=record.revision + 1
+            )
+        return record
 
     def ping(self, connection_id: str, is_active: bool | None, now: int) -> None:
         """Renew the lease, without a charge if the last renewal was long enough ago.
@@ -121,14 +163,14 @@ class Connections:
     ) -> None:
         """The lease is gone, or was renewed just now, or the person at the device came or went."""
         if connection.connection_id in user.leases:
-            self.access.charge(connection, now)
+            connection = self.access.charge(connection, now)
             lease = self.access.lease_of(connection, now)
             event = Renewed(connection.connection_id, lease, is_active)
             _, user = self.changes.apply(user.user_id, event, now, known=user)
         if connection.connection_id not in user.leases:
             self.access.readmit(connection, user, now, is_active=is_active)
 
-    def close(self, connection_id: str, now: int, *, grace: int | None = None) -> Connection | None:
+    def close(self, connection_id: str, now: int) -> Connection | None:
         """Close the record, then remove the subscriptions and the lease. May be repeated.
 
         The record first: an `authenticate` that comes later is refused. The user is always written:
@@ -137,11 +179,15 @@ class Connections:
 
         Returns the connection as it was before; None if there is no record.
         """
+        connection = self.close_record(connection_id, now)
+        if connection is not None and connection.user_id is not None:
+            event = Disconnected(connection_id, grace_until=now + self.durations.grace)
+            self.changes.apply(connection.user_id, event, now)
+        return connection
+
+    def close_record(self, connection_id: str, now: int) -> Connection | None:
+        """The first half of `close`: the record and the subscriptions."""
         connection = self.records.close(connection_id, now)
-        if connection is None or connection.user_id is None:
-            return connection
-        self.subscriptions.remove(connection)
-        grace = self.durations.grace if grace is None else grace
-        event = Disconnected(connection_id, grace_until=now + grace)
-        self.changes.apply(connection.user_id, event, now)
+        if connection is not None and connection.user_id is not None:
+            self.subscriptions.remove(connection)
         return connection

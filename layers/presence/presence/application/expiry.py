@@ -1,13 +1,13 @@
 """Connections that end without a clean close: expired leases, lost sockets, evictions."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from presence.application.connections import Connections
-from presence.application.user_changes import UserChanges
+from presence.application.user_changes import RecordRefused, UserChanges
 from presence.domain.connection import Closing, Connection
-from presence.domain.errors import Forbidden
-from presence.domain.events import Disconnected, LeaseExpired, LeaseStillValid, TimePassed
-from presence.domain.user import Lease
+from presence.domain.events import Evicted, LeaseExpired, LeaseStillValid, TimePassed
+from presence.domain.user import Lease, User
 from presence.limits import CLOCKS_APART_MILLISECONDS, YOUNG_SOCKET_MILLISECONDS
 from presence.ports import ConnectionRecords, Subscriptions, Timers, Users
 
@@ -57,7 +57,7 @@ class Expiry:
             self.changes.apply(
                 user_id, LeaseExpired(connection_id), now, Closing(connection_id), known=user
             )
-        except Forbidden:  # closed already, or never authenticated: the lease ends all the same
+        except RecordRefused:  # closed already, or never authenticated: the lease ends all the same
             self.changes.apply(user_id, TimePassed(), now)
 
     def _check_again(self, connection_id: str, user_id: str, lease: Lease, now: int) -> None:
@@ -69,12 +69,16 @@ class Expiry:
         if left <= CLOCKS_APART_MILLISECONDS:
             self.timers.check_expired(connection_id, user_id, lease.sessions, -(-left // 1000))
 
-    def evict(self, connection_id: str, user_id: str, sessions: frozenset[str], now: int) -> None:
-        """End a lease and its connection at once, however far a close came before."""
-        connection = self.connections.close(connection_id, now, grace=0)
-        if connection is None or connection.user_id is None:
-            self._remove_trace(connection_id, sessions, now)
-            self.changes.apply(user_id, Disconnected(connection_id, grace_until=now), now)
+    def evict(self, user: User, connection_ids: Collection[str], now: int) -> None:
+        """End these leases and their connections at once, however far a close came before.
+
+        One write for all of them: a user who changes all the time could win against each.
+        """
+        for connection_id in connection_ids:
+            connection = self.connections.close_record(connection_id, now)
+            if connection is None or connection.user_id is None:
+                self._remove_trace(connection_id, user.leases[connection_id].sessions, now)
+        self.changes.apply(user.user_id, Evicted(frozenset(connection_ids)), now)
 
     def lose(self, connection_id: str, at: int, now: int) -> None:
         """Close a connection of which API Gateway said 410 Gone at this instant or later.

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from heapq import merge
+from itertools import chain, groupby
 from typing import TypeAlias
 
 from presence.application.statuses import Statuses
 from presence.chunks import chunked
-from presence.domain.user import Presence
-from presence.limits import MAX_PAGE
+from presence.domain.standing import is_allowed
+from presence.domain.user import Presence, User
+from presence.fanout.sight import ALL, FREE, Reach
+from presence.limits import MAX_PAGE, MAX_SESSIONS
 from presence.ports import Count, LargeRoom, Members, MembersPart, OnlineIndex
 from presence.protocol.cursors import decode_cursor, encode_cursor, not_ours
 from presence.protocol.requests import is_id
@@ -61,43 +64,87 @@ class OnlinePage:
 
 @dataclass(frozen=True, slots=True)
 class OnlineList:
+    """A reader who may not see all users (see `Sight`) is shown those of some chat sessions.
+
+    They are those that the reader is in, or that the token names, in the order of the ids: to look
+    for them among all users online would read all of these.
+    """
+
     statuses: Statuses
     online_index: OnlineIndex
+    members: Members
 
     def page(
-        self, limit: int, cursor: str | None, viewer_id: str | None, now: int, *, fits: Fits = len
+        self,
+        limit: int,
+        cursor: str | None,
+        viewer_id: str | None,
+        now: int,
+        *,
+        reach: Reach = FREE,
+        fits: Fits = len,
     ) -> OnlinePage:
         """A page of the users that *viewer_id* sees online, in the order of the index.
 
         Raises:
             InvalidMessage: a cursor that no page has given.
         """
-        page = self._page(limit, cursor, viewer_id, now, fits)
+        is_restricted = self.statuses.sight.is_restricted(reach)
+        page = self._page(limit, cursor, viewer_id, now, reach, fits)
         if page.last_id is None and cursor is None:
             return OnlinePage(page.users, None, len(page.users))
-        count = max(self.count(viewer_id, now).online, page.found)
-        following = page.last_id and self.online_index.position_of(page.last_id)
-        return OnlinePage(page.users, following, count)
+        count = max(self.count(viewer_id, now, reach=reach).online, page.found)
+        position = encode_cursor if is_restricted else self.online_index.position_of
+        return OnlinePage(page.users, page.last_id and position(page.last_id), count)
 
-    def count(self, viewer_id: str | None, now: int) -> Count:
+    def count(self, viewer_id: str | None, now: int, *, reach: Reach = FREE) -> Count:
         """Exact while a page of MAX_PAGE could hold all users online, else as last counted.
 
-        A small count that is the same for all viewers would reveal a block when the user comes.
+        A small count that is the same for all viewers would reveal a block when the user comes. A
+        reader who may not see all is told how many were found, once they are more than a page.
         """
+        is_restricted = self.statuses.sight.is_restricted(reach)
         counted = self.online_index.count()
-        if counted.online <= MAX_PAGE:
-            page = self._page(MAX_PAGE, None, viewer_id, now, len)
-            if page.last_id is None:
-                return Count(len(page.users), now)
+        if is_restricted or counted.online <= MAX_PAGE:
+            page = self._page(MAX_PAGE, None, viewer_id, now, reach, len)
+            if is_restricted or page.last_id is None:
+                return Count(page.found, now)
         return counted
 
-    def _page(
-        self, limit: int, cursor: str | None, viewer_id: str | None, now: int, fits: Fits
+    def _page(  # noqa: PLR0917
+        self,
+        limit: int,
+        cursor: str | None,
+        viewer_id: str | None,
+        now: int,
+        reach: Reach,
+        fits: Fits,
     ) -> Page:
         def read(user_ids: Sequence[str]) -> Sequence[Presence]:
-            return self.statuses.read_many(user_ids, viewer_id, now, consistent=True)
+            return self.statuses.read_many(user_ids, viewer_id, now, reach=reach, consistent=True)
 
-        return paginate(self.online_index.after(cursor, limit + 1), limit, read, fits)
+        if self.statuses.sight.is_restricted(reach):
+            ids = self._nearby(viewer_id, reach, "" if cursor is None else _position_in(cursor))
+        else:
+            ids = self.online_index.after(cursor, limit + 1)
+        return paginate(ids, limit, read, fits)
+
+    def _nearby(self, viewer_id: str | None, reach: Reach, after: str) -> Iterator[str]:
+        """The viewer and the members of the viewer's chat sessions, in the order of their ids."""
+        if viewer_id is None:
+            return iter(())
+        names = _sessions_of(self.statuses.users.read(viewer_id, consistent=True), reach)
+        lists = ((it.user_id for it in self.members.of(name, after)) for name in names)
+        own = [viewer_id] if viewer_id > after else []
+        return (user_id for user_id, _ in groupby(merge(own, *lists)))
+
+
+def _sessions_of(viewer: User, reach: Reach) -> Sequence[str]:
+    """MAX_SESSIONS at most: those that the viewer is in, and then those that the token names."""
+    allowed = reach.allowed_sessions
+    joined = sorted(name for name in viewer.sessions if is_allowed(name, allowed))
+    named = sorted(it for it in allowed or () if not it.endswith("*"))
+    return list(dict.fromkeys([*joined, *named]))[:MAX_SESSIONS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +184,7 @@ class MemberList:
         """
 
         def read(user_ids: Sequence[str]) -> Sequence[Presence]:
-            return self.statuses.read_many(user_ids, viewer_id, now, consistent=True)
+            return self.statuses.read_many(user_ids, viewer_id, now, reach=ALL, consistent=True)
 
         after = "" if cursor is None else _position_in(cursor)
         first = self.members.part(session_id)

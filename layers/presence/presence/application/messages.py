@@ -41,7 +41,8 @@ class Messages:
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
         actor = self.access.authorize(connection_id, now)
-        self._require_member(actor.connection, session_id)
+        if not actor.connection.takes_part_in(session_id):
+            raise _not_joined()
         message = self._message(actor.user.user_id, session_id, content, now, client_id)
         return self._relay_once(message, connection_id)
 
@@ -108,24 +109,27 @@ class Messages:
 
         A stop may be handled beside its start, or by a read that lags behind it.
         """
-        for _ in range(SWAP_ATTEMPTS):
+        for attempt in range(SWAP_ATTEMPTS):
             typed = connection.typing(session_id, now, is_typing=is_typing)
             if typed is None:
                 return False
             if self.records.charge(connection, typed.charged(now)):
                 return True
-            connection = self.access.require_authenticated_now(connection.connection_id, now)
+            self.access.changes.pause(attempt)
+            current = self.access.require_authenticated_now(connection.connection_id, now)
+            connection = self._require_member(current, session_id)
         raise RateLimited("Send one action after the other.", retry_after_seconds=1)
 
     def _require_member(self, connection: Connection, session_id: str) -> Connection:
-        """The connection as of now, which has joined, and whose token still allows that.
-
-        A fresh token that allows less may not have been served to its end.
-        """
+        """The connection, which has joined, and whose token still allows that."""
         if connection.takes_part_in(session_id):
             return connection
         # An eventually consistent read may lag behind the client's own `join`, or its token.
         current = self.records.read(connection.connection_id, consistent=True)
         if current is None or not current.takes_part_in(session_id):
-            raise Forbidden("Join the chat session first.")
+            raise _not_joined()
         return current
+
+
+def _not_joined() -> Forbidden:
+    return Forbidden("Join the chat session first.")

@@ -1,24 +1,44 @@
-"""Removing users: kick closes their connections, erase deletes everything about them."""
+"""Removing users: from a chat session, from the stack (kick), their tokens, and all about them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
 from presence.application.expiry import Expiry
-from presence.application.user_changes import UserChanges
+from presence.application.user_changes import RecordRefused, UserChanges
 from presence.chunks import chunked
 from presence.deadline import HasTime, always, in_time
 from presence.domain.errors import Unavailable
-from presence.domain.events import Erased, GraceEnded, Unblocked
+from presence.domain.events import (
+    Allowed,
+    Barred,
+    Erased,
+    GraceEnded,
+    Left,
+    TokenRevoked,
+    TokensRevoked,
+    Unblocked,
+)
 from presence.domain.user import User, may_see
 from presence.fanout.dispatch import Dispatcher, OpenSocket
+from presence.fanout.sight import Sight
 from presence.limits import (
     ERASE_ATTEMPTS,
     INTEGRATION_SECONDS,
     MAX_UNBLOCKED,
     WATCHERS_AT_ONCE,
 )
-from presence.ports import Post, Subscriber, Subscriptions, Timers, Topic, Users, WriteConflict
+from presence.ports import (
+    ConnectionRecords,
+    Post,
+    Subscriber,
+    Subscriptions,
+    Timers,
+    Topic,
+    Users,
+    WriteConflict,
+)
 from presence.protocol.frames import status_change_frames
 
 
@@ -26,12 +46,14 @@ from presence.protocol.frames import status_change_frames
 class Removal:
     """Every call may be repeated, which also repairs one that stopped halfway."""
 
+    records: ConnectionRecords
     users: Users
     subscriptions: Subscriptions
     timers: Timers
     changes: UserChanges
     expiry: Expiry
     dispatcher: Dispatcher
+    sight: Sight
 
     def kick(self, user_id: str, now: int, has_time: HasTime = always) -> None:
         """Close all connections of a user, who is offline at once."""
@@ -44,21 +66,73 @@ class Removal:
         return evicted
 
     def _evict_all(self, user: User, now: int) -> Sequence[str]:
-        for connection_id, lease in user.leases.items():
+        return self._evict(user, list(user.leases), now)
+
+    def _evict(self, user: User, connection_ids: Sequence[str], now: int) -> Sequence[str]:
+        for connection_id in connection_ids:
             # If this request dies, no lease tells that the socket is still open; the timer does.
             self.timers.check_connection(connection_id, INTEGRATION_SECONDS + 1)
-            self.expiry.evict(connection_id, user.user_id, lease.sessions, now)
-        return list(user.leases)
+        if connection_ids:
+            self.expiry.evict(user, connection_ids, now)
+        return connection_ids
 
-    def _close_all(self, connection_ids: Iterable[str], has_time: HasTime) -> None:
+    def _close_all(
+        self, connection_ids: Iterable[str], has_time: HasTime, reason: str = "kicked"
+    ) -> None:
         """After all that concerns the user: the timers close what API Gateway is too slow for."""
-        sockets = [OpenSocket(name, "kicked") for name in connection_ids]
+        sockets = [OpenSocket(name, reason) for name in connection_ids]
         self.dispatcher.close_all(sockets, has_time)
+
+    def revoke(
+        self,
+        user_id: str,
+        event: TokensRevoked | TokenRevoked,
+        now: int,
+        has_time: HasTime = always,
+    ) -> None:
+        """Refuse tokens of a user, and close the connections that were admitted by them.
+
+        After the write no such token is admitted: what is in the leases by then is all there is.
+        """
+        _, user = self.changes.apply(user_id, event, now)
+        records = {name: self.records.read(name, consistent=True) for name in user.leases}
+        revoked = [
+            name
+            for name, record in records.items()
+            if record is None or not user.standing.accepts(record.token)
+        ]
+        self._close_all(self._evict(user, revoked, now), has_time, "token-expired")
+
+    def remove_member(self, session_id: str, user_id: str, now: int) -> None:
+        """Take a user out of a chat session, on all devices, until `allow_member`.
+
+        After the first write no connection can join or return to it.
+        """
+        _, user = self.changes.apply(user_id, Barred(session_id), now)
+        for connection_id, lease in user.leases.items():
+            if session_id in lease.sessions:
+                self._end_part(user, connection_id, session_id, now)
+
+    def _end_part(self, user: User, connection_id: str, session_id: str, now: int) -> None:
+        connection = self.records.read(connection_id, consistent=True)
+        if connection is not None and connection.user_id == user.user_id:
+            with suppress(RecordRefused):
+                self.changes.leave(connection, session_id, now)
+                return
+        # It is closed, which removes its subscriptions.
+        self.changes.apply(user.user_id, Left(connection_id, session_id), now)
+
+    def allow_member(self, session_id: str, user_id: str, now: int) -> None:
+        """Let the user join again; nothing brings the user back."""
+        self.changes.apply(user_id, Allowed(session_id), now)
 
     def erase(
         self, user_id: str, now: int, has_time: HasTime = always, *, lifts_blocks: bool
     ) -> None:
-        """Delete a user from all tables.
+        """Delete a user from all tables, but for what the back end refused.
+
+        Tokens that were revoked stay so while they could be good otherwise, and chat sessions stay
+        barred, unless this *lifts_blocks*.
 
         Blocks against the user stay, unless this *lifts_blocks*: a user must not get rid of a block
         by erasing themselves and coming back. Viewers are told that the user is offline, except
@@ -68,9 +142,10 @@ class Removal:
             Unavailable: the user reconnects faster than that, or there is more to do than time; the
                 next call goes on where this one stopped.
         """
-        evicted = list[str]()
+        evicted, event = list[str](), Erased(allows_sessions=lifts_blocks)
         if not any(
-            self._try_to_erase(user_id, now, has_time, evicted) for _ in range(ERASE_ATTEMPTS)
+            self._try_to_erase(user_id, event, now, has_time, evicted)
+            for _ in range(ERASE_ATTEMPTS)
         ):
             raise Unavailable("The user keeps coming back; take away their token, then try again.")
         if lifts_blocks:
@@ -80,20 +155,24 @@ class Removal:
             _require_nothing_left(blockers)
         self._close_all(evicted, has_time)
 
-    def _try_to_erase(self, user_id: str, now: int, has_time: HasTime, evicted: list[str]) -> bool:
+    def _try_to_erase(
+        self, user_id: str, event: Erased, now: int, has_time: HasTime, evicted: list[str]
+    ) -> bool:
         """False if the user came back meanwhile. *evicted* gets the connections, as of `_kick`."""
+        here = self.users.read(user_id, consistent=True)
         evicted += self._kick(user_id, now)
-        before, user = self.changes.apply(user_id, Erased(), now)
+        before, user = self.changes.apply(user_id, event, now)
         # Of connections since the kick, the leases are gone already.
         evicted += self._evict_all(before, now)
-        self._forget_watchers(user, has_time)
+        self._forget_watchers(user, [here, before], has_time)
         self._unblock_all(user, now)
-        return self._delete(user_id)
+        return self._delete(user_id, now)
 
-    def _forget_watchers(self, user: User, has_time: HasTime) -> None:
+    def _forget_watchers(self, user: User, images: Sequence[User], has_time: HasTime) -> None:
         """Tell some, and forget these, before the next: each call leaves fewer to the one after it.
 
         They are told before their subscriptions go: the stream would find no watchers any more.
+        *images* are the user as others saw it before.
 
         Raises:
             Unavailable: not all were told in time.
@@ -101,7 +180,8 @@ class Removal:
         pages = self.subscriptions.pages(Topic("user", user.user_id))
         watchers = chunked(chain.from_iterable(pages), WATCHERS_AT_ONCE)
         for some in in_time(watchers, has_time):
-            self._tell(user, some)
+            unseen = {name for name, _ in self.sight.unseen(some, {user.user_id: images})}
+            self._tell(user, (it for it in some if it.connection_id not in unseen))
             for it in some:
                 self.subscriptions.unwatch(it.connection_id, [user.user_id])
         _require_nothing_left(watchers)
@@ -119,14 +199,18 @@ class Removal:
         for viewer_ids in chunked(user.blocked, MAX_UNBLOCKED):
             self.changes.apply(user.user_id, Unblocked(frozenset(viewer_ids)), now)
 
-    def _delete(self, user_id: str) -> bool:
+    def _delete(self, user_id: str, now: int) -> bool:
         """Delete the item; False if rows of other tables depend on it.
 
         They do if the user is here again, and so in chat sessions and announced, or blocks viewers.
+        The item stays, with nothing but that, while the back end refuses the user something.
         """
         stored = self.users.read(user_id, consistent=True)
         if stored.is_here or stored.blocked:
             return False
+        until = stored.standing.matters_until()
+        if until is None or until > now:
+            return True
         try:
             self.users.forget(stored)
         except WriteConflict:

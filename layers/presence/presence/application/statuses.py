@@ -1,12 +1,13 @@
 """Statuses: what users choose and what others may read, exact at the moment of reading."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from presence.application.user_changes import UserChanges
 from presence.domain.events import Chosen, Seen, TimePassed
 from presence.domain.reducer import reduce
 from presence.domain.user import Presence, User
+from presence.fanout.sight import FREE, Reach, Sight
 from presence.ports import Users
 
 
@@ -14,6 +15,7 @@ from presence.ports import Users
 class Statuses:
     users: Users
     changes: UserChanges
+    sight: Sight
 
     def choose(self, user_id: str, chosen: Chosen, now: int) -> User:
         _, after = self.changes.apply(user_id, chosen, now)
@@ -24,20 +26,36 @@ class Statuses:
         _, after = self.changes.apply(user_id, Seen(), now)
         return after
 
-    def read(self, user_id: str, viewer_id: str | None, now: int) -> Presence:
-        return self._as_of_now(self.users.read(user_id), now).seen_by(viewer_id)
+    def read(self, user_id: str, viewer_id: str | None, now: int, reach: Reach = FREE) -> Presence:
+        user = self._as_of_now(self.users.read(user_id), now)
+        return self._seen([user], viewer_id, reach)[user_id]
 
     def read_many(
-        self, user_ids: Sequence[str], viewer_id: str | None, now: int, *, consistent: bool = False
+        self,
+        user_ids: Sequence[str],
+        viewer_id: str | None,
+        now: int,
+        *,
+        reach: Reach = FREE,
+        consistent: bool = False,
     ) -> Sequence[Presence]:
         """The presences in the order asked; unless *consistent*, perhaps of a moment ago.
 
-        A subscriber needs them *consistent*: changes of a moment ago were announced before it
+        Users whom the viewer may not see look as if they had never been here (see `Sight`). A
+        subscriber needs them *consistent*: changes of a moment ago were announced before it
         subscribed, so they must not be missing here.
         """
         stored = self.users.read_many(set(user_ids), consistent=consistent)
-        current = {user_id: self._as_of_now(user, now) for user_id, user in stored.items()}
-        return [current[user_id].seen_by(viewer_id) for user_id in user_ids]
+        current = [self._as_of_now(user, now) for user in stored.values()]
+        seen = self._seen(current, viewer_id, reach)
+        return [seen[user_id] for user_id in user_ids]
+
+    def _seen(
+        self, users: Sequence[User], viewer_id: str | None, reach: Reach
+    ) -> Mapping[str, Presence]:
+        visible = self.sight.visible(viewer_id, reach, users)
+        strangers = (it if it.user_id in visible else User(it.user_id) for it in users)
+        return {it.user_id: it.seen_by(viewer_id) for it in strangers}
 
     def _as_of_now(self, user: User, now: int) -> User:
         """The user after what the clock has decided, stored: a version names a stored state.

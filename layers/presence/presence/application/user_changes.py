@@ -1,13 +1,14 @@
 """How an event changes a user: read, reduce, schedule timers, compare-and-swap."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from presence.domain.connection import ConnectionChange
-from presence.domain.errors import Forbidden, Unavailable
+from presence.domain.connection import Connection, ConnectionChange, Leaving
+from presence.domain.errors import Unavailable
 from presence.domain.events import (
     Effect,
     LeaseRemoved,
+    Left,
     PresenceChanged,
     TimerDue,
     UserEvent,
@@ -20,10 +21,21 @@ from presence.limits import MAX_DELAY_SECONDS, SWAP_ATTEMPTS
 from presence.ports import ExpiredCheck, Timers, UserCheck, Users, WriteConflict
 
 
+class RecordRefused(Exception):
+    """The connection is closed, or another user's, or its record is not as it was read."""
+
+
+#: The shard to unsubscribe from if the connection is not known to have joined.
+_FIRST = frozenset({0})
+
+
 @dataclass(frozen=True, slots=True)
 class UserChanges:
+    """`pause` waits after a compare-and-swap that was lost for the n-th time, from 0 on."""
+
     users: Users
     timers: Timers
+    pause: Callable[[int], None]
 
     def apply(
         self,
@@ -38,12 +50,12 @@ class UserChanges:
         *connection_change* is written with it; *known*, the user as just read, saves a read.
 
         Raises:
-            Forbidden: the connection is closed, or another user's, or has another claim.
-            TooManyConnections, Conflict, LeaseStillValid: see `reduce`.
+            RecordRefused: see there.
+            TooManyConnections, Conflict, Forbidden, TokenInvalid, LeaseStillValid: see `reduce`.
             Unavailable: too many others write to this user at this moment.
         """
         before = known or self.users.read(user_id)
-        for _ in range(SWAP_ATTEMPTS):
+        for attempt in range(SWAP_ATTEMPTS):
             after, effects = reduce(before, event, now)
             # Timers before the write: a superfluous timer does nothing, a missing one is missed.
             self.timers.check_all(list(checks_of(user_id, effects, now)))
@@ -51,10 +63,32 @@ class UserChanges:
                 if after != before or connection_change is not None or must_write(event):
                     self._swap(before, after, now, effects, connection_change)
             except WriteConflict as conflict:
-                before = conflict.current or self.users.read(user_id, consistent=True)
+                before = self._as_of_now(user_id, conflict, attempt)
             else:
                 return before, after
-        raise _too_busy()
+        raise too_busy()
+
+    def _as_of_now(self, user_id: str, conflict: WriteConflict, attempt: int) -> User:
+        """The user after a lost compare-and-swap; at first, as the refusal brought it.
+
+        Who loses again waits, and reads after that: in between, others write.
+        """
+        if attempt == 0 and conflict.current is not None:
+            return conflict.current
+        self.pause(attempt)
+        return self.users.read(user_id, consistent=True)
+
+    def leave(
+        self, connection: Connection, session_id: str, now: int, known: User | None = None
+    ) -> None:
+        """Let a connection leave a chat session; *known* as in `apply`.
+
+        Raises:
+            RecordRefused: the connection is closed.
+        """
+        name, shards = connection.connection_id, connection.shards_of(session_id) or _FIRST
+        event, change = Left(name, session_id), Leaving(name, session_id, shards)
+        self.apply(str(connection.user_id), event, now, change, known)
 
     def _swap(
         self,
@@ -68,7 +102,7 @@ class UserChanges:
 
         Raises:
             WriteConflict: the stored user is another.
-            Forbidden: see `apply`.
+            RecordRefused: see there.
         """
         if after == before and before.revision == 0 and connection_change is None:
             # An unknown user stays unknown: a conditional delete checks that, and leaves no item.
@@ -78,7 +112,7 @@ class UserChanges:
         if not self.users.save(
             before, after, now, announce=announce, connection_change=connection_change
         ):
-            raise Forbidden("This connection does not allow it.")
+            raise RecordRefused
 
     def schedule_check(self, user_id: str, at: int, now: int) -> None:
         """Set a timer for *at*; the sweep does so later for what is beyond the delay of SQS."""
@@ -106,5 +140,5 @@ def checks_of(
                 pass  # announced by the stream
 
 
-def _too_busy() -> Unavailable:
+def too_busy() -> Unavailable:
     return Unavailable("Too much happens to this user at once; try again.", retry_after_seconds=1)

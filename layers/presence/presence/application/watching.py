@@ -7,6 +7,7 @@ from presence.application.access import Access
 from presence.application.statuses import Statuses
 from presence.domain.connection import over
 from presence.domain.user import Presence
+from presence.fanout.sight import Reach
 from presence.ports import Subscriptions
 
 
@@ -27,7 +28,9 @@ class Watching:
         if not self.subscriptions.watch(actor.connection, frozenset(user_ids)):
             raise over()
         # Read after subscribing: changes in between are announced as well.
-        return self.statuses.read_many(user_ids, actor.user.user_id, now, consistent=True)
+        reach = Reach(actor.connection.allowed_sessions)
+        viewer_id = actor.user.user_id
+        return self.statuses.read_many(user_ids, viewer_id, now, reach=reach, consistent=True)
 
     def unwatch(self, connection_id: str, user_ids: Sequence[str], now: int) -> None:
         self.access.authorize(connection_id, now)

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
-from presence.domain.errors import Forbidden, NotAuthenticated, TokenExpired
+from presence.domain.errors import NotAuthenticated, TokenExpired, no_access
 from presence.domain.rate_limit import take
-from presence.domain.user import Lease
-from presence.limits import MIN_PING_MILLISECONDS, TOKEN_LEEWAY_MILLISECONDS, TYPING_MILLISECONDS
-
-#: The only chat sessions that a user may join, or prefixes of them ending in `*`; None for all.
-AllowedSessions: TypeAlias = frozenset[str] | None
+from presence.domain.standing import AllowedSessions, Token, is_allowed, matches
+from presence.domain.user import Lease, User
+from presence.limits import (
+    MAX_OPERATIONS,
+    MIN_PING_MILLISECONDS,
+    TOKEN_LEEWAY_MILLISECONDS,
+    TYPING_MILLISECONDS,
+)
 
 
 class State(StrEnum):
@@ -26,13 +29,25 @@ class State(StrEnum):
 class Identity:
     """What a verified token says; nothing here comes from the client itself.
 
-    `expires_at` is the token's `exp`, in epoch milliseconds.
+    `expires_at` and `issued_at` are the token's `exp` and `iat`, in epoch milliseconds, and
+    `token_id` is the fingerprint of its `jti`.
     """
 
     user_id: str
     expires_at: int
     scope: frozenset[str] = frozenset()
     allowed_sessions: AllowedSessions = None
+    issued_at: int = 0
+    token_id: str | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the token names the chat sessions of its user."""
+        return self.allowed_sessions is not None
+
+    @property
+    def token(self) -> Token:
+        return Token(self.expires_at, self.allowed_sessions, self.issued_at, self.token_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,10 @@ class Connection:
     chat sessions that it has joined, `typed` its last `typing` in some of them, and `is_watching`
     says whether it may have a watch list.
 
+    `revision` grows with each new token and with each chat session that is joined or left: a write
+    that needs them as they were read needs it unchanged. `token_issued_at` and `token_id` are those
+    of the token (see `Token`).
+
     `shards` says in which shards of a chat session's subscribers it is, and `everyone_shards` the
     same of the topic of all users; its usual shard there is not stored.
     """
@@ -63,6 +82,9 @@ class Connection:
     user_id: str | None = None
     token_expires_at: int | None = None
     allowed_sessions: AllowedSessions = None
+    token_issued_at: int = 0
+    token_id: str | None = None
+    revision: int = 0
     theoretical_arrival: int = 0
     sessions: frozenset[str] = frozenset()
     typed: Mapping[str, Typed] = field(default_factory=dict)
@@ -74,6 +96,17 @@ class Connection:
         """In which shards of a chat session's subscribers it is; none if it has not joined."""
         first = frozenset({0}) if session_id in self.sessions else frozenset[int]()
         return self.shards.get(session_id, first)
+
+    @property
+    def joined(self) -> Mapping[str, frozenset[int]]:
+        """The chat sessions that it has joined, each with the shards that it is in."""
+        return {session_id: self.shards_of(session_id) for session_id in self.sessions}
+
+    @property
+    def token(self) -> Token:
+        return Token(
+            self.token_expires_at or 0, self.allowed_sessions, self.token_issued_at, self.token_id
+        )
 
     def takes_part_in(self, session_id: str) -> bool:
         """Whether it has joined a chat session that its token still allows."""
@@ -122,12 +155,30 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """An open connection becomes a user's; an authenticated one of the user gets a new token."""
+    """An open connection becomes a user's; an authenticated one of the user gets a new token.
+
+    `joined` and `revision` are those of the record as it was read, which must be so still: the
+    chat sessions that the user's lease does not have any more end with the same write (`ended`).
+    """
 
     connection_id: str
     opened_at: int
-    token_expires_at: int
-    allowed_sessions: AllowedSessions = None
+    token: Token
+    revision: int = 0
+    joined: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """A connection whose lease had expired is back, under the token that its record has.
+
+    It gives the record nothing: a frame that was read long ago must not bring back an older token.
+    `joined` and `revision` as in `Admission`.
+    """
+
+    connection_id: str
+    revision: int
+    joined: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +212,18 @@ class Closing:
     connection_id: str
 
 
-ConnectionChange: TypeAlias = Admission | Joining | Leaving | Closing
+ConnectionChange: TypeAlias = Admission | Returning | Joining | Leaving | Closing
+
+#: Rows that one transaction ends, beside the user, the record and the row of all users. A chat
+#: session has one for each shard that the connection is in, and one of its members.
+MAX_ENDED_ROWS = MAX_OPERATIONS - 4
+
+
+def ended(change: Admission | Returning, user: User) -> Mapping[str, frozenset[int]]:
+    """The chat sessions, with their shards, that the connection has no part in as *user* is now."""
+    lease = user.leases.get(change.connection_id)
+    kept = change.joined.keys() if lease is None else lease.sessions
+    return {name: shards for name, shards in change.joined.items() if name not in kept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,18 +243,13 @@ class Durations:
 
     def new_lease(self, token_expires_at: int, now: int, device: str | None = None) -> Lease:
         """A lease from *now* on, which does not outlive its token."""
-        expires_at = min(now + self.lease, lease_limit(token_expires_at))
-        return Lease(expires_at, seen_at=now, device=device)
+        ends_by = lease_limit(token_expires_at)
+        return Lease(min(now + self.lease, ends_by), seen_at=now, device=device, ends_by=ends_by)
 
 
 def lease_limit(token_expires_at: int) -> int:
     """When a lease ends at the latest: a silent connection ends with its token."""
     return token_expires_at + TOKEN_LEEWAY_MILLISECONDS
-
-
-def is_allowed(session_id: str, allowed: AllowedSessions) -> bool:
-    """Whether the claim `chat_sessions` of a token allows a chat session."""
-    return allowed is None or any(_matches(entry, session_id) for entry in allowed)
 
 
 def entry_allowing(session_id: str, allowed: AllowedSessions) -> str | None:
@@ -203,21 +260,12 @@ def entry_allowing(session_id: str, allowed: AllowedSessions) -> str | None:
     """
     if allowed is None:
         return None
-    entries = [entry for entry in allowed if _matches(entry, session_id)]
+    entries = [entry for entry in allowed if matches(entry, session_id)]
     if not entries:
         raise no_access()
     return min(entries)
 
 
-def _matches(entry: str, session_id: str) -> bool:
-    return entry == session_id or (entry.endswith("*") and session_id.startswith(entry[:-1]))
-
-
 def over() -> NotAuthenticated:
     """The refusal for a connection that is closed, or was never opened."""
     return NotAuthenticated("This connection is over; open a new one.")
-
-
-def no_access() -> Forbidden:
-    """One refusal for every reason, so that it does not say which chat sessions exist."""
-    return Forbidden("Ask for access to this chat session.")

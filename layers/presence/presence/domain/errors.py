@@ -80,3 +80,8 @@ class TooManyConnections(PresenceError):
 
 class Unavailable(PresenceError):
     code = "unavailable"
+
+
+def no_access() -> Forbidden:
+    """One refusal for every reason, so that it does not say which chat sessions exist."""
+    return Forbidden("Ask for access to this chat session.")

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from presence.domain.standing import Token
 from presence.domain.user import Choice, Lease, Presence
+
+#: A token without instants: refused as soon as any tokens of its user are revoked.
+_UNKNOWN = Token(0)
 
 # ── events ─────────────────────────────────────────────────────────────────────────────────
 
@@ -12,12 +16,14 @@ from presence.domain.user import Choice, Lease, Presence
 class Authenticated:
     """A connection proved with a token that it is this user's, for the first time or again.
 
-    `is_active` says whether a person is at the device; None keeps what is known.
+    `is_active` says whether a person is at the device; None keeps what is known. Chat sessions of
+    the lease that the token does not allow end.
     """
 
     connection_id: str
     lease: Lease
     is_active: bool | None = None
+    token: Token = _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,13 @@ class Disconnected:
 
     connection_id: str
     grace_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """These connections were closed, and no grace period follows."""
+
+    connection_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +115,41 @@ class Unblocked:
 
 
 @dataclass(frozen=True, slots=True)
+class TokensRevoked:
+    """All tokens of the user that were issued before `not_before` are refused."""
+
+    not_before: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    """One token is refused; `token_id` is the fingerprint of its `jti`."""
+
+    token_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """The user may not be in this chat session. Connections that are in it have to leave it yet."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The user may be in this chat session again."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
-    """Everything about the user goes except the blocks: blocked viewers must not see it happen."""
+    """Everything about the user goes except the blocks: blocked viewers must not see it happen.
+
+    What was revoked stays so; what is barred too, unless this *allows_sessions*.
+    """
+
+    allows_sessions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +161,7 @@ UserEvent: TypeAlias = (
     Authenticated
     | Renewed
     | Disconnected
+    | Evicted
     | LeaseExpired
     | GraceEnded
     | Joined
@@ -123,6 +170,10 @@ UserEvent: TypeAlias = (
     | Seen
     | Blocked
     | Unblocked
+    | TokensRevoked
+    | TokenRevoked
+    | Barred
+    | Allowed
     | Erased
     | TimePassed
 )
@@ -131,10 +182,11 @@ UserEvent: TypeAlias = (
 def must_write(event: UserEvent) -> bool:
     """Whether the event is written even if it changes nothing.
 
-    A `Disconnected` is: an `authenticate` that runs beside it must lose its compare-and-swap, or
-    it would add a lease to a connection that is closed.
+    A `Disconnected` or `Evicted` is: an `authenticate` that runs beside it must lose its
+    compare-and-swap, or it would add a lease to a connection that is closed. So are decisions of
+    the back end: what they find beside an `authenticate` or a `join` has to be all there is.
     """
-    return isinstance(event, Disconnected)
+    return isinstance(event, Disconnected | Evicted | TokensRevoked | TokenRevoked | Barred)
 
 
 # ── effects ────────────────────────────────────────────────────────────────────────────────

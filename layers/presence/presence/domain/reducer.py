@@ -19,14 +19,17 @@ when grace ends, and an invisible user becomes visible only by connecting.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from presence.domain.errors import Conflict, TooManyConnections
+from presence.domain.errors import Conflict, TooManyConnections, no_access
 from presence.domain.events import (
+    Allowed,
     Authenticated,
+    Barred,
     Blocked,
     Chosen,
     Disconnected,
     Effect,
     Erased,
+    Evicted,
     GraceEnded,
     Joined,
     LeaseExpired,
@@ -38,10 +41,13 @@ from presence.domain.events import (
     Seen,
     TimePassed,
     TimerDue,
+    TokenRevoked,
+    TokensRevoked,
     Unblocked,
     UserEvent,
     ViewChanged,
 )
+from presence.domain.standing import Standing
 from presence.domain.user import (
     Choice,
     FrozenView,
@@ -63,6 +69,8 @@ def reduce(user: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, 
         TooManyConnections: an `Authenticated` beyond MAX_CONNECTIONS; the user is unchanged.
         Conflict: a `Joined`, or an `Authenticated` whose lease brings chat sessions, beyond
             MAX_SESSIONS; or a `Blocked` beyond MAX_BLOCKED; likewise.
+        TokenInvalid: an `Authenticated` with a token that was revoked; likewise.
+        Forbidden: a `Joined` of a chat session that is barred; likewise.
         LeaseStillValid: a `LeaseExpired` of a lease that is valid; likewise.
     """
     current = _without_ended(user, now)
@@ -159,6 +167,8 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
             return _renew(user, event)
         case Disconnected():
             return _remove(user, event, now)
+        case Evicted():
+            return _evict(user, event, now)
         case LeaseExpired():
             return _expire(user, event)
         case GraceEnded():
@@ -175,17 +185,21 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
             return _block(user, event.viewer_id, now)
         case Unblocked():
             return _unblock(user, event.viewer_ids, now)
-        case Erased():
-            return user.erased()
+        case TokensRevoked() | TokenRevoked() | Barred() | Allowed():
+            return _decide_standing(user, event, now)
+        case Erased(allows_sessions):
+            kept = replace(user.standing, barred=frozenset())
+            return replace(user, standing=kept if allows_sessions else user.standing).erased()
         case TimePassed():
             return user
 
 
 def _add(user: User, event: Authenticated, now: int) -> User:
+    user.standing.require_accepted(event.token)
     known = user.leases.get(event.connection_id)
     if known is None and len(user.leases) >= MAX_CONNECTIONS:
         raise TooManyConnections(f"Close one of the {MAX_CONNECTIONS} connections of this user.")
-    sessions = (known or event.lease).sessions
+    sessions = _allowed(user, event, (known or event.lease).sessions)
     if len(user.sessions | sessions) > MAX_SESSIONS:
         raise Conflict(f"This user is in {MAX_SESSIONS} chat sessions; open a new connection.")
     is_active = (known or event.lease).is_active if event.is_active is None else event.is_active
@@ -195,9 +209,23 @@ def _add(user: User, event: Authenticated, now: int) -> User:
     return replace(arriving, leases=leases, grace_until=None)
 
 
+def _allowed(user: User, event: Authenticated, sessions: frozenset[str]) -> frozenset[str]:
+    """Those of the chat sessions that the token allows, and the back end."""
+    allowed = event.token.allowed_sessions
+    return frozenset(name for name in sessions if user.standing.lets_into(name, allowed))
+
+
 def _last_heard(known: Lease | None, new: Lease) -> Lease:
-    """The lease of the later frame: its renewal was confirmed to the client and must hold."""
-    return new if known is None or known.seen_at <= new.seen_at else known
+    """The lease of the later frame: its renewal was confirmed to the client and must hold.
+
+    It ends with the token of now, also if the later frame was sent under an earlier token.
+    """
+    later = new if known is None or known.seen_at <= new.seen_at else known
+    return replace(later, ends_by=new.ends_by, expires_at=_until_token_ends(later.expires_at, new))
+
+
+def _until_token_ends(expires_at: int, lease: Lease) -> int:
+    return expires_at if lease.ends_by is None else min(expires_at, lease.ends_by)
 
 
 def _renew(user: User, event: Renewed) -> User:
@@ -207,7 +235,7 @@ def _renew(user: User, event: Renewed) -> User:
         return user
     renewed = replace(
         lease,
-        expires_at=max(lease.expires_at, event.lease.expires_at),
+        expires_at=max(lease.expires_at, _until_token_ends(event.lease.expires_at, lease)),
         seen_at=max(lease.seen_at, event.lease.seen_at),
         is_active=lease.is_active if event.is_active is None else event.is_active,
     )
@@ -230,6 +258,12 @@ def _remove(user: User, event: Disconnected, now: int) -> User:
     return replace(left, grace_until=event.grace_until, pending_leaves=pending_leaves)
 
 
+def _evict(user: User, event: Evicted, now: int) -> User:
+    for connection_id in sorted(event.connection_ids):
+        user = _remove(user, Disconnected(connection_id, grace_until=now), now)
+    return user
+
+
 def _expire(user: User, event: LeaseExpired) -> User:
     """Expired leases were removed before the event was applied."""
     if (lease := user.leases.get(event.connection_id)) is not None:
@@ -241,11 +275,36 @@ def _join(user: User, event: Joined) -> User:
     lease = user.leases.get(event.connection_id)
     if lease is None:
         return user
+    if event.session_id in user.standing.barred:
+        raise no_access()
     if event.session_id not in user.sessions and len(user.sessions) >= MAX_SESSIONS:
         raise Conflict(f"Leave one of the {MAX_SESSIONS} chat sessions of this user first.")
     user = _without_pending_leave(user, event.session_id)
     joined = replace(lease, sessions=lease.sessions | {event.session_id})
     return replace(user, leases={**user.leases, event.connection_id: joined})
+
+
+def _decide_standing(
+    user: User, event: TokensRevoked | TokenRevoked | Barred | Allowed, now: int
+) -> User:
+    decided = replace(user, standing=_standing(user.standing, event, now))
+    if isinstance(event, Barred):
+        return _without_pending_leave(decided, event.session_id)
+    return decided
+
+
+def _standing(
+    standing: Standing, event: TokensRevoked | TokenRevoked | Barred | Allowed, now: int
+) -> Standing:
+    match event:
+        case TokensRevoked(not_before):
+            return standing.revoking_before(not_before)
+        case TokenRevoked(token_id):
+            return standing.revoking(token_id, now)
+        case Barred(session_id):
+            return standing.barring(session_id)
+        case Allowed(session_id):
+            return standing.allowing(session_id)
 
 
 def _without_pending_leave(user: User, session_id: str) -> User:

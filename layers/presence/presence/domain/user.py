@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from presence.domain.standing import Standing
+
 
 class Status(StrEnum):
     """What is seen of a user; only the user's own devices see `invisible`."""
@@ -56,7 +58,8 @@ class Lease:
     """One connection's promise that its user is here, valid until `expires_at`.
 
     `seen_at` is when its last frame came, `is_active` whether a person is at the device, and
-    `sessions` are the chat sessions that the connection has joined.
+    `sessions` are the chat sessions that the connection has joined. `ends_by` is when its token
+    ends, with the leeway; no renewal goes beyond it.
     """
 
     expires_at: int
@@ -64,6 +67,7 @@ class Lease:
     device: str | None = None
     is_active: bool = True
     sessions: frozenset[str] = frozenset()
+    ends_by: int | None = None
 
     def is_expired(self, now: int) -> bool:
         return self.expires_at <= now
@@ -87,7 +91,7 @@ class User:
     `pending_leaves` are chat sessions of closed connections, each with the instant at which the
     user leaves it. They matter only while no lease is in that chat session, as `grace_until`
     matters only without any lease. `blocked` are the viewers who see the user offline, each with
-    what they go on seeing.
+    what they go on seeing. `standing` is what the back end has decided about the user.
     """
 
     user_id: str
@@ -103,15 +107,20 @@ class User:
     pending_leaves: Mapping[str, int] = field(default_factory=dict)
     last_seen: int | None = None
     blocked: Mapping[str, FrozenView] = field(default_factory=dict)
+    standing: Standing = field(default_factory=Standing)
 
     def erased(self) -> "User":
-        """What must be kept until others are told: they drop versions that they already hold."""
+        """What must be kept until others are told: they drop versions that they already hold.
+
+        What the back end refused stays refused.
+        """
         return User(
             self.user_id,
             revision=self.revision,
             version=self.version,
             own_version=self.own_version,
             blocked=self.blocked,
+            standing=self.standing,
         )
 
     @property
@@ -167,14 +176,16 @@ class User:
 
     @property
     def next_change_at(self) -> int | None:
-        """When the user next changes by itself; expiring leases are left to the sweep.
+        """When the user next changes by itself; leases that are not renewed are left to the sweep.
 
+        A lease that ends with its token is not: the connection must hear nothing more.
         During grace the chosen status does not end.
         """
         grace_or_choice = self.grace_until if self.is_in_grace else self.until
         held = self.joined_sessions
         expected = (until for name, until in self.pending_leaves.items() if name not in held)
-        times: Iterable[int | None] = (grace_or_choice, *expected)
+        tokens = (lease.ends_by for lease in self.leases.values())
+        times: Iterable[int | None] = (grace_or_choice, *expected, *tokens)
         return min((at for at in times if at is not None), default=None)
 
 

@@ -7,10 +7,10 @@ from typing import assert_never
 from presence.application.access import identify
 from presence.application.connections import AuthenticateCommand
 from presence.bootstrap import App
-from presence.domain.connection import is_allowed
 from presence.domain.events import Chosen
 from presence.domain.user import Presence
 from presence.entrypoints.runtime import now
+from presence.fanout.sight import Reach
 from presence.limits import DEFAULT_PAGE
 from presence.ports import Post
 from presence.protocol.frames import (
@@ -86,10 +86,6 @@ def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
         call.connection_id, identity, call.opened_at, request.device, request.is_active
     )
     welcome = app.connections.authenticate(command, call.now)
-    joined = welcome.user.leases[call.connection_id].sessions
-    allowed = [name for name in sorted(joined) if is_allowed(name, identity.allowed_sessions)]
-    if len(allowed) < len(joined):
-        app.chat_sessions.leave_forbidden(call.connection_id, call.now, identity.allowed_sessions)
     return {
         "type": "authentication-success",
         "userId": identity.user_id,
@@ -101,7 +97,7 @@ def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
         "connectionExpiresAt": welcome.connection_expires_at,
         "serverTime": call.now,
         "presence": presence(welcome.user.own_presence),
-        "chatSessions": allowed,
+        "chatSessions": sorted(welcome.user.leases[call.connection_id].sessions),
     }
 
 
@@ -114,8 +110,11 @@ def _ping(app: App, call: Call, request: Ping) -> Frame | None:
 
 
 def _list_online(app: App, call: Call, request: ListOnline) -> Frame:
-    viewer_id = app.access.authorize(call.connection_id, call.now).user.user_id
-    page = app.online_list.page(request.limit, request.cursor, viewer_id, call.now, fits=fitting)
+    actor = app.access.authorize(call.connection_id, call.now)
+    viewer_id, reach = actor.user.user_id, Reach(actor.connection.allowed_sessions)
+    page = app.online_list.page(
+        request.limit, request.cursor, viewer_id, call.now, reach=reach, fits=fitting
+    )
     return {
         "type": "online-users-list",
         "users": _presences(page.users),

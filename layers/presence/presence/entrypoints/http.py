@@ -11,9 +11,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence.bootstrap import app
 from presence.domain import errors
-from presence.domain.connection import Identity, is_allowed
+from presence.domain.connection import Identity
 from presence.domain.events import Chosen
+from presence.domain.standing import Standing, is_allowed
 from presence.entrypoints.runtime import AWS_ERRORS, LambdaEvent, logged, logger, now, time_left
+from presence.fanout.sight import FREE, Reach
 from presence.limits import MAX_BODY_BYTES
 from presence.protocol import requests
 from presence.protocol.frames import Frame, counted, message, presence
@@ -69,16 +71,17 @@ def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
 
 @resolver.get(f"{BASE}/online")
 def list_online() -> Answer:
-    viewer_id = _viewer_id()
+    viewer_id, reach = _viewer()
     request = requests.list_online(_page_fields())
-    page = app().online_list.page(request.limit, request.cursor, viewer_id, now())
+    page = app().online_list.page(request.limit, request.cursor, viewer_id, now(), reach=reach)
     users = [presence(user) for user in page.users]
     return _json({"users": users, "cursor": page.cursor, "onlineCount": page.online_count})
 
 
 @resolver.get(f"{BASE}/online/count")
 def count_online() -> Answer:
-    count = app().online_list.count(_viewer_id(), now())
+    viewer_id, reach = _viewer()
+    count = app().online_list.count(viewer_id, now(), reach=reach)
     return _json({"count": count.online, "asOf": count.as_of})
 
 
@@ -136,7 +139,8 @@ def unblock(viewer_id: str) -> Answer:
 @resolver.get(f"{BASE}/users/<user_id>")
 @resolver.get(f"{BASE}/<user_id>")
 def read_status(user_id: str) -> Answer:
-    value = app().statuses.read(requests.user_id(user_id), _viewer_id(), now())
+    viewer_id, reach = _viewer()
+    value = app().statuses.read(requests.user_id(user_id), viewer_id, now(), reach)
     tag = f'"{value.version}"'
     # The same user looks different to different viewers.
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
@@ -147,9 +151,9 @@ def read_status(user_id: str) -> Answer:
 
 @resolver.post(f"{BASE}/batch")
 def read_statuses() -> Answer:
-    viewer_id = _viewer_id()
+    viewer_id, reach = _viewer()
     user_ids = requests.user_ids(_body().get("userIds"))
-    users = app().statuses.read_many(user_ids, viewer_id, now())
+    users = app().statuses.read_many(user_ids, viewer_id, now(), reach=reach)
     return _json({"users": [presence(user) for user in users]})
 
 
@@ -197,7 +201,7 @@ def list_members(session_id: str) -> Answer:
     name = requests.session_id(session_id)
     caller = _reader()
     if caller is not None and not caller.scope & {ADMIN, PUBLISH}:
-        app().chat_sessions.require_entry(caller.user_id, caller.allowed_sessions, name)
+        _require_entry(caller, name)
     request = requests.list_online(_page_fields())
     viewer_id = None if caller is None else caller.user_id
     page = app().member_list.page(name, viewer_id, request.limit, request.cursor, now())
@@ -211,10 +215,41 @@ def publish(session_id: str) -> Answer:
     caller = _caller()
     _require_scope(caller, PUBLISH)
     name, request = requests.session_id(session_id), requests.publish(_body())
-    if not is_allowed(name, caller.allowed_sessions):
-        raise errors.Forbidden("Ask for access to this chat session.")
+    if not _standing(caller).lets_into(name, caller.allowed_sessions):
+        raise errors.no_access()
     said = app().messages.publish(caller.user_id, name, request.content, request.client_id, now())
     return _json(message(said))
+
+
+@resolver.delete(f"{BASE}/chat-sessions/<session_id>/members/<user_id>")
+def remove_member(session_id: str, user_id: str) -> Answer:
+    app().removal.remove_member(*_membership(session_id, user_id), now())
+    return _nothing()
+
+
+@resolver.put(f"{BASE}/chat-sessions/<session_id>/members/<user_id>")
+def allow_member(session_id: str, user_id: str) -> Answer:
+    app().removal.allow_member(*_membership(session_id, user_id), now())
+    return _nothing()
+
+
+def _membership(session_id: str, user_id: str) -> tuple[str, str]:
+    """The ids, if the caller administers this chat session; a claim limits which."""
+    caller = _caller()
+    _require_scope(caller, ADMIN)
+    name = requests.session_id(session_id)
+    if not is_allowed(name, caller.allowed_sessions):
+        raise errors.no_access()
+    return name, requests.user_id(user_id)
+
+
+@resolver.post(f"{BASE}/users/<user_id>/revocations")
+def revoke(user_id: str) -> Answer:
+    _require_scope(_caller(), ADMIN)
+    moment = now()
+    name, event = requests.user_id(user_id), requests.revocation(_body(), moment)
+    app().removal.revoke(name, event, moment, time_left(resolver.lambda_context))
+    return _nothing()
 
 
 # ── the caller ─────────────────────────────────────────────────────────────────────────────
@@ -227,9 +262,12 @@ def _reader() -> Identity | None:
     return _caller()
 
 
-def _viewer_id() -> str | None:
+def _viewer() -> tuple[str | None, Reach]:
+    """Who reads, and whom the token lets it see; a back end that administers sees all."""
     reader = _reader()
-    return None if reader is None else reader.user_id
+    if reader is None:
+        return None, FREE
+    return reader.user_id, Reach(reader.allowed_sessions, sees_all=ADMIN in reader.scope)
 
 
 def _require_scope(caller: Identity, scope: str) -> None:
@@ -241,7 +279,19 @@ def _caller() -> Identity:
     scheme, _, token = _header("authorization").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise errors.NotAuthenticated("Send the header Authorization: Bearer <token>.")
-    return app().ports.tokens.verify(token.strip(), now())
+    moment = now()
+    identity = app().ports.tokens.verify(token.strip(), moment)
+    app().standings.require_accepted(identity, moment)
+    return identity
+
+
+def _standing(caller: Identity) -> Standing:
+    return app().standings.of(caller.user_id, now())
+
+
+def _require_entry(caller: Identity, session_id: str) -> None:
+    standing, allowed = _standing(caller), caller.allowed_sessions
+    app().chat_sessions.require_entry(caller.user_id, standing, allowed, session_id)
 
 
 def _header(name: str) -> str:

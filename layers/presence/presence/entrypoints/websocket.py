@@ -97,5 +97,7 @@ def handler(event: LambdaEvent, _context: LambdaContext) -> Response:
             return connect(event)
         case "DISCONNECT":
             return disconnect(event)
-        case _:
+        case "MESSAGE":
             return message(event)
+        case unknown:  # no route: the integration, or the event, is not ours
+            raise ValueError(f"no event of a WebSocket API: {unknown!r}")

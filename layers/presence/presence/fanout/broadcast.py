@@ -1,10 +1,11 @@
 """Sending to topics: posts at once to a few recipients, and jobs, a page each, to many."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from presence import limits
+from presence.domain.user import User
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.payloads import ByViewer, FramesPayload, Payload, PresencePayload, for_jobs
 from presence.fanout.planner import Send, ToFew, ToMany
@@ -16,6 +17,7 @@ from presence.fanout.recipients import (
     read_recipients,
     rebalance,
 )
+from presence.fanout.sight import Sight
 from presence.ports import Delivery, Job, Jobs, Post, Subscriber, Subscriptions, Topic, Users
 
 
@@ -25,6 +27,7 @@ class Broadcast:
     users: Users
     jobs: Jobs
     dispatcher: Dispatcher
+    sight: Sight
 
     def recipients(self, topic: Topic) -> Recipients:
         return read_recipients(self.subscriptions, topic)
@@ -74,9 +77,10 @@ class Broadcast:
         if isinstance(job.payload, FramesPayload) and job.payload.is_too_late(now):
             return None
         part = self.subscriptions.part(job.topic, job.shard, job.after)
-        payload = self._as_of_now(job.payload)
+        payload, stored = self._as_of_now(job.payload)
         others = [it for it in part.subscribers if it.connection_id != job.without]
-        delivery = self.dispatcher.send(posts_of(payload, others), until=until)
+        posts = self._visible(job, payload, others, stored)
+        delivery = self.dispatcher.send(posts, until=until)
         rows = job.rows + len(part.subscribers)
         if part.after is None:
             rebalance(self.subscriptions, job.topic, job.shards, {job.shard: rows})
@@ -85,12 +89,33 @@ class Broadcast:
             self.jobs.put_jobs([replace(job, after=part.after, rows=rows)])
         return delivery
 
-    def _as_of_now(self, payload: Payload) -> Payload:
+    def _as_of_now(self, payload: Payload) -> tuple[Payload, Mapping[str, User]]:
         """Read after the subscribers: who subscribes later gets the next change."""
         if not isinstance(payload, PresencePayload):
-            return payload
+            return payload, {}
         stored = self.users.read_many({it.user_id for it in payload.views}, consistent=True)
-        return PresencePayload([it.as_of(stored[it.user_id]) for it in payload.views])
+        return PresencePayload([it.as_of(stored[it.user_id]) for it in payload.views]), stored
+
+    def _visible(
+        self,
+        job: Job,
+        payload: Payload,
+        subscribers: Sequence[Subscriber],
+        stored: Mapping[str, User],
+    ) -> Iterator[Post]:
+        """The posts, without users that a subscriber may not see as they are now.
+
+        Members of a chat session see each other.
+        """
+        unseen: Collection[tuple[str, str]] = ()
+        if isinstance(payload, PresencePayload) and job.topic.kind != "session":
+            unseen = self.sight.unseen(subscribers, {name: [it] for name, it in stored.items()})
+        hidden = defaultdict[str, set[str]](set)
+        for connection_id, user_id in unseen:
+            hidden[connection_id].add(user_id)
+        yield from posts_of(payload, [it for it in subscribers if it.connection_id not in hidden])
+        for it in (it for it in subscribers if it.connection_id in hidden):
+            yield from posts_of(payload.without(hidden[it.connection_id]), [it])
 
 
 def posts_of(payload: ByViewer, subscribers: Iterable[Subscriber]) -> Sequence[Post]:

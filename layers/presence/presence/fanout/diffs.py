@@ -184,6 +184,11 @@ def user_diffs(records: Iterable[Record], stored: Mapping[str, User]) -> Sequenc
     return [UserDiff.of(of_one, stored[user_id]) for user_id, of_one in by_user.items()]
 
 
+def images_of(diffs: Iterable[UserDiff]) -> Mapping[str, Sequence[User]]:
+    """Each user as they were at some moments of the diffs."""
+    return {it.user.user_id: [*_images(it.records), it.user] for it in diffs}
+
+
 def by_session(diffs: Iterable[UserDiff]) -> Mapping[str, Sequence[UserDiff]]:
     """For each chat session, the users that any viewer saw join or leave it."""
     movers: defaultdict[str, list[UserDiff]] = defaultdict(list)

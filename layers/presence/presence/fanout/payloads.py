@@ -6,7 +6,7 @@ at delivery, membership frames carry `asOf`, and messages carry an id.
 
 import json
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -84,6 +84,9 @@ class PresencePayload:
 
     views: Sequence[PresenceByViewer]
 
+    def without(self, user_ids: Collection[str]) -> "PresencePayload":
+        return PresencePayload([it for it in self.views if it.user_id not in user_ids])
+
     @property
     def special_viewers(self) -> frozenset[str]:
         return frozenset(self._special)
@@ -121,6 +124,11 @@ class FramesPayload:
     usual: Sequence[str]
     special: Mapping[str, Sequence[str]] = field(default_factory=dict)
     said_at: int = field(kw_only=True)
+
+    def without(self, user_ids: Collection[str]) -> "FramesPayload":
+        """Frames are for subscribers who may hear all of them."""
+        del user_ids
+        return self
 
     def is_too_late(self, now: int) -> bool:
         """Whether recipients might not have been subscribed when it was said.

@@ -1,7 +1,7 @@
 """From diffs and recipients to a list of (recipients, payload). Pure, without I/O."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -53,14 +53,18 @@ def plan(
     by_topic: Mapping[Topic, Sequence[UserDiff]],
     memberships: Iterable[MembershipDiff],
     found: Mapping[Topic, Recipients],
+    unseen: Collection[tuple[str, str]] = (),
 ) -> Sequence[Send]:
-    """What is sent to which recipients; *found* has each topic of the changes."""
+    """What is sent to which recipients; *found* has each topic of the changes.
+
+    *unseen* are connections, and the users of whom they must not be told.
+    """
     jobs = list[Send]()
     sources: list[_Source] = [(diff.devices, [diff]) for diff in diffs if diff.presence.is_news]
     for topic, changes in by_topic.items():
         match found[topic]:
             case Few(subscribers):
-                sources.append((subscribers, changes))
+                sources += _sources(subscribers, changes, unseen)
             case TooMany(shards):
                 views = (it.presence.without_own_devices() for it in changes)
                 if others := [it for it in views if it.is_news]:
@@ -69,6 +73,19 @@ def plan(
                 pass  # the members of a large room are sent its ticks
     moves = (_membership_send(it, found[Topic("session", it.session_id)]) for it in memberships)
     return [*jobs, *_to_few(sources), *moves]
+
+
+def _sources(
+    subscribers: Sequence[Subscriber],
+    changes: Sequence[UserDiff],
+    unseen: Collection[tuple[str, str]],
+) -> Iterator[_Source]:
+    if not unseen:
+        yield subscribers, changes
+        return
+    for it in changes:
+        name = it.user.user_id
+        yield [one for one in subscribers if (one.connection_id, name) not in unseen], [it]
 
 
 def _membership_send(diff: MembershipDiff, found: Recipients) -> Send:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, UnknownAction
+from presence.domain.events import TokenRevoked, TokensRevoked
+from presence.domain.standing import fingerprint
 from presence.domain.user import Choice
 from presence.limits import (
     DEFAULT_PAGE,
@@ -136,6 +138,20 @@ def content(value: Json) -> Json:
 
 def session_id(value: Json) -> str:
     return _id("chatSessionId", value)
+
+
+def revocation(body: Object, now: int) -> TokensRevoked | TokenRevoked:
+    """One token, by its `jti`, or all that were issued before an instant that is not to come."""
+    token_id, not_before = body.get("tokenId"), body.get("notBefore")
+    if token_id is not None:
+        if not isinstance(token_id, str) or not token_id or not_before is not None:
+            raise InvalidMessage("tokenId has to be the jti of a token, without notBefore.")
+        return TokenRevoked(fingerprint(token_id))
+    if not_before is None:
+        return TokensRevoked(now)
+    if isinstance(not_before, bool) or not isinstance(not_before, int) or not 0 < not_before <= now:
+        raise InvalidMessage("notBefore has to be a time that is past, in epoch milliseconds.")
+    return TokensRevoked(not_before)
 
 
 # ── requests ───────────────────────────────────────────────────────────────────────────────
@@ -332,8 +348,8 @@ def parse(body: Object, now: int) -> Envelope:
         UnknownAction: no action of that name.
         InvalidMessage: a field that is missing or wrong.
     """
-    name = action_of(body)
-    if name is None:
+    name = body.get("action")
+    if not isinstance(name, str):
         raise InvalidMessage(f"action has to be one of {', '.join(ACTIONS)}.")
     alias = ALIASES.get(name, Alias(name))
     if alias.action not in ACTIONS:

@@ -1,6 +1,6 @@
 """Connection records, in the Connections table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pynamodb.attributes import Attribute
@@ -19,6 +19,7 @@ from presence.adapters.dynamodb.tables import (
     write,
 )
 from presence.adapters.dynamodb.topics import entry, parsed, shard_of
+from presence.chunks import chunked
 from presence.domain.connection import (
     Admission,
     Closing,
@@ -26,9 +27,12 @@ from presence.domain.connection import (
     ConnectionChange,
     Joining,
     Leaving,
+    Returning,
     State,
     Typed,
+    ended,
 )
+from presence.domain.user import User
 from presence.limits import CLOSED_RECORD_SECONDS, OPEN_RECORD_SECONDS
 
 #: What is removed from the record of a closed connection.
@@ -36,6 +40,8 @@ _PERSONAL: Sequence[Attribute[Any]] = (
     ConnectionItem.user_id,
     ConnectionItem.token_expires_at,
     ConnectionItem.allowed_sessions,
+    ConnectionItem.token_issued_at,
+    ConnectionItem.token_id,
     ConnectionItem.chat_sessions,
     ConnectionItem.everyone_shards,
     ConnectionItem.typed,
@@ -62,6 +68,13 @@ class DynamoDBConnections:
         except ConnectionItem.DoesNotExist:
             return None
 
+    def read_many(self, connection_ids: Collection[str]) -> Mapping[str, Connection]:
+        found = dict[str, Connection]()
+        for batch in chunked(sorted(connection_ids), limits.MAX_BATCH_READ):
+            items = ConnectionItem.batch_get(batch, consistent_read=True)
+            found |= {item.connection_id: _connection(item) for item in items}
+        return found
+
     def close(self, connection_id: str, now: int) -> Connection | None:
         known = ConnectionItem.connection_id.exists()
         update = update_of(ConnectionItem(connection_id), _closing(now), known)
@@ -86,7 +99,9 @@ class DynamoDBConnections:
         actions = [ConnectionItem.theoretical_arrival.set(after.theoretical_arrival)]
         if after.typed != before.typed:
             actions.append(ConnectionItem.typed.set(_typed_item(after.typed)))
-        same = ConnectionItem.theoretical_arrival == before.theoretical_arrival
+        same = (ConnectionItem.theoretical_arrival == before.theoretical_arrival) & _is_still(
+            before.revision
+        )
         is_authenticated = ConnectionItem.state == State.AUTHENTICATED.value
         item = ConnectionItem(before.connection_id)
         try:
@@ -98,26 +113,44 @@ class DynamoDBConnections:
         return True
 
 
-def connection_update(change: ConnectionChange, user_id: str, shard: int) -> Operation:
+def connection_update(change: ConnectionChange, user: User, shard: int) -> Operation:
     """The record's part of a transaction with its user; *shard* is where the subscription is."""
-    item, is_same_user = ConnectionItem(change.connection_id), still_of(user_id)
+    item, is_same_user = ConnectionItem(change.connection_id), still_of(user.user_id)
     match change:
         case Admission():
-            is_open = ConnectionItem.state == State.OPEN.value
-            actions = _admitting(change, user_id)
-            if shard != shard_of(change.connection_id, limits.EVERYONE_SHARDS):
-                actions = [*actions, ConnectionItem.everyone_shards.add({shard})]
-            return update_of(item, actions, is_open | is_same_user)
+            may_be = (ConnectionItem.state == State.OPEN.value) | is_same_user
+            actions = [*_admitting(change, user.user_id, shard), *_leaving(ended(change, user))]
+            return update_of(item, [*actions, NEXT], may_be & _is_still(change.revision))
+        case Returning():
+            left = _leaving(ended(change, user))
+            actions = [*left, NEXT] if left else [_SAME]
+            return update_of(item, actions, is_same_user & _is_still(change.revision))
         case Joining():
-            joined = [ConnectionItem.chat_sessions.add({entry(change.session_id, shard)})]
-            return update_of(item, joined, is_same_user & _still_allows(change.allowed_by))
+            joined = ConnectionItem.chat_sessions.add({entry(change.session_id, shard)})
+            still_allows = _still_allows(change.allowed_by)
+            return update_of(item, [joined, NEXT], is_same_user & still_allows)
         case Leaving():
-            entries = {entry(change.session_id, it) for it in change.shards}
-            left = [ConnectionItem.chat_sessions.delete(entries)]
-            return update_of(item, left, is_same_user)
+            left = _leaving({change.session_id: change.shards})
+            return update_of(item, [*left, NEXT], is_same_user)
         case Closing():
             closed = [ConnectionItem.state.set(State.CLOSED.value)]
             return update_of(item, closed, is_same_user)
+
+
+#: Each write of what a connection may, is in or watches makes the record another one.
+NEXT = ConnectionItem.revision.add(1)
+_SAME = ConnectionItem.state.set(State.AUTHENTICATED.value)
+
+
+def _is_still(revision: int) -> Condition:
+    """The record is as it was read; one of before this rule has no revision."""
+    same: Condition = ConnectionItem.revision == revision
+    return same if revision else same | ConnectionItem.revision.does_not_exist()
+
+
+def _leaving(sessions: Mapping[str, Collection[int]]) -> Sequence[Action]:
+    entries = {entry(name, it) for name, shards in sessions.items() for it in shards}
+    return [ConnectionItem.chat_sessions.delete(entries)] if entries else []
 
 
 def still_of(user_id: str) -> Condition:
@@ -125,6 +158,14 @@ def still_of(user_id: str) -> Condition:
     condition: Condition = (ConnectionItem.state == State.AUTHENTICATED.value) & (
         ConnectionItem.user_id == user_id
     )
+    return condition
+
+
+def still_limited(connection: Connection) -> Condition:
+    """The token of the connection has a claim, or none, as it was read."""
+    claim = ConnectionItem.allowed_sessions
+    has_none = connection.allowed_sessions is None
+    condition: Condition = claim.does_not_exist() if has_none else claim.exists()
     return condition
 
 
@@ -137,17 +178,19 @@ def _still_allows(allowed_by: str | None) -> Condition:
     return condition
 
 
-def _admitting(change: Admission, user_id: str) -> Sequence[Action]:
-    allowed = change.allowed_sessions
-    return [
-        ConnectionItem.state.set(State.AUTHENTICATED.value),
-        ConnectionItem.user_id.set(user_id),
-        ConnectionItem.token_expires_at.set(change.token_expires_at),
-        # A set in DynamoDB is never empty; no session has this name.
-        ConnectionItem.allowed_sessions.remove()
-        if allowed is None
-        else ConnectionItem.allowed_sessions.set(set(allowed) or {_NONE}),
-    ]
+def _admitting(change: Admission, user_id: str, shard: int) -> Iterator[Action]:
+    item, token = ConnectionItem, change.token
+    yield item.state.set(State.AUTHENTICATED.value)
+    yield item.user_id.set(user_id)
+    yield item.token_expires_at.set(token.expires_at)
+    yield item.token_issued_at.set(token.issued_at)
+    yield item.token_id.remove() if token.token_id is None else item.token_id.set(token.token_id)
+    if token.allowed_sessions is None:
+        yield item.allowed_sessions.remove()
+    else:  # a set in DynamoDB is never empty; no session has this name
+        yield item.allowed_sessions.set(set(token.allowed_sessions) or {_NONE})
+    if shard != shard_of(change.connection_id, limits.EVERYONE_SHARDS):
+        yield item.everyone_shards.add({shard})
 
 
 _NONE = "#none"
@@ -190,6 +233,9 @@ def _connection(item: ConnectionItem) -> Connection:
         user_id=item.user_id,
         token_expires_at=instant(item.token_expires_at),
         allowed_sessions=frozenset(allowed) - {_NONE} if allowed else None,
+        token_issued_at=int(item.token_issued_at or 0),
+        token_id=item.token_id,
+        revision=int(item.revision),
         theoretical_arrival=int(item.theoretical_arrival),
         sessions=frozenset(joined),
         typed={name: Typed(abs(at), at > 0) for name, at in (item.typed or {}).items()},

@@ -1,6 +1,7 @@
 """The Subscriptions table: for each topic its subscribers, members or blockers."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 
 from pynamodb.connection import Connection as Client
@@ -8,7 +9,7 @@ from pynamodb.expressions.condition import size
 
 from presence import limits
 from presence.adapters.dynamodb import topics
-from presence.adapters.dynamodb.connections import still_of
+from presence.adapters.dynamodb.connections import NEXT, still_limited, still_of
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     ConnectionItem,
@@ -33,6 +34,8 @@ from presence.domain.connection import (
     ConnectionChange,
     Joining,
     Leaving,
+    Returning,
+    ended,
 )
 from presence.domain.errors import Conflict
 from presence.domain.user import User
@@ -107,8 +110,8 @@ class DynamoDBSubscriptions:
         """The record of the connection first, then its list; a refusal is told by the position."""
         record = update_of(
             ConnectionItem(connection.connection_id),
-            [ConnectionItem.is_watching.set(value=True)],
-            still_of(str(connection.user_id)),
+            [ConnectionItem.is_watching.set(value=True), NEXT],
+            still_of(str(connection.user_id)) & still_limited(connection),
         )
         name, viewer_id = connection.connection_id, str(connection.user_id)
         watched = [Topic("user", user_id) for user_id in user_ids]
@@ -117,12 +120,28 @@ class DynamoDBSubscriptions:
         entries = [entry(topic.name, shard) for topic, shard in shards.items()]
         yield {"Update": _watched(connection, entries)}
         for topic, shard in shards.items():
-            yield _subscriber(key_of(topic, shard), name, viewer_id, connection.opened_at)
+            yield _subscriber(
+                key_of(topic, shard),
+                name,
+                viewer_id,
+                connection.opened_at,
+                is_limited=connection.allowed_sessions is not None,
+            )
 
     def _shard(self, topic: Topic, connection_id: str, known: Mapping[str, frozenset[int]]) -> int:
         """A user on the list stays in the shard that it names, and takes no further entry."""
         shards = known.get(topic.name)
         return min(shards) if shards else self._shards.pick(topic, connection_id)
+
+    def unwatch_all(self, connection: Connection) -> None:
+        name = connection.connection_id
+        delete_all(self._client, _rows_of_list(name, _read_list(name)))
+        item = WatchItem(_list_of(name))
+        write(self._client, "DeleteItem", item.get_delete_kwargs_from_instance())
+        ended = [ConnectionItem.is_watching.remove(), NEXT]
+        known = ConnectionItem.connection_id.exists()
+        with suppress(ConditionFailed):
+            write(self._client, "UpdateItem", update_of(ConnectionItem(name), ended, known))
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
         # The rows first: entries that stay on the list are deleted with the connection.
@@ -261,10 +280,13 @@ def _member(item: SubscriptionItem) -> Member:
     return Member(item.subscriber, frozenset(item.hidden_from or ()))
 
 
-def _subscriber(topic: str, connection_id: str, user_id: str, opened_at: int) -> Operation:
+def _subscriber(
+    topic: str, connection_id: str, user_id: str, opened_at: int, *, is_limited: bool = False
+) -> Operation:
     """Part of a transaction with the connection record: a closed one gets no subscription."""
     ttl = opened_at // 1000 + limits.OPEN_RECORD_SECONDS
-    item = SubscriptionItem(topic, connection_id, user_id=user_id, ttl=ttl)
+    limited = True if is_limited else None
+    item = SubscriptionItem(topic, connection_id, user_id=user_id, limited=limited, ttl=ttl)
     return {"Put": item.get_save_kwargs_from_instance()}
 
 
@@ -276,23 +298,37 @@ def shard_for(change: ConnectionChange, shards: Shards, *, is_global: bool) -> i
             return shards.pick(EVERYONE, connection_id) if is_global else base
         case Joining(connection_id, _, session_id, known):
             return min(known) if known else shards.pick(Topic("session", session_id), connection_id)
-        case Leaving() | Closing():
+        case Returning() | Leaving() | Closing():
             return 0
 
 
 def subscription_changes(
-    change: ConnectionChange, user_id: str, shard: int, *, is_global: bool
+    change: ConnectionChange, user: User, shard: int, *, is_global: bool
 ) -> Iterator[Operation]:
     """What a change of a connection record does to the connection's subscriptions."""
     match change:
-        case Admission(connection_id, opened_at) if is_global:
-            yield _subscriber(key_of(EVERYONE, shard), connection_id, user_id, opened_at)
+        case Admission(connection_id, opened_at, token):
+            if is_global:
+                row, is_limited = key_of(EVERYONE, shard), token.allowed_sessions is not None
+                yield _subscriber(
+                    row, connection_id, user.user_id, opened_at, is_limited=is_limited
+                )
+            yield from _unsubscribe(connection_id, ended(change, user))
+        case Returning(connection_id):
+            yield from _unsubscribe(connection_id, ended(change, user))
         case Joining(connection_id, opened_at, session_id):
-            topic = Topic("session", session_id)
-            yield _subscriber(key_of(topic, shard), connection_id, user_id, opened_at)
+            row = key_of(Topic("session", session_id), shard)
+            yield _subscriber(row, connection_id, user.user_id, opened_at)
         case Leaving(connection_id, session_id, shards):
-            for key in topics.rows(Topic("session", session_id), connection_id, shards):
-                yield {"Delete": SubscriptionItem(*key).get_delete_kwargs_from_instance()}
+            yield from _unsubscribe(connection_id, {session_id: shards})
+
+
+def _unsubscribe(
+    connection_id: str, sessions: Mapping[str, Collection[int]]
+) -> Iterator[Operation]:
+    for session_id, shards in sessions.items():
+        for key in topics.rows(Topic("session", session_id), connection_id, shards):
+            yield {"Delete": SubscriptionItem(*key).get_delete_kwargs_from_instance()}
 
 
 def row_changes(before: User, after: User) -> Iterator[Operation]:

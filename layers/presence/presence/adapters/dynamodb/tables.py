@@ -3,8 +3,6 @@
 `ttl` is a backstop for storage in epoch *seconds*; no decision reads it.
 """
 
-import random
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -28,13 +26,11 @@ from pynamodb.models import Model
 
 from presence.chunks import chunked
 from presence.domain.errors import Unavailable
-from presence.limits import MAX_BATCH_WRITE
+from presence.limits import CONFLICT_ATTEMPTS, MAX_BATCH_WRITE
+from presence.pauses import pause
 
 Item: TypeAlias = dict[str, Any]
 Operation: TypeAlias = dict[str, Any]
-
-#: Tries of one write while other transactions hold its item.
-CONFLICTS = 6
 
 
 class Meta:
@@ -87,6 +83,9 @@ class ConnectionItem(Model):
     user_id = UnicodeAttribute(null=True)
     token_expires_at = NumberAttribute(null=True)
     allowed_sessions = UnicodeSetAttribute(null=True)
+    token_issued_at = NumberAttribute(null=True)
+    token_id = UnicodeAttribute(null=True)
+    revision = NumberAttribute(default=0)
     theoretical_arrival = NumberAttribute(default=0)
     chat_sessions = UnicodeSetAttribute(null=True)
     everyone_shards = NumberSetAttribute(null=True)
@@ -136,6 +135,9 @@ class UserItem(Model):
     pending_leaves = MapById(null=True)
     last_seen = NumberAttribute(null=True)
     blocked = MapById(null=True)
+    not_before = NumberAttribute(null=True)
+    revoked = MapById(null=True)
+    barred = UnicodeSetAttribute(null=True)
     changed = BooleanAttribute(null=True)
     online_shard = NumberAttribute(null=True)
     ttl = NumberAttribute(null=True)
@@ -172,6 +174,7 @@ class SubscriptionItem(Model):
     topic = UnicodeAttribute(hash_key=True)
     subscriber = UnicodeAttribute(range_key=True)
     user_id = UnicodeAttribute(null=True)
+    limited = BooleanAttribute(null=True)
     hidden_from = UnicodeSetAttribute(null=True)
     shards = NumberAttribute(null=True)
     large = BooleanAttribute(null=True)
@@ -293,14 +296,14 @@ def write(client: Client, operation: str, arguments: Operation) -> Item:
         TransactionRefused: as the same, of a transaction.
         Unavailable: other transactions held the item for too long.
     """
-    for attempt in range(CONFLICTS):
+    for attempt in range(CONFLICT_ATTEMPTS):
         try:
             answer: Item = client.dispatch(operation, arguments)
             return answer.get("Attributes") or {}
         except VerboseClientError as error:
             if not _is_conflict(error):
                 raise _refusal(error) from error
-        _pause(attempt)  # botocore does not repeat after a conflict
+        pause(attempt)  # botocore does not repeat after a conflict
     raise Unavailable("Too many transactions on one item.", retry_after_seconds=1)
 
 
@@ -355,18 +358,13 @@ def delete_all(client: Client, keys: Iterable[tuple[str, str]]) -> None:
 
 
 def _write_batch(client: Client, requests: Item) -> None:
-    for attempt in range(CONFLICTS):
+    for attempt in range(CONFLICT_ATTEMPTS):
         answer: Item = client.dispatch("BatchWriteItem", {"RequestItems": requests})
         requests = answer.get("UnprocessedItems") or {}
         if not requests:
             return
-        _pause(attempt)
+        pause(attempt)
     raise Unavailable("The table is too busy.", retry_after_seconds=1)
-
-
-def _pause(attempt: int) -> None:
-    """With jitter, so that the same two writes do not collide again."""
-    time.sleep(random.uniform(0.005, 0.03) * (attempt + 1))  # noqa: S311
 
 
 def plain(value: MapAttribute[str, Any] | None) -> Item:

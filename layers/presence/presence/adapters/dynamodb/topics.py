@@ -123,7 +123,10 @@ def part(topic: Topic, shard: int, after: str | None) -> Part:
         about = items.pop(0)
         shards, is_large = int(about.shards or shards), bool(about.large)
     return Part(
-        [Subscriber(it.subscriber, str(it.user_id)) for it in items], last, shards, is_large
+        [Subscriber(it.subscriber, str(it.user_id), bool(it.limited)) for it in items],
+        last,
+        shards,
+        is_large,
     )
 
 

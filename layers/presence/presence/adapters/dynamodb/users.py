@@ -29,6 +29,7 @@ from presence.adapters.dynamodb.topics import Shards
 from presence.chunks import chunked
 from presence.domain.connection import ConnectionChange
 from presence.domain.errors import Unavailable
+from presence.domain.standing import Standing
 from presence.domain.user import Choice, FrozenView, Lease, Status, User
 from presence.limits import (
     MANY_CHANGES,
@@ -78,10 +79,8 @@ class DynamoDBUsers:
         if connection_change is not None:
             shard = shard_for(connection_change, self._shards, is_global=self._is_global)
             others += [
-                {"Update": connection_update(connection_change, after.user_id, shard)},
-                *subscription_changes(
-                    connection_change, after.user_id, shard, is_global=self._is_global
-                ),
+                {"Update": connection_update(connection_change, after, shard)},
+                *subscription_changes(connection_change, after, shard, is_global=self._is_global),
             ]
         if not others:
             self._save_alone(swap, replace(after, revision=before.revision + 1))
@@ -140,6 +139,9 @@ class DynamoDBUsers:
         condition = path["expires_at"] <= if_before  # false for a lease that does not exist
         if is_active is not None:
             condition &= path["active"] == is_active
+        # An item of before this rule has no such end.
+        ends_by = path["ends_by"]
+        condition &= ends_by.does_not_exist() | (ends_by >= lease.expires_at)
         actions = [
             path["expires_at"].set(lease.expires_at),
             path["seen_at"].set(lease.seen_at),
@@ -180,6 +182,9 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.pending_leaves, dict(after.pending_leaves) or None),
         (UserItem.last_seen, after.last_seen),
         (UserItem.blocked, {name: _view_item(it) for name, it in after.blocked.items()} or None),
+        (UserItem.not_before, after.standing.not_before or None),
+        (UserItem.revoked, dict(after.standing.revoked) or None),
+        (UserItem.barred, set(after.standing.barred) or None),
         (UserItem.changed, True if announce else None),
         (UserItem.online_shard, shard_of(after.user_id) if after.is_here else None),
         (UserItem.ttl, _ttl(after, now)),
@@ -209,9 +214,16 @@ def _together(
 
 
 def _ttl(user: User, now: int) -> int | None:
-    """None for a user who hides from a viewer or from all: expiry must not show the user again."""
-    hides = user.blocked or user.choice is Choice.INVISIBLE
-    return None if hides else now // 1000 + RETENTION_SECONDS
+    """None for a user who hides from a viewer or from all: expiry must not show the user again.
+
+    Neither must it let a user in who is barred. What is revoked ends long before that.
+    """
+    stays = user.blocked or user.choice is Choice.INVISIBLE or user.standing.barred
+    if stays:
+        return None
+    until = user.standing.matters_until()
+    is_erased = until and user == user.erased()
+    return (until or 0) // 1000 if is_erased else now // 1000 + RETENTION_SECONDS
 
 
 def _lease_actions(before: User, after: User) -> Iterator[Action]:
@@ -256,6 +268,8 @@ def _lease_item(lease: Lease) -> Item:
         item["device"] = lease.device
     if lease.sessions:
         item["sessions"] = sorted(lease.sessions)
+    if lease.ends_by is not None:
+        item["ends_by"] = lease.ends_by
     return item
 
 
@@ -266,6 +280,7 @@ def _lease(item: Item) -> Lease:
         item.get("device"),
         bool(item["active"]),
         frozenset(item.get("sessions", ())),
+        instant(item.get("ends_by")),
     )
 
 
@@ -302,4 +317,9 @@ def _user(item: UserItem) -> User:
         pending_leaves=item.pending_leaves or {},
         last_seen=instant(item.last_seen),
         blocked={name: _view(it) for name, it in (item.blocked or {}).items()},
+        standing=Standing(
+            int(item.not_before or 0),
+            item.revoked or {},
+            frozenset(item.barred or ()),
+        ),
     )

@@ -12,6 +12,7 @@ from typing import Protocol
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.diffs import UserDiff
 from presence.fanout.large_rooms import LargeRooms
+from presence.fanout.sight import Sight
 from presence.fanout.sinks.sockets import Sockets
 from presence.ports import Ports
 
@@ -39,12 +40,19 @@ class Parts(Protocol):
     def large_rooms(self) -> LargeRooms: ...
     @property
     def is_global(self) -> bool: ...
+    @property
+    def sight(self) -> Sight: ...
 
 
 def sockets(parts: Parts) -> Sink:
     ports = parts.ports
     return Sockets(
-        ports.subscriptions, ports.members, parts.broadcast, parts.large_rooms, parts.is_global
+        ports.subscriptions,
+        ports.members,
+        parts.broadcast,
+        parts.large_rooms,
+        parts.is_global,
+        parts.sight,
     )
 
 

@@ -1,13 +1,14 @@
 """The first sink: WebSocket frames to all connections that may see a change."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from presence.fanout.broadcast import Broadcast
-from presence.fanout.diffs import MembershipDiff, UserDiff, by_session
+from presence.fanout.diffs import MembershipDiff, UserDiff, by_session, images_of
 from presence.fanout.large_rooms import LargeRooms
 from presence.fanout.planner import changes_by_topic, plan
-from presence.fanout.recipients import Recipients, Sampled, rebalance
+from presence.fanout.recipients import Few, Recipients, Sampled, rebalance
+from presence.fanout.sight import Sight
 from presence.ports import LargeRoom, Members, Subscriptions, Topic
 
 
@@ -18,6 +19,7 @@ class Sockets:
     broadcast: Broadcast
     large_rooms: LargeRooms
     is_global: bool
+    sight: Sight
 
     def publish(self, diffs: Sequence[UserDiff], *, until: int | None) -> Mapping[str, int]:
         """Have each frame posted or queued. May be repeated: clients drop versions they hold."""
@@ -30,8 +32,22 @@ class Sockets:
             if isinstance(found[topic], Sampled):
                 # The room is small: what marked it has stopped halfway, or is over.
                 self.subscriptions.mark(session_id, is_large=False)
-        delivery = self.broadcast.send(plan(diffs, by_topic, memberships, found), until=until)
+        unseen = self._unseen(by_topic, found)
+        delivery = self.broadcast.send(
+            plan(diffs, by_topic, memberships, found, unseen), until=until
+        )
         return {"gone": len(delivery.gone), "refused_posts": len(delivery.refused)}
+
+    def _unseen(
+        self, by_topic: Mapping[Topic, Sequence[UserDiff]], found: Mapping[Topic, Recipients]
+    ) -> Collection[tuple[str, str]]:
+        """Members of a chat session see each other; other subscribers may not see the user."""
+        pairs = set[tuple[str, str]]()
+        for topic, diffs in by_topic.items():
+            recipients = found[topic]
+            if topic.kind != "session" and isinstance(recipients, Few):
+                pairs |= set(self.sight.unseen(recipients.subscribers, images_of(diffs)))
+        return pairs
 
     def _recipients(self, topic: Topic) -> Recipients:
         """Each topic is read once for a batch, and grows if it has to."""
