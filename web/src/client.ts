@@ -16,6 +16,7 @@ import { createPresenceStore, type PresenceStore } from "./presence-store.js";
 import { keyed, tell, type View, view } from "./store.js";
 import {
   type Activity,
+  appNow,
   browserLifecycle,
   fullJitter,
   systemClock,
@@ -34,17 +35,23 @@ interface Parts {
   readonly following: Following;
   readonly ownStatus: OwnStatusDriver;
   readonly me: View<MyStatus>;
+  /** How far the server's clock is ahead of the one that the app reads. */
+  appSkewMs(): number;
 }
 
 function createEvents() {
   const listeners = keyed(() => new Set<(event: never) => void>());
   const on: PresenceClient["on"] = (type, listener, { signal } = {}) => {
     const all = listeners.get(type);
+    const entry: typeof listener = (event) => listener(event); // the same function may be given twice
     const off = () => {
-      all.delete(listener);
+      all.delete(entry);
+      signal?.removeEventListener("abort", off);
     };
-    all.add(listener);
-    signal?.addEventListener("abort", off, { once: true });
+    // A signal that is aborted already says nothing more.
+    if (signal?.aborted) return off;
+    all.add(entry);
+    signal?.addEventListener("abort", off);
     return off;
   };
   function emit<K extends keyof PresenceEvents>(type: K, event: PresenceEvents[K]): void {
@@ -127,13 +134,19 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
   const context = { ...userLink, clock, lifecycle, http, presences };
   const following = createFollowing(context);
   const presence = () => presences.store(userLink.userId() ?? "").get();
-  const ownStatus = createOwnStatus({ ...context, presence, changed: () => me.changed() });
+  const appSkewMs = () => userLink.skewMs() + clock.now() - appNow(clock);
+  const ownStatus = createOwnStatus({
+    ...context,
+    skewMs: appSkewMs,
+    presence,
+    changed: () => me.changed(),
+  });
   const me = view<MyStatus>(() => ({
     presence: presence(),
     pending: pending(ownStatus.state(), presence()),
     isActive: activity.isActive(),
   }));
-  const parts = { http, presences, activity, userLink, following, ownStatus, me };
+  const parts = { http, presences, activity, userLink, following, ownStatus, me, appSkewMs };
   return parts;
 }
 
@@ -186,7 +199,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     on,
     stats: () => ({
       lostAt: userLink.lostAt(),
-      clockSkewMs: userLink.skewMs(),
+      clockSkewMs: parts.appSkewMs(),
       ...userLink.link()?.stats(),
     }),
   };

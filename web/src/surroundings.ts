@@ -7,13 +7,27 @@ const HIDDEN_MS = 60_000;
 /** A timer for longer fires at once (HTML, "timer initialization steps"). */
 const LONGEST_MS = 2 ** 31 - 1;
 
+/** How far the device's clock was ahead of `performance`, at most. */
+let aheadMs = Number.NEGATIVE_INFINITY;
+
+/**
+ * The device's clock, but that it goes on when that one is set back: leases, waits and tokens count
+ * by it. A sleep counts, too, which `performance` may leave out.
+ */
 export const systemClock: Clock = {
-  now: () => Date.now(),
+  now() {
+    const steady = performance.now();
+    aheadMs = Math.max(aheadMs, Date.now() - steady);
+    return Math.round(steady + aheadMs);
+  },
   after(milliseconds, run) {
     const timer = setTimeout(run, Math.min(milliseconds, LONGEST_MS));
     return () => clearTimeout(timer);
   },
 };
+
+/** What the app reads itself, where this client counts by `clock`. */
+export const appNow = (clock: Clock): number => (clock === systemClock ? Date.now() : clock.now());
 
 /**
  * Full jitter: anything from 0 to a limit that doubles with each attempt, from 0.5 s to 30 s, so
