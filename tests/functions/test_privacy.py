@@ -94,9 +94,7 @@ def test_every_way_of_reading_agrees(stack: Stack) -> None:
     assert (members["members"], members["memberCount"]) == ([], 0)
 
 
-@pytest.mark.fault(
-    "Two users share a browser, and what it has kept of the first is asked for again."
-)
+@pytest.mark.fault("A cache asks for one viewer with the tag of what it kept for another.")
 @pytest.mark.parametrize("first", ["ada", "eve"], ids=["oneself", "blocked"])
 def test_a_tag_of_one_viewer_is_not_the_tag_of_another(stack: Stack, first: str) -> None:
     stack.join("ada", TAB)
