@@ -1,9 +1,11 @@
 import type {
+  Clock,
   MyStatus,
   PresenceClient,
   PresenceClientOptions,
   PresenceEvents,
   SocketLike,
+  StatusOptions,
   TokenProvider,
 } from "./api.js";
 import { pending } from "./core/own-status.js";
@@ -16,9 +18,9 @@ import { createPresenceStore, type PresenceStore } from "./presence-store.js";
 import { keyed, tell, type View, view } from "./store.js";
 import {
   type Activity,
-  appNow,
   browserLifecycle,
   fullJitter,
+  setBackMs,
   systemClock,
   watchActivity,
 } from "./surroundings.js";
@@ -35,8 +37,7 @@ interface Parts {
   readonly following: Following;
   readonly ownStatus: OwnStatusDriver;
   readonly me: View<MyStatus>;
-  /** How far the server's clock is ahead of the one that the app reads. */
-  appSkewMs(): number;
+  readonly clock: Clock;
 }
 
 function createEvents() {
@@ -134,19 +135,13 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
   const context = { ...userLink, clock, lifecycle, http, presences };
   const following = createFollowing(context);
   const presence = () => presences.store(userLink.userId() ?? "").get();
-  const appSkewMs = () => userLink.skewMs() + clock.now() - appNow(clock);
-  const ownStatus = createOwnStatus({
-    ...context,
-    skewMs: appSkewMs,
-    presence,
-    changed: () => me.changed(),
-  });
+  const ownStatus = createOwnStatus({ ...context, presence, changed: () => me.changed() });
   const me = view<MyStatus>(() => ({
     presence: presence(),
     pending: pending(ownStatus.state(), presence()),
     isActive: activity.isActive(),
   }));
-  const parts = { http, presences, activity, userLink, following, ownStatus, me, appSkewMs };
+  const parts = { http, presences, activity, userLink, following, ownStatus, me, clock };
   return parts;
 }
 
@@ -163,7 +158,7 @@ const developmentToken =
 export function createPresenceClient(options: PresenceClientOptions): PresenceClient {
   const { on, emit } = createEvents();
   const parts = createParts(options, emit);
-  const { http, presences, activity, userLink, following, ownStatus, me } = parts;
+  const { http, presences, activity, userLink, following, ownStatus, me, clock } = parts;
   const { sessions, onlineList } = following;
   const getToken = options.getToken ?? developmentToken(parts);
 
@@ -189,7 +184,10 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     },
     retryNow: userLink.retryNow,
     disconnect,
-    setStatus: ownStatus.setStatus,
+    setStatus(status, options) {
+      const until = options?.until && options.until + setBackMs(clock);
+      return ownStatus.setStatus(status, { ...options, until } as StatusOptions);
+    },
     user: presences.store,
     joinChatSession: (id) => sessions.get(id).join(),
     leaveChatSession: (id) => sessions.get(id).leave(),
@@ -199,7 +197,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     on,
     stats: () => ({
       lostAt: userLink.lostAt(),
-      clockSkewMs: parts.appSkewMs(),
+      clockSkewMs: userLink.skewMs() + setBackMs(clock),
       ...userLink.link()?.stats(),
     }),
   };

@@ -18,7 +18,7 @@ export const systemClock: Clock = {
   now() {
     const steady = performance.now();
     aheadMs = Math.max(aheadMs, Date.now() - steady);
-    return Math.round(steady + aheadMs);
+    return Math.floor(steady + aheadMs);
   },
   after(milliseconds, run) {
     const timer = setTimeout(run, Math.min(milliseconds, LONGEST_MS));
@@ -26,8 +26,9 @@ export const systemClock: Clock = {
   },
 };
 
-/** What the app reads itself, where this client counts by `clock`. */
-export const appNow = (clock: Clock): number => (clock === systemClock ? Date.now() : clock.now());
+/** How far `clock` is ahead of the one that the app reads, because that one was set back. */
+export const setBackMs = (clock: Clock): number =>
+  clock === systemClock ? clock.now() - Date.now() : 0;
 
 /**
  * Full jitter: anything from 0 to a limit that doubles with each attempt, from 0.5 s to 30 s, so
