@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -120,6 +121,51 @@ def test_an_invisible_user_leaves_no_gap_in_any_page(hidden: set[int], limit: in
 
     assert [it.user_id for it in page.users] == [it.user_id for it in same.users]
     assert page.cursor == same.cursor
+
+
+def page_of(
+    world: World, what: str, limit: int, cursor: str | None
+) -> tuple[list[str], str | None]:
+    """A page of the users online, or of the members of `lobby`: their ids, and the cursor."""
+    if what == "online":
+        online_page = world.online_list.page(limit, cursor, None, world.now)
+        return [it.user_id for it in online_page.users], online_page.cursor
+    member_page = world.member_list.page("lobby", None, limit, cursor, world.now)
+    return [it.user_id for it in member_page.members], member_page.cursor
+
+
+@pytest.mark.parametrize("what", ["online", "members"])
+@given(limit=st.integers(1, 4), moves=st.lists(st.sets(st.sampled_from(range(12)), max_size=4)))
+def test_pages_name_those_who_stay_once_whoever_comes_and_goes_between_them(
+    what: str, limit: int, moves: list[set[int]]
+) -> None:
+    world, connections = World(), itertools.count()
+    names = [f"user-{number:02}" for number in range(12)]
+
+    def move(name: str) -> None:
+        if world.user(name).is_here:
+            world.removal.kick(name, world.now)
+        else:
+            connection_id = f"c{next(connections)}"
+            world.join(name, connection_id)
+            world.enter(connection_id, "lobby")
+
+    here = names[::2]
+    for name in here:
+        move(name)
+    seen, cursor = page_of(world, what, limit, None)
+    moved = set[str]()
+    todo = iter(moves)
+    while cursor is not None:
+        movers = {names[number] for number in next(todo, ())}
+        for name in sorted(movers):
+            move(name)
+        moved |= movers
+        users, cursor = page_of(world, what, limit, cursor)
+        seen += users
+
+    assert len(seen) == len(set(seen))
+    assert {*here} - moved <= {*seen} <= {*here} | moved
 
 
 def test_the_count_is_exact_while_one_page_holds_all_users(world: World) -> None:

@@ -379,6 +379,26 @@ def test_a_server_that_is_not_there_is_a_sentence() -> None:
     run(test())
 
 
+@pytest.mark.fault("Something between takes the connection, and never answers the handshake.")
+def test_a_handshake_that_is_never_answered_is_given_up() -> None:
+    async def test() -> None:
+        gone = asyncio.Event()
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()  # until the client gives up
+            writer.close()
+            gone.set()
+
+        async with await asyncio.start_server(take, "127.0.0.1", 0) as deaf:
+            port = deaf.sockets[0].getsockname()[1]
+            with pytest.raises(CannotConnect, match="does not answer"):
+                async with Conversation.connect(f"ws://127.0.0.1:{port}", within=0.2):
+                    pytest.fail("it was open")
+            await asyncio.wait_for(gone.wait(), 5)
+
+    run(test())
+
+
 def test_a_refused_handshake_keeps_its_status() -> None:
     async def test() -> None:
         async with serve(

@@ -741,15 +741,18 @@ def test_the_online_index_lists_every_online_user_once(store: Store) -> None:
     assert set(listed) == names - {"user-9"}
 
 
-def test_the_online_index_continues_after_any_user(store: Store) -> None:
+def test_the_online_index_continues_after_any_user_also_one_who_has_gone(store: Store) -> None:
     for number in range(20):
-        save(store, f"user-{number}", Authenticated(f"c{number}", lease()))
+        save(store, f"user-{number}", Authenticated("c1", lease()))
     names = list(store.online_index.after(None))
 
     for index, name in enumerate(names):
-        behind = list(store.online_index.after(store.online_index.position_of(name)))
+        position = store.online_index.position_of(name)
+        behind = list(store.online_index.after(position))
+        save(store, name, Disconnected("c1", NOW))
 
         assert behind == names[index + 1 :]
+        assert list(store.online_index.after(position)) == behind
 
 
 def test_the_online_index_ends_with_any_user(store: Store) -> None:

@@ -188,13 +188,13 @@ def test_health_needs_no_token_but_the_table(stack: Stack) -> None:
 # ── one user ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_user_is_read_with_the_version_as_its_tag(stack: Stack) -> None:
+def test_a_user_is_read_with_version_and_status_as_its_tag(stack: Stack) -> None:
     presence = stack.join("ada", TAB)["presence"]
 
     answer = stack.http("GET /ada", token=stack.token("eve"))
 
     assert body_of(answer) == presence
-    assert answer["headers"]["ETag"] == f'"{presence["version"]}"'
+    assert answer["headers"]["ETag"] == f'"{presence["version"]}-online"'
     assert answer["headers"]["Cache-Control"] == "private, no-cache"
 
 

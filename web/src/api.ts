@@ -72,7 +72,7 @@ export type ConnectionState =
       readonly reason: DropReason;
       readonly error?: PresenceError | undefined;
     }
-  /** The browser knows of no network. No timer runs; it goes on when there is one. */
+  /** The browser knows of no network. It goes on when there is one, and tries every half a minute. */
   | { readonly name: "offline" }
   /** Trying again would not help; `authenticate` starts anew. */
   | { readonly name: "failed"; readonly error: PresenceError }

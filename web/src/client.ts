@@ -1,9 +1,11 @@
 import type {
+  Clock,
   MyStatus,
   PresenceClient,
   PresenceClientOptions,
   PresenceEvents,
   SocketLike,
+  StatusOptions,
   TokenProvider,
 } from "./api.js";
 import { pending } from "./core/own-status.js";
@@ -18,6 +20,7 @@ import {
   type Activity,
   browserLifecycle,
   fullJitter,
+  setBackMs,
   systemClock,
   watchActivity,
 } from "./surroundings.js";
@@ -34,17 +37,22 @@ interface Parts {
   readonly following: Following;
   readonly ownStatus: OwnStatusDriver;
   readonly me: View<MyStatus>;
+  readonly clock: Clock;
 }
 
 function createEvents() {
   const listeners = keyed(() => new Set<(event: never) => void>());
   const on: PresenceClient["on"] = (type, listener, { signal } = {}) => {
     const all = listeners.get(type);
+    const entry: typeof listener = (event) => listener(event); // the same function may be given twice
     const off = () => {
-      all.delete(listener);
+      all.delete(entry);
+      signal?.removeEventListener("abort", off);
     };
-    all.add(listener);
-    signal?.addEventListener("abort", off, { once: true });
+    // A signal that is aborted already says nothing more.
+    if (signal?.aborted) return off;
+    all.add(entry);
+    signal?.addEventListener("abort", off);
     return off;
   };
   function emit<K extends keyof PresenceEvents>(type: K, event: PresenceEvents[K]): void {
@@ -133,7 +141,7 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
     pending: pending(ownStatus.state(), presence()),
     isActive: activity.isActive(),
   }));
-  const parts = { http, presences, activity, userLink, following, ownStatus, me };
+  const parts = { http, presences, activity, userLink, following, ownStatus, me, clock };
   return parts;
 }
 
@@ -150,7 +158,7 @@ const developmentToken =
 export function createPresenceClient(options: PresenceClientOptions): PresenceClient {
   const { on, emit } = createEvents();
   const parts = createParts(options, emit);
-  const { http, presences, activity, userLink, following, ownStatus, me } = parts;
+  const { http, presences, activity, userLink, following, ownStatus, me, clock } = parts;
   const { sessions, onlineList } = following;
   const getToken = options.getToken ?? developmentToken(parts);
 
@@ -176,7 +184,10 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     },
     retryNow: userLink.retryNow,
     disconnect,
-    setStatus: ownStatus.setStatus,
+    setStatus(status, options) {
+      const until = options?.until && options.until + setBackMs(clock);
+      return ownStatus.setStatus(status, { ...options, until } as StatusOptions);
+    },
     user: presences.store,
     joinChatSession: (id) => sessions.get(id).join(),
     leaveChatSession: (id) => sessions.get(id).leave(),
@@ -186,7 +197,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     on,
     stats: () => ({
       lostAt: userLink.lostAt(),
-      clockSkewMs: userLink.skewMs(),
+      clockSkewMs: userLink.skewMs() + setBackMs(clock),
       ...userLink.link()?.stats(),
     }),
   };

@@ -70,8 +70,8 @@ export function createPresenceStore(on: PresenceStoreEvents): PresenceStore {
   function markStale([userId, entry]: [string, Entry]): void {
     const { fresh, held, view } = entry;
     entry.fresh = false;
-    // Without subscribers, an offline user is not worth its memory.
-    if (!view.isWatched() && !held?.isOnline) entries.all.delete(userId);
+    // Without subscribers a user is not worth its memory: offline, or not told of since the last time.
+    if (!view.isWatched() && !(held?.isOnline && fresh)) entries.all.delete(userId);
     else if (fresh) view.changed();
   }
 

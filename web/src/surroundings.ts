@@ -7,13 +7,28 @@ const HIDDEN_MS = 60_000;
 /** A timer for longer fires at once (HTML, "timer initialization steps"). */
 const LONGEST_MS = 2 ** 31 - 1;
 
+/** How far the device's clock was ahead of `performance`, at most. */
+let aheadMs = Number.NEGATIVE_INFINITY;
+
+/**
+ * The device's clock, but that it goes on when that one is set back: leases, waits and tokens count
+ * by it. A sleep counts, too, which `performance` may leave out.
+ */
 export const systemClock: Clock = {
-  now: () => Date.now(),
+  now() {
+    const steady = performance.now();
+    aheadMs = Math.max(aheadMs, Date.now() - steady);
+    return Math.floor(steady + aheadMs);
+  },
   after(milliseconds, run) {
     const timer = setTimeout(run, Math.min(milliseconds, LONGEST_MS));
     return () => clearTimeout(timer);
   },
 };
+
+/** How far `clock` is ahead of the one that the app reads, because that one was set back. */
+export const setBackMs = (clock: Clock): number =>
+  clock === systemClock ? clock.now() - Date.now() : 0;
 
 /**
  * Full jitter: anything from 0 to a limit that doubles with each attempt, from 0.5 s to 30 s, so

@@ -21,6 +21,8 @@ import * as typing from "./typing.js";
 export interface ChatSessionState {
   /** How often the app has joined and not left. */
   readonly uses: number;
+  /** Whether the server did not serve the last `leave`: for the others we are still in. */
+  readonly isUnleft: boolean;
   readonly members: members.MembersState;
   readonly typing: typing.TypingState;
   readonly typists: typing.Typists;
@@ -57,6 +59,7 @@ type SessionTurn = Turn<ChatSessionState, ChatSessionEffects, Around>;
 
 export const unjoined: ChatSessionState = {
   uses: 0,
+  isUnleft: false,
   members: members.noMembers,
   typing: typing.idle,
   typists: new Map(),
@@ -64,8 +67,9 @@ export const unjoined: ChatSessionState = {
 };
 
 /** What a link has to be told to be as the app wants it. */
-export function wanted({ uses, members }: ChatSessionState, isIn: boolean): "join" | "leave" | "" {
-  if (!uses) return isIn ? "leave" : "";
+export function wanted(state: ChatSessionState, isIn: boolean): "join" | "leave" | "" {
+  const { uses, isUnleft, members } = state;
+  if (!uses) return isIn || isUnleft ? "leave" : "";
   return isIn || members.error ? "" : "join";
 }
 
@@ -141,6 +145,7 @@ const table = {
 
   /** `join` was sent. */
   entering({ state }) {
+    state.isUnleft = false;
     state.members = members.entering(state.members);
   },
 
@@ -168,9 +173,17 @@ const table = {
     }
   },
 
+  /** `leave` was refused, or not answered. */
+  unleft({ state, effects }, error: PresenceError) {
+    if (!error.isRetryable) return;
+    state.isUnleft = true;
+    effects.push(["settle", retryMs(error)]);
+  },
+
   /** The link is down; if it is over, nothing is known any more. */
   lost(turn, isOver: boolean) {
     const { state } = turn;
+    state.isUnleft = false;
     show(turn, state.typists.keys());
     state.members = (isOver ? members.over : members.stale)(state.members);
     if (isOver) expire(turn, Number.POSITIVE_INFINITY, disconnected());

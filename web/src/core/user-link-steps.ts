@@ -12,6 +12,8 @@ const STABLE_MS = 10_000;
 export const SYNC_MS = 5_000;
 const AHEAD_MS = 60_000;
 const AGAIN_MS = 5_000;
+/** How long to believe that there is no network: browsers may say so where there is one. */
+const OFFLINE_MS = 30_000;
 
 // ── the state ────────────────────────────────────────────────────────────────────────────────
 
@@ -103,8 +105,9 @@ export const unconnected: UserLinkState = {
 /** How long before the end of a token or connection the next one is asked for. */
 const ahead = (leftMs: number) => Math.min(AHEAD_MS, leftMs / 4);
 
-/** When a renewal or handover that failed is tried again. */
-const again = ({ now, random }: UserLinkTurn) => now + AGAIN_MS * (0.5 + random);
+/** When to try again: what failed is a renewal or handover, if no time is given. */
+const again = ({ now, random }: UserLinkTurn, milliseconds = AGAIN_MS) =>
+  now + milliseconds * (0.5 + random);
 
 // ── beginning and ending ─────────────────────────────────────────────────────────────────────
 
@@ -120,8 +123,27 @@ export function become({ state, now, effects }: UserLinkTurn, connection: Connec
 }
 
 export function connect(turn: UserLinkTurn): void {
-  become(turn, { name: turn.isOnline ? "connecting" : "offline" });
-  if (turn.isOnline) open(turn);
+  if (!turn.isOnline) {
+    goOffline(turn);
+    return;
+  }
+  become(turn, { name: "connecting" });
+  open(turn);
+}
+
+/** Waits for a network, and tries now and then whether there is one. */
+export function goOffline(turn: UserLinkTurn): void {
+  become(turn, { name: "offline" });
+  turn.state.retryAt = again(turn, OFFLINE_MS);
+}
+
+/** Tries at once, also where there seems to be no network. */
+export function retry(turn: UserLinkTurn): void {
+  const { state, isOnline } = turn;
+  if (isOnline || state.opening || state.connection.name !== "offline") connect(turn);
+  if (isOnline) return;
+  state.retryAt = NEVER;
+  open(turn);
 }
 
 /** Opens a link: the only one, or the next one beside the one in use. */

@@ -8,6 +8,8 @@
  *                              │   └──────── RECOVERING ◄───────────────┘  │  and synced before the
  *                              └──────────── OFFLINE ◄─────────────────────┘  server cuts this one
  *
+ * While OFFLINE a link is tried now and then all the same: a browser may be wrong about the network.
+ *
  *    any ──► CLOSED: disconnect     any ──► FAILED: refused, and asking again would not help
  *
  * Each attempt to open a link, or to renew a token, has a number, which is the link's number, too.
@@ -22,9 +24,11 @@ import type { Around, UserLinkEffects, UserLinkState, UserLinkTurn } from "./use
 import * as steps from "./user-link-steps.js";
 
 function retry(turn: UserLinkTurn): void {
-  const { connection, current } = turn.state;
-  if (["recovering", "offline"].includes(connection.name)) steps.connect(turn);
-  else turn.effects.push(["probe", current]);
+  const { state, isOnline, effects } = turn;
+  const { connection, current, opening } = state;
+  const isWaiting = ["recovering", "offline"].includes(connection.name);
+  if (isWaiting && (isOnline || !opening)) steps.retry(turn);
+  else if (!isWaiting) effects.push(["probe", current]);
 }
 
 /** What comes of an attempt. */
@@ -74,7 +78,7 @@ const table = {
     } else {
       state.failures = 0;
       state.reason = "first";
-      steps.connect(turn);
+      steps.retry(turn);
     }
   },
 
@@ -86,7 +90,8 @@ const table = {
   retry,
 
   lifecycle(turn, event: LifecycleEvent) {
-    if (event === "offline" || event === "leaving") steps.become(turn, { name: "offline" });
+    if (event === "leaving") steps.become(turn, { name: "offline" });
+    else if (event === "offline") steps.goOffline(turn);
     else if (event !== "hidden" && event !== "activity") retry(turn);
   },
 
@@ -94,7 +99,7 @@ const table = {
     const { state, now, effects } = turn;
     const isOurs = link === state.current || link === state.opening;
     effects.push(["deliver", frame]);
-    if (frame.type === "authentication-success") state.skewMs = frame.serverTime - now;
+    if ("serverTime" in frame) state.skewMs = frame.serverTime - now;
     if (frame.type !== "closing" || !isOurs) return;
     const { reason, retryAfterSeconds } = frame;
     const code = reason === "kicked" ? "kicked" : "unavailable";
@@ -110,7 +115,7 @@ const table = {
 
   tick(turn) {
     const { state, now, effects } = turn;
-    if (state.retryAt <= now) steps.connect(turn);
+    if (state.retryAt <= now) steps.retry(turn);
     if (state.renewAt <= now) steps.renew(turn);
     if (state.handOverAt <= now) steps.open(turn);
     if (state.releaseAt <= now) {

@@ -117,7 +117,11 @@ async function exit(chatSessionId: string, link: Link, dispatch: Dispatch): Prom
   link.joined.delete(chatSessionId);
   dispatch("lost", true);
   // Frames may overtake each other: to join again has to wait for the answer.
-  await link.ask({ action: "leave", chatSessionId }).catch(() => {});
+  try {
+    await link.ask({ action: "leave", chatSessionId });
+  } catch (error) {
+    if (!link.isDown()) dispatch("unleft", error as PresenceError);
+  }
 }
 
 export function createSession(id: string, on: SessionContext): SessionDriver {

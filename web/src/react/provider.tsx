@@ -9,6 +9,7 @@ import {
 } from "react";
 import type { Clock, PresenceClient, PresenceClientOptions, TokenProvider } from "../api.js";
 import { createPresenceClient, systemClock } from "../index.js";
+import { setBackMs } from "../surroundings.js";
 import { english, type PresenceLabels } from "./labels.js";
 
 export interface SocketProviderProps extends Partial<PresenceClientOptions> {
@@ -94,7 +95,7 @@ function around(client: PresenceClient): Surroundings {
   if (before) return before;
   const { clock = systemClock } = client.options;
   const listeners = new Set<() => void>();
-  const now = () => clock.now() + client.stats().clockSkewMs;
+  const now = () => clock.now() - setBackMs(clock) + client.stats().clockSkewMs;
   const link = { holders: 0 };
   let stop: () => void;
   const run = () => {

@@ -129,7 +129,7 @@ function config({ stack, addresses }: Call): HttpAnswer {
 
 function readStatus(call: Call): HttpAnswer {
   const value = call.stack.presence(read.id("userId", call.id), viewerOf(call));
-  const tag = `"${value.version}"`;
+  const tag = `"${value.version}-${value.status}"`;
   const headers = { ETag: tag, "Cache-Control": "private, no-cache", Vary: "Authorization" };
   const condition = call.request.headers.get("if-none-match") ?? "";
   const tags = condition.split(",").map((item) => item.trim().replace(/^W\//, ""));

@@ -150,11 +150,14 @@ describe("coming back", () => {
     }
   });
 
-  it("runs no timer while the browser knows of no network", async () => {
-    const { network, server, clock, lifecycle, state, gaps } = await connected();
+  it("waits while the browser knows of no network, and says so all the time", async () => {
+    const { client, network, server, clock, lifecycle, state, gaps } = await connected();
     network.cut();
     lifecycle.setOnline(false);
+    const seen = states(client);
     await clock.advance(10 * MINUTE);
+    expect(new Set(seen)).toEqual(new Set(["offline"]));
+    expect(seen.length).toBeLessThan(30);
     expect(state()).toBe("offline");
     expect(gaps()).toBe(0);
     network.restore();
@@ -162,6 +165,30 @@ describe("coming back", () => {
     await clock.settle();
     expect(state()).toBe("ready");
     expect(server.connections).toHaveLength(1);
+  });
+
+  it("finds a network that the browser does not know of: at once, and when it has waited", async () => {
+    const { client, network, clock, lifecycle, state } = scene();
+    lifecycle.setOnline(false);
+    client.authenticate("ada");
+    await clock.settle();
+    expect(state()).toBe("ready");
+    lifecycle.emit("offline");
+    network.cut();
+    client.retryNow();
+    await clock.settle();
+    expect(state()).toBe("offline");
+    network.restore();
+    await clock.advance(45 * SECOND);
+    expect(state()).toBe("ready");
+  });
+
+  it("opens nothing while the page is left, whatever the network does", async () => {
+    const { client, server, clock, lifecycle } = await connected();
+    lifecycle.emit("leaving");
+    await clock.advance(10 * MINUTE);
+    expect(server.connections).toEqual([]);
+    expect(client.connection.get()).toEqual({ name: "offline" });
   });
 
   it("closes the link when the page is left, and makes one when it is shown again", async () => {
@@ -308,6 +335,31 @@ describe("listeners", () => {
     client.authenticate("ada");
     await clock.settle();
     expect(heard).toEqual([]);
+  });
+
+  it("are never called for a signal that was aborted before", async () => {
+    const { client, clock } = scene();
+    const heard: unknown[] = [];
+    client.on("wire", (it) => heard.push(it), { signal: AbortSignal.abort() });
+    client.authenticate("ada");
+    await clock.settle();
+    expect(heard).toEqual([]);
+  });
+
+  it("are forgotten by the signal when they are taken back, and each alone", async () => {
+    const { client, clock } = scene();
+    const { signal } = new AbortController();
+    const added = vi.spyOn(signal, "addEventListener");
+    const removed = vi.spyOn(signal, "removeEventListener");
+    const heard: unknown[] = [];
+    const listener = (it: unknown) => heard.push(it);
+    const off = client.on("authentication-success", listener, { signal });
+    client.on("authentication-success", listener);
+    off();
+    expect(removed.mock.calls.map((it) => it[1])).toEqual(added.mock.calls.map((it) => it[1]));
+    client.authenticate("ada");
+    await clock.settle();
+    expect(heard).toHaveLength(1);
   });
 
   it("do not stop anything when they throw", async () => {

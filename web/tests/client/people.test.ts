@@ -315,6 +315,22 @@ describe("watching, without global presence", () => {
     expect(seen.at(-1)).toBe("dnd");
   });
 
+  it("is not asked for users who were met in a chat session long ago: they are forgotten", async () => {
+    const { client, server, clock, got } = await connected(quiet);
+    client.joinChatSession("lobby");
+    await clock.settle();
+    for (let visitor = 0; visitor < 5; visitor += 1) {
+      server.join(`visitor-${visitor}`, "lobby");
+      await clock.settle();
+      server.leave(`visitor-${visitor}`, "lobby");
+      await clock.settle();
+    }
+    client.user("visitor-0").get();
+    const { userIds } = client.onlineUsers.get();
+    expect(userIds).toEqual(["ada", "visitor-4"]);
+    expect(got("watch")).toEqual([]);
+  });
+
   it("is never asked for the own user", async () => {
     const { client, clock, got } = await connected(quiet);
     look(client, "ada");

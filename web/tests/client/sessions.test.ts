@@ -72,6 +72,37 @@ describe("taking part", () => {
     expect(client.chatSession("lobby").members.get()).toMatchObject({ userIds: [], count: null });
   });
 
+  it("is left again when the server did not serve that: the others see no ghost", async () => {
+    const { client, server, clock, another, got } = await connected();
+    const phone = another("phone");
+    phone.authenticate("grace");
+    const { members } = phone.joinChatSession("lobby");
+    client.joinChatSession("lobby");
+    await clock.settle();
+    server.refuse("leave", { code: "rate-limited", retryAfterSeconds: 3 }, 2);
+    client.leaveChatSession("lobby");
+    await clock.advance(2 * SECOND);
+    expect(members.get().userIds).toEqual(["ada", "grace"]);
+    expect(client.chatSession("lobby").members.get()).toMatchObject({ userIds: [], count: null });
+    await clock.advance(5 * SECOND);
+    expect(members.get().userIds).toEqual(["grace"]);
+    await clock.advance(MINUTE);
+    expect(got("leave")).toHaveLength(3);
+  });
+
+  it("is joined, not left again, when the app wants it back meanwhile", async () => {
+    const { client, server, clock, actions } = await connected();
+    const { members } = client.joinChatSession("lobby");
+    await clock.settle();
+    server.refuse("leave", { code: "unavailable", retryAfterSeconds: 3 });
+    client.leaveChatSession("lobby");
+    await clock.settle();
+    client.joinChatSession("lobby");
+    await clock.advance(10 * SECOND);
+    expect(actions()).toEqual(["authenticate", "join", "leave", "join"]);
+    expect(members.get()).toMatchObject({ userIds: ["ada"], state: "joined", fresh: true });
+  });
+
   it("is joined again when the server has said that it was left, and not before", async () => {
     const { client, server, clock, actions } = await connected();
     client.joinChatSession("lobby");

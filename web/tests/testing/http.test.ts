@@ -76,10 +76,10 @@ describe("reading", () => {
     expect((await ask("GET /online?limit=many")).status).toBe(400);
   });
 
-  test("one user, with the version as ETag", async () => {
+  test("one user, with version and status as ETag", async () => {
     const { fake, ask } = started();
     const { json, headers } = await ask("GET /grace");
-    const tag = `"${json.version}"`;
+    const tag = `"${json.version}-online"`;
     expect(json).toEqual(fake.server.presence("grace"));
     expect(headers.get("etag")).toBe(tag);
     const unchanged = await ask("GET /grace", undefined, { "If-None-Match": `W/${tag}` });

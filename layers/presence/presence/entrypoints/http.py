@@ -141,8 +141,9 @@ def unblock(viewer_id: str) -> Answer:
 def read_status(user_id: str) -> Answer:
     viewer_id, reach = _viewer()
     value = app().statuses.read(requests.user_id(user_id), viewer_id, now(), reach)
-    tag = f'"{value.version}"'
-    # The same user looks different to different viewers.
+    # The same user looks different to different viewers, and two views may have one number as their
+    # version. A cache may ask with the tag that it was given for another viewer (RFC 9111, 4.3.1).
+    tag = f'"{value.version}-{value.status}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if _matches(tag, _header("if-none-match")):
         return Response(HTTPStatus.NOT_MODIFIED, headers=headers, body="")
