@@ -58,6 +58,7 @@ ENVIRONMENT = {
     "TICK_SECONDS": "2",
     "GLOBAL_PRESENCE": "false",
     "PUBLIC_READS": "false",
+    "LAST_SEEN_PRECISION": "exact",
     "ALLOWED_ORIGINS": "*",
     "TOKEN_ISSUER": "bench",
     "TOKEN_AUDIENCE": "presence",

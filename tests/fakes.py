@@ -17,10 +17,12 @@ from presence.domain.connection import (
     State,
     ended,
 )
+from presence.domain.disclosure import Rules
 from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid, Unavailable
 from presence.domain.message import Message
 from presence.domain.user import Lease, User
 from presence.ports import (
+    Block,
     Count,
     Delivery,
     ExpiredCheck,
@@ -58,11 +60,12 @@ class FakeTables:
     sent: dict[tuple[str, str, str | None], tuple[Message, bool]] = field(default_factory=dict)
     count: Count = field(default_factory=lambda: Count(0, 0))
     swept_to: str | None = None
+    floor: int = 0
 
     def is_spotless(self) -> bool:
         """No subscription, no member."""
         return not (self.everyone or self.sessions or self.watchers) and not any(
-            user.leases or user.sessions for user in self.users.values()
+            user.leases or user.all_sessions for user in self.users.values()
         )
 
 
@@ -125,13 +128,20 @@ class FakeConnections:
 
 
 class FakeUsers:
-    def __init__(self, tables: FakeTables, *, is_global: bool = True) -> None:
+    def __init__(
+        self,
+        tables: FakeTables,
+        *,
+        is_global: bool = True,
+        rules: Rules = Rules(),  # noqa: B008  frozen
+    ) -> None:
         self._tables = tables
         self._is_global = is_global
+        self._rules = rules
 
     def read(self, user_id: str, *, consistent: bool = False) -> User:
         del consistent
-        return self._tables.users.get(user_id, User(user_id))
+        return replace(self._tables.users.get(user_id, User(user_id)), rules=self._rules)
 
     def read_many(
         self, user_ids: Collection[str], *, consistent: bool = False
@@ -258,6 +268,12 @@ class FakeUsers:
             raise WriteConflict(current)
         self._tables.users.pop(user.user_id, None)
 
+    def floor(self) -> int:
+        return self._tables.floor
+
+    def raise_floor(self, version: int) -> None:
+        self._tables.floor = max(version, self._tables.floor)
+
 
 def _still_allows(connection_change: Connection, allowed_by: str | None) -> bool:
     allowed = connection_change.allowed_sessions
@@ -282,7 +298,7 @@ class FakeOnlineIndex:
         if position is not None and not position.startswith("after-"):
             raise InvalidMessage("cursor has to be as it came with the page before.")
         last = (position or "").removeprefix("after-")
-        here = sorted(user.user_id for user in self._tables.users.values() if user.is_here)
+        here = sorted(user.user_id for user in self._tables.users.values() if user.is_listed)
         return (user_id for user_id in here if user_id > last)
 
     def position_of(self, user_id: str) -> str:
@@ -314,8 +330,8 @@ class FakeMembers:
 
     def of(self, session_id: str, after: str = "") -> Iterator[Member]:
         for user in sorted(self._users.values(), key=lambda user: user.user_id):
-            if session_id in user.sessions_seen_by(None) and user.user_id > after:
-                yield Member(user.user_id, frozenset(user.blocked))
+            if session_id in user.audiences and user.user_id > after:
+                yield Member(user.user_id, user.audiences[session_id])
 
     def part(self, session_id: str) -> MembersPart:
         members = list(self.of(session_id))
@@ -324,7 +340,7 @@ class FakeMembers:
         return MembersPart(some, last, self._tables.rooms.get(session_id))
 
     def count(self, session_id: str) -> int:
-        return len(list(self.of(session_id)))
+        return sum(not it.audience.only_for for it in self.of(session_id))
 
     def room(self, session_id: str) -> LargeRoom:
         return self._tables.rooms.get(session_id, LargeRoom(session_id))
@@ -391,9 +407,14 @@ class FakeSubscriptions:
         is_limited = record is not None and record.allowed_sessions is not None
         return Subscriber(name, user_id, is_limited and topic.kind != "session")
 
-    def blockers(self, user_id: str) -> Iterator[str]:
+    def blocks(self, after: Block | None = None) -> Iterator[Block]:
+        users = sorted(self._tables.users.values(), key=lambda user: user.user_id)
+        found = [Block(user.user_id, name) for user in users for name in sorted(user.blocked)]
+        return iter(found if after is None else found[found.index(after) + 1 :])
+
+    def naming(self, user_id: str) -> Iterator[str]:
         users = self._tables.users.values()
-        return iter(sorted(user.user_id for user in users if user_id in user.blocked))
+        return iter(sorted(user.user_id for user in users if user_id in user.special_viewers))
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
         name = connection.connection_id
@@ -436,10 +457,6 @@ class FakeSubscriptions:
 
     def remove_trace(self, connection: Connection) -> None:
         self.remove(connection)
-
-    def forget(self, user_id: str) -> None:
-        self._tables.watchers.pop(user_id, None)
-        self._tables.shards.pop(Topic("user", user_id), None)
 
 
 class FakeSentMessages:

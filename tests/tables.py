@@ -138,11 +138,19 @@ class Tables:
         if start is not None:
             fits = [it for it in fits if _plain(it[keys[1]]) > _plain(start[keys[1]])]
         page = fits[: request.get("Limit", len(fits))]
-        answer: Item = {"Items": deepcopy(page), "Count": len(page), "ScannedCount": len(page)}
+        is_filtered = "FilterExpression" in request
+        kept = [it for it in page if not is_filtered or _holds(request, it, "FilterExpression")]
+        answer: Item = {"Items": deepcopy(kept), "Count": len(kept), "ScannedCount": len(page)}
         if len(page) < len(fits):
             names = {*keys, *KEYS[table]}
             answer["LastEvaluatedKey"] = {name: page[-1][name] for name in names}
         return answer
+
+    def scan(self, request: Item) -> Item:
+        """All on one page."""
+        items = self.items[request["TableName"]].values()
+        found = [deepcopy(it) for it in items if _holds(request, it, "FilterExpression")]
+        return {"Items": found, "Count": len(found), "ScannedCount": len(items)}
 
     def _found(self, table: str, key: Item) -> Item | None:
         return self.items[table].get(_key(table, key))
@@ -211,6 +219,7 @@ _OPERATIONS: dict[str, Callable[[Tables, Item], Item]] = {
     "GetItem": Tables.get,
     "BatchGetItem": Tables.get_many,
     "Query": Tables.query,
+    "Scan": Tables.scan,
     "PutItem": Tables.write,
     "UpdateItem": Tables.write,
     "DeleteItem": Tables.write,
@@ -263,6 +272,7 @@ def _holds(request: Item, item: Item, name: str = "ConditionExpression") -> bool
         "exists": lambda value: value == value,  # noqa: PLR0124  nan is what is not there
         "len": len,
         "contains": _contains,
+        "begins_with": str.startswith,
     }
     return bool(eval(_compiled(request[name]), words))  # noqa: S307  our own expressions
 

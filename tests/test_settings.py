@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from presence.domain.disclosure import Precision
 from presence.settings import Settings, SettingsError, read_settings
 
 ENVIRONMENT = {
@@ -24,6 +25,7 @@ ENVIRONMENT = {
     "TICK_SECONDS": "2",
     "GLOBAL_PRESENCE": "true",
     "PUBLIC_READS": "false",
+    "LAST_SEEN_PRECISION": "exact",
     "ALLOWED_ORIGINS": "https://app.example.com,http://localhost:4000",
     "TOKEN_ISSUER": "https://issuer.example.com",
     "TOKEN_AUDIENCE": "presence, web",
@@ -79,6 +81,7 @@ def test_every_setting_is_read_into_its_own_field() -> None:
         tick_seconds=2,
         global_presence=True,
         public_reads=False,
+        last_seen_precision=Precision.EXACT,
     )
 
 

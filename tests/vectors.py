@@ -23,6 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
+from presence.domain.disclosure import Disclosure, Precision, Rules
 from presence.domain.errors import PresenceError
 from presence.domain.events import (
     Authenticated,
@@ -41,20 +42,14 @@ from presence.domain.events import (
     UserEvent,
 )
 from presence.domain.reducer import reduce
-from presence.domain.user import (
-    Choice,
-    FrozenView,
-    Lease,
-    Status,
-    User,
-)
+from presence.domain.user import Choice, FrozenView, Lease, Status, User
 from presence.limits import MAX_BLOCKED, MAX_CONNECTIONS, MAX_SESSIONS
 
 STORIES = 2_000
 STEPS = 15
 
 #: What the double does not keep.
-LEFT_OUT = {"device", "revision"}
+LEFT_OUT = {"device", "revision", "standing"}
 START = 1_800_000_000_000
 LEASE = 75_000
 GRACE = 10_000
@@ -114,6 +109,7 @@ def view(user: User, viewer: str | None) -> dict[str, Json]:
 def later(random: Random, user: User, now: int) -> int:
     """Often just when something ends, or a millisecond before or after; clocks may go back."""
     ends = [lease.expires_at for lease in user.leases.values()]
+    ends += [end for it in user.farewells for end in it.ends]
     ends += [at for at in (user.grace_until, user.until, user.next_change_at) if at is not None]
     if ends and random.random() < 0.15:
         return max(now, random.choice(ends) + random.choice((-1, 0, 1)))
@@ -164,7 +160,14 @@ def authenticated(at: Moment) -> UserEvent:
 def chosen(at: Moment) -> UserEvent:
     text = at.random.choice((None, None, "At lunch"))
     until = at.random.choice((None, at.to_come(1, 3_000, GRACE, LEASE)))
-    return Chosen(at.random.choice([*Choice]), text, until)
+    chosen_at = at.random.choice((None, None, at.now, at.now - 1, at.now - 2_000, at.now + 1))
+    disclosure = at.random.choice((None, None, None, *Disclosure))
+    return Chosen(at.random.choice([*Choice]), text, until, chosen_at, disclosure)
+
+
+def unblocked(at: Moment) -> UserEvent:
+    names = at.some((*VIEWERS, *[f"blocked-{number}" for number in range(30)]))
+    return Unblocked(names, gone=at.random.random() < 0.2)
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ EVENTS = {
     Chosen: Kind(4, chosen),
     Seen: Kind(1, lambda _: Seen()),
     Blocked: Kind(2, lambda at: Blocked(at.random.choice(VIEWERS))),
-    Unblocked: Kind(2, lambda at: Unblocked(at.some((*VIEWERS, "blocked-1")))),
+    Unblocked: Kind(3, unblocked),
     Erased: Kind(1, lambda _: Erased()),
     TimePassed: Kind(2, lambda _: TimePassed()),
 }
@@ -192,14 +195,20 @@ EVENTS = {
 # ── where a story begins ───────────────────────────────────────────────────────────────────
 
 
-def unknown(_: Random) -> User:
-    return User(USER)
+def rules(random: Random) -> Rules:
+    return Rules(random.choice((0, GRACE, GRACE)), random.choice([Precision.EXACT, *Precision]))
+
+
+def unknown(random: Random) -> User:
+    return User(USER, floor=random.choice((0, 0, START + 5)), rules=rules(random))
 
 
 def known(leases: Mapping[str, Lease], blocked: int = 0) -> User:
     views = {f"blocked-{number}": FrozenView(START - 5, START - 5) for number in range(blocked)}
     since: dict[str, Any] = {"version": START, "own_version": START, "last_seen": START}
-    return User(USER, leases=leases, status=Status.ONLINE, blocked=views, **since)
+    return User(
+        USER, leases=leases, status=Status.ONLINE, blocked=views, rules=Rules(GRACE), **since
+    )
 
 
 def with_connections(random: Random) -> User:
@@ -234,6 +243,8 @@ def plain(value: Json) -> Json:
         return {name: plain(getattr(value, field)) for field, name in names.items()}
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
     return sorted(value) if isinstance(value, frozenset) else value
 
 

@@ -12,6 +12,7 @@ from presence.application.connections import AuthenticateCommand, Welcome
 from presence.application.lists import MemberPage
 from presence.bootstrap import App
 from presence.domain.connection import Identity
+from presence.domain.disclosure import Precision, Rules
 from presence.domain.errors import PresenceError, Unavailable
 from presence.domain.events import Chosen
 from presence.domain.standing import AllowedSessions
@@ -75,7 +76,7 @@ class Fakes:
     tokens: Tokens = field(default_factory=FakeTokens)
 
 
-def settings(*, is_global: bool, large: int) -> Settings:
+def settings(*, is_global: bool, large: int, precision: Precision = Precision.EXACT) -> Settings:
     return Settings(
         connections_table="",
         users_table="",
@@ -106,6 +107,7 @@ def settings(*, is_global: bool, large: int) -> Settings:
         tick_seconds=TICK // SECOND,
         global_presence=is_global,
         public_reads=False,
+        last_seen_precision=precision,
     )
 
 
@@ -117,6 +119,7 @@ class World(App):
     is_global: bool = True
     large: int = 1_000
     page: int = 1_000
+    precision: Precision = Precision.EXACT
     tables: FakeTables = field(default_factory=FakeTables)
     timers: FakeTimers = field(default_factory=FakeTimers)
     gateway: FakeGateway = field(default_factory=FakeGateway)
@@ -129,7 +132,9 @@ class World(App):
 
     def __post_init__(self) -> None:
         self.records = FakeConnections(self.tables)
-        self.users = FakeUsers(self.tables, is_global=self.is_global)
+        self.users = FakeUsers(
+            self.tables, is_global=self.is_global, rules=Rules(GRACE, self.precision)
+        )
         self.subscriptions = FakeSubscriptions(self.tables, self.page)
         self.members = FakeMembers(self.tables)
         self.online_index = FakeOnlineIndex(self.tables)
@@ -147,7 +152,7 @@ class World(App):
             self.visibility,
         )
         ids = (f"{number:04x}" for number in itertools.count())
-        chosen = settings(is_global=self.is_global, large=self.large)
+        chosen = settings(is_global=self.is_global, large=self.large, precision=self.precision)
         super().__init__(ports, chosen, ids.__next__, pause=lambda _: self.meanwhile())
 
     # ── what users do ──────────────────────────────────────────────────────────────────
@@ -212,6 +217,20 @@ class World(App):
         self, user_id: str, choice: Choice, text: str | None = None, until: int | None = None
     ) -> User:
         return self.statuses.choose(user_id, Chosen(choice, text, until), self.now)
+
+    def hide(self, user_id: str, text: str | None = None, until: int | None = None) -> None:
+        """Choose to be invisible, and wait until others are told."""
+        self.choose(user_id, Choice.INVISIBLE, text, until)
+        self._wait_for_grace(user_id)
+
+    def block(self, user_id: str, viewer_id: str) -> None:
+        """Block a viewer, and wait until the viewer is told."""
+        self.blocking.block(user_id, viewer_id, self.now)
+        self._wait_for_grace(user_id)
+
+    def _wait_for_grace(self, user_id: str) -> None:
+        self.wait(GRACE)
+        self.on_timer.user(user_id, self.now)
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,7 @@ The names are those of the invariants in docs/reliability.md.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from presence.domain.connection import State
@@ -70,6 +70,7 @@ class Checks:
         ):
             grows = new.equals_except_version(old) or new.version > old.version
             self._require(grows, "I3", f"another state, and no greater version: {old} {new}")
+        self._hidden(before, after)
         for connection_id in before.leases.keys() - after.leases.keys():
             self._require(
                 not self.must_live(connection_id), "I2", f"{connection_id} loses its lease"
@@ -80,6 +81,17 @@ class Checks:
         for it in before.sessions - after.sessions:
             is_expected = self._is_expected(user_id, it)
             self._require(not is_expected, "I7", f"{user_id} is out of {it} within grace")
+
+    def _hidden(self, before: User, after: User) -> None:
+        """A viewer from whom the user hides sees the user leave once, and nothing else."""
+        viewers: set[str | None] = {*(before.blocked.keys() & after.blocked.keys())}
+        if before.choice is after.choice is Choice.INVISIBLE:
+            viewers.add(None)
+        for viewer_id in viewers:
+            old, new = before.seen_by(viewer_id), after.seen_by(viewer_id)
+            left = replace(old, status=Status.OFFLINE, text=None, version=new.version)
+            stays = new == old or (old.is_online and new == left)
+            self._require(stays, "I10", f"{viewer_id} sees {new} after {old}")
 
     def must_live(self, connection_id: str, ahead: int = 0) -> bool:
         """Whether the lease of a connection cannot be over, now or so much later."""
@@ -136,6 +148,8 @@ class Checks:
         """A frame leaves for a viewer who may have been blocked meanwhile, but not before."""
         if user is None or viewer_id not in user.blocked or said["status"] == "offline":
             return
+        if user.blocked[viewer_id].farewell is not None:
+            return  # the viewer is not told yet
         blocked_at = user.blocked[viewer_id].version
         is_new = blocked_at > began_at - self.margin
         self._require(is_new, "I10", f"{viewer_id} hears {said} although blocked")

@@ -10,7 +10,7 @@ from presence.application.connections import AuthenticateCommand
 from presence.domain.connection import Identity
 from presence.domain.errors import PresenceError
 from presence.domain.events import Chosen
-from presence.domain.user import Choice, Presence
+from presence.domain.user import Presence
 from presence.limits import DEFAULT_PAGE, TOKEN_LEEWAY_MILLISECONDS
 from presence.protocol.frames import presence as frame_of
 from proof.simulation.checks import Said
@@ -72,6 +72,23 @@ class Device:
         if self.simulation.checks.must_live(self.link, GRACE):
             self.simulation.checks.closes(self.user_id, self.rooms)
         self._let_go("closes")
+
+    def quit(self) -> None:
+        """Leave on purpose; the socket is closed then, whether the answer came or not."""
+        link, connections = self.link, self.simulation.cases.connections
+        if not (link and self.is_here):
+            return
+        self.simulation.checks.leaves(self.user_id)
+        self.simulation.checks.ends(link)
+
+        def work(now: int) -> None:
+            self.simulation.checks.leaves(self.user_id)
+            connections.leave(link, now)
+
+        self.simulation.frame(self, "leave", work, lambda _: None)
+        self.link, self.is_here = "", False
+        delay = self.simulation.rng.randrange(7 * SECOND)
+        self.simulation.clock.later(delay, lambda: self.simulation.leave_socket(link, "closes"))
 
     def die(self) -> None:
         """The battery is empty."""
@@ -195,12 +212,12 @@ class Device:
 
         self._ask("leave", work)
 
-    def choose(self, choice: Choice, text: str | None, until: int | None) -> None:
+    def choose(self, chosen: Chosen) -> None:
         link, cases = self.link, self.simulation.cases
 
         def work(now: int) -> None:
             actor = cases.access.authorize(link, now)
-            cases.statuses.choose(actor.user.user_id, Chosen(choice, text, until), now)
+            cases.statuses.choose(actor.user.user_id, chosen, now)
 
         self._ask("status", work)
 

@@ -109,11 +109,11 @@ class Injector:
 #: How a method of a port is served; whatever is not named is a consistent read.
 TRANSACTIONS = frozenset(
     {"open", "close", "close_unauthenticated", "charge", "save", "save_all", "renew", "counted"}
-    | {"add", "keep", "grow", "mark", "watch", "claim", "relayed", "stop_at"}
+    | {"add", "keep", "grow", "mark", "watch", "claim", "relayed", "stop_at", "raise_floor"}
 )
 PIECEMEAL = frozenset({"unwatch", "remove", "remove_trace", "forget"})
 STALE_READS = frozenset({"read", "read_many"})
-LAZY = frozenset({"after", "until", "of", "pages", "blockers"})
+LAZY = frozenset({"after", "until", "of", "pages", "naming", "blocks"})
 INDEX = frozenset({"after"})
 
 FAKES = (

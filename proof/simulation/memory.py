@@ -168,7 +168,7 @@ def _put(place: dict[Any, Any], key: Any, value: Any) -> None:
 def copy_of(tables: FakeTables) -> FakeTables:
     """As deep as the fakes write; `placed` is theirs alone, and the stream begins anew."""
     copy = FakeTables(placed=tables.placed, marked=set(tables.marked), count=tables.count)
-    copy.swept_to = tables.swept_to
+    copy.swept_to, copy.floor = tables.swept_to, tables.floor
     for table in FLAT:
         setattr(copy, table, dict(getattr(tables, table)))
     for table in NESTED:
@@ -193,9 +193,10 @@ def _items(tables: FakeTables) -> Iterator[tuple[Name, Any]]:
     yield ("marked", "", ""), tables.marked
     yield ("count", "", ""), tables.count
     yield ("swept_to", "", ""), tables.swept_to
+    yield ("floor", "", ""), tables.floor
 
 
 #: A field that is not copied would be shared by all drafts.
 assert {it.name for it in fields(FakeTables)} == {*FLAT, *NESTED, "marked"} | {
-    *("count", "placed", "stream", "swept_to")
+    *("count", "placed", "stream", "swept_to", "floor")
 }

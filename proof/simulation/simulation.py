@@ -14,7 +14,9 @@ from typing import Any, cast
 
 from presence.bootstrap import App
 from presence.domain.connection import State, lease_limit
+from presence.domain.disclosure import Rules
 from presence.domain.errors import Unavailable
+from presence.domain.events import Chosen
 from presence.domain.user import Choice, User
 from presence.protocol.frames import presence as frame_of
 from proof.simulation.checks import Checks, Violation
@@ -112,7 +114,7 @@ class Simulation:
         queue = SimulatedQueue(self.rng, self.clock, self.functions, injector, self._work)
         users = Faulty(
             "users",
-            lambda tables: FakeUsers(tables, is_global=self.is_global),
+            lambda tables: FakeUsers(tables, is_global=self.is_global, rules=Rules(GRACE)),
             memory,
             injector,
             single=True,
@@ -208,6 +210,7 @@ class Simulation:
             Device.close,
             Device.close,
             Device.die,
+            Device.quit,
             self._back_soon,
             self._back_soon,
             self._part,
@@ -244,7 +247,8 @@ class Simulation:
         choice = self.rng.choice(list(Choice))
         if choice is Choice.INVISIBLE:
             self.hidden.add(device.user_id)
-        device.choose(choice, self.rng.choice((None, "out")), until)
+        chosen_at = self.rng.choice((None, None, self.clock.now - 5 * SECOND))
+        device.choose(Chosen(choice, self.rng.choice((None, "out")), until, chosen_at))
 
     def _read(self, device: Device) -> None:
         """A back end asks over HTTP."""

@@ -105,7 +105,10 @@ class Presence(Steps):
 
     @rule(name=devices, choice=choices, text=st.sampled_from((None, "hi")), seconds=numbers)
     def choose(self, name: str, choice: str, text: str | None, seconds: int) -> None:
-        until = self.rig.clock.now + seconds * SECOND if seconds else None
+        lasting = self.world.person(str(self.world.conns[name].user))
+        # When it ended, the user would hide: the oracle knows of that only when it is chosen.
+        is_plain = "invisible" not in {lasting.choice, *(it[0] for it in lasting.earlier)}
+        until = self.rig.clock.now + seconds * SECOND if seconds and is_plain else None
         self.unless_cut(name, self.choosing(name, choice, text, until))
 
     @rule(name=devices, room=rooms)
@@ -121,6 +124,11 @@ class Presence(Steps):
     def disconnect(self, name: str) -> None:
         """Also late, and of a connection that is over."""
         self.take(self.dropping(name))
+
+    @rule(name=devices)
+    def quit(self, name: str) -> None:
+        """Leave on purpose."""
+        self.unless_cut(name, self.quitting(name))
 
     @rule(name=devices, is_known=st.booleans())
     def vanish(self, name: str, is_known: bool) -> None:
@@ -206,6 +214,9 @@ class Presence(Steps):
     def erase(self, user: str, scope: str) -> None:
         effect = partial(_erased, user=user, lifts_blocks=bool(scope))
         self.ask(user, f"DELETE /users/{user}", effect, scope=scope)
+        # To those who had blocked the user, it is another viewer from now on.
+        self.versions = {key: it for key, it in self.versions.items() if key[0] != user}
+        self.newest = {key: it for key, it in self.newest.items() if key[0] != user}
 
     # ── what AWS brings ────────────────────────────────────────────────────────────────
 
@@ -336,7 +347,7 @@ class Presence(Steps):
         expected = {row for item in self.rig.users() for row in _rows(item)}
         found = set()
         for (topic, subscriber), item in self.rig.tables.items["Subscriptions"].items():
-            if topic.startswith(("members:", "blocked:")):
+            if topic.startswith(("members:", "blocked:", "returned:")):
                 found.add((topic, subscriber))
             elif int(item["ttl"]["N"]) >= self.rig.clock.now // 1000:
                 assert self.world.conns[subscriber].is_claimed, f"{subscriber} hears {topic} (I11)"
@@ -405,7 +416,7 @@ class Presence(Steps):
             self.be_calm()
         self.rig.expire(lambda: True)
         kinds = {topic.split(":")[0] for topic, _ in self.rig.tables.items["Subscriptions"]}
-        assert kinds <= {"blocked"}, "I11"
+        assert kinds <= {"blocked", "returned"}, "I11"
         for item in self.rig.users():
             assert item["status"] == {"S": "offline"}
             assert not item["leases"]["M"]
@@ -416,13 +427,25 @@ def _rows(item: Any) -> Iterator[tuple[str, str]]:
     user, rooms = item["user_id"]["S"], [*item.get("pending_leaves", {"M": {}})["M"]]
     for lease in item["leases"]["M"].values():
         rooms += [it["S"] for it in lease["M"].get("sessions", {"L": []})["L"]]
-    if item["status"] != {"S": "offline"}:
-        yield from ((f"members:{room}", user) for room in rooms)
-    yield from ((f"blocked:{it}", user) for it in item.get("blocked", {"M": {}})["M"])
+    if item["status"] == {"S": "offline"}:
+        rooms = []
+    if "farewell" in item:
+        rooms = [*_rooms(item)]
+    for name, view in item.get("blocked", {"M": {}})["M"].items():
+        rooms += _rooms(view["M"])
+        yield f"blocked:{name}", user
+    yield from ((f"members:{room}", user) for room in rooms)
+    yield from ((f"returned:{it}", user) for it in item.get("returned", {"M": {}})["M"])
 
 
-def _blocked(world: Any, _now: int, **choice: Any) -> Any:
-    return world.blocked(choice["user"], choice["viewer"], is_on=choice["is_on"])
+def _rooms(view: Any) -> Iterator[str]:
+    """Where a user who hides is still seen."""
+    farewell = view.get("farewell", {"M": {}})["M"]
+    yield from farewell.get("sessions", {"M": {}})["M"]
+
+
+def _blocked(world: Any, now: int, **choice: Any) -> Any:
+    return world.blocked(choice["user"], choice["viewer"], now, is_on=choice["is_on"])
 
 
 def _erased(world: Any, now: int, **choice: Any) -> Any:

@@ -62,25 +62,42 @@ class Conn:
 
 
 @dataclass(frozen=True)
+class Leaving:
+    """What is seen of a user who hides, as if the last connection had been closed.
+
+    `rooms` are those in which the user is seen, each until when.
+    """
+
+    until: int
+    views: frozenset[View]
+    rooms: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Person:
     """`left` are rooms whose last connection was closed, and until when it is expected back.
 
     `unsure` are those of which it is open whether that was forgotten in between. `hid` is
     whether they were hidden when the last connection closed, though they have chosen otherwise
-    since.
+    since. `hides` is what all others see of it, `blocked` what those see who are blocked.
     """
 
     choice: str = "online"
     text: str | None = None
     until: int | None = None
+    earlier: tuple[tuple[str, str | None, int | None], ...] = ()
+    hides: Leaving | None = None
     grace: int = 0
     left: Mapping[str, int] = field(default_factory=dict)
     unsure: Mapping[str, int] = field(default_factory=dict)
-    blocked: frozenset[str] = frozenset()
+    blocked: Mapping[str, Leaving | None] = field(default_factory=dict)
     hid: bool = False
 
     def chosen(self, now: int) -> View:
-        return ("online", None) if self.until and self.until <= now else (self.choice, self.text)
+        """What stands at *now*: of those that have not ended, the last."""
+        made = (("online", None, None), *self.earlier, (self.choice, self.text, self.until))
+        choice, text, _ = [it for it in made if it[2] is None or it[2] > now][-1]
+        return choice, text
 
 
 @dataclass(frozen=True)
@@ -104,14 +121,14 @@ class Oracle:
     def own(self, user: str, now: int) -> set[View]:
         """What the user's own devices may be told."""
         if not self.is_here(user, now):
-            return {OFFLINE}
+            return {("offline", self.person(user).chosen(now)[1])}
         choice, text = self.person(user).chosen(self._there_at(user, now))
         if choice != "online":
-            return self._unless_hidden(user, {(choice, text)}, now)
+            return self._unless_hidden(user, {(choice, text)}, text, now)
         seen = {it.active for it in self.live(user, now).values()}
         statuses = {"online", "away"} if None in seen or not seen else {"away"}
         found = {(it, text) for it in ({"online"} if True in seen else statuses)}
-        return self._unless_hidden(user, found, now)
+        return self._unless_hidden(user, found, text, now)
 
     def _there_at(self, user: str, now: int) -> int:
         """When the user was there last: in grace nothing that was chosen ends."""
@@ -120,18 +137,51 @@ class Oracle:
         ends = (it.end for it in self.conns.values() if it.user == user and it.end <= now)
         return max(self.person(user).grace - GRACE, *(end - 1 for end in ends), 0)
 
-    def _unless_hidden(self, user: str, views: set[View], now: int) -> set[View]:
+    def _unless_hidden(self, user: str, views: set[View], text: str | None, now: int) -> set[View]:
         """A user who left while invisible is shown by a connection alone."""
         is_shown = self.live(user, now) or not self.person(user).hid
-        return views if is_shown or "invisible" in dict(views) else {OFFLINE}
+        return views if is_shown or "invisible" in dict(views) else {("offline", text)}
+
+    def leaving(self, viewer: str | None, user: str, now: int) -> Leaving | None:
+        """What *viewer* goes on seeing of a user who hides, as long as it lasts."""
+        person = self.person(user)
+        found = person.hides
+        if viewer is not None and viewer in person.blocked:
+            found = person.blocked[viewer]
+        elif self.live(user, now) and "invisible" not in dict(self.own(user, now)):
+            found = None
+        return found if found is not None and now < found.until else None
 
     def public(self, user: str, now: int) -> set[View]:
-        return {OFFLINE if it[0] == "invisible" else it for it in self.own(user, now)}
+        if (leaving := self.leaving(None, user, now)) is not None:
+            return set(leaving.views)
+        hidden = ("invisible", "offline")
+        return {OFFLINE if it[0] in hidden else it for it in self.own(user, now)}
 
     def view(self, viewer: str | None, user: str, now: int) -> set[View]:
         if viewer == user:
             return self.own(user, now)
-        return {OFFLINE} if viewer in self.person(user).blocked else self.public(user, now)
+        if viewer not in self.person(user).blocked:
+            return self.public(user, now)
+        leaving = self.leaving(viewer, user, now)
+        return {OFFLINE} if leaving is None else set(leaving.views)
+
+    def is_quiet(self, viewer: str | None, user: str, now: int) -> bool:
+        """Whether *viewer* must not see that the user does something."""
+        if viewer == user:
+            return self.own(user, now) == {OFFLINE}
+        hides = self.leaving(viewer, user, now) is not None
+        return hides or self.view(viewer, user, now) == {OFFLINE}
+
+    def _begin_to_leave(self, user: str, now: int) -> Leaving | None:
+        """What is seen of a user who begins to hide now."""
+        person, live, views = self.person(user), self.live(user, now), self.public(user, now)
+        if (known := self.leaving(None, user, now)) is not None or OFFLINE in views:
+            return known
+        until = now + GRACE if live else person.grace
+        rooms = {it: at for it, at in {**person.unsure, **person.left}.items() if at > now}
+        held = {room for conn in live.values() for room in conn.rooms}
+        return Leaving(until, frozenset(views), {**rooms, **dict.fromkeys(held, until)})
 
     def members(self, viewer: str | None, room: str, now: int) -> tuple[set[str], set[str]]:
         """Who has to be in the room for a viewer, and who may be.
@@ -141,6 +191,10 @@ class Oracle:
         """
         must, may = set[str](), set[str]()
         for user, person in self.people.items():
+            if (leaving := self.leaving(viewer, user, now)) is not None:
+                may |= {user} if room in leaving.rooms else set()
+                must |= {user} if leaving.rooms.get(room, 0) >= leaving.until else set()
+                continue
             if viewer in person.blocked or OFFLINE in self.public(user, now):
                 continue
             held = any(room in it.rooms for it in self.live(user, now).values())
@@ -158,6 +212,9 @@ class Oracle:
                 yield from (conn.end, conn.token_end, conn.opened + AUTHENTICATION)
         for it in self.people.values():
             yield from (it.grace, it.until or 0, *it.left.values())
+            yield from (end or 0 for _, _, end in it.earlier)
+            for leaving in (it.hides, *it.blocked.values()):
+                yield from () if leaving is None else (leaving.until, *leaving.rooms.values())
 
     # ── what is done ───────────────────────────────────────────────────────────────────
 
@@ -286,13 +343,22 @@ class Oracle:
     def chose(
         self, user: str, choice: str, text: str | None, until: int | None, now: int
     ) -> "Oracle":
-        hid = not self.live(user, now) and self.public(user, now) == {OFFLINE}
-        chosen = replace(self.person(user), choice=choice, text=text, until=until, hid=hid)
-        return self._person(user, chosen)
+        person = self.person(user)
+        leaving = self._begin_to_leave(user, now)
+        is_hidden = leaving is not None and leaving is self.leaving(None, user, now)
+        hid = not self.live(user, now) and (is_hidden or self.public(user, now) == {OFFLINE})
+        known = (*person.earlier, (person.choice, person.text, person.until))
+        outlast = [it for it in known if until and (it[2] is None or it[2] > until)]
+        hides = leaving if choice == "invisible" else self.leaving(None, user, now)
+        chosen = replace(person, choice=choice, text=text, until=until, hid=hid, hides=hides)
+        return self._person(user, replace(chosen, earlier=tuple(outlast)))
 
-    def blocked(self, user: str, viewer: str, *, is_on: bool) -> "Oracle":
-        person, one = self.person(user), frozenset({viewer})
-        blocked = person.blocked | one if is_on else person.blocked - one
+    def blocked(self, user: str, viewer: str, now: int, *, is_on: bool) -> "Oracle":
+        person = self.person(user)
+        blocked = {name: it for name, it in person.blocked.items() if name != viewer}
+        if is_on:
+            leaving = self._begin_to_leave(user, now)
+            blocked[viewer] = person.blocked.get(viewer, leaving)
         return self._person(user, replace(person, blocked=blocked))
 
     def closed(self, name: str, now: int, *, grace: int = GRACE) -> "Oracle":
@@ -327,13 +393,13 @@ class Oracle:
         after = self
         for name in self.live(user, now):
             after = after.closed(name, now, grace=0)
-        person = replace(after.person(user), grace=0, left={}, unsure={})
+        person = replace(after.person(user), grace=0, left={}, unsure={}, hides=None)
+        person = replace(person, blocked=dict.fromkeys(person.blocked))
         return after._person(user, person)
 
     def erased(self, user: str, now: int, *, lifts_blocks: bool) -> "Oracle":
         after = self.kicked(user, now)._person(user, Person())
-        conns = {name: replace(it, watched=it.watched - {user}) for name, it in after.conns.items()}
-        after = replace(after, conns=conns, forgotten={**after.forgotten, user: now})
+        after = replace(after, forgotten={**after.forgotten, user: now})
         for other in self.people if lifts_blocks else ():
-            after = after.blocked(other, user, is_on=False)
+            after = after.blocked(other, user, now, is_on=False)
         return after

@@ -112,8 +112,10 @@ class Rig(Stack):
     # ── what is stored ─────────────────────────────────────────────────────────────────
 
     def users(self) -> Iterator[Item]:
-        """Every user as stored, but for the count."""
-        return (item for key, item in self.tables.items["Users"].items() if key != ("#online",))
+        """Every user as stored, but for the count, and the versions of those who were erased."""
+        return (
+            item for (key,), item in self.tables.items["Users"].items() if not key.startswith("#")
+        )
 
     def has_overdue(self) -> bool:
         """Whether something of a user is over, and that is not written yet."""
@@ -137,9 +139,26 @@ def _ends(item: Item) -> Iterator[int]:
         yield int(lease["M"]["expires_at"]["N"])
     for end in item.get("pending_leaves", {"M": {}})["M"].values():
         yield int(end["N"])
+    blocked = item.get("blocked", {"M": {}})["M"].values()
+    for view in (item, *(it["M"] for it in blocked)):
+        yield from _farewell_ends(view)
 
 
-_FLEETING = {"revision", "changed", "ttl", "theoretical_arrival", "typed", "token_expires_at"}
+def _farewell_ends(view: Item) -> Iterator[int]:
+    if farewell := view.get("farewell", {"M": {}})["M"]:
+        ends = farewell.get("sessions", {"M": {}})["M"].values()
+        yield from (int(end["N"]) for end in (farewell["until"], *ends))
+
+
+_FLEETING = {
+    "revision",
+    "chosen_at",
+    "changed",
+    "ttl",
+    "theoretical_arrival",
+    "typed",
+    "token_expires_at",
+}
 
 
 def _timeless(item: Item) -> Item:

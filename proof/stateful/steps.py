@@ -148,7 +148,7 @@ class Steps(RuleBasedStateMachine):
             self.clients[name].take(told)
         if frame["type"] == "user-typing":
             typing = frame["userId"]
-            if self.world.view(viewer, typing, self.past[-1][0]) == {OFFLINE}:
+            if self.world.is_quiet(viewer, typing, self.past[-1][0]):
                 raise Impossible(f"{viewer} sees {typing} type (I10)")
 
     def require_true(self, viewer: str, told: Event) -> None:
@@ -254,6 +254,18 @@ class Steps(RuleBasedStateMachine):
         return self.acting(
             name, lambda world: world.left_room(name, room), "leave", chatSessionId=room
         )
+
+    def quitting(self, name: str) -> Step:
+        """Leave on purpose: the connection is over, without a grace period."""
+
+        def effect(world: Oracle, now: int, told: Event) -> Oracle:
+            if (refusal := world.refusal(name, now)) is not None:
+                expect(code_of(told), refusal)
+                return world
+            expect(code_of(told), "ok")
+            return world.closed(name, now, grace=0)
+
+        return self.frame(name, effect, action="leave")
 
     def typing(self, name: str, room: str) -> Step:
         """Relayed at once, so a recipient has to see its user now."""

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence.domain.connection import Connection
+from presence.domain.disclosure import Disclosure, Precision
 from presence.domain.errors import Conflict, PresenceError, Unavailable
-from presence.domain.user import Choice, Status, User
-from presence.limits import MAX_BLOCKED, MAX_PAGE, WATCHERS_AT_ONCE
+from presence.domain.events import Chosen
+from presence.domain.user import Choice, Presence, Status, User
+from presence.limits import MAX_BLOCKED, MAX_PAGE, MAX_RETURNED
 from presence.protocol.frames import fitting, presence
-from tests.world import GRACE, SECOND, World
+from tests.world import GRACE, SECOND, START, World
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def meet(world: World, *user_ids: str) -> None:
 def test_a_block_shows_the_user_offline_to_the_blocked_viewer_only(world: World) -> None:
     meet(world, "ada", "bob", "eve")
 
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
     world.stream()
 
     assert world.heard_by("eve-1")[-1] == ("ada", "offline")
@@ -46,7 +48,7 @@ def test_a_block_shows_the_user_offline_to_the_blocked_viewer_only(world: World)
 
 def test_what_the_blocker_does_is_nothing_to_the_blocked(world: World) -> None:
     meet(world, "ada", "bob", "eve")
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
     world.stream()
     before, seen = world.read("ada", "eve"), len(world.frames_of("eve-1"))
 
@@ -65,7 +67,7 @@ def test_a_large_room_counts_only_members_that_the_viewer_sees(world: World) -> 
     for number in range(60):
         world.join(f"user-{number:02}", f"c{number}")
         world.enter(f"c{number}", "room")
-    world.blocking.block("user-30", "eve", world.now)
+    world.block("user-30", "eve")
 
     first = world.member_list.page("room", "eve", 50, None, world.now)
     rest = world.member_list.page("room", "eve", 50, first.cursor, world.now)
@@ -76,7 +78,7 @@ def test_a_large_room_counts_only_members_that_the_viewer_sees(world: World) -> 
 
 def test_unblocking_is_an_arrival_with_a_version_the_other_takes(world: World) -> None:
     meet(world, "ada", "eve")
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
     hidden = world.read("ada", "eve")
 
     world.blocking.unblock("ada", "eve", world.now)
@@ -92,7 +94,7 @@ def test_blocking_while_offline_changes_no_visible_presence(world: World) -> Non
     world.wait(GRACE)
     before = world.read("ada", "eve")
 
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
     assert world.read("ada", "eve") == before
     world.blocking.unblock("ada", "eve", world.now)
 
@@ -101,7 +103,7 @@ def test_blocking_while_offline_changes_no_visible_presence(world: World) -> Non
 
 def test_blocking_may_be_repeated_and_is_listed(world: World) -> None:
     for viewer_id in ("zoe", "eve", "eve"):
-        world.blocking.block("ada", viewer_id, world.now)
+        world.block("ada", viewer_id)
 
     assert world.blocking.blocked("ada") == ["eve", "zoe"]
     world.blocking.unblock("ada", "eve", world.now)
@@ -111,12 +113,12 @@ def test_blocking_may_be_repeated_and_is_listed(world: World) -> None:
 
 def test_blocks_of_oneself_and_beyond_the_limit_are_refused(world: World) -> None:
     with pytest.raises(Conflict):
-        world.blocking.block("ada", "ada", world.now)
+        world.block("ada", "ada")
     for number in range(MAX_BLOCKED):
-        world.blocking.block("ada", f"eve-{number}", world.now)
+        world.block("ada", f"eve-{number}")
 
     with pytest.raises(Conflict):
-        world.blocking.block("ada", "one-more", world.now)
+        world.block("ada", "one-more")
 
 
 def test_own_devices_see_the_truth(world: World) -> None:
@@ -126,9 +128,9 @@ def test_own_devices_see_the_truth(world: World) -> None:
     public = world.read("ada").version
 
     world.wait(SECOND)
-    world.choose("ada", Choice.INVISIBLE)
+    world.hide("ada")
     world.wait(SECOND)
-    world.choose("ada", Choice.INVISIBLE, "working")
+    world.hide("ada", "working")
     world.stream()
 
     own = world.frames_of("a2")[-1]["changes"][0]
@@ -205,8 +207,8 @@ def test_a_kick_ends_the_grace_period(world: World) -> None:
 
 def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
     meet(world, "ada", "bob")
-    world.blocking.block("bob", "ada", world.now)
-    world.blocking.block("ada", "eve", world.now)
+    world.block("bob", "ada")
+    world.block("ada", "eve")
     world.stream()
 
     world.removal.erase("ada", world.now, lifts_blocks=True)
@@ -215,14 +217,15 @@ def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
     assert world.heard_by("bob-1")[-1] == ("ada", "offline")
     assert "ada" not in repr(world.tables.users)
     assert "ada" not in repr(world.tables.connections["bob-1"])
-    assert "ada" not in repr((world.tables.sessions, world.tables.watchers))
+    assert "ada" not in repr(world.tables.sessions)
+    assert list(world.tables.watchers["ada"]) == ["bob-1"]
     assert world.tables.connections["ada-1"].user_id is None
     assert world.try_ping("ada-1") == "not-authenticated"
 
 
 def test_erasing_a_blocked_viewer_keeps_the_block(world: World) -> None:
     meet(world, "ada", "eve")
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
 
     world.removal.erase("eve", world.now, lifts_blocks=False)
     world.join("eve", "eve-2")
@@ -234,7 +237,7 @@ def test_erasing_a_blocked_viewer_keeps_the_block(world: World) -> None:
 
 def test_a_blocked_watcher_hears_nothing_of_an_erasure(world: World) -> None:
     meet(world, "ada", "eve")
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
     world.stream()
     heard = len(world.frames_of("eve-1"))
 
@@ -271,15 +274,15 @@ def visit(world: World, connection_id: str = "a2") -> None:
 
 
 def while_forgetting(world: World, happens: Callable[[World], Any], times: int = 1) -> None:
-    """Let this happen in the middle of an erasure: many watchers take their time."""
-    forget, left = world.subscriptions.forget, [happens] * times
+    """Let this happen in the middle of an erasure: just before the item is deleted."""
+    raise_floor, left = world.users.raise_floor, [happens] * times
 
-    def forget_slowly(user_id: str) -> None:
-        forget(user_id)
+    def raise_slowly(version: int) -> None:
+        raise_floor(version)
         if left:
             left.pop()(world)
 
-    world.subscriptions.forget = forget_slowly  # type: ignore[method-assign]
+    world.users.raise_floor = raise_slowly  # type: ignore[method-assign]
 
 
 def tables_that_name(world: World, user_id: str) -> list[str]:
@@ -306,7 +309,7 @@ def test_a_block_racing_an_erase_is_lifted_first(world: World) -> None:
     """The row of a block goes with the block, and with nothing else."""
     world.join("ada", "a1")
     forget, forgotten = world.users.forget, list[User]()
-    while_forgetting(world, lambda world: world.blocking.block("ada", "eve", world.now))
+    while_forgetting(world, lambda world: world.block("ada", "eve"))
 
     def forget_and_remember(user: User) -> None:
         forgotten.append(user)
@@ -316,7 +319,8 @@ def test_a_block_racing_an_erase_is_lifted_first(world: World) -> None:
 
     world.removal.erase("ada", world.now, lifts_blocks=True)
 
-    assert [user.blocked for user in forgotten] == [{}]
+    assert forgotten
+    assert not any(user.blocked for user in forgotten)
     assert tables_that_name(world, "ada") == []
 
 
@@ -368,26 +372,21 @@ def test_a_socket_that_cannot_be_closed_keeps_no_user_waiting(world: World, way:
 
 
 @pytest.mark.fault("Very many watch a user who is erased.")
-def test_an_erasure_without_time_leaves_fewer_watchers_to_the_next(world: World) -> None:
-    amount = 2 * WATCHERS_AT_ONCE + 1
-    for number in range(amount):
+def test_watchers_are_no_work_for_an_erasure_and_are_told_by_the_stream(world: World) -> None:
+    for number in range(200):
         world.join(f"user-{number}", f"c{number}")
         world.watching.watch(f"c{number}", ["ada"], world.now)
     world.join("ada", "a1")
+    world.stream()
     world.gateway.heard.clear()
 
-    left = list[int]()
-    for _ in range(2):
-        time = iter([True, False])
-        with pytest.raises(Unavailable):
-            world.removal.erase("ada", world.now, lambda: next(time, False), lifts_blocks=True)  # noqa: B023
-        left.append(len(world.tables.watchers["ada"]))
-    world.removal.erase("ada", world.now, lifts_blocks=True)
+    world.removal.erase("ada", world.now, lambda: False, lifts_blocks=True)
+    told_by_erasure = dict(world.gateway.heard)
+    world.stream()
 
-    told = [world.heard_by(f"c{number}") for number in range(amount)]
-    assert left == [WATCHERS_AT_ONCE + 1, 1]
-    assert all(it == [("ada", "offline")] for it in told), "each once"
-    assert tables_that_name(world, "ada") == []
+    assert told_by_erasure.keys() <= {"a1"}
+    assert all(world.heard_by(f"c{number}") == [("ada", "offline")] for number in range(200))
+    assert len(world.tables.watchers["ada"]) == 200
 
 
 def test_a_user_who_keeps_reconnecting_is_not_erased_and_goes_offline_in_time(world: World) -> None:
@@ -406,14 +405,35 @@ def test_a_user_who_keeps_reconnecting_is_not_erased_and_goes_offline_in_time(wo
 
 # ── any story ──────────────────────────────────────────────────────────────────────────────
 
-#: What a hidden user may do, and what time does. To send something is not to hide.
 Deed = Callable[[World], Any]
+
+
+def passes(milliseconds: int) -> Deed:
+    """Time passes, and timers come when they are due."""
+
+    def deed(world: World) -> None:
+        world.wait(milliseconds)
+        world.fire_timers()
+
+    return deed
+
+
+def disclose(world: World) -> None:
+    chosen = Chosen(Choice.BUSY, "secret", disclosure=Disclosure.HIDDEN)
+    world.statuses.choose("ada", chosen, world.now)
+
+
+#: What a hidden user may do, and what happens to all users. To send something is not to hide.
 DEEDS: dict[str, Deed] = {
-    "wait": lambda world: world.wait(3 * SECOND),
-    "long": lambda world: world.wait(40 * SECOND),
+    "wait": passes(3 * SECOND),
+    "long": passes(40 * SECOND),
+    "kick": lambda world: world.removal.kick("ada", world.now),
+    "sweep": lambda world: world.run_sweep(),
     "status": lambda world: world.choose("ada", Choice.BUSY, "secret"),
     "away": lambda world: world.choose("ada", Choice.AWAY),
     "text": lambda world: world.choose("ada", Choice.DND, "secret", world.now + 5 * SECOND),
+    "vanish": lambda world: world.choose("ada", Choice.INVISIBLE),
+    "disclose": disclose,
     "idle": lambda world: world.ping("ada-1", is_active=False),
     "back": lambda world: world.ping("ada-1", is_active=True),
     "join": lambda world: world.enter("ada-1", "hall"),
@@ -422,20 +442,21 @@ DEEDS: dict[str, Deed] = {
     "type": lambda world: world.messages.typing("ada-1", "room", world.now, is_typing=True),
     "device": lambda world: world.join("ada", f"ada-{len(world.tables.connections)}x"),
     "go": lambda world: world.leave("ada-1"),
+    "quit": lambda world: world.connections.leave("ada-1", world.now),
     "seen": lambda world: world.statuses.seen("ada", world.now),
     "block": lambda world: world.blocking.block("ada", "zoe", world.now),
     "unblock": lambda world: world.blocking.unblock("ada", "zoe", world.now),
-    "sweep": lambda world: world.run_sweep(),
-    "timers": lambda world: world.fire_timers(),
 }
+#: These happen to a user who has left, too.
+PASSING = ("wait", "long", "kick", "sweep")
+SHOWING = ("status", "away", "disclose")
 INVISIBLE = {
     **DEEDS,
-    **{
-        name: lambda world: world.choose("ada", Choice.INVISIBLE, "secret")
-        for name in ("status", "away")
-    },
+    **{name: lambda world: world.choose("ada", Choice.INVISIBLE, "secret") for name in SHOWING},
     "text": lambda world: world.choose("ada", Choice.INVISIBLE, "s", world.now + 10**9),
 }
+#: What a user may have done before.
+BEFORE = ("wait", "status", "away", "idle", "back", "join", "leave", "device", "type", "go")
 
 
 def seen_by_eve(world: World) -> dict[str, Any]:
@@ -466,7 +487,7 @@ def seen_by_eve(world: World) -> dict[str, Any]:
 @pytest.mark.parametrize("limit", [1, 2, 100])
 def test_every_short_page_counts_the_users_that_the_viewer_sees(world: World, limit: int) -> None:
     meet(world, "ada", "bob", "cid", "eve")
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
     world.stream()
 
     first = world.online_list.page(limit, None, "eve", world.now)
@@ -482,7 +503,7 @@ def test_online_users_beyond_one_frame_are_counted(world: World) -> None:
     for name in names:
         world.join(name, f"c-{name}")
         world.choose(name, Choice.BUSY, "é" * 140)
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
     world.stream()
 
     page = world.online_list.page(MAX_PAGE, None, "eve", world.now, fits=fitting)
@@ -494,35 +515,43 @@ def test_online_users_beyond_one_frame_are_counted(world: World) -> None:
 def test_authentication_answers_with_the_same_count_for_all_users(world: World) -> None:
     """As the protocol says: to count for a viewer is to read all of them."""
     meet(world, "ada", "bob", "eve")
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
     world.stream()
 
     assert world.join("eve", "eve-2").online_count == 3
 
 
-def told(deeds: dict[str, Deed], story: list[str], hide: Deed) -> tuple[World, dict[str, Any]]:
-    world = World(is_global=False)
-    meet(world, "ada", "eve")
-    world.wait(SECOND)
-    hide(world)
-    world.stream()
-    for name in story:
+def act(world: World, deeds: dict[str, Deed], names: list[str]) -> None:
+    for name in names:
         with suppress(PresenceError):  # a late ping, a flood: the client's business
             deeds[name](world)
         world.stream()
         world.try_ping("eve-1")
-    return world, seen_by_eve(world)
 
 
-def gone(world: World) -> None:
-    """As if ada had left for good at this moment, without a grace period."""
-    world.removal.kick("ada", world.now)
+def told(
+    deeds: dict[str, Deed], stories: tuple[list[str], list[str]], hide: Deed, precision: Precision
+) -> dict[str, Any]:
+    world = World(is_global=False, precision=precision)
+    meet(world, "ada", "eve")
+    world.wait(SECOND)
+    act(world, DEEDS, stories[0])
+    hide(world)
+    world.stream()
+    act(world, deeds, stories[1])
+    return seen_by_eve(world)
+
+
+def closes_all_tabs(world: World) -> None:
+    """The one in use last: until then its user is online."""
+    leases = world.user("ada").leases
+    for connection_id in sorted(leases, key=lambda name: leases[name].is_active):
+        world.leave(connection_id)
 
 
 def only_time(deeds: dict[str, Deed]) -> dict[str, Deed]:
     """The same story, in which ada does nothing."""
-    passing = ("wait", "long", "sweep", "timers")
-    return {name: deeds[name] if name in passing else (lambda _: None) for name in deeds}
+    return {name: deeds[name] if name in PASSING else (lambda _: None) for name in deeds}
 
 
 HIDING = {
@@ -532,13 +561,165 @@ HIDING = {
 
 
 @pytest.mark.parametrize("how", HIDING)
-@given(story=st.lists(st.sampled_from(sorted(DEEDS)), max_size=12))
-def test_a_hidden_user_is_indistinguishable_from_an_offline_user(
-    how: str, story: list[str]
+@given(
+    before=st.lists(st.sampled_from(BEFORE), max_size=5),
+    story=st.lists(st.sampled_from(sorted(DEEDS)), max_size=12),
+    precision=st.sampled_from([Precision.EXACT, Precision.HOUR, Precision.OFF]),
+)
+def test_a_user_who_hides_looks_like_one_who_closed_the_last_tab(
+    how: str, before: list[str], story: list[str], precision: Precision
 ) -> None:
+    """Also in the distances between version, last seen, and the time of telling."""
     deeds, hide = HIDING[how]
 
-    _, hidden = told(deeds, story, hide)
-    _, offline = told(only_time(deeds), story, gone)
+    hidden = told(deeds, (before, story), hide, precision)
+    left = told(only_time(deeds), (before, story), closes_all_tabs, precision)
 
-    assert hidden == offline
+    assert hidden == left
+
+
+WAYS_OF_LEAVING: dict[str, Deed] = {
+    "closed tab": lambda world: world.leave("ada-1"),
+    "kick": lambda world: world.removal.kick("ada", world.now),
+    "on purpose": lambda world: world.connections.leave("ada-1", world.now),
+    "silent death": lambda _: None,
+    "erased": lambda world: world.removal.erase("ada", world.now, lifts_blocks=False),
+}
+
+
+@pytest.mark.parametrize("how", HIDING)
+@pytest.mark.parametrize("way", WAYS_OF_LEAVING)
+def test_no_way_of_leaving_shows_that_the_user_was_only_hidden(how: str, way: str) -> None:
+    """A user who hides, and one who left, leave no other trace when they really go."""
+
+    def story(hide: Deed, go: Deed) -> dict[str, Any]:
+        world = World(is_global=False)
+        meet(world, "ada", "eve")
+        for deed in (passes(SECOND), hide, passes(20 * SECOND), go, *[passes(30 * SECOND)] * 3):
+            deed(world)
+            world.stream()
+            world.ping("eve-1")
+        return seen_by_eve(world)
+
+    is_erased = way == "erased"
+    hidden = story(HIDING[how][1], WAYS_OF_LEAVING[way])
+    left = story(closes_all_tabs, WAYS_OF_LEAVING[way] if is_erased else lambda _: None)
+
+    assert hidden == left
+
+
+def test_a_viewer_who_was_unblocked_is_served_and_no_other_is_told(world: World) -> None:
+    meet(world, "ada", "bob", "eve")
+    world.block("ada", "eve")
+    world.stream()
+    world.wait(SECOND)
+    known, heard = world.read("ada", "bob"), len(world.frames_of("bob-1"))
+    held = world.read("ada", "eve")
+
+    world.blocking.unblock("ada", "eve", world.now)
+    world.stream()
+    shown = world.read("ada", "eve")
+
+    assert (shown.status, shown.last_seen) == (Status.ONLINE, held.last_seen)
+    assert shown.version > held.version
+    assert world.read("ada", "bob") == world.read("ada") == known
+    assert len(world.frames_of("bob-1")) == heard
+
+    world.wait(SECOND)
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+    assert world.heard_by("eve-1")[-1] == ("ada", "busy")
+    assert world.read("ada", "eve").version > shown.version
+
+
+def test_too_many_viewers_who_were_unblocked_are_caught_up_with(world: World) -> None:
+    """They are part of the item; the public version is raised for all when there are too many."""
+    meet(world, "ada", "eve")
+    held = dict[str, int]()
+    for name in (f"viewer-{number}" for number in range(MAX_RETURNED + 1)):
+        world.wait(1)
+        world.blocking.block("ada", name, world.now)
+        world.blocking.unblock("ada", name, world.now)
+        held[name] = world.read("ada", name).version
+
+    assert len(world.user("ada").returned) <= MAX_RETURNED
+    assert all(world.read("ada", name).version >= version for name, version in held.items())
+
+
+def test_typing_is_not_shown_to_a_viewer_who_sees_the_user_leave(world: World) -> None:
+    meet(world, "ada", "bob", "eve")
+    world.join("ada", "ada-2")
+    world.enter("ada-2", "room")
+    world.blocking.block("ada", "eve", world.now)
+
+    world.messages.typing("ada-1", "room", world.now, is_typing=True)
+
+    def hear() -> list[str]:
+        names = ("ada-2", "bob-1", "eve-1")
+        return [name for name in names if "user-typing" in str(world.frames_of(name))]
+
+    assert world.read("ada", "eve").is_online
+    assert hear() == ["ada-2", "bob-1"]
+    world.gateway.heard.clear()
+    world.choose("ada", Choice.INVISIBLE)
+    world.wait(SECOND)
+    world.messages.typing("ada-1", "room", world.now, is_typing=True)
+    assert world.read("ada", "bob").is_online
+    assert hear() == ["ada-2"]
+
+
+def test_a_viewer_who_watches_an_erased_user_hears_of_the_return(world: World) -> None:
+    """A watch belongs to the watcher; and no version that was told is told again."""
+    world.join("eve", "eve-1")
+    world.watching.watch("eve-1", ("ada",), world.now)
+    versions = list[int]()
+    for number in range(3):
+        world.join("ada", f"ada-{number}")
+        world.choose("ada", Choice.BUSY)
+        world.stream()
+        versions.append(world.read("ada", "eve").version)
+        world.removal.erase("ada", world.now, lifts_blocks=False)
+        world.stream()
+
+    told = [change["version"] for it in world.frames_of("eve-1") for change in it["changes"]]
+    assert world.heard_by("eve-1")[-2:] == [("ada", "busy"), ("ada", "offline")]
+    assert told == sorted(set(told))
+    assert versions == sorted(set(versions))
+
+
+@pytest.mark.parametrize("precision", [Precision.HOUR, Precision.DAY, Precision.OFF])
+def test_a_coarse_last_seen_is_not_given_back_by_the_version(precision: Precision) -> None:
+    """Two lives that differ by minutes look the same a while later, erased or not."""
+
+    def life(milliseconds: int) -> Presence:
+        world = World(is_global=False, precision=precision)
+        world.wait(milliseconds)
+        world.join("ada", "ada-1")
+        world.wait(30 * SECOND)
+        world.leave("ada-1")
+        world.wait(GRACE)
+        world.fire_timers()
+        own = world.read("ada", "ada")
+        assert own.last_seen == START + milliseconds + 30 * SECOND
+        return world.read("ada", "eve")
+
+    assert life(60 * SECOND) == life(400 * SECOND)
+
+
+@pytest.mark.parametrize("disclosure", [Disclosure.COARSE, Disclosure.HIDDEN])
+def test_a_user_chooses_what_others_learn_of_last_seen(
+    world: World, disclosure: Disclosure
+) -> None:
+    world.join("ada", "ada-1")
+    world.wait(400 * SECOND)
+
+    own = world.statuses.choose("ada", Chosen(Choice.BUSY, disclosure=disclosure), world.now)
+    kept = world.choose("ada", Choice.ONLINE)
+    seen = world.read("ada", "eve")
+
+    assert own.own_presence.disclosure is kept.own_presence.disclosure is disclosure
+    assert kept.own_presence.last_seen == START
+    hour = START - START % 3_600_000
+    assert seen.last_seen == (None if disclosure is Disclosure.HIDDEN else hour)
+    assert seen.version % 3_600_000 < 10
+    assert seen.disclosure is None

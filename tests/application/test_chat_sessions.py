@@ -289,7 +289,7 @@ def test_an_invisible_user_is_no_member_for_other_users(world: World) -> None:
         world.enter(connection_id, "room")
     world.stream()
 
-    world.choose("bob", Choice.INVISIBLE)
+    world.hide("bob")
     world.stream()
     assert moves(world, "a1")[-1] == ([], ["bob"], 1)
     assert members(world, "ada") == ["ada"]
@@ -656,10 +656,10 @@ def test_typing_does_not_give_away_who_hides(world: World) -> None:
     for user_id in ("ada", "bob", "eve"):
         world.join(user_id, f"{user_id}-1")
         world.enter(f"{user_id}-1", "room")
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
 
     world.messages.typing("ada-1", "room", world.now, is_typing=True)
-    world.choose("ada", Choice.INVISIBLE)
+    world.hide("ada")
     world.wait(2 * SECOND)
     world.messages.typing("ada-1", "room", world.now, is_typing=True)
 
@@ -797,7 +797,7 @@ def test_a_large_room_lists_every_member_once(world: World) -> None:
     for name in names:
         world.join(name, name)
         world.enter(name, "room")
-    world.choose("user-100", Choice.INVISIBLE)
+    world.hide("user-100")
 
     found: list[str] = []
     cursor = None

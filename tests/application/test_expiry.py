@@ -461,7 +461,7 @@ def test_a_tick_of_the_schedule_that_is_left_out_is_made_up_for(world: World) ->
 def test_the_sweep_counts_visible_users(world: World) -> None:
     for name in ("ada", "bob", "eve"):
         world.join(name, f"c-{name}")
-    world.choose("eve", Choice.INVISIBLE)
+    world.hide("eve")
     world.online_index.counted(Count(99, 0))
 
     world.run_sweep()

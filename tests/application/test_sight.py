@@ -163,7 +163,7 @@ def test_a_block_hides_also_within_reach() -> None:
     crowd(world)
     world.join("eve", "eve")
     world.enter("eve", "lobby")
-    world.blocking.block("ada", "eve", world.now)
+    world.block("ada", "eve")
 
     assert online([world.statuses.read("ada", "eve", world.now)]) == set()
 
@@ -373,7 +373,7 @@ def test_each_way_of_seeing_agrees(
     world = World(is_global=False, visibility=policy)
     crowd(world)
     if hidden:
-        world.choose("bob", Choice.INVISIBLE)
+        world.hide("bob")
     world.open("eve")
     world.authenticate("eve", "eve", allowed=allowed)
     for session_id in sorted(joined):

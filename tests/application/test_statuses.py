@@ -115,6 +115,7 @@ def test_an_invisible_user_leaves_no_gap_in_any_page(hidden: set[int], limit: in
             world.choose(f"user-{number:02}", Choice.INVISIBLE)
         else:
             without.join(f"user-{number:02}", f"c{number}")
+    world.wait(GRACE)
 
     page = world.online_list.page(limit, None, None, world.now)
     same = without.online_list.page(limit, None, None, without.now)
@@ -171,7 +172,7 @@ def test_pages_name_those_who_stay_once_whoever_comes_and_goes_between_them(
 def test_the_count_is_exact_while_one_page_holds_all_users(world: World) -> None:
     for name in ("ada", "bob", "eve"):
         world.join(name, f"c-{name}")
-    world.choose("eve", Choice.INVISIBLE)
+    world.hide("eve")
     world.leave("c-bob")
     world.wait(GRACE)
 

@@ -83,7 +83,7 @@ def everything_listed(store: Store) -> list[Any]:
     return [
         *store.online_index.after(None),
         *store.members.of(ROOM),
-        *store.subscriptions.blockers("eve"),
+        *store.subscriptions.naming("eve"),
         *(it for page in subscribers for it in page),
     ]
 

@@ -6,6 +6,7 @@ import pytest
 
 from presence import limits
 from presence.domain.events import Authenticated, Blocked, Joined
+from presence.domain.user import Audience
 from presence.ports import LargeRoom, Member, Topic
 from tests.contract.conftest import Store
 from tests.contract.test_store import NOW, PHONE, ROOM, TAB, enter, lease, save
@@ -73,7 +74,7 @@ def test_members_are_read_on_from_any_of_them(store: Store) -> None:
     save(store, names[3], Blocked("eve"))
 
     assert list(store.members.of(ROOM, names[2])) == [
-        Member(names[3], frozenset({"eve"})),
+        Member(names[3], Audience(frozenset({"eve"}))),
         Member(names[4]),
     ]
     assert list(store.members.of(ROOM, "user-0025")) == list(store.members.of(ROOM, names[2]))

@@ -678,6 +678,18 @@ def test_a_write_conflict_writes_to_no_table(
     assert store.everything() == before
 
 
+# ── the versions of those who were erased ──────────────────────────────────────────────────
+
+
+def test_the_floor_only_rises(store: Store) -> None:
+    found = [store.users.floor()]
+    for version in (5, 3, 9):
+        store.users.raise_floor(version)
+        found.append(store.users.floor())
+
+    assert found == [0, 5, 5, 9]
+
+
 # ── forgetting ─────────────────────────────────────────────────────────────────────────────
 
 

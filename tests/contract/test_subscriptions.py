@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from presence import limits
 from presence.domain.connection import Connection, State, Typed
+from presence.domain.disclosure import Disclosure, Rules
 from presence.domain.errors import Conflict
 from presence.domain.events import (
     Authenticated,
@@ -24,8 +25,8 @@ from presence.domain.events import (
     UserEvent,
 )
 from presence.domain.reducer import reduce
-from presence.domain.user import Choice
-from presence.limits import MAX_SESSIONS, MAX_UNBLOCKED
+from presence.domain.user import Audience, Choice
+from presence.limits import MAX_RETURNED, MAX_SESSIONS, MAX_UNBLOCKED
 from presence.ports import EVERYONE, LargeRoom, Member, Subscriber, Topic
 from tests.contract.conftest import Store, fakes, items
 from tests.contract.test_store import (
@@ -240,11 +241,24 @@ def test_a_member_is_hidden_from_blocked_viewers(store: Store) -> None:
         hidden.append(seen_in(store))
 
     assert hidden == [
-        [Member("ada", frozenset({"eve"}))],
-        [Member("ada", frozenset({"eve", "bob"}))],
-        [Member("ada", frozenset({"bob"}))],
+        [Member("ada", Audience(frozenset({"eve"})))],
+        [Member("ada", Audience(frozenset({"eve", "bob"})))],
+        [Member("ada", Audience(frozenset({"bob"})))],
         [Member("ada")],
     ]
+
+
+def test_a_member_may_be_seen_by_a_few_only_and_counts_for_them(store: Store) -> None:
+    """The viewer from which the user hides goes on seeing where the user was."""
+    save(store, "ada", Authenticated(TAB, lease()), Joined(TAB, ROOM))
+    before = replace(store.users.read("ada", consistent=True), rules=Rules(grace=1_000))
+    hidden, _ = reduce(before, Blocked("eve"), NOW)
+    after, _ = reduce(hidden, Left(TAB, ROOM), NOW)
+
+    store.users.save(before, after, NOW, announce=True)
+
+    assert seen_in(store) == [Member("ada", Audience(only_for=frozenset({"eve"})))]
+    assert store.members.count(ROOM) == 0
 
 
 # ── blockers ───────────────────────────────────────────────────────────────────────────────
@@ -254,12 +268,28 @@ def test_blockers_are_listed_until_they_unblock(store: Store) -> None:
     save(store, "eve", Blocked("ada"))
     save(store, "bob", Authenticated(TAB, lease()), Blocked("ada"), Blocked("eve"))
 
-    before = list(store.subscriptions.blockers("ada")), list(store.subscriptions.blockers("eve"))
-    save(store, "bob", Unblocked(frozenset({"ada", "stranger"})))
+    before = list(store.subscriptions.naming("ada")), list(store.subscriptions.naming("eve"))
+    save(store, "bob", Unblocked(frozenset({"ada", "stranger"}), gone=True))
 
     assert (sorted(before[0]), before[1]) == (["bob", "eve"], ["bob"])
-    assert list(store.subscriptions.blockers("ada")) == ["eve"]
-    assert list(store.subscriptions.blockers("stranger")) == []
+    assert list(store.subscriptions.naming("ada")) == ["eve"]
+    assert list(store.subscriptions.naming("stranger")) == []
+
+
+def test_the_most_viewers_who_were_unblocked_fit_into_a_transaction(store: Store) -> None:
+    names = [f"{number:0>128}" for number in range(MAX_SESSIONS)]
+    viewers = [f"viewer-{number}" for number in range(MAX_RETURNED + 1)]
+    save(store, "ada", Authenticated(TAB, lease()))
+    save_at_once(store, "ada", *(Joined(TAB, name) for name in names))
+    for name in viewers:
+        save(store, "ada", Blocked(name), Unblocked(frozenset({name})))
+
+    save(store, "ada", Blocked("eve"), Unblocked(frozenset({"eve"})))
+    once = [list(store.subscriptions.naming(name)) for name in (viewers[0], "eve")]
+    save(store, "ada", Chosen(Choice.INVISIBLE))
+
+    assert once == [[], ["ada"]]
+    assert {len(seen_in(store, name)) for name in names} == {0}
 
 
 def test_a_user_with_the_most_blocks_and_sessions_is_stored(store: Store) -> None:
@@ -273,11 +303,11 @@ def test_a_user_with_the_most_blocks_and_sessions_is_stored(store: Store) -> Non
     for event in (Chosen(Choice.INVISIBLE), Chosen(Choice.ONLINE), Blocked("x"), Erased()):
         save(store, "ada", event)
         seen.append({len(seen_in(store, name)) for name in names})
-    save(store, "ada", Unblocked(frozenset(names[:MAX_UNBLOCKED])))
+    save(store, "ada", Unblocked(frozenset(names[:MAX_UNBLOCKED]), gone=True))
 
     assert seen == [{0}, {1}, {1}, {0}]
-    assert not any(list(store.subscriptions.blockers(name)) for name in names[:MAX_UNBLOCKED])
-    assert list(store.subscriptions.blockers(names[44])) == ["ada"]
+    assert not any(list(store.subscriptions.naming(name)) for name in names[:MAX_UNBLOCKED])
+    assert list(store.subscriptions.naming(names[44])) == ["ada"]
 
 
 # ── any story ──────────────────────────────────────────────────────────────────────────────
@@ -291,7 +321,14 @@ happenings: st.SearchStrategy[UserEvent] = st.one_of(
     st.builds(Joined, st.sampled_from(DEVICES), st.sampled_from(PLACES)),
     st.builds(Left, st.sampled_from(DEVICES), st.sampled_from(PLACES)),
     st.builds(Disconnected, st.sampled_from(DEVICES), st.sampled_from([NOW, LATER])),
-    st.builds(Chosen, st.sampled_from(Choice)),
+    st.builds(
+        Chosen,
+        st.sampled_from(Choice),
+        st.sampled_from([None, "a text"]),
+        st.sampled_from([None, NOW + 1, NOW + 2]),
+        st.sampled_from([None, NOW - 1]),
+        st.sampled_from([None, *Disclosure]),
+    ),
     st.builds(Blocked, st.sampled_from(PEOPLE)),
     st.builds(Unblocked, st.frozensets(st.sampled_from(PEOPLE))),
     st.builds(TimePassed),
@@ -310,7 +347,8 @@ def test_in_any_story_fakes_and_dynamodb_agree(
 
     for user_id, event in story:
         for store in (fake, dynamodb):
-            before = store.users.read(f"{number}.{user_id}", consistent=True)
+            stored = store.users.read(f"{number}.{user_id}", consistent=True)
+            before = replace(stored, rules=Rules(grace=1_000))
             after, _ = reduce(before, _about(event, number), NOW)
             store.users.save(before, after, NOW, announce=True)
 
@@ -325,7 +363,8 @@ def _about(event: UserEvent, number: int) -> UserEvent:
         case Blocked():
             return Blocked(f"{number}.{event.viewer_id}")
         case Unblocked():
-            return Unblocked(frozenset(f"{number}.{name}" for name in event.viewer_ids))
+            names = frozenset(f"{number}.{name}" for name in event.viewer_ids)
+            return replace(event, viewer_ids=names)
         case _:
             return event
 
@@ -335,7 +374,7 @@ def _told(store: Store, number: int) -> list[object]:
     return [
         [store.users.read(name, consistent=True) for name in people],
         [seen_in(store, name) for name in places],
-        [sorted(store.subscriptions.blockers(name)) for name in people],
+        [sorted(store.subscriptions.naming(name)) for name in people],
     ]
 
 
@@ -505,28 +544,6 @@ def test_removing_a_connection_without_subscriptions_is_fine(store: Store) -> No
     store.subscriptions.remove(replace(RECORD, is_watching=True, sessions=frozenset({ROOM})))
 
     assert store.heard(EVERYONE) == []
-
-
-def test_a_forgotten_user_has_no_watchers(store: Store) -> None:
-    for number in range(30):
-        record = arrive(store, f"user-{number}", f"c{number}")
-        store.subscriptions.watch(record, {"ada", "bob"})
-
-    for _ in range(2):
-        store.subscriptions.forget("ada")
-
-    watched = watching(store, "ada", "bob")
-    assert watched["ada"] == []
-    assert len(watched["bob"]) == 30
-
-
-def test_a_forgotten_user_is_on_no_watch_list(dynamodb: Store) -> None:
-    tab = arrive(dynamodb, "eve", TAB)
-    dynamodb.subscriptions.watch(tab, {"ada", "bob"})
-
-    dynamodb.subscriptions.forget("ada")
-
-    assert "ada" not in str(dynamodb.everything())
 
 
 def test_what_is_removed_leaves_no_item_behind(dynamodb: Store) -> None:

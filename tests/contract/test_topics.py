@@ -197,15 +197,6 @@ def double_all(store: Store) -> None:
         store.subscriptions.grow(topic, before, 2 * before)
 
 
-def test_a_forgotten_user_leaves_no_count_behind(dynamodb: Store) -> None:
-    dynamodb.subscriptions.grow(WATCHED, 1, 8)
-    list(subscribe(dynamodb, NAMES))
-
-    dynamodb.subscriptions.forget("ada")
-
-    assert "ada" not in str(dynamodb.everything())
-
-
 def test_a_connection_record_names_shards_only_of_large_topics(dynamodb: Store) -> None:
     arrive(dynamodb, "ada", TAB)
     enter(dynamodb, "ada", ROOM)

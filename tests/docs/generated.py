@@ -84,6 +84,7 @@ COSTS = {
         "from then on"
     ),
     "PublicReads": "anyone who knows the URL sees who is online",
+    "LastSeenPrecision": "what is read from then on; clients keep what they hold",
     "AllowedOrigins": "pages of other origins are refused at their next connection",
     "StageName": "a new URL: connections of the old one hear nothing more and reconnect",
     "WebSocketUrl": "nothing",
@@ -94,10 +95,8 @@ COSTS = {
     "PythonRuntime": "`sam build` needs that interpreter",
     "Architecture": "x86_64: a quarter more for Lambda time",
     "MemorySize": "Lambda time costs in proportion, if it does not get shorter",
-    "PointInTimeRecovery": (
-        "billed by their size; they hold little that lasts (see "
-        "[operations](operations.md#backups))"
-    ),
+    "PointInTimeRecovery": "billed by their size (see [operations](operations.md#backups))",
+    "ProtectTables": "false: the tables can be deleted, and with them blocks and choices",
     "LogLevel": "`WARNING` saves the line per invocation, about half of what is logged",
     "LogRetentionDays": "storage",
     "WebSocketAccessLogs": (
@@ -173,12 +172,15 @@ PATH: tuple[tuple[str, str], ...] = (
     (f"{LAYER}/domain/rate_limit.py", ""),
     (f"{LAYER}/application/statuses.py", ""),
     (f"{LAYER}/application/user_changes.py", "UserChanges"),
-    (f"{LAYER}/domain/user.py", ""),
+    (f"{LAYER}/domain/user.py", "Presence Lease User"),
     (
         f"{LAYER}/domain/events.py",
         "Authenticated Chosen TimePassed UserEvent PresenceChanged Effect",
     ),
-    (f"{LAYER}/domain/reducer.py", ""),
+    (
+        f"{LAYER}/domain/reducer.py",
+        "reduce _without_ended _end_choice _decide_status _status _apply _choose _count_versions",
+    ),
     (f"{LAYER}/adapters/dynamodb/users.py", "DynamoDBUsers _swap _lease_actions _unchanged"),
     ("functions/announce.py", ""),
     (f"{LAYER}/entrypoints/stream.py", "announce _record"),
@@ -205,8 +207,8 @@ QUOTES = {
         "connection = self.require_authenticated(connection_id, now)",
         2,
     ),
-    "quote-reduce": (f"{LAYER}/domain/reducer.py", "after = _end_choice(", 5),
-    "quote-save": (f"{LAYER}/application/user_changes.py", "after, effects = reduce(", 3),
+    "quote-reduce": (f"{LAYER}/domain/reducer.py", "after = _end_choice(", 4),
+    "quote-save": (f"{LAYER}/application/user_changes.py", "after, effects = self._reduced(", 3),
     "quote-sinks": (f"{LAYER}/fanout/sinks/__init__.py", "SINKS: list", 3),
     "quote-publish": (f"{LAYER}/fanout/sinks/sockets.py", "by_topic = changes_by_topic(", 2),
     "quote-is-newer": (f"{WEB}/presence-store.ts", "function isNewer(", 4),

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local import typescript
 from presence import limits
-from presence.domain import user
+from presence.domain import disclosure, user
 from presence.domain.errors import InvalidMessage, PresenceError
 from presence.entrypoints import http as http_api
 from presence.entrypoints.websocket import error_frame
@@ -162,7 +162,10 @@ def test_an_action_has_the_fields_that_are_named(action: str) -> None:
 def test_an_alias_has_the_fields_that_it_does_not_stand_for(name: str) -> None:
     alias = ALIASES[name]
 
-    assert fields(payload(name)) == fields(payload(alias.action)) - alias.fields.keys()
+    known = fields(payload(alias.action)) - alias.fields.keys()
+    needed = {alias.needs} if alias.needs else set()
+    others = {it for it in known if it.removesuffix("?") not in needed}
+    assert fields(payload(name)) == others | needed
 
 
 def test_the_frames_of_a_client_are_those_of_the_actions() -> None:
@@ -335,9 +338,10 @@ def test_the_words_are_those_of_the_code() -> None:
     words = {name: it["enum"] for name, it in SCHEMAS.items() if "enum" in it}
     codes = {only_code(row["Code"]): int(row["HTTP"]) for row in table(TEXT, "Code", "HTTP")}
 
-    assert words.keys() == {"Status", "Choice", "ErrorCode", "ClosingReason"}
+    assert words.keys() == {"Status", "Choice", "Disclosure", "ErrorCode", "ClosingReason"}
     assert set(words["Status"]) == {it.value for it in user.Status}
     assert words["Choice"] == [it.value for it in user.Choice]
+    assert words["Disclosure"] == [it.value for it in disclosure.Disclosure]
     assert words["ErrorCode"] == list(codes)
     assert codes == {error.code: status for error, status in http_api.STATUS_CODES.items()}
 

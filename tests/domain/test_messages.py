@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
+from presence.domain.disclosure import Disclosure
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, PresenceError, UnknownAction
 from presence.domain.user import Choice, Presence, Status
 from presence.limits import (
@@ -439,8 +440,15 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
     "ping-null": ({"action": "ping", "active": None}, Ping()),
     "status": ({"action": "status", "status": "busy"}, SetStatus(Choice.BUSY)),
     "status-with-everything": (
-        {"action": "status", "status": "away", "text": "out 🌞", "until": NOW + 1},
-        SetStatus(Choice.AWAY, "out 🌞", NOW + 1),
+        {
+            "action": "status",
+            "status": "away",
+            "text": "out 🌞",
+            "until": NOW + 1,
+            "chosenAt": NOW - 1,
+            "showLastSeen": "coarse",
+        },
+        SetStatus(Choice.AWAY, "out 🌞", NOW + 1, NOW - 1, Disclosure.COARSE),
     ),
     "status-of-full-length": (
         {"action": "status", "status": "dnd", "text": "😀" * 140},
@@ -459,6 +467,7 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
     "join": ({"action": "join", "chatSessionId": "room.1"}, Join("room.1")),
     "join-the-longest-name": ({"action": "join", "chatSessionId": "x" * 128}, Join("x" * 128)),
     "leave": ({"action": "leave", "chatSessionId": "~a+b=c"}, Leave("~a+b=c")),
+    "leave-altogether": ({"action": "leave"}, Leave(None)),
     "typing": (
         {"action": "typing", "chatSessionId": "room", "typing": True},
         Typing("room", is_typing=True),
@@ -605,6 +614,8 @@ WRONG: dict[str, dict[str, list[Any]]] = {
             ),
             "\u0958" * 140,  # within the limit as sent, and twice as long in NFC
         ],
+        "chosenAt": [-1, NOW + 0.5, str(NOW), True, [], {}],
+        "showLastSeen": ["", "off", "Exact", 0, False, ["exact"], {}],
         "until": [NOW, NOW - 1, 0, -1, NOW + 0.5, float(NOW + 1), str(NOW + 1), True, [], {}],
     },
     "online": {
@@ -612,7 +623,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "cursor": ["", "a b", "a=", "a+b", "a/b", "é", "x" * 257, "a\n", 1, True, [], {}],
     },
     "join": {"chatSessionId": NO_IDS},
-    "leave": {"chatSessionId": NO_IDS},
+    "leave": {"chatSessionId": [value for value in NO_IDS if value is not None]},
     "typing": {
         "chatSessionId": NO_IDS,
         "typing": [None, 0, 1, 1.0, "", "true", "false", [], [True], {}],
@@ -632,7 +643,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "status": {"status": "busy"},
     "online": {},
     "join": {"chatSessionId": "room"},
-    "leave": {"chatSessionId": "room"},
+    "leave": {},
     "typing": {"chatSessionId": "room", "typing": True},
     "message": {"chatSessionId": "room", "content": "hi"},
     "watch": {"userIds": ["ada"]},
@@ -660,6 +671,13 @@ def test_a_field_that_is_missing_is_asked_for_by_name(action: str, field: str) -
 
     with pytest.raises(InvalidMessage, match=rf"^{field} has to be "):
         parse({"action": action, **body}, NOW)
+
+
+@pytest.mark.parametrize("value", NO_IDS, ids=ascii)
+def test_the_name_from_socket_io_needs_a_chat_session(value: Any) -> None:
+    """An app that forgets which one must not take its user offline."""
+    with pytest.raises(InvalidMessage, match=r"^chatSessionId has to be "):
+        parse({"action": "leave-chat-session", "chatSessionId": value}, NOW)
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from presence.domain.disclosure import Disclosure, Precision, Rules
 from presence.domain.errors import Conflict, TooManyConnections
 from presence.domain.events import (
     Authenticated,
@@ -27,21 +28,18 @@ from presence.domain.events import (
     TimerDue,
     Unblocked,
     UserEvent,
+    ViewChanged,
 )
 from presence.domain.reducer import reduce
-from presence.domain.user import (
-    Choice,
-    Lease,
-    Presence,
-    Status,
-    User,
-)
+from presence.domain.user import Choice, Lease, Presence, Status, User
 from presence.limits import MAX_CONNECTIONS, MAX_SESSIONS
 
 NOW = 1_800_000_000_000
 LEASE, GRACE = 75_000, 10_000
 TERNARY = (None, True, False)
 ADA = User("ada")
+#: Of a stack with a grace period, in which hiding is told as late as leaving.
+DISCREET = User("ada", rules=Rules(grace=GRACE))
 ROOM = "room"
 
 
@@ -449,12 +447,15 @@ def test_a_choice_without_a_connection_does_not_show_an_invisible_user_in_grace(
     assert (news(more), back.last_seen) == ([Status(choice)], NOW + 7_000)
 
 
-def test_last_seen_of_a_user_who_hides_in_grace_is_the_disconnect() -> None:
+def test_a_user_who_hides_in_grace_leaves_when_it_ends() -> None:
     left = leave(arrive(ADA, "tab"), "tab", NOW + 1_000)
 
     hidden, changes = reduce(left, Chosen(Choice.INVISIBLE), NOW + 6_000)
+    gone, more = wait(hidden, NOW + 1_000 + GRACE)
 
-    assert (news(changes), hidden.last_seen) == ([Status.OFFLINE], NOW + 1_000)
+    assert (news(changes), news(more)) == ([], [Status.OFFLINE])
+    assert hidden.presence == left.presence
+    assert gone.presence == wait(left, NOW + 1_000 + GRACE)[0].presence
 
 
 @pytest.mark.parametrize("choice", [Choice.AWAY, Choice.BUSY, Choice.DND])
@@ -563,16 +564,226 @@ def test_a_late_return_with_too_many_sessions_is_refused() -> None:
     assert len(again.sessions) == MAX_SESSIONS
 
 
+# ── hiding ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_hiding_is_told_when_closing_the_last_tab_would_be() -> None:
+    user = enter(arrive(DISCREET, "tab"), "tab", NOW)
+
+    hidden, changes = reduce(user, Chosen(Choice.INVISIBLE, "ghost"), NOW + 1_000)
+    closed = leave(user, "tab", NOW + 1_000)
+    gone, more = wait(hidden, NOW + 1_000 + GRACE)
+
+    assert (news(changes), news(more)) == ([], [Status.OFFLINE])
+    assert hidden.presence == closed.presence
+    assert hidden.own_presence.status is Status.INVISIBLE
+    assert gone.presence == wait(closed, NOW + 1_000 + GRACE)[0].presence
+    assert TimerDue(NOW + 1_000 + GRACE) in changes
+    assert hidden.sessions_seen_by(None) == {ROOM}
+    assert gone.sessions_seen_by(None) == frozenset()
+
+
+def test_showing_up_before_hiding_is_told_announces_nothing() -> None:
+    user = arrive(DISCREET, "tab")
+    hidden, _ = reduce(user, Chosen(Choice.INVISIBLE), NOW + 1_000)
+
+    shown, changes = reduce(hidden, Chosen(Choice.ONLINE), NOW + 5_000)
+    later, more = wait(shown, NOW + 1_000 + GRACE)
+
+    assert (news(changes), news(more)) == ([], [])
+    assert shown.presence == hidden.presence
+    assert later.status is Status.ONLINE
+
+
+@pytest.mark.parametrize("after", [0, 3_000])
+def test_a_choice_without_a_connection_does_not_stop_a_hidden_user_from_leaving(after: int) -> None:
+    user = arrive(DISCREET, "tab")
+    hidden, _ = reduce(user, Chosen(Choice.INVISIBLE), NOW)
+    left = leave(hidden, "tab", NOW + after)
+
+    chosen, changes = reduce(left, Chosen(Choice.BUSY), NOW + 4_000)
+    gone, more = wait(chosen, NOW + GRACE)
+
+    assert (news(changes), news(more)) == ([], [Status.OFFLINE])
+    assert (gone.presence.last_seen, gone.version) == (NOW, NOW + GRACE)
+
+
+def test_hidden_sessions_count_against_the_limit_until_they_are_left() -> None:
+    """They have rows, and more than one transaction holds would shut the user out."""
+    user = arrive(DISCREET, "tab")
+    for number in range(MAX_SESSIONS):
+        user, _ = reduce(user, Joined("tab", f"room-{number}"), NOW)
+    hidden, _ = reduce(user, Blocked("eve"), NOW)
+    left, _ = reduce(hidden, Left("tab", "room-0"), NOW + 1)
+
+    with pytest.raises(Conflict):
+        reduce(left, Joined("tab", "one-more"), NOW + 2)
+    joined, _ = reduce(left, Joined("tab", "one-more"), NOW + GRACE)
+
+    assert left.audiences["room-0"].only_for == {"eve"}
+    assert "one-more" in joined.sessions
+
+
+# ── last seen ──────────────────────────────────────────────────────────────────────────────
+
+
+def turn(user: User, connection_id: str, at: int, *, is_active: bool) -> User:
+    return reduce(user, Renewed(connection_id, lease(at), is_active), at)[0]
+
+
+def test_last_seen_of_a_user_who_is_away_is_the_last_activity() -> None:
+    user = arrive(ADA, "tab")
+    user = turn(user, "tab", NOW + 30_000, is_active=True)
+    away = turn(user, "tab", NOW + 60_000, is_active=False)
+    later, _ = reduce(away, Renewed("tab", lease(NOW + 90_000)), NOW + 90_000)
+
+    assert (away.status, away.last_seen) == (Status.AWAY, NOW + 60_000)
+    assert later.presence == away.presence
+
+
+@pytest.mark.parametrize("way", ["closed", "silent"])
+def test_last_seen_is_no_heartbeat_of_a_hidden_tab(way: str) -> None:
+    away = turn(arrive(ADA, "tab"), "tab", NOW + 10_000, is_active=False)
+    away, _ = reduce(away, Renewed("tab", lease(NOW + 60_000)), NOW + 60_000)
+
+    left = leave(away, "tab", NOW + 61_000) if way == "closed" else away
+    gone, _ = wait(left, NOW + 300_000)
+
+    assert (gone.status, gone.last_seen) == (Status.OFFLINE, NOW + 10_000)
+
+
+def test_what_a_device_saw_that_closed_beside_a_hidden_tab_is_not_forgotten() -> None:
+    user = turn(arrive(ADA, "tab"), "tab", NOW + 1_000, is_active=False)
+    user = arrive(user, "phone", NOW + 2_000)
+
+    away = leave(user, "phone", NOW + 50_000)
+
+    assert (away.status, away.last_seen) == (Status.AWAY, NOW + 50_000)
+
+
+def test_a_hidden_tab_that_comes_back_is_no_activity() -> None:
+    away = turn(arrive(ADA, "tab"), "tab", NOW + 1_000, is_active=False)
+    gone, _ = wait(away, NOW + 200_000)
+
+    back, _ = reduce(
+        gone, Authenticated("new", lease(NOW + 300_000, is_active=False)), NOW + 300_000
+    )
+
+    assert (back.status, back.last_seen) == (Status.AWAY, NOW + 1_000)
+
+
+def test_what_an_invisible_user_does_is_no_activity_that_others_learn() -> None:
+    hidden = hide(arrive(ADA, "tab"), NOW + 1_000)
+    hidden = turn(hidden, "tab", NOW + 30_000, is_active=False)
+
+    shown, _ = reduce(hidden, Chosen(Choice.ONLINE), NOW + 40_000)
+
+    assert (shown.status, shown.last_seen) == (Status.AWAY, NOW + 1_000)
+
+
+# ── choices ────────────────────────────────────────────────────────────────────────────────
+
+
+def choose(user: User, choice: Choice, at: int, until: int | None = None) -> User:
+    return reduce(user, Chosen(choice, choice.value, until), at)[0]
+
+
+def test_a_timed_choice_gives_back_the_one_before_it() -> None:
+    user = arrive(ADA, "tab")
+    user = choose(user, Choice.AWAY, NOW)
+    user = choose(user, Choice.BUSY, NOW + 1, NOW + 40_000)
+    user = choose(user, Choice.DND, NOW + 2, NOW + 20_000)
+    user = choose(user, Choice.DND, NOW + 3, NOW + 25_000)
+
+    found = [wait(user, NOW + at)[0] for at in (24_999, 25_000, 40_000)]
+
+    assert [it.choice for it in found] == [Choice.DND, Choice.BUSY, Choice.AWAY]
+    assert [it.text for it in found] == ["dnd", "busy", "away"]
+    assert [it.until for it in found] == [NOW + 25_000, NOW + 40_000, None]
+
+
+def test_a_lasting_choice_ends_all_before_it() -> None:
+    user = choose(arrive(ADA, "tab"), Choice.BUSY, NOW, NOW + 40_000)
+
+    user = choose(user, Choice.AWAY, NOW + 1)
+
+    assert user.earlier == ()
+    assert wait(user, NOW + 50_000)[0].choice is Choice.AWAY
+
+
+def test_a_timed_choice_over_invisible_ends_in_hiding() -> None:
+    user = hide(arrive(DISCREET, "tab"), NOW)
+    user, _ = wait(user, NOW + GRACE)
+    shown = choose(user, Choice.BUSY, NOW + 20_000, NOW + 40_000)
+
+    hidden, _ = wait(shown, NOW + 40_000)
+    gone, changes = wait(hidden, NOW + 40_000 + GRACE)
+
+    assert shown.status is hidden.status is Status.BUSY
+    assert (gone.choice, news(changes)) == (Choice.INVISIBLE, [Status.OFFLINE])
+
+
+def test_the_lasting_choice_is_never_crowded_out() -> None:
+    user = hide(arrive(ADA, "tab"), NOW)
+    for number in range(9):
+        user = choose(user, Choice.BUSY, NOW + 1, NOW + 70_000 - number)
+
+    assert user.earlier[0].choice is Choice.INVISIBLE
+    assert wait(user, NOW + 70_000)[0].choice is Choice.INVISIBLE
+
+
+def test_an_older_choice_never_beats_a_newer_one() -> None:
+    user = choose(arrive(ADA, "tab"), Choice.BUSY, NOW + 20_000)
+
+    late, changes = reduce(user, Chosen(Choice.DND, chosen_at=NOW + 5_000), NOW + 30_000)
+    newer, _ = reduce(late, Chosen(Choice.DND, chosen_at=NOW + 25_000), NOW + 31_000)
+    ahead, _ = reduce(newer, Chosen(Choice.AWAY, chosen_at=NOW + 90_000), NOW + 32_000)
+    plain, _ = reduce(ahead, Chosen(Choice.BUSY), NOW + 31_000)
+
+    assert (late, changes) == (user, ())
+    assert (newer.choice, newer.chosen_at) == (Choice.DND, NOW + 25_000)
+    assert (ahead.choice, ahead.chosen_at) == (Choice.AWAY, NOW + 32_000)
+    assert (plain.choice, plain.chosen_at) == (Choice.BUSY, NOW + 32_000)
+
+
+def test_own_devices_see_what_was_chosen_also_while_offline() -> None:
+    user, _ = reduce(arrive(ADA, "tab"), Chosen(Choice.BUSY, "lunch", NOW + 900_000), NOW)
+    gone, _ = wait(leave(user, "tab", NOW), NOW + GRACE)
+    longer, more = reduce(user, Chosen(Choice.BUSY, "lunch", NOW + 950_000), NOW + 1)
+
+    own = gone.own_presence
+    assert (own.status, own.text, own.until) == (Status.OFFLINE, "lunch", NOW + 900_000)
+    assert (gone.presence.text, gone.presence.until, user.presence.until) == (None, None, None)
+    assert ViewChanged() in more
+    assert longer.version == user.version < longer.own_version
+
+
+def test_who_leaves_on_purpose_is_offline_at_once_if_no_device_remains() -> None:
+    user = arrive(arrive(ADA, "phone"), "tab")
+
+    one, changes = reduce(user, Disconnected("tab", NOW), NOW)
+    none, more = reduce(one, Disconnected("phone", NOW), NOW)
+
+    assert (news(changes), news(more)) == ([], [Status.OFFLINE])
+    assert not none.is_here
+
+
 # ── any story ──────────────────────────────────────────────────────────────────────────────
 
 CONNECTIONS = st.sampled_from(["a", "b", "c"])
 SESSIONS = st.sampled_from(["room", "hall"])
 VIEWERS = st.sampled_from(["eve", "zoe"])
+ADAS = st.builds(
+    lambda grace, precision: User("ada", rules=Rules(grace, precision)),
+    st.sampled_from([0, GRACE]),
+    st.sampled_from(Precision),
+)
 EVENTS = st.one_of(
     st.tuples(st.just("arrive"), CONNECTIONS, st.sampled_from(TERNARY)),
     st.tuples(st.just("ping"), CONNECTIONS, st.sampled_from(TERNARY)),
     st.tuples(st.just("leave"), CONNECTIONS),
     st.tuples(st.just("choose"), st.sampled_from(Choice), st.sampled_from([None, 5_000, 90_000])),
+    st.tuples(st.just("late"), st.sampled_from(Choice), st.sampled_from(Disclosure)),
     st.tuples(st.just("seen")),
     st.tuples(st.just("join"), CONNECTIONS, SESSIONS),
     st.tuples(st.just("part"), CONNECTIONS, SESSIONS),
@@ -586,7 +797,7 @@ PAUSES = st.sampled_from([0, 1, 1_000, GRACE - 1, GRACE, LEASE - 1, LEASE, LEASE
 STORIES = st.lists(st.tuples(PAUSES, EVENTS), max_size=25)
 
 
-def event_of(step: tuple, now: int) -> UserEvent:  # type: ignore[type-arg]  # noqa: C901, PLR0911
+def event_of(step: tuple, now: int) -> UserEvent:  # type: ignore[type-arg]  # noqa: C901, PLR0911, PLR0912
     match step:
         case ("arrive", connection_id, is_active):
             return Authenticated(connection_id, lease(now), is_active)
@@ -598,6 +809,8 @@ def event_of(step: tuple, now: int) -> UserEvent:  # type: ignore[type-arg]  # n
             return Chosen(choice, "a text")
         case ("choose", choice, duration):
             return Chosen(choice, "a text", now + duration)
+        case ("late", choice, disclosure):
+            return Chosen(choice, None, None, now - 2_000, disclosure)
         case ("seen",):
             return Seen()
         case ("join", connection_id, session_id):
@@ -636,9 +849,9 @@ def test_a_block_at_the_moment_of_expiry_raises_the_version() -> None:
     assert after.seen_by("eve").version == after.seen_by("zoe").version
 
 
-@given(STORIES)
-def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[type-arg]
-    user, now = User("ada"), NOW
+@given(ADAS, STORIES)
+def test_any_story_keeps_the_invariants(ada: User, story: list) -> None:  # type: ignore[type-arg]
+    user, now = ada, NOW
     published = [user.presence]
     shown: dict[tuple[str | None, int], Presence] = {}
 
@@ -648,6 +861,7 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
         before, (user, changes) = user, reduce(user, event, now)
 
         is_hidden = user.choice is Choice.INVISIBLE
+        assert not (user.leases and user.farewell) or is_hidden
         is_seen = is_hidden or user.status is not Status.OFFLINE
         assert not user.leases or is_seen, "a user with a lease is not offline"
         assert all(not it.is_expired(now) for it in user.leases.values()), "no expired lease stays"
@@ -655,7 +869,8 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
             seen, known = user.seen_by(viewer), before.seen_by(viewer)
             assert seen.version >= known.version, "versions grow"
             assert shown.setdefault((viewer, seen.version), seen) == seen, "one version, one state"
-            assert bool(user.sessions_seen_by(viewer)) <= user.presence.is_online
+            assert bool(user.sessions_seen_by(viewer)) <= seen.is_online
+            assert seen.is_online <= user.is_listed, "the list would leave the user out"
         assert not user.pending_leaves or user.is_here
         comes = user.presence.is_online and not before.presence.is_online
         assert user.leases or not comes, "no user comes online without a connection"
@@ -670,9 +885,9 @@ def test_any_story_keeps_the_invariants(story: list) -> None:  # type: ignore[ty
         assert not user.presence.differs_for_others(published[-1]), "everything new is announced"
 
 
-@given(STORIES, EVENTS)
-def test_an_event_that_comes_twice_changes_nothing(story: list, step: tuple) -> None:  # type: ignore[type-arg]
-    user, now = User("ada"), NOW
+@given(ADAS, STORIES, EVENTS)
+def test_an_event_that_comes_twice_changes_nothing(ada: User, story: list, step: tuple) -> None:  # type: ignore[type-arg]
+    user, now = ada, NOW
     for pause, earlier in story:
         now += pause
         user, _ = reduce(user, event_of(earlier, now), now)
@@ -684,9 +899,9 @@ def test_an_event_that_comes_twice_changes_nothing(story: list, step: tuple) -> 
     assert changes == ()
 
 
-@given(STORIES, st.permutations(["a", "b", "c"]))
-def test_arrivals_commute(story: list, order: list[str]) -> None:  # type: ignore[type-arg]
-    user, now = User("ada"), NOW
+@given(ADAS, STORIES, st.permutations(["a", "b", "c"]))
+def test_arrivals_commute(ada: User, story: list, order: list[str]) -> None:  # type: ignore[type-arg]
+    user, now = ada, NOW
     for pause, step in story:
         now += pause
         user, _ = reduce(user, event_of(step, now), now)
@@ -700,12 +915,13 @@ def test_arrivals_commute(story: list, order: list[str]) -> None:  # type: ignor
     assert arrived(order) == arrived(sorted(order))
 
 
-@given(STORIES, st.lists(st.integers(0, LEASE + GRACE), min_size=2, max_size=5))
+@given(ADAS, STORIES, st.lists(st.integers(0, LEASE + GRACE), min_size=2, max_size=5))
 def test_the_clock_alone_decides_the_same_in_one_step_or_in_many(
+    ada: User,
     story: list,  # type: ignore[type-arg]
     looked_at: list[int],
 ) -> None:
-    user, now = User("ada"), NOW
+    user, now = ada, NOW
     for gap, step in story:
         now += gap
         user, _ = reduce(user, event_of(step, now), now)
@@ -720,7 +936,8 @@ def test_the_clock_alone_decides_the_same_in_one_step_or_in_many(
 
 def unversioned(user: User) -> User:
     """Versions name what was stored, so they depend on how often it was read."""
-    return replace(user, version=0, own_version=0)
+    blocked = {name: replace(view, version=0) for name, view in user.blocked.items()}
+    return replace(user, version=0, own_version=0, blocked=blocked, returned={})
 
 
 # ── a lease is said to have run out ────────────────────────────────────────────────────────

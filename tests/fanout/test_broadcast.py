@@ -15,7 +15,7 @@ from presence.domain.errors import Unavailable
 from presence.domain.user import Choice
 from presence.fanout.diffs import Record
 from presence.ports import EVERYONE, Delivery, Post, Topic
-from tests.world import World
+from tests.world import GRACE, World
 
 ROOM = "room.1"
 SESSION = Topic("session", ROOM)
@@ -95,7 +95,7 @@ def test_a_late_job_sends_presences_as_they_are_now(*, is_global: bool) -> None:
     late = [*world.deliveries.jobs]
     world.work()
     world.wait(1)
-    world.blocking.block("user-0", "user-7", world.now)
+    world.block("user-0", "user-7")
     world.wait(1)
     world.choose("user-0", Choice.ONLINE)
     world.stream()
@@ -187,12 +187,12 @@ def test_frames_that_the_queue_had_to_repeat_are_sent(say: Callable[[World], Non
 @pytest.mark.parametrize("is_global", [True, False])
 def test_changes_that_only_own_devices_see_make_no_job(*, is_global: bool) -> None:
     world = crowded(20, is_global=is_global)
-    world.choose("user-0", Choice.INVISIBLE)
+    world.hide("user-0")
     world.stream()
     world.work()
     world.gateway.heard.clear()
 
-    world.choose("user-0", Choice.INVISIBLE, "to myself")
+    world.hide("user-0", "to myself")
     world.stream()
 
     assert not world.deliveries.jobs
@@ -234,7 +234,7 @@ def test_a_message_to_many_reaches_each_other_member_once() -> None:
 
 def test_a_blocked_viewer_hears_nothing_by_a_job() -> None:
     world = crowded(20)
-    world.blocking.block("user-0", "user-7", world.now)
+    world.block("user-0", "user-7")
     world.stream()
     world.work()
     blocked = world.heard_by("c7")
@@ -253,7 +253,7 @@ def test_a_blocked_viewer_hears_nothing_by_a_job() -> None:
 def test_an_invisible_user_looks_offline_except_to_own_devices() -> None:
     world = crowded(20)
 
-    world.choose("user-0", Choice.INVISIBLE)
+    world.hide("user-0")
     world.stream()
     world.work()
 
@@ -264,7 +264,7 @@ def test_an_invisible_user_looks_offline_except_to_own_devices() -> None:
 
 def test_joins_and_leaves_are_counted_for_each_viewer_also_by_jobs() -> None:
     world = crowded(20)
-    world.blocking.block("user-0", "user-7", world.now)
+    world.block("user-0", "user-7")
     world.stream()
     world.work()
     world.gateway.heard.clear()
@@ -359,6 +359,9 @@ def test_each_viewer_ends_right_whatever_the_queue_does(data: st.DataObject) -> 
         for _ in range(data.draw(st.integers(1, 12))):
             world.wait(1)
             _something_happens(world, data)
+        world.wait(GRACE)
+        for name in NAMES:
+            world.on_timer.user(name, world.now)
         world.announcer.announce([Record(*images) for images in world.tables.stream])
         _work_at_random(world, data)
         world.deliver()  # posts beyond five wait, too

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence import limits
+from presence.domain.disclosure import Rules
 from presence.domain.events import (
     Authenticated,
     Blocked,
@@ -24,7 +25,7 @@ from presence.domain.events import (
     UserEvent,
 )
 from presence.domain.reducer import reduce
-from presence.domain.user import Choice, Lease, Presence, Status, User
+from presence.domain.user import Audience, Choice, Lease, Presence, Status, User
 from presence.fanout.broadcast import posts_of
 from presence.fanout.diffs import MembershipDiff, Record, UserDiff, by_session, user_diffs
 from presence.fanout.payloads import FramesPayload, PresencePayload
@@ -48,9 +49,9 @@ SESSION = Topic("session", ROOM)
 BOB, EVE = Subscriber("b1", "bob"), Subscriber("e1", "eve")
 
 
-def records(user_id: str, *events: UserEvent) -> list[Record]:
+def records(user_id: str, *events: UserEvent, grace: int = 0) -> list[Record]:
     """One record for each event, a millisecond apart; the revision grows with each write."""
-    made, user = list[Record](), User(user_id)
+    made, user = list[Record](), User(user_id, rules=Rules(grace))
     for number, event in enumerate(events, 1):
         after, _ = reduce(user, event, NOW + number)
         before, user = user, replace(after, revision=number)
@@ -256,7 +257,7 @@ def moves() -> MembershipDiff:
     """Ada has joined, who hides from Eve; Kim has left."""
     ada = diff(records("ada", Blocked("eve"), connected("ada"), Joined("ada-1", ROOM))[2:])
     kim = diff(records("kim", connected("kim"), Joined("kim-1", ROOM), Left("kim-1", ROOM))[2:])
-    hider = Member("ada", frozenset({"eve"}))
+    hider = Member("ada", Audience(frozenset({"eve"})))
     return MembershipDiff(ROOM, [ada, kim], [hider, *members("bob", "eve")], NOW)
 
 
@@ -266,6 +267,11 @@ def told(membership: MembershipDiff, viewer_id: str | None) -> tuple[list[str], 
     joined = [it["userId"] for frame in frames for it in frame["joined"]]
     left = [it for frame in frames for it in frame["left"]]
     return joined, left, frames[0]["memberCount"] if frames else 0
+
+
+def joined_in(membership: MembershipDiff, viewer_id: str | None) -> list[object]:
+    frames = [json.loads(it) for it in membership.frames(membership.content_for(viewer_id))]
+    return [it for frame in frames for it in frame["joined"]]
 
 
 def test_joins_and_leaves_are_for_each_viewer_what_that_viewer_sees() -> None:
@@ -292,7 +298,7 @@ def stories(user_id: str) -> st.SearchStrategy[list[Record]]:
     )
     others = CHANGES.filter(lambda it: not isinstance(it, Blocked) or it.viewer_id != user_id)
     made = st.lists(joins | others, min_size=1, max_size=6).map(
-        lambda some: records(user_id, connected(user_id), Joined(device, ROOM), *some)
+        lambda some: records(user_id, connected(user_id), Joined(device, ROOM), *some, grace=2)
     )
     return st.tuples(made, st.integers(0, 2)).map(lambda it: it[0][it[1] :])
 
@@ -303,7 +309,7 @@ def test_what_is_derived_by_difference_is_what_each_viewer_sees(
 ) -> None:
     diffs = [diff(it[: len(it) - older] or it[:1], it[-1].after) for it in told_of]
     users = [it.user for it in diffs]
-    hosts = [Member(it.user_id, frozenset(it.blocked)) for it in users if ROOM in it.sessions]
+    hosts = [Member(it.user_id, it.audiences[ROOM]) for it in users if ROOM in it.audiences]
     membership = MembershipDiff(ROOM, diffs, hosts, NOW)
     payload = PresencePayload([it.presence for it in diffs])
 
@@ -311,8 +317,11 @@ def test_what_is_derived_by_difference_is_what_each_viewer_sees(
         seen = [it for it in diffs if it.user.user_id != viewer_id and moved(it, viewer_id)]
         joined = [it.user for it in seen if ROOM in it.user.sessions_seen_by(viewer_id)]
         left = [it.user.user_id for it in seen if it.user not in joined]
-        count = sum(viewer_id not in it.hidden_from for it in hosts) if seen else 0
+        count = sum(it.audience.has(viewer_id) for it in hosts) if seen else 0
         assert told(membership, viewer_id) == ([it.user_id for it in joined], left, count)
+        assert joined_in(membership, viewer_id) == [
+            presence(it.seen_by(viewer_id)) for it in joined
+        ]
         news = [it.user.seen_by(viewer_id) for it in diffs if is_news(it, viewer_id)]
         assert changes_in(payload.frames(payload.content_for(viewer_id))) == [
             presence(it) for it in news
@@ -370,7 +379,7 @@ def test_the_work_of_telling_movers_about_each_other_grows_with_their_number() -
 
 def test_a_viewer_who_sees_no_move_is_sent_no_frame() -> None:
     ada = diff(records("ada", Blocked("eve"), connected("ada"), Joined("ada-1", ROOM)))
-    joined = MembershipDiff(ROOM, [ada], [Member("ada", frozenset({"eve"}))], NOW)
+    joined = MembershipDiff(ROOM, [ada], [Member("ada", Audience(frozenset({"eve"})))], NOW)
 
     assert [len(joined.frames(joined.content_for(it))) for it in ("bob", "eve", "ada")] == [1, 0, 0]
 

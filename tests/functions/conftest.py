@@ -60,6 +60,7 @@ ENVIRONMENT = {
     "TICK_SECONDS": "2",
     "GLOBAL_PRESENCE": "true",
     "PUBLIC_READS": "false",
+    "LAST_SEEN_PRECISION": "exact",
     "ALLOWED_ORIGINS": f"{ORIGIN}, http://localhost:4000",
     "TOKEN_ISSUER": ISSUER,
     "TOKEN_AUDIENCE": AUDIENCE,

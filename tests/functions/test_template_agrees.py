@@ -218,7 +218,9 @@ class Story:
         """The next look at ada finds that others see her in her rooms again."""
         until = self.stack.clock.now + 20_000
         self.stack.ask(self.another(), "status", status="invisible", until=until)
-        self.stack.wait(20_000)
+        self.stack.wait(10_000)
+        self.stack.http("GET /ada", token=self.stack.token("eve"))  # they see ada leave
+        self.stack.wait(10_000)
 
     # ── behind the WebSocket ───────────────────────────────────────────────────────────
 
@@ -374,6 +376,7 @@ class Story:
         assert answer == {"batchItemFailures": []}
 
     def sweeps(self) -> None:
+        self.stack.invoke("sweep", {"restore": "blocks"})
         self.hides_for_a_while()
         self.stack.invoke("sweep")
         self.sweep_all()

@@ -400,6 +400,7 @@ def test_a_status_is_chosen_without_a_socket(stack: Stack, path: str) -> None:
         "lastSeen": START,
         "version": START + 1,
         "text": "flying ✈",
+        "until": until,
     }
     assert (image["changed"], image["until"]) == ({"BOOL": True}, {"N": str(until)})
     assert stack.image("eve") is None

@@ -8,6 +8,7 @@ import type {
   BlockedUsers,
   Choice,
   ClientFrame,
+  Disclosure,
   LastSeen,
   MembersPage,
   NewMessage,
@@ -23,6 +24,7 @@ export type * from "./options.js";
 export type {
   AuthenticationSuccess,
   Choice,
+  Disclosure,
   NewMessage,
   OnlinePage,
   Presence,
@@ -133,8 +135,18 @@ export interface MyStatus {
 export interface StatusOptions {
   /** At most 140 characters. */
   readonly text?: string;
-  /** When the choice ends by itself. */
+  /** When the choice ends by itself, and the one before it is back. */
   readonly until?: number;
+  /** What others learn of `lastSeen` from now on; as it was if left out. */
+  readonly showLastSeen?: Disclosure;
+}
+
+export interface DisconnectOptions {
+  /**
+   * The user leaves on purpose: on no other device, they are offline for others at once, and not
+   * when the grace period ends.
+   */
+  readonly atOnce?: boolean;
 }
 
 type FrameEvents = { readonly [F in ServerFrame as F["type"]]: F };
@@ -218,11 +230,11 @@ export interface PresenceClient {
   /** Tries again now instead of at `retryAt`. */
   retryNow(): void;
   /** Closes the link and stays closed until `authenticate`. */
-  disconnect(): void;
+  disconnect(options?: DisconnectOptions): void;
 
   /**
-   * Chooses one's status; the newest choice waits for a link if there is none. `online` takes an
-   * earlier choice back. Rejects with a PresenceError if it is refused.
+   * Chooses one's status; the newest choice waits for a link if there is none, and gives way to one
+   * that was made later on another device. `online` takes an earlier choice back. Rejects with a PresenceError if it is refused.
    */
   setStatus(status: Choice, options?: StatusOptions): Promise<void>;
 

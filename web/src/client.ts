@@ -1,5 +1,6 @@
 import type {
   Clock,
+  DisconnectOptions,
   MyStatus,
   PresenceClient,
   PresenceClientOptions,
@@ -162,9 +163,9 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
   const { sessions, onlineList } = following;
   const getToken = options.getToken ?? developmentToken(parts);
 
-  function disconnect(): void {
+  function disconnect({ atOnce }: DisconnectOptions = {}): void {
     activity.stop();
-    userLink.disconnect();
+    userLink.disconnect(atOnce);
     ownStatus.disconnect();
     lose(parts, true);
   }

@@ -6,6 +6,9 @@ export type Status = "online" | "away" | "busy" | "dnd" | "invisible" | "offline
 /** What a user may choose; `online` takes an earlier choice back. */
 export type Choice = "online" | "away" | "busy" | "dnd" | "invisible";
 
+/** What a user lets others learn of `lastSeen`; never more than the stack does. */
+export type Disclosure = "exact" | "coarse" | "hidden";
+
 export type ErrorCode =
   | "invalid-message"
   | "unknown-action"
@@ -30,7 +33,7 @@ export type ClosingReason =
   | "connection-limit"
   | "draining";
 
-/** A user as one viewer sees them. */
+/** A user as one viewer sees them. Only own devices are told `until` and `showLastSeen`. */
 export interface Presence {
   readonly userId: string;
   readonly status: Status;
@@ -43,6 +46,8 @@ export interface Presence {
    */
   readonly version: number;
   readonly text?: string;
+  readonly until?: number;
+  readonly showLastSeen?: Disclosure;
 }
 
 export interface Authenticate {
@@ -73,8 +78,12 @@ export interface SetStatus {
   readonly status: Choice;
   /** At most 140 characters. */
   readonly text?: string;
-  /** A time to come, when the choice ends by itself. */
+  /** A time to come, when the choice ends by itself, and the one before it is back. */
   readonly until?: number;
+  /** When the user chose, if that was a while ago. A newer choice stays. */
+  readonly chosenAt?: number;
+  /** What others learn of `lastSeen`; kept if left out. */
+  readonly showLastSeen?: Disclosure;
 }
 
 export interface Online {
@@ -94,7 +103,8 @@ export interface Join {
 export interface Leave {
   readonly action: "leave";
   readonly id?: string;
-  readonly chatSessionId: string;
+  /** Left out, the connection is over, and its user leaves at once. */
+  readonly chatSessionId?: string;
 }
 
 export interface Typing {
@@ -359,6 +369,8 @@ export interface StatusBody {
   readonly status: Choice;
   readonly text?: string;
   readonly until?: number;
+  readonly chosenAt?: number;
+  readonly showLastSeen?: Disclosure;
 }
 
 /** One token by its `jti`, or all tokens issued before an instant, by default now. */

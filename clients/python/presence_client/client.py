@@ -19,6 +19,7 @@ from presence_client.errors import ClientError, ConnectionOver, Refused
 from presence_client.models import (
     Choice,
     Connected,
+    Disclosure,
     Disconnected,
     Event,
     Frame,
@@ -40,6 +41,8 @@ _STABLE_SECONDS = 5.0
 _AHEAD_SECONDS, _SOONEST_SECONDS = 60.0, 5.0
 #: So many events wait for an iterator; then the oldest is dropped.
 _MOST_EVENTS = 10_000
+#: A choice that is sent sooner needs no time: clocks differ.
+_WAITED_SECONDS = 1.0
 _NO_RETURN = frozenset({"kicked", "replaced"})
 
 Step: TypeAlias = Callable[[Connection], Awaitable[None]]
@@ -112,10 +115,29 @@ class Client:
     # ── requests ────────────────────────────────────────────────────────────────────────────
 
     async def status(
-        self, status: Choice, text: str | None = None, until: int | None = None
+        self,
+        status: Choice,
+        text: str | None = None,
+        until: int | None = None,
+        *,
+        show_last_seen: Disclosure | None = None,
     ) -> None:
-        """Choose a status, until an instant in epoch milliseconds."""
-        await self._ask("status", status=status, text=text, until=until)
+        """Choose a status, until an instant in epoch milliseconds, and what others learn of you.
+
+        A choice that had to wait for a connection gives way to a newer one of another device.
+        """
+        chosen = time.monotonic()
+        connection = await self._connected()
+        waited = time.monotonic() - chosen
+        chosen_at = connection.welcome["serverTime"] - round(1000 * waited)
+        await connection.request(
+            "status",
+            status=status,
+            text=text,
+            until=until,
+            chosenAt=chosen_at if waited > _WAITED_SECONDS else None,
+            showLastSeen=show_last_seen,
+        )
 
     async def set_active(self, *, active: bool) -> None:
         """Say whether a person is at the device."""
@@ -139,9 +161,15 @@ class Client:
                 self.chat_sessions.pop(chat_session_id, None)
             raise
 
-    async def leave(self, chat_session_id: str) -> None:
-        self.chat_sessions.pop(chat_session_id, None)
+    async def leave(self, chat_session_id: str | None = None) -> None:
+        """Leave a chat session; or, with none, leave on purpose: others are told at once.
+
+        The latter ends the client, as the end of its block does.
+        """
+        self.chat_sessions.pop(chat_session_id or "", None)
         await self._ask("leave", chatSessionId=chat_session_id)
+        if chat_session_id is None:
+            self._running.cancel()
 
     async def typing(self, chat_session_id: str, *, typing: bool = True) -> None:
         await self._ask("typing", chatSessionId=chat_session_id, typing=typing)

@@ -9,13 +9,17 @@ from presence_client.errors import Code
 
 Frame: TypeAlias = dict[str, Any]
 Choice: TypeAlias = Literal["online", "away", "busy", "dnd", "invisible"]
+Disclosure: TypeAlias = Literal["exact", "coarse", "hidden"]
 Status: TypeAlias = Choice | Literal["offline"]
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """How one viewer sees a user. `version` grows with each change that this viewer sees."""
+    """How one viewer sees a user. `version` grows with each change that this viewer sees.
+
+    Only the user's own devices are told `until` and `show_last_seen`.
+    """
 
     user_id: str
     status: Status
@@ -23,17 +27,19 @@ class Presence:
     version: int
     last_seen: int | None = None
     text: str | None = None
+    until: int | None = None
+    show_last_seen: Disclosure | None = None
 
     def to_json(self) -> Frame:
         """As on the wire."""
-        text = {} if self.text is None else {"text": self.text}
+        known = {"text": self.text, "until": self.until, "showLastSeen": self.show_last_seen}
         return {
             "userId": self.user_id,
             "status": self.status,
             "isOnline": self.is_online,
             "lastSeen": self.last_seen,
             "version": self.version,
-            **text,
+            **{name: it for name, it in known.items() if it is not None},
         }
 
 

@@ -38,6 +38,7 @@ from presence.application.statuses import Statuses
 from presence.application.user_changes import UserChanges
 from presence.application.watching import Watching
 from presence.domain.connection import Durations
+from presence.domain.disclosure import Rules
 from presence.fanout import sinks
 from presence.fanout.announcer import Announcer
 from presence.fanout.broadcast import Broadcast
@@ -63,6 +64,7 @@ class App:
         self.settings = settings
         self.is_global = settings.global_presence
         self.durations = _durations(settings)
+        self.rules = _rules(settings)
         self.changes = UserChanges(ports.users, ports.timers, pause)
         self.access = Access(ports.records, ports.users, self.changes, self.durations)
         self.connections = Connections(
@@ -80,7 +82,7 @@ class App:
         self.member_list = MemberList(self.statuses, ports.members)
         self.watching = Watching(self.access, self.statuses, ports.subscriptions)
         self.standings = Standings(ports.users)
-        self.blocking = Blocking(ports.users, self.changes)
+        self.blocking = Blocking(ports.users, ports.subscriptions, self.changes)
         self._new_id = new_id
 
     @cached_property
@@ -111,7 +113,6 @@ class App:
             self.changes,
             self.expiry,
             self.dispatcher,
-            self.sight,
         )
 
     @cached_property
@@ -197,6 +198,10 @@ def _token_rules(settings: Settings) -> TokenRules:
     )
 
 
+def _rules(settings: Settings) -> Rules:
+    return Rules(settings.grace_seconds * 1000, settings.last_seen_precision)
+
+
 class AWS:
     """The ports, on AWS; a client is made at its first call."""
 
@@ -209,7 +214,9 @@ class AWS:
         )
         is_global, shards = settings.global_presence, Shards()
         self.records = DynamoDBConnections(client)
-        self.users = DynamoDBUsers(client, is_global=is_global, shards=shards)
+        self.users = DynamoDBUsers(
+            client, is_global=is_global, shards=shards, rules=_rules(settings)
+        )
         self.online_index = DynamoDBOnlineIndex(client)
         self.members = DynamoDBMembers(client)
         self.sent = DynamoDBSentMessages(client)

@@ -37,6 +37,11 @@ MAX_CONNECTIONS = 20
 MAX_SESSIONS = 50
 #: Blocks are stored with the user, and a ping is billed by the size of the item it writes.
 MAX_BLOCKED = 200
+#: Viewers who were blocked, and hold other versions than the rest. Each has a row that goes in one
+#: transaction with up to MAX_SESSIONS memberships.
+MAX_RETURNED = 20
+#: Timed choices that come back when a shorter one ends.
+MAX_EARLIER_CHOICES = 3
 #: Blocks lifted in one transaction: each has a row, and so has each of MAX_SESSIONS memberships.
 MAX_UNBLOCKED = MAX_OPERATIONS - MAX_SESSIONS - 10
 #: So many changes of users that come together are written in transactions, of so many users each:
@@ -54,9 +59,6 @@ PAIRS_PER_QUESTION = 100
 #: A user who never comes back is kept this long, unless hidden from a viewer: a block that ran out
 #: by itself would show the user to the viewer who was blocked.
 RETENTION_SECONDS = 90 * 24 * 60 * 60
-#: Watchers of an erased user who are told and forgotten before the next: two requests each, in
-#: less than the time that a function spares.
-WATCHERS_AT_ONCE = 100
 #: How often erasing a user begins again because the user came back meanwhile.
 ERASE_ATTEMPTS = 5
 #: The online index is written when a user comes or goes. DynamoDB takes 1,000 writes a second for
@@ -92,6 +94,8 @@ MIN_PING_MILLISECONDS = 10_000
 CLIENT_ID_MILLISECONDS = 10 * 60_000
 #: A connection this young is not asked for chat sessions that it joined before a lease expired.
 NEW_CONNECTION_MILLISECONDS = 10_000
+#: A client that leaves on purpose has so long to close its socket.
+LEAVE_SECONDS = 5
 #: How often a `join` begins again because a fresh token came in between.
 JOIN_ATTEMPTS = 3
 #: How far the clocks of two functions are apart at most.

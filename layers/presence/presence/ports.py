@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from presence.domain.connection import Connection, ConnectionChange, Identity
 from presence.domain.message import Message
-from presence.domain.user import Lease, User
+from presence.domain.user import Audience, Lease, User
 from presence.fanout.payloads import Payload
 
 
@@ -79,7 +79,7 @@ class UserChange:
 class Users(Protocol):
     """The aggregates, changed by compare-and-swap on `revision` and on every lease touched.
 
-    The same transaction keeps the rows of `Members` and of `Subscriptions.blockers` that follow
+    The same transaction keeps the rows of `Members` and of `Subscriptions.naming` that follow
     from the user.
     """
 
@@ -147,6 +147,14 @@ class Users(Protocol):
         """
         ...
 
+    def floor(self) -> int:
+        """The greatest version that `raise_floor` was given; 0 if it never was."""
+        ...
+
+    def raise_floor(self, version: int) -> None:
+        """Before a user is forgotten: who is stored next begins with a greater version."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -200,10 +208,10 @@ class OnlineIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user that others see in a chat session, except for the viewers in `hidden_from`."""
+    """A user that others see in a chat session, and which of them do."""
 
     user_id: str
-    hidden_from: frozenset[str] = frozenset()
+    audience: Audience = field(default_factory=Audience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +265,7 @@ class Members(Protocol):
         ...
 
     def count(self, session_id: str) -> int:
-        """How many there are; it costs as much as reading them."""
+        """How many most viewers see; it costs as much as reading them."""
         ...
 
     def room(self, session_id: str) -> LargeRoom:
@@ -307,6 +315,12 @@ class Part:
     is_large: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    user_id: str
+    viewer_id: str
+
+
 class Subscriptions(Protocol):
     """The subscribers of topics. A user's own connections need no subscription.
 
@@ -331,8 +345,12 @@ class Subscriptions(Protocol):
         """All subscribers of a topic, page by page, read lazily; no page is empty."""
         ...
 
-    def blockers(self, user_id: str) -> Iterator[str]:
-        """The users who have blocked this user."""
+    def blocks(self, after: "Block | None" = None) -> Iterator["Block"]:
+        """Every block, in an order of its own, behind one of them; reads the whole table."""
+        ...
+
+    def naming(self, user_id: str) -> Iterator[str]:
+        """The users whose items name this user: they have blocked the user, or had."""
         ...
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
@@ -357,10 +375,6 @@ class Subscriptions(Protocol):
 
     def remove_trace(self, connection: Connection) -> None:
         """Like `remove`, for a connection whose record lists its subscriptions no longer."""
-        ...
-
-    def forget(self, user_id: str) -> None:
-        """Take this user off all watch lists."""
         ...
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from presence.domain.disclosure import Precision
 from presence.limits import HEARTBEATS_PER_LEASE, HIDDEN_TAB_SECONDS
 
 #: The kinds of tokens that a stack takes, where their issuer marks them.
@@ -49,6 +50,7 @@ class Settings:
     tick_seconds: int
     global_presence: bool
     public_reads: bool
+    last_seen_precision: Precision
 
     def __post_init__(self) -> None:
         if self.lease_seconds < HEARTBEATS_PER_LEASE * self.heartbeat_seconds:
@@ -125,6 +127,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         tick_seconds=_seconds(environment, "TICK_SECONDS"),
         global_presence=_flag(environment, "GLOBAL_PRESENCE"),
         public_reads=_flag(environment, "PUBLIC_READS"),
+        last_seen_precision=_precision(environment, "LAST_SEEN_PRECISION"),
     )
 
 
@@ -150,6 +153,13 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
     if value not in ("true", "false"):
         raise SettingsError(f"{name} has to be true or false.")
     return value == "true"
+
+
+def _precision(environment: Mapping[str, str], name: str) -> Precision:
+    value = _text(environment, name)
+    if value not in set(Precision):
+        raise SettingsError(f"{name} has to be one of {', '.join(Precision)}.")
+    return Precision(value)
 
 
 def _names(environment: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ const NEVER = Number.POSITIVE_INFINITY;
 /** The promise is the driver's; here it is only passed on. */
 export interface Chosen extends Deferred<void>, StatusOptions {
   readonly status: Choice;
+  readonly chosenAt: number;
 }
 
 export interface OwnStatusState {
@@ -57,10 +58,10 @@ export const nothingChosen: OwnStatusState = {
 export const pending = ({ chosen, before }: OwnStatusState, presence: UserPresence | undefined) =>
   (before ?? presence) === presence ? chosen?.status : undefined;
 
-/** Sends the newest choice, unless another one is on its way. */
+/** Sends the newest choice, unless it was answered or another one is on its way. */
 function send({ state, hasLink, presence, effects }: OwnStatusTurn): void {
   const { chosen } = state;
-  if (!chosen || !hasLink || state.isSending) return;
+  if (!chosen || !hasLink || state.isSending || state.doneAt !== NEVER) return;
   Object.assign(state, { before: presence, isSending: true, doneAt: NEVER });
   effects.push(["send", chosen]);
 }

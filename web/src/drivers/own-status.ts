@@ -1,6 +1,7 @@
 import type { Clock, PresenceClient, UserPresence } from "../api.js";
 import { createMachine } from "../core/machine.js";
 import {
+  type Chosen,
   nothingChosen,
   type OwnStatusState,
   ownStatusWakesAt,
@@ -10,6 +11,9 @@ import { noLink, type PresenceError } from "../errors.js";
 import type { ClientFrame } from "../protocol.js";
 import { deferred } from "../timing.js";
 import type { Link } from "./link.js";
+
+/** How long a choice may take to be sent before it is said when it was made. */
+const WAITED_MS = 1_000;
 
 /** The choice of one's own status: `core/own-status.ts` decides, this runs it. */
 export interface OwnStatusDriver {
@@ -27,6 +31,22 @@ export interface OwnStatusContext {
   changed(): void;
 }
 
+function frameOf(
+  { status, text, until, chosenAt, showLastSeen }: Chosen,
+  now: number,
+  skewMs: number,
+) {
+  return {
+    action: "status",
+    status,
+    text: text || undefined,
+    until: until && until + skewMs,
+    // One that waited gives way to a newer one. At once it needs no time, and clocks differ.
+    chosenAt: now - chosenAt > WAITED_MS ? chosenAt + skewMs : undefined,
+    showLastSeen,
+  };
+}
+
 export function createOwnStatus(on: OwnStatusContext): OwnStatusDriver {
   const { clock } = on;
   const { state, dispatch } = createMachine({
@@ -38,9 +58,7 @@ export function createOwnStatus(on: OwnStatusContext): OwnStatusDriver {
     effects: {
       async send(chosen) {
         const link = on.link();
-        const { status, text, until } = chosen;
-        const end = until && until + on.skewMs();
-        const frame = { action: "status", status, text: text || undefined, until: end };
+        const frame = frameOf(chosen, clock.now(), on.skewMs());
         try {
           if (!link) throw noLink();
           await link.ask(frame as ClientFrame);
@@ -58,7 +76,7 @@ export function createOwnStatus(on: OwnStatusContext): OwnStatusDriver {
   return {
     state,
     setStatus(status, options) {
-      const chosen = { ...deferred<void>(), ...options, status };
+      const chosen = { ...deferred<void>(), ...options, status, chosenAt: clock.now() };
       dispatch("choose", chosen);
       return chosen.promise;
     },

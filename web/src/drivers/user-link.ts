@@ -57,7 +57,7 @@ export interface UserLink {
   lostAt(): number;
   authenticate(userId: string, source: string | TokenProvider): Promise<AuthenticationSuccess>;
   retryNow(): void;
-  disconnect(): void;
+  disconnect(atOnce?: boolean): void;
 }
 
 /** What the effects work on. */
@@ -182,9 +182,17 @@ export function createUserLink(around: Surroundings, http: Http, on: UserLinkEve
       return held.welcome.promise;
     },
     retryNow: () => dispatch("retry"),
-    disconnect() {
+    disconnect(atOnce) {
       held.tokens?.cancel();
       held.tokens = undefined;
+      const { current } = state();
+      const link = held.links.get(current);
+      if (atOnce && link) {
+        // Answered before the socket closes: else its end may be handled first, with a grace period.
+        held.links.delete(current);
+        const close = () => link.close();
+        link.ask({ action: "leave" } as ClientFrame).then(close, close);
+      }
       dispatch("disconnect");
     },
   };

@@ -72,8 +72,9 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
     return charged((call) => join(call, sessionId));
   },
   leave: (fields) => {
-    const sessionId = read.sessionId(fields);
-    return charged((call) => leave(call, sessionId));
+    const sessionId = read.optionalSessionId(fields);
+    if (sessionId !== undefined) return charged((call) => leave(call, sessionId));
+    return (stack, connection) => leaveAltogether(callOf(stack, connection));
   },
   typing: (fields) => {
     const isTyping = read.optionalBoolean(fields, "typing");
@@ -214,6 +215,12 @@ function join(call: Call, chatSessionId: string): ServerFrame {
 function leave({ stack, connection, userId }: Call, sessionId: string): ServerFrame {
   connection.sessions.delete(sessionId);
   stack.users.change(userId, { type: "left", connectionId: connection.connectionId, sessionId });
+  return ACK;
+}
+
+/** The client closes the socket; the server does, if the client does not. */
+function leaveAltogether({ stack, connection }: Call): ServerFrame {
+  stack.left(connection);
   return ACK;
 }
 

@@ -4,11 +4,13 @@ import type { NewMessage, ServerFrame } from "../protocol.js";
 import type { Connection } from "./connections.js";
 import { Refusal } from "./refusal.js";
 import {
+  allSessions,
+  isSeenActingBy,
   isSeenIn,
   publicPresence,
   saysMoreThan,
   seenBy,
-  sessionsOf,
+  specialViewersOf,
   type User,
   type Viewer,
 } from "./user.js";
@@ -78,7 +80,7 @@ export class Fanout {
 
   /** Tells a change of a user to all recipients. */
   announce(before: User, after: User): void {
-    const sessions = new Set([...sessionsOf(before), ...sessionsOf(after)]);
+    const sessions = new Set([...allSessions(before), ...allSessions(after)]);
     for (const connection of this.#to.connections()) {
       if (!this.#isRecipient(connection, after, sessions)) continue;
       const seen = seenBy(connection.userId, after);
@@ -157,7 +159,7 @@ export class Fanout {
   /** Sends a frame to the other connections; if it is of a user, to those that see them online. */
   #relay(sessionId: string, frame: ServerFrame, from?: Connection, of?: User): void {
     for (const connection of this.#subscribers(sessionId)) {
-      const isHidden = of !== undefined && !seenBy(connection.userId, of).isOnline;
+      const isHidden = of !== undefined && !isSeenActingBy(connection.userId, of);
       if (connection !== from && !isHidden) this.post(connection, frame);
     }
   }
@@ -240,7 +242,8 @@ export class LargeRooms {
     const room = this.#rooms.get(sessionId);
     if (!room?.isLarge) return false;
     if (was !== is) this.#setTick(sessionId, room);
-    const isNameable = was !== is && !before.blocked.size && !after.blocked.size;
+    const special = [...specialViewersOf(before), ...specialViewersOf(after)];
+    const isNameable = was !== is && special.length === 0;
     if (isNameable) remember(room.moved, after.userId);
     return true;
   }
@@ -261,7 +264,7 @@ export class LargeRooms {
 
   #tick(chatSessionId: string, room: LargeRoom): void {
     const users = [...room.moved].map((userId) => this.#host.user(userId));
-    const named = users.filter((user) => !user.blocked.size);
+    const named = users.filter((user) => specialViewersOf(user).length === 0);
     const isMember = (user: User) => isSeenIn(chatSessionId, null, user);
     room.hasTick = false;
     room.moved.clear();

@@ -104,6 +104,7 @@ function parametersOf(options: FakePresenceOptions) {
     largeAudience: options.largeAudience ?? 1_000,
     globalPresence: options.globalPresence ?? false,
     publicReads: options.publicReads ?? false,
+    lastSeenPrecision: options.lastSeenPrecision ?? "exact",
   };
 }
 

@@ -9,10 +9,16 @@
  *   or twice. The clock in memory is exact, so each user is looked at when something changes.
  */
 
-import type { Choice, Presence } from "../protocol.js";
+import type { Choice, Disclosure, Presence } from "../protocol.js";
 import { Refusal } from "./refusal.js";
 import {
+  allSessions,
+  type EarlierChoice,
+  endsOf,
   erased,
+  type Farewell,
+  farewellAt,
+  farewellsOf,
   isHere,
   isInGrace,
   joinedSessions,
@@ -20,15 +26,22 @@ import {
   looksLike,
   MAX_BLOCKED,
   MAX_CONNECTIONS,
+  MAX_EARLIER_CHOICES,
+  MAX_RETURNED,
   MAX_SESSIONS,
+  mapped,
   ownPresence,
+  precisionOf,
+  precisionWith,
   publicPresence,
+  type Returned,
   saysMoreThan,
   seenBy,
-  sessionsOf,
   sessionsSeenBy,
+  specialViewersOf,
   type User,
   type Viewer,
+  versionAt,
 } from "./user.js";
 
 interface OfConnection<Type extends string> {
@@ -51,6 +64,10 @@ export interface Chosen {
   readonly choice: Choice;
   readonly text: string | null;
   readonly until: number | null;
+  /** When the user chose, if that was a while ago; null is now. */
+  readonly chosenAt: number | null;
+  /** Null keeps it. */
+  readonly disclosure: Disclosure | null;
 }
 
 export type UserEvent =
@@ -63,7 +80,7 @@ export type UserEvent =
   | Chosen
   | { readonly type: "seen" }
   | { readonly type: "blocked"; readonly viewerId: string }
-  | { readonly type: "unblocked"; readonly viewerIds: readonly string[] }
+  | { readonly type: "unblocked"; readonly viewerIds: readonly string[]; readonly gone: boolean }
   | { readonly type: "erased" }
   | { readonly type: "time-passed" };
 
@@ -78,12 +95,9 @@ export function reduce(
   event: UserEvent,
   now: number,
 ): readonly [User, readonly Effect[]] {
-  let settled = settle(user, now);
-  // What the clock has changed is what the viewer sees from now on, so it has its version.
-  if (event.type === "blocked") settled = countVersions(user, settled, now);
+  const settled = settle(user, now);
   let after = endChoice(apply(settled, event, now), now);
-  after = decideStatus(after);
-  after = hideOrShow(settled, after, now);
+  after = decideStatus(hideOrShow(settled, after, now));
   after = countVersions(user, after, now);
   return [after, effects(user, settled, after)];
 }
@@ -92,48 +106,87 @@ export function reduce(
 
 /** Without what is over, in the order in which it ended, however late that is noticed. */
 function settle(user: User, now: number): User {
-  const ends = [...user.leases.values()].map((lease) => lease.expiresAt);
-  const over = [...ends, user.until ?? now].filter((end) => end < now);
-  return [...over.sort((one, other) => one - other), now].reduce(withoutOver, user);
+  let [rest, last] = [user, 0];
+  for (;;) {
+    const at = Math.min(now, ...endsIn(rest).filter((end) => end > last));
+    rest = withoutOver(rest, at);
+    if (at === now) return rest;
+    last = at;
+  }
+}
+
+/** The ends of the leases, of the choice, and of what is seen of a user who hides. */
+function endsIn(user: User): readonly number[] {
+  const leases = [...user.leases.values()].map((lease) => lease.expiresAt);
+  return [
+    ...leases,
+    ...(user.until === null ? [] : [user.until]),
+    ...farewellsOf(user).flatMap(endsOf),
+  ];
 }
 
 function withoutOver(user: User, at: number): User {
-  const rest = endChoice(withoutExpired(user, at), at);
+  const rest = endFarewells(endChoice(withoutExpired(user, at), at), at);
   const joined = joinedSessions(rest);
   const isKept = (name: string, until: number) => until > at || joined.has(name);
   return decideStatus({ ...rest, pendingLeaves: filtered(rest.pendingLeaves, isKept) });
 }
 
-/** Without a choice that is over; in grace it goes on, as does all that others see. */
+/** With the choice before one that is over; in grace it goes on, as does all that others see. */
 function endChoice(user: User, at: number): User {
-  if (user.until === null || user.until > at || isInGrace(user)) return user;
-  const ended: User = { ...user, choice: "online", text: null, until: null };
-  return hideOrShow(user, ended, at);
+  let rest = user;
+  while (rest.until !== null && rest.until <= at && !isInGrace(rest)) {
+    const back = rest.earlier.at(-1) ?? NO_CHOICE;
+    const ended: User = { ...rest, ...back, earlier: rest.earlier.slice(0, -1) };
+    rest = hideOrShow(decideStatus(rest), ended, at);
+  }
+  return rest;
+}
+
+/** Viewers who have seen a hidden user for long enough see the user offline. */
+function endFarewells(user: User, at: number): User {
+  const blocked = mapped(user.blocked, (view) => ({
+    ...view,
+    farewell: farewellAt(view.farewell, at),
+  }));
+  if (user.farewell === null) return { ...user, blocked };
+  const farewell = farewellAt(user.farewell, at);
+  return { ...user, blocked, farewell, status: farewell ? user.status : "offline" };
 }
 
 /**
  * Without the leases and the grace that are over.
  *
- * A user who falls silent was last seen when last heard, not when that was noticed; or when another
- * device left, which is known by its grace period.
+ * A user who falls silent was last seen when last heard on an active device, not when that was
+ * noticed; or when another device left.
  */
 function withoutExpired(user: User, at: number): User {
   const leases = filtered(user.leases, (_, lease) => lease.expiresAt > at);
-  const heard = [...user.leases].flatMap(([name, lease]) => (leases.has(name) ? [] : lease.seenAt));
   let rest: User = { ...user, leases };
+  for (const [name, lease] of user.leases) {
+    if (!leases.has(name) && lease.isActive) rest = active(rest, lease.seenAt);
+  }
   if (leases.size > 0) return rest;
-  if (heard.length > 0) rest = seen(rest, Math.max(...heard, Math.min(at, user.graceUntil ?? 0)));
+  if (user.leases.size > 0) rest = seen(rest, rest.activeAt);
   const isOver = user.graceUntil !== null && user.graceUntil <= at;
   return isOver ? { ...rest, graceUntil: null } : rest;
 }
 
-/** The status, and with it the sessions: a user who is not here is expected back in none. */
+/**
+ * The status, and with it the sessions: a user who is not here is expected back in none.
+ * A user who is away was last seen at the last activity.
+ */
 function decideStatus(user: User): User {
   const pendingLeaves = isHere(user) ? user.pendingLeaves : new Map<string, number>();
-  return { ...user, status: statusOf(user), pendingLeaves };
+  const isShown = user.leases.size > 0 && user.choice !== "invisible";
+  const rest = isShown ? { ...user, farewell: null } : user;
+  const after = { ...rest, status: statusOf(rest), pendingLeaves };
+  const isAway = after.leases.size > 0 && after.choice === "online" && after.status === "away";
+  return isAway ? seen(after, after.activeAt) : after;
 }
 
 function statusOf(user: User): User["status"] {
+  if (user.farewell) return user.farewell.status;
   if (!isHere(user) || user.choice === "invisible") return "offline";
   if (isInGrace(user) && user.status === "offline") return "offline"; // they left while they hid
   if (user.choice !== "online") return user.choice;
@@ -155,19 +208,19 @@ function apply(user: User, event: UserEvent, now: number): User {
     case "disconnected":
       return remove(user, event.connectionId, event.graceUntil, now);
     case "grace-ended":
-      return { ...user, graceUntil: null, pendingLeaves: new Map() };
+      return { ...endAllFarewells(user), graceUntil: null, pendingLeaves: new Map() };
     case "joined":
       return join(user, event);
     case "left":
       return leave(user, event);
     case "chosen":
-      return { ...user, choice: event.choice, text: event.text, until: event.until };
+      return choose(user, event, now);
     case "seen":
       return seen(user, now);
     case "blocked":
       return block(user, event.viewerId, now);
     case "unblocked":
-      return unblock(user, event.viewerIds, now);
+      return unblock(user, event.viewerIds, event.gone);
     case "erased":
       return erased(user);
     case "time-passed":
@@ -182,13 +235,15 @@ function add(user: User, event: Heard<"authenticated">, now: number): User {
     throw new Refusal("too-many-connections", message);
   }
   const { sessions } = known ?? event.lease;
-  if (new Set([...sessionsOf(user), ...sessions]).size > MAX_SESSIONS) {
+  if (new Set([...allSessions(user), ...sessions]).size > MAX_SESSIONS) {
     const message = `This user is in ${MAX_SESSIONS} chat sessions; open a new connection.`;
     throw new Refusal("conflict", message);
   }
   const isActive = event.isActive ?? (known ?? event.lease).isActive;
   const lease = { ...heardLast(known, event.lease), isActive, sessions };
-  const arriving = user.status === "offline" ? seen(user, now) : user;
+  let arriving = activeNoMore(user, known, lease, now);
+  const isArrival = user.status === "offline" && (isActive || user.lastSeen === null);
+  if (isArrival) arriving = seen(arriving, now);
   return { ...withLease(arriving, event.connectionId, lease), graceUntil: null };
 }
 
@@ -201,20 +256,38 @@ function heardLast(known: Lease | undefined, lease: Lease): Lease {
 function renew(user: User, event: Heard<"renewed">): User {
   const lease = user.leases.get(event.connectionId);
   if (!lease) return user;
-  return withLease(user, event.connectionId, {
+  const renewed = {
     ...lease,
     expiresAt: Math.max(lease.expiresAt, event.lease.expiresAt),
     seenAt: Math.max(lease.seenAt, event.lease.seenAt),
     isActive: event.isActive ?? lease.isActive,
-  });
+  };
+  const after = activeNoMore(user, lease, renewed, renewed.seenAt);
+  return withLease(after, event.connectionId, renewed);
+}
+
+/** With the last activity, if a person was at the device of a lease, and is not now. */
+function activeNoMore(user: User, before?: Lease, after?: Lease, at = 0): User {
+  return before?.isActive && !after?.isActive ? active(user, at) : user;
+}
+
+/** A person was at a device; what an invisible user does is not kept. */
+function active(user: User, at: number): User {
+  if (user.choice === "invisible") return user;
+  return { ...user, activeAt: Math.max(at, user.activeAt) };
+}
+
+/** Also for viewers from whom the user hides: who has closed the last tab is gone now. */
+function endAllFarewells(user: User): User {
+  return endFarewells(user, Math.max(0, ...farewellsOf(user).map(({ until }) => until)));
 }
 
 function remove(user: User, connectionId: string, graceUntil: number, now: number): User {
   const lease = user.leases.get(connectionId);
   if (!lease) return user;
   const leases = filtered(user.leases, (name) => name !== connectionId);
-  let left: User = { ...user, leases };
-  if (leases.size === 0) left = seen(left, now);
+  let left = activeNoMore({ ...user, leases }, lease, undefined, now);
+  if (leases.size === 0) left = seen(left, left.activeAt);
   if (graceUntil <= now) return settle(left, now); // what was over beside this lease counts now
   // Also beside other leases: they may be those of devices that are dead.
   const pendingLeaves = new Map(user.pendingLeaves);
@@ -225,7 +298,7 @@ function remove(user: User, connectionId: string, graceUntil: number, now: numbe
 function join(user: User, { connectionId, sessionId }: InSession<"joined">): User {
   const lease = user.leases.get(connectionId);
   if (!lease) return user;
-  const known = sessionsOf(user);
+  const known = allSessions(user);
   if (!known.has(sessionId) && known.size >= MAX_SESSIONS) {
     const message = `Leave one of the ${MAX_SESSIONS} chat sessions of this user first.`;
     throw new Refusal("conflict", message);
@@ -249,7 +322,36 @@ function leave(user: User, { connectionId, sessionId }: InSession<"left">): User
 /** An invisible user is not seen; for all others they left when they became invisible. */
 function seen(user: User, at: number): User {
   if (user.choice === "invisible") return user;
-  return { ...user, lastSeen: Math.max(at, user.lastSeen ?? 0) };
+  return { ...user, lastSeen: Math.max(at, user.lastSeen ?? 0) || null };
+}
+
+const NO_CHOICE: EarlierChoice = { choice: "online", text: null, until: null };
+
+/** With the choice, unless a newer one is known; a timed one remembers those before it. */
+function choose(user: User, event: Chosen, now: number): User {
+  const asked = Math.min(event.chosenAt ?? now, now);
+  if (event.chosenAt !== null && asked < user.chosenAt) return user;
+  const { choice, text, until } = event;
+  return {
+    ...user,
+    choice,
+    text,
+    until,
+    earlier: earlierThan(user, until),
+    chosenAt: event.chosenAt === null ? Math.max(now, user.chosenAt) : asked,
+    disclosure: event.disclosure ?? user.disclosure,
+  };
+}
+
+/** The choices that outlast one; the lasting one is never dropped. */
+function earlierThan(user: User, end: number | null): readonly EarlierChoice[] {
+  if (end === null) return [];
+  const { choice, text, until } = user;
+  const known = [...user.earlier, { choice, text, until }];
+  const isChosen = (it: EarlierChoice) => it.choice !== "online" || it.text !== null;
+  const lasting = known.filter((it) => it.until === null && isChosen(it));
+  const timed = known.filter((it) => it.until !== null && it.until > end);
+  return [...lasting, ...timed.slice(-MAX_EARLIER_CHOICES)];
 }
 
 /** For the viewer it looks as if the user left now; or as it looked, if they had left. */
@@ -258,44 +360,112 @@ function block(user: User, viewerId: string, now: number): User {
   if (user.blocked.size >= MAX_BLOCKED) {
     throw new Refusal("conflict", `Unblock one of the ${MAX_BLOCKED} users first.`);
   }
-  const frozen =
-    user.status === "offline"
-      ? { lastSeen: user.lastSeen, version: user.version }
-      : { lastSeen: now, version: Math.max(user.version + 1, now) };
-  return { ...user, blocked: new Map(user.blocked).set(viewerId, frozen) };
+  const returned = user.returned.get(viewerId)?.lastSeen ?? 0;
+  const view = {
+    lastSeen: Math.max(lastSeenAt(user, now) ?? 0, returned) || null,
+    version: seenBy(viewerId, user).version,
+    farewell: user.farewell ?? farewellOf(user, now),
+    disclosure: user.disclosure,
+  };
+  return {
+    ...user,
+    blocked: new Map(user.blocked).set(viewerId, view),
+    returned: filtered(user.returned, (name) => name !== viewerId),
+  };
 }
 
-/** A version that the viewers do not hold, or they would drop the truth as old news. */
-function unblock(user: User, viewerIds: readonly string[], now: number): User {
-  const views = viewerIds.filter((name) => user.blocked.has(name)).map((id) => seenBy(id, user));
-  if (views.length === 0) return user;
-  const truth = publicPresence(user);
-  const held = Math.max(...views.map(({ version }) => version));
-  const isKnown = views.every((it) => it.version === truth.version && looksLike(it, truth));
-  const version = user.version > held || isKnown ? user.version : Math.max(held + 1, now);
-  return { ...user, blocked: filtered(user.blocked, (name) => !viewerIds.includes(name)), version };
+/** The viewers see the truth, from the version on that they hold; those who are gone need none. */
+function unblock(user: User, viewerIds: readonly string[], gone: boolean): User {
+  const returned = new Map(user.returned);
+  for (const name of viewerIds) {
+    const view = user.blocked.get(name);
+    if (gone) returned.delete(name);
+    else if (view) returned.set(name, { ahead: 0, lastSeen: view.lastSeen });
+  }
+  return {
+    ...user,
+    blocked: filtered(user.blocked, (name) => !viewerIds.includes(name)),
+    returned,
+  };
 }
 
 // What others see of it.
 
 /**
  * Becoming invisible looks like leaving, and ceasing to be like arriving. A user without a
- * connection has left already, and does not arrive.
+ * connection has left already, and does not arrive; one who shows up while others still see what
+ * was before is back within the grace period.
  */
 function hideOrShow(before: User, after: User, now: number): User {
   const [wasHidden, isHidden] = [before, after].map((user) => user.choice === "invisible");
-  return wasHidden !== isHidden && after.leases.size > 0 ? { ...after, lastSeen: now } : after;
+  if (wasHidden === isHidden) return after;
+  if (isHidden) {
+    const farewell = before.farewell ?? farewellOf(before, now);
+    return { ...after, farewell, lastSeen: lastSeenAt(before, now) };
+  }
+  return before.farewell === null && isActive(after) ? seen(after, now) : after;
+}
+
+/** What is seen from now on of a user who hides; null if the user is offline. */
+function farewellOf(user: User, now: number): Farewell | null {
+  const until = user.leases.size > 0 ? now + user.rules.grace : (user.graceUntil ?? now);
+  if (until <= now || user.status === "offline") return null;
+  const sessions = new Map(user.pendingLeaves);
+  for (const name of joinedSessions(user)) sessions.set(name, until);
+  return { until, status: user.status, text: publicPresence(user).text ?? null, sessions };
+}
+
+/** `lastSeen` as if the user's last connection were closed now. */
+function lastSeenAt(user: User, now: number): number | null {
+  if (user.leases.size === 0 || user.choice === "invisible") return user.lastSeen;
+  return Math.max(user.lastSeen ?? 0, isActive(user) ? now : user.activeAt) || null;
+}
+
+function isActive(user: User): boolean {
+  return [...user.leases.values()].some((lease) => lease.isActive);
 }
 
 /** Hybrid clocks: greater than before, and than any version of a user since erased. */
 export function countVersions(before: User, after: User, now: number): User {
+  const clock = versionAt(precisionOf(after), now);
   const version = looksLike(publicPresence(after), publicPresence(before))
     ? after.version
-    : Math.max(after.version, before.version + 1, now);
+    : Math.max(after.version, Math.max(before.version, before.floor) + 1, clock);
+  const counted = countForReturned(
+    before,
+    countForBlocked(before, { ...after, version }, now),
+    clock,
+  );
   const ownVersion = looksLike(ownPresence(after), ownPresence(before))
     ? after.ownVersion
-    : Math.max(before.ownVersion + 1, version, now);
-  return { ...after, version, ownVersion };
+    : Math.max(Math.max(before.ownVersion, before.floor) + 1, counted.version, now);
+  return { ...counted, ownVersion };
+}
+
+/** The version of what a viewer sees, who saw `known` before. */
+function nextVersion(known: Presence, seen: Presence, clock: number): number {
+  return looksLike(seen, known) ? known.version : Math.max(known.version + 1, clock);
+}
+
+function countForBlocked(before: User, after: User, now: number): User {
+  const blocked = mapped(after.blocked, (view, name) => {
+    const clock = versionAt(precisionWith(after.rules, view.disclosure), now);
+    return { ...view, version: nextVersion(seenBy(name, before), seenBy(name, after), clock) };
+  });
+  return { ...after, blocked };
+}
+
+/** Each viewer stays ahead until the public view has caught up; if there are too many, it is made to. */
+function countForReturned(before: User, after: User, clock: number): User {
+  const ahead = new Map<string, Returned>();
+  for (const [name, { lastSeen }] of after.returned) {
+    const version = nextVersion(seenBy(name, before), seenBy(name, after), clock);
+    const kept = { ahead: Math.max(0, version - after.version), lastSeen };
+    if (kept.ahead > 0 || (lastSeen ?? 0) > (after.lastSeen ?? 0)) ahead.set(name, kept);
+  }
+  if (ahead.size <= MAX_RETURNED) return { ...after, returned: ahead };
+  const most = Math.max(...[...ahead.values()].map((it) => it.ahead));
+  return { ...after, version: after.version + most + 1, returned: new Map() };
 }
 
 export function effects(before: User, settled: User, after: User): readonly Effect[] {
@@ -325,7 +495,8 @@ function isNews(before: User, after: User, viewer: Viewer): boolean {
 
 /** All viewers whose view may differ from the others', and null for all those others. */
 function specialViewers(before: User, after: User): readonly Viewer[] {
-  return [null, before.userId, ...new Set([...before.blocked.keys(), ...after.blocked.keys()])];
+  const special = [...specialViewersOf(before), ...specialViewersOf(after)];
+  return [null, before.userId, ...new Set(special)];
 }
 
 // Maps.

@@ -1,6 +1,6 @@
 /** What a client's frame asks for, parsed and checked: `protocol/requests.py` of the server. */
 
-import type { Choice, ClientFrame } from "../protocol.js";
+import type { Choice, ClientFrame, Disclosure } from "../protocol.js";
 import { Refusal } from "./refusal.js";
 
 export type Fields = Readonly<Record<string, unknown>>;
@@ -29,7 +29,12 @@ const KNOWN: Readonly<Record<Action, true>> = {
   unwatch: true,
 };
 const ACTIONS = Object.keys(KNOWN) as readonly Action[];
-const ALIASES: Readonly<Record<string, { readonly action: Action; readonly typing?: boolean }>> = {
+interface Alias {
+  readonly action: Action;
+  readonly typing?: boolean;
+}
+
+const ALIASES: Readonly<Record<string, Alias>> = {
   "get-online-users": { action: "online" },
   "join-chat-session": { action: "join" },
   "leave-chat-session": { action: "leave" },
@@ -37,6 +42,7 @@ const ALIASES: Readonly<Record<string, { readonly action: Action; readonly typin
   "typing-stop": { action: "typing", typing: false },
 };
 const CHOICES: readonly Choice[] = ["online", "away", "busy", "dnd", "invisible"];
+const DISCLOSURES: readonly Disclosure[] = ["exact", "coarse", "hidden"];
 
 const ID = /^(?!\.{1,2}$)[!$&()+,\-.0-9:;=@A-Z[\]^_a-z{|}~]{1,128}$/;
 const CURSOR = /^[A-Za-z0-9_-]{1,256}$/;
@@ -113,6 +119,8 @@ export function actionIn(fields: Fields): { readonly action: Action; readonly fi
   const alias = Object.hasOwn(ALIASES, name) ? ALIASES[name] : undefined;
   const action = alias?.action ?? ACTIONS.find((known) => known === name);
   if (action === undefined) throw new Refusal("unknown-action", expected);
+  // An app that forgets which one must not take its user offline.
+  if (name === "leave-chat-session") sessionId(fields);
   return { action, fields: { ...fields, ...alias, action } };
 }
 
@@ -156,6 +164,10 @@ export function sessionId(fields: Fields): string {
   return id("chatSessionId", fields.chatSessionId);
 }
 
+export function optionalSessionId(fields: Fields): string | undefined {
+  return optionalId(fields, "chatSessionId");
+}
+
 export function userIds(fields: Fields): readonly string[] {
   const value = fields.userIds;
   if (!Array.isArray(value) || value.length < 1 || value.length > MAX_PAGE) {
@@ -182,12 +194,33 @@ export interface StatusRequest {
   readonly choice: Choice;
   readonly text: string | null;
   readonly until: number | null;
+  readonly chosenAt: number | null;
+  readonly disclosure: Disclosure | null;
 }
 
 export function statusRequest(fields: Fields, now: number): StatusRequest {
   const choice = CHOICES.find((known) => known === fields.status);
   if (!choice) throw invalid(`status has to be one of ${CHOICES.join(", ")}.`);
-  return { choice, text: statusText(fields.text), until: until(fields.until, now) };
+  return {
+    choice,
+    text: statusText(fields.text),
+    until: until(fields.until, now),
+    chosenAt: chosenAt(fields.chosenAt),
+    disclosure: disclosure(fields.showLastSeen),
+  };
+}
+
+function chosenAt(value: unknown): number | null {
+  if (value === undefined || value === null) return null;
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
+  throw invalid("chosenAt has to be a time in epoch milliseconds.");
+}
+
+function disclosure(value: unknown): Disclosure | null {
+  if (value === undefined || value === null) return null;
+  const known = DISCLOSURES.find((it) => it === value);
+  if (!known) throw invalid(`showLastSeen has to be one of ${DISCLOSURES.join(", ")}.`);
+  return known;
 }
 
 const isShort = (text: string) => [...text].length <= MAX_TEXT_LENGTH;

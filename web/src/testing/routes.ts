@@ -205,7 +205,11 @@ function unblock(call: Call): HttpAnswer {
         "to unblock the user `connections`, send a token without presence:admin.",
     );
   }
-  call.stack.users.change(userId, { type: "unblocked", viewerIds: [read.id("userId", call.id)] });
+  call.stack.users.change(userId, {
+    type: "unblocked",
+    viewerIds: [read.id("userId", call.id)],
+    gone: false,
+  });
   return NOTHING;
 }
 

@@ -48,7 +48,7 @@ export function fakeServer(
       fanout.message(sessionId, userId, content, clientId),
     block: (userId, viewerId) => void users.change(userId, { type: "blocked", viewerId }),
     unblock(userId, viewerId) {
-      users.change(userId, { type: "unblocked", viewerIds: [viewerId] });
+      users.change(userId, { type: "unblocked", viewerIds: [viewerId], gone: false });
     },
     tokenFor: (userId, options = {}) => tokens.make(userId, options, stack.now),
     revoke: (tokenOrUserId, code = "token-invalid") => tokens.revoke(tokenOrUserId, code),

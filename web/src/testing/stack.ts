@@ -9,7 +9,14 @@ import type { PageRequest } from "./requests.js";
 import type { Link } from "./socket.js";
 import type { Timeline } from "./surroundings.js";
 import { isOver, servedUntil, Tokens } from "./tokens.js";
-import { isSeenIn, seenBy, type User, type Viewer } from "./user.js";
+import {
+  isSeenIn,
+  type Precision,
+  seenBy,
+  specialViewersOf,
+  type User,
+  type Viewer,
+} from "./user.js";
 import { Users } from "./users.js";
 
 /** What the stack's parameters are called in template.yaml. */
@@ -22,11 +29,14 @@ export interface Parameters {
   readonly largeAudience: number;
   readonly globalPresence: boolean;
   readonly publicReads: boolean;
+  readonly lastSeenPrecision: Precision;
 }
 
 /** As API Gateway closes: when the time is over, and when it was told to. */
 const GOING_AWAY = 1001;
 const NORMAL = 1000;
+/** A client that leaves on purpose has so long to close its socket. */
+const LEAVE_MS = 5_000;
 
 export class Stack {
   readonly parameters: Parameters;
@@ -40,7 +50,9 @@ export class Stack {
   constructor(parameters: Parameters, timeline: Timeline) {
     this.parameters = parameters;
     this.#timeline = timeline;
-    this.users = new Users(timeline, (...change) => this.#changed(...change));
+    const { graceSeconds, lastSeenPrecision: precision } = parameters;
+    const rules = { grace: graceSeconds * 1000, precision };
+    this.users = new Users(timeline, rules, (...change) => this.#changed(...change));
     this.fanout = new Fanout({
       ...parameters,
       users: this.users,
@@ -110,6 +122,17 @@ export class Stack {
     this.users.change(userId, { type: "disconnected", connectionId, graceUntil });
   }
 
+  /** Its user leaves on purpose: without a grace period. Only the socket is left of it. */
+  left(connection: Connection): void {
+    const { connectionId, userId } = connection;
+    if (userId === null) return;
+    connection.userId = null;
+    connection.sessions.clear();
+    connection.watched.clear();
+    this.users.change(userId, { type: "disconnected", connectionId, graceUntil: this.now });
+    this.after(LEAVE_MS, () => this.close(connection, null));
+  }
+
   /** The end of a lease that is renewed now. */
   leaseEnd({ tokenExpiresAt }: Connection): number {
     return Math.min(this.now + this.parameters.leaseSeconds * 1000, servedUntil(tokenExpiresAt));
@@ -125,12 +148,11 @@ export class Stack {
   erase(userId: string, liftsBlocks: boolean): void {
     this.kick(userId);
     const { blocked } = this.users.change(userId, { type: "erased" });
-    for (const connection of this.connections) connection.watched.delete(userId);
-    this.users.change(userId, { type: "unblocked", viewerIds: [...blocked.keys()] });
+    this.users.change(userId, { type: "unblocked", viewerIds: [...blocked.keys()], gone: false });
     this.users.forget(userId);
-    const blockers = this.users.all.filter((user) => liftsBlocks && user.blocked.has(userId));
-    for (const blocker of blockers) {
-      this.users.change(blocker.userId, { type: "unblocked", viewerIds: [userId] });
+    const isNaming = (user: User) => specialViewersOf(user).includes(userId);
+    for (const { userId: name } of this.users.all.filter((user) => liftsBlocks && isNaming(user))) {
+      this.users.change(name, { type: "unblocked", viewerIds: [userId], gone: true });
     }
   }
 

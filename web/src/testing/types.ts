@@ -6,6 +6,7 @@ import type { FakeNetwork } from "./network.js";
 import type { AnswerHow, RefusedWith } from "./refusal.js";
 import type { FakeClock, FakeLifecycle } from "./surroundings.js";
 import type { TokenOptions } from "./tokens.js";
+import type { Precision } from "./user.js";
 
 export type { AnswerHow, RefusedWith };
 
@@ -30,6 +31,8 @@ export interface FakePresenceOptions {
   readonly globalPresence?: boolean;
   /** Whether the reading HTTP routes need no token; false. */
   readonly publicReads?: boolean;
+  /** How exactly others are told `lastSeen`, as the stack's parameter says; `exact`. */
+  readonly lastSeenPrecision?: Precision;
   /** How long everything is on its way, in each direction; 0: it needs no `advance`. */
   readonly latencyMs?: number;
   /** Whether `GET /config` names a place where tokens are made, as a local stack does; false. */
@@ -121,7 +124,7 @@ export interface FakeServer {
   type(userId: string, chatSessionId: string, typing?: boolean): void;
   /** A message of the user in a chat session, joined or not, as a back end may send it. */
   say(userId: string, chatSessionId: string, content: unknown, clientId?: string): NewMessage;
-  /** The user is offline for a viewer from now on. */
+  /** The user leaves for a viewer, as if the last connection were closed: told after the grace period. */
   block(userId: string, viewerId: string): void;
   unblock(userId: string, viewerId: string): void;
 

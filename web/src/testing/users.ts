@@ -3,7 +3,14 @@
 import type { Presence, Status } from "../protocol.js";
 import { countVersions, type Effect, reduce, type UserEvent } from "./reducer.js";
 import type { Timeline } from "./surroundings.js";
-import { nextChangeAt, ownPresence, type User, unknownUser } from "./user.js";
+import {
+  newestVersion,
+  nextChangeAt,
+  ownPresence,
+  type Rules,
+  type User,
+  unknownUser,
+} from "./user.js";
 
 type Outcome = readonly [User, readonly Effect[]];
 
@@ -12,12 +19,17 @@ export type Changed = (before: User, after: User, effects: readonly Effect[]) =>
 
 export class Users {
   readonly #timeline: Timeline;
+  readonly #rules: Rules;
   readonly #changed: Changed;
   readonly #users = new Map<string, User>();
   readonly #stopTimers = new Map<string, () => void>();
 
-  constructor(timeline: Timeline, changed: Changed) {
+  /** The greatest version of any user who was erased: one who comes back exceeds it. */
+  #floor = 0;
+
+  constructor(timeline: Timeline, rules: Rules, changed: Changed) {
     this.#timeline = timeline;
+    this.#rules = rules;
     this.#changed = changed;
   }
 
@@ -51,16 +63,17 @@ export class Users {
 
   /** The same, before any client is there. */
   seed(userId: string, said: Partial<Presence>): void {
-    this.#users.set(userId, told(unknownUser(userId), said, this.#timeline.now)[0]);
+    this.#users.set(userId, told(this.#stored(userId), said, this.#timeline.now)[0]);
   }
 
   forget(userId: string): void {
+    this.#floor = Math.max(this.#floor, newestVersion(this.#stored(userId)));
     this.#users.delete(userId);
     this.#stopTimers.get(userId)?.();
   }
 
   #stored(userId: string): User {
-    return this.#users.get(userId) ?? unknownUser(userId);
+    return this.#users.get(userId) ?? unknownUser(userId, this.#rules, this.#floor);
   }
 
   #apply(userId: string, decide: (user: User, now: number) => Outcome): User {
@@ -114,7 +127,8 @@ function eventsOf(user: User, said: Partial<Presence>, now: number): readonly Us
   const connectionId = otherDevice(user.userId);
   const status = statusOf(user, said);
   const choice = status === "offline" ? "online" : status;
-  const chosen = { type: "chosen", choice, text: said.text ?? null, until: null } as const;
+  const { text = null, until = null, showLastSeen: disclosure = null } = said;
+  const chosen = { type: "chosen", choice, text, until, chosenAt: null, disclosure } as const;
   if (status === "offline") {
     return [
       { type: "disconnected", connectionId, graceUntil: now },
@@ -124,7 +138,9 @@ function eventsOf(user: User, said: Partial<Presence>, now: number): readonly Us
   }
   const sessions: ReadonlySet<string> = new Set();
   const lease = { expiresAt: Number.POSITIVE_INFINITY, seenAt: now, isActive: true, sessions };
-  return [chosen, { type: "authenticated", connectionId, lease, isActive: true }];
+  const arrived = { type: "authenticated", connectionId, lease, isActive: true } as const;
+  // What hiding would show of a user for the length of a grace period is over.
+  return status === "invisible" ? [chosen, arrived, { type: "grace-ended" }] : [chosen, arrived];
 }
 
 /** Without a status, a user stays as they are, and comes online if they were offline. */

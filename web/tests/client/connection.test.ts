@@ -74,6 +74,32 @@ describe("connecting", () => {
     expect(status).toBeInstanceOf(Promise);
   });
 
+  it("tells the others at once when the user leaves on purpose", async () => {
+    const { client, server, clock, actions } = await connected();
+    client.disconnect({ atOnce: true });
+    await clock.settle();
+    expect(actions().at(-1)).toBe("leave");
+    expect(server.presence("ada").isOnline).toBe(false);
+    expect(server.connections).toEqual([]);
+    expect(client.connection.get()).toEqual({ name: "closed" });
+  });
+
+  it("closes at once when it is disconnected, and leaves the grace period", async () => {
+    const { client, server, clock, network } = await connected();
+    client.disconnect();
+    await clock.settle();
+    expect(server.presence("ada").isOnline).toBe(true);
+    client.authenticate("ada");
+    await clock.settle();
+    network.freeze();
+    client.disconnect({ atOnce: true });
+    expect(client.connection.get()).toEqual({ name: "closed" });
+    await clock.advance(MINUTE);
+    network.restore();
+    await clock.advance(MINUTE);
+    expect(server.connections).toEqual([]);
+  });
+
   it("rejects what waits when it is disconnected", async () => {
     const { client } = scene();
     const waiting = client.authenticate("ada");

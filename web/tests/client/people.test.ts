@@ -504,6 +504,42 @@ describe("one's own status", () => {
     expect(server.presence("ada").status).toBe("busy");
   });
 
+  it("that was chosen without a network gives way to what another device chose later", async () => {
+    const { client, server, clock, network, got, another } = await connected();
+    const phone = another("phone", { getToken: () => server.tokenFor("ada") });
+    phone.authenticate("ada");
+    await clock.settle();
+    network.cut();
+    await clock.settle();
+    client.setStatus("dnd", { text: "On the train" });
+    const chosenAt = server.now();
+    await clock.advance(20 * SECOND);
+    await phone.setStatus("busy", { text: "Arrived" });
+    network.restore();
+    await clock.advance(MINUTE);
+    expect(got("status")).toMatchObject([{ status: "busy" }, { status: "dnd", chosenAt }]);
+    expect(server.presence("ada")).toMatchObject({ status: "busy", text: "Arrived" });
+    expect(client.me.get()).toMatchObject({ pending: undefined, presence: { text: "Arrived" } });
+  });
+
+  it("is not said again when the link breaks after the answer", async () => {
+    const { client, server, clock, network, got } = await connected();
+    network.dropNext(1, (frame) => frame.type === "user-status-change");
+    await client.setStatus("busy");
+    expect(client.me.get().pending).toBe("busy");
+    server.dropAll();
+    await clock.advance(10 * SECOND);
+    expect(got("status")).toHaveLength(1);
+  });
+
+  it("says what others learn of when one was seen", async () => {
+    const { client, server } = await connected();
+    await client.setStatus("busy", { showLastSeen: "hidden" });
+    await client.setStatus("online");
+    expect(client.me.get().presence).toMatchObject({ showLastSeen: "hidden" });
+    expect(server.presence("ada", "grace").lastSeen).toBeNull();
+  });
+
   it("is refused with a reason", async () => {
     const { client } = await connected();
     const refused = client.setStatus("busy", { text: "x".repeat(141) });

@@ -322,6 +322,7 @@ describe("the own status", () => {
     const choices = (["away", "busy", "dnd"] as const).map((status) => ({
       ...deferred<void>(),
       status,
+      chosenAt: 0,
     }));
     const sent: string[] = [];
     let state = nothingChosen;

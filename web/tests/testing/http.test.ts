@@ -151,6 +151,7 @@ describe("the caller", () => {
     expect((await ask("PUT /blocked/grace")).status).toBe(204);
     expect((await ask("GET /blocked")).json).toEqual({ userIds: ["grace"] });
     expect((await ask("GET /blocked/grace")).json).toEqual({ userId: "grace", blocked: true });
+    await fake.clock.advance(10_000);
     expect(fake.server.presence("ada", "grace").isOnline).toBe(false);
     expect((await ask("DELETE /blocked/grace")).status).toBe(204);
     expect((await ask("GET /blocked/grace")).json.blocked).toBe(false);

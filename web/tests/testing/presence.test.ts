@@ -133,7 +133,7 @@ describe("a status", () => {
 });
 
 describe("a user who is invisible", () => {
-  test("is offline for the others since then, and invisible for their own devices", async () => {
+  test("leaves for the others as if a tab were closed, and is invisible for their own devices", async () => {
     const fake = createFakePresence({ globalPresence: true });
     const [ada, sam] = [await Device.of(fake, "ada"), await Device.of(fake, "sam")];
     ada.clear();
@@ -145,8 +145,10 @@ describe("a user who is invisible", () => {
     expect(ada.changes).toMatchObject([
       { status: "invisible", isOnline: true, text: "Not for others" },
     ]);
+    expect(sam.changes).toEqual([]);
+    await fake.clock.advance(10_000);
     expect(sam.changes).toEqual([
-      { userId: "ada", status: "offline", isOnline: false, lastSeen: now, version: now },
+      { userId: "ada", status: "offline", isOnline: false, lastSeen: now, version: now + 10_000 },
     ]);
     const joined = await sam.ask({ action: "join", chatSessionId: "lobby" });
     expect(short(joined.members)).toEqual(["sam online"]);
@@ -162,12 +164,43 @@ describe("a user who is invisible", () => {
     await sam.ask({ action: "join", chatSessionId: "lobby" });
     sam.clear();
     await ada.ask({ action: "status", status: "invisible" });
+    await fake.clock.advance(10_000);
     await ada.ask({ action: "status", status: "online" });
     expect(short(sam.changes)).toEqual(["ada offline", "ada online"]);
     expect(sam.told("chat-session-members")).toMatchObject([
       { joined: [], left: ["ada"], memberCount: 1 },
       { joined: [{ userId: "ada" }], left: [], memberCount: 2 },
     ]);
+  });
+
+  test("was never away who appears again within the grace period", async () => {
+    const fake = createFakePresence({ globalPresence: true });
+    const [ada, sam] = [await Device.of(fake, "ada"), await Device.of(fake, "sam")];
+    sam.clear();
+    await ada.ask({ action: "status", status: "invisible" });
+    await fake.clock.advance(9_000);
+    await ada.ask({ action: "status", status: "online" });
+    await fake.clock.advance(30_000);
+    expect(sam.changes).toEqual([]);
+  });
+});
+
+describe("a user who leaves on purpose", () => {
+  test("is offline at once, and the socket is closed a little later", async () => {
+    const fake = createFakePresence({ globalPresence: true });
+    const [ada, sam] = [await Device.of(fake, "ada"), await Device.of(fake, "sam")];
+    sam.clear();
+    expect(await ada.ask({ action: "leave" })).toMatchObject({ type: "ack" });
+    expect(short(sam.changes)).toEqual(["ada offline"]);
+    expect(await ada.ask({ action: "ping" })).toMatchObject({ code: "not-authenticated" });
+    await fake.clock.advance(5_000);
+    expect(fake.server.connections).toHaveLength(1);
+  });
+
+  test("needs a chat session by the name from Socket.IO", async () => {
+    const ada = await Device.of(createFakePresence(), "ada");
+    const answer = await ada.ask({ action: "leave-chat-session" });
+    expect(answer).toMatchObject({ code: "invalid-message" });
   });
 });
 
@@ -183,7 +216,7 @@ describe("a viewer who is blocked", () => {
     fake.server.block("grace", "ada");
     fake.server.user("grace", { status: "busy" });
     fake.server.type("grace", "lobby");
-    await fake.clock.settle();
+    await fake.clock.advance(10_000);
     expect(short(ada.changes)).toEqual(["grace offline"]);
     expect(ada.told("chat-session-members")).toMatchObject([{ left: ["grace"], memberCount: 1 }]);
     expect(ada.told("user-typing")).toEqual([]);

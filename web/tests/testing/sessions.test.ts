@@ -120,7 +120,7 @@ describe("typing", () => {
     expect(await ada.ask(typing)).toMatchObject({ code: "forbidden", action: "typing" });
   });
 
-  test("by an invisible user reaches their own devices only", async () => {
+  test("by an invisible user reaches their own devices only, at once", async () => {
     const [, ada, grace, phone] = await inLobby("ada", "grace", "grace");
     await grace.ask({ action: "status", status: "invisible" });
     await grace.ask({ action: "typing", ...LOBBY, typing: true });

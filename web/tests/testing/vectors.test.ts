@@ -48,10 +48,10 @@ function answerTo(before: User, { now, event, views = [] }: Json) {
 
 /** What the file has as objects and lists is in memory a map of leases, a set of sessions, … */
 function read(json: Json, name = ""): unknown {
-  if (Array.isArray(json)) return name === "sessions" ? new Set(json) : json;
+  if (Array.isArray(json)) return name === "sessions" ? new Set(json) : json.map((it) => read(it));
   if (typeof json !== "object" || json === null) return json;
   const entries = Object.entries(json).map(([key, value]) => [key, read(value, key)] as const);
-  const isMap = ["leases", "pendingLeaves", "blocked"].includes(name);
+  const isMap = ["leases", "pendingLeaves", "blocked", "returned", "sessions"].includes(name);
   return isMap ? new Map(entries) : Object.fromEntries(entries);
 }
 
@@ -66,7 +66,8 @@ function plain(value: Json): Json {
 }
 
 /** A presence as the server has it in memory: whether it is online is computed, no text is null. */
-function withoutDerived({ isOnline, text, ...presence }: Presence): Json {
+function withoutDerived({ isOnline, text, until, showLastSeen, ...presence }: Presence): Json {
   const isRight = isOnline === (presence.status !== "offline");
-  return { ...presence, text: text ?? null, ...(isRight ? {} : { isOnline }) };
+  const optional = { text: text ?? null, until: until ?? null, disclosure: showLastSeen ?? null };
+  return { ...presence, ...optional, ...(isRight ? {} : { isOnline }) };
 }

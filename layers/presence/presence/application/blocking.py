@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from presence.application.user_changes import UserChanges
+from presence.deadline import HasTime, in_time
 from presence.domain.errors import Conflict
 from presence.domain.events import Blocked, Unblocked
-from presence.ports import Users
+from presence.ports import Block, Subscriptions, Users
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,7 @@ class Blocking:
     """Every call may be repeated."""
 
     users: Users
+    subscriptions: Subscriptions
     changes: UserChanges
 
     def block(self, user_id: str, viewer_id: str, now: int) -> None:
@@ -28,6 +30,19 @@ class Blocking:
 
     def unblock(self, user_id: str, viewer_id: str, now: int) -> None:
         self.changes.apply(user_id, Unblocked(frozenset({viewer_id})), now)
+
+    def restore(
+        self, after: Block | None, now: int, has_time: HasTime
+    ) -> tuple[bool, Block | None]:
+        """Block again what the table Subscriptions has, where the table Users was lost.
+
+        Returns whether all were looked at, and the last one that was; go on behind it.
+        """
+        blocks, last = self.subscriptions.blocks(after), after
+        for block in in_time(blocks, has_time):
+            self.changes.apply(block.user_id, Blocked(block.viewer_id), now)
+            last = block
+        return next(blocks, None) is None, last
 
     def blocked(self, user_id: str) -> Sequence[str]:
         """The ids of the blocked viewers, in their order."""

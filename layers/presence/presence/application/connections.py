@@ -17,7 +17,7 @@ from presence.domain.errors import Forbidden
 from presence.domain.events import Authenticated, Disconnected, Renewed
 from presence.domain.standing import is_allowed
 from presence.domain.user import User
-from presence.limits import NEW_CONNECTION_MILLISECONDS, SWAP_ATTEMPTS
+from presence.limits import LEAVE_SECONDS, NEW_CONNECTION_MILLISECONDS, SWAP_ATTEMPTS
 from presence.ports import ConnectionRecords, OnlineIndex, Subscriptions, Timers
 
 
@@ -169,6 +169,21 @@ class Connections:
             _, user = self.changes.apply(user.user_id, event, now, known=user)
         if connection.connection_id not in user.leases:
             self.access.readmit(connection, user, now, is_active=is_active)
+
+    def leave(self, connection_id: str, now: int) -> None:
+        """Close a connection whose user leaves on purpose: without a grace period.
+
+        The client closes the socket; a timer does, if the client does not.
+
+        Raises:
+            NotAuthenticated, TokenExpired: see `Access.require_authenticated`.
+        """
+        self.access.require_authenticated(connection_id, now)
+        self.timers.check_connection(connection_id, LEAVE_SECONDS)
+        connection = self.close_record(connection_id, now)
+        if connection is None or connection.user_id is None:
+            raise over()  # its socket was closed meanwhile, with a grace period
+        self.changes.apply(connection.user_id, Disconnected(connection_id, grace_until=now), now)
 
     def close(self, connection_id: str, now: int) -> Connection | None:
         """Close the record, then remove the subscriptions and the lease. May be repeated.

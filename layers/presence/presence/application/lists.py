@@ -204,7 +204,7 @@ class MemberList:
         """The ids behind *after* of the members that the viewer sees, read lazily."""
         ahead = (member for member in first.members if member.user_id > after)
         rest = self.members.of(session_id, max(after, first.after)) if first.after else ()
-        return (it.user_id for it in chain(ahead, rest) if viewer_id not in it.hidden_from)
+        return (it.user_id for it in chain(ahead, rest) if it.audience.has(viewer_id))
 
 
 def _page_of_large(page: Page, room: LargeRoom) -> MemberPage:

@@ -98,7 +98,7 @@ class Messages:
         recipients = [
             it.connection_id
             for it in (found.subscribers if isinstance(found, Few) else ())
-            if it.connection_id != connection_id and user.seen_by(it.user_id).is_online
+            if it.connection_id != connection_id and user.is_seen_acting_by(it.user_id)
         ]
         self.dispatcher.send_or_drop([Post(encode(frame), recipients)])
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 
 from presence.application.expiry import Expiry
 from presence.application.user_changes import RecordRefused, UserChanges
@@ -20,26 +19,16 @@ from presence.domain.events import (
     TokensRevoked,
     Unblocked,
 )
-from presence.domain.user import User, may_see
+from presence.domain.user import User
 from presence.fanout.dispatch import Dispatcher, OpenSocket
-from presence.fanout.sight import Sight
-from presence.limits import (
-    ERASE_ATTEMPTS,
-    INTEGRATION_SECONDS,
-    MAX_UNBLOCKED,
-    WATCHERS_AT_ONCE,
-)
+from presence.limits import ERASE_ATTEMPTS, INTEGRATION_SECONDS, MAX_UNBLOCKED
 from presence.ports import (
     ConnectionRecords,
-    Post,
-    Subscriber,
     Subscriptions,
     Timers,
-    Topic,
     Users,
     WriteConflict,
 )
-from presence.protocol.frames import status_change_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +42,6 @@ class Removal:
     changes: UserChanges
     expiry: Expiry
     dispatcher: Dispatcher
-    sight: Sight
 
     def kick(self, user_id: str, now: int, has_time: HasTime = always) -> None:
         """Close all connections of a user, who is offline at once."""
@@ -135,69 +123,36 @@ class Removal:
         barred, unless this *lifts_blocks*.
 
         Blocks against the user stay, unless this *lifts_blocks*: a user must not get rid of a block
-        by erasing themselves and coming back. Viewers are told that the user is offline, except
-        blocked viewers; that is why the user's own blocks are deleted last.
+        by erasing themselves and coming back. Watches of the user stay, because they belong to
+        the watchers: they are told that the user is offline, and hear of one who comes back.
 
         Raises:
             Unavailable: the user reconnects faster than that, or there is more to do than time; the
                 next call goes on where this one stopped.
         """
         evicted, event = list[str](), Erased(allows_sessions=lifts_blocks)
-        if not any(
-            self._try_to_erase(user_id, event, now, has_time, evicted)
-            for _ in range(ERASE_ATTEMPTS)
-        ):
+        if not any(self._try_to_erase(user_id, event, now, evicted) for _ in range(ERASE_ATTEMPTS)):
             raise Unavailable("The user keeps coming back; take away their token, then try again.")
         if lifts_blocks:
-            blockers = self.subscriptions.blockers(user_id)
-            for blocker_id in in_time(blockers, has_time):
-                self.changes.apply(blocker_id, Unblocked(frozenset({user_id})), now)
-            _require_nothing_left(blockers)
+            names = self.subscriptions.naming(user_id)
+            for name in in_time(names, has_time):
+                self.changes.apply(name, Unblocked(frozenset({user_id}), gone=True), now)
+            _require_nothing_left(names)
         self._close_all(evicted, has_time)
 
-    def _try_to_erase(
-        self, user_id: str, event: Erased, now: int, has_time: HasTime, evicted: list[str]
-    ) -> bool:
+    def _try_to_erase(self, user_id: str, event: Erased, now: int, evicted: list[str]) -> bool:
         """False if the user came back meanwhile. *evicted* gets the connections, as of `_kick`."""
-        here = self.users.read(user_id, consistent=True)
         evicted += self._kick(user_id, now)
         before, user = self.changes.apply(user_id, event, now)
         # Of connections since the kick, the leases are gone already.
         evicted += self._evict_all(before, now)
-        self._forget_watchers(user, [here, before], has_time)
+        self.users.raise_floor(user.newest_version)
         self._unblock_all(user, now)
         return self._delete(user_id, now)
 
-    def _forget_watchers(self, user: User, images: Sequence[User], has_time: HasTime) -> None:
-        """Tell some, and forget these, before the next: each call leaves fewer to the one after it.
-
-        They are told before their subscriptions go: the stream would find no watchers any more.
-        *images* are the user as others saw it before.
-
-        Raises:
-            Unavailable: not all were told in time.
-        """
-        pages = self.subscriptions.pages(Topic("user", user.user_id))
-        watchers = chunked(chain.from_iterable(pages), WATCHERS_AT_ONCE)
-        for some in in_time(watchers, has_time):
-            unseen = {name for name, _ in self.sight.unseen(some, {user.user_id: images})}
-            self._tell(user, (it for it in some if it.connection_id not in unseen))
-            for it in some:
-                self.subscriptions.unwatch(it.connection_id, [user.user_id])
-        _require_nothing_left(watchers)
-        self.subscriptions.forget(user.user_id)
-
-    def _tell(self, user: User, watchers: Iterable[Subscriber]) -> None:
-        self.dispatcher.send(
-            Post(text, [it.connection_id])
-            for it in watchers
-            if may_see(it.user_id, user)
-            for text in status_change_frames([user.seen_by(it.user_id)])
-        )
-
     def _unblock_all(self, user: User, now: int) -> None:
         for viewer_ids in chunked(user.blocked, MAX_UNBLOCKED):
-            self.changes.apply(user.user_id, Unblocked(frozenset(viewer_ids)), now)
+            self.changes.apply(user.user_id, Unblocked(frozenset(viewer_ids), gone=True), now)
 
     def _delete(self, user_id: str, now: int) -> bool:
         """Delete the item; False if rows of other tables depend on it.
@@ -206,12 +161,13 @@ class Removal:
         The item stays, with nothing but that, while the back end refuses the user something.
         """
         stored = self.users.read(user_id, consistent=True)
-        if stored.is_here or stored.blocked:
+        if stored.is_listed or stored.blocked:
             return False
         until = stored.standing.matters_until()
         if until is None or until > now:
             return True
         try:
+            self.users.raise_floor(stored.newest_version)
             self.users.forget(stored)
         except WriteConflict:
             return False

@@ -27,7 +27,7 @@ class Statuses:
         return after
 
     def read(self, user_id: str, viewer_id: str | None, now: int, reach: Reach = FREE) -> Presence:
-        user = self._as_of_now(self.users.read(user_id), now)
+        user = self._as_of_now(self.users.read(user_id), viewer_id, now)
         return self._seen([user], viewer_id, reach)[user_id]
 
     def read_many(
@@ -46,7 +46,7 @@ class Statuses:
         subscribed, so they must not be missing here.
         """
         stored = self.users.read_many(set(user_ids), consistent=consistent)
-        current = [self._as_of_now(user, now) for user in stored.values()]
+        current = [self._as_of_now(user, viewer_id, now) for user in stored.values()]
         seen = self._seen(current, viewer_id, reach)
         return [seen[user_id] for user_id in user_ids]
 
@@ -57,14 +57,15 @@ class Statuses:
         strangers = (it if it.user_id in visible else User(it.user_id) for it in users)
         return {it.user_id: it.seen_by(viewer_id) for it in strangers}
 
-    def _as_of_now(self, user: User, now: int) -> User:
+    def _as_of_now(self, user: User, viewer_id: str | None, now: int) -> User:
         """The user after what the clock has decided, stored: a version names a stored state.
 
         Otherwise a late ping could revive a lease that a reader was told has expired, under the
         same version, and no event would ever correct that reader.
         """
         after, _ = reduce(user, TimePassed(), now)
-        if after.own_presence != user.own_presence or after.presence != user.presence:
+        viewers = (user.user_id, None, viewer_id)
+        if any(after.seen_by(name) != user.seen_by(name) for name in viewers):
             _, after = self.changes.apply(user.user_id, TimePassed(), now, known=user)
             return after
         return user

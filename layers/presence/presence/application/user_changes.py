@@ -1,7 +1,7 @@
 """How an event changes a user: read, reduce, schedule timers, compare-and-swap."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from presence.domain.connection import Connection, ConnectionChange, Leaving
 from presence.domain.errors import Unavailable
@@ -56,7 +56,7 @@ class UserChanges:
         """
         before = known or self.users.read(user_id)
         for attempt in range(SWAP_ATTEMPTS):
-            after, effects = reduce(before, event, now)
+            after, effects = self._reduced(before, event, now)
             # Timers before the write: a superfluous timer does nothing, a missing one is missed.
             self.timers.check_all(list(checks_of(user_id, effects, now)))
             try:
@@ -89,6 +89,17 @@ class UserChanges:
         name, shards = connection.connection_id, connection.shards_of(session_id) or _FIRST
         event, change = Left(name, session_id), Leaving(name, session_id, shards)
         self.apply(str(connection.user_id), event, now, change, known)
+
+    def _reduced(self, before: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, ...]]:
+        """As `reduce`; a user who is stored for the first time exceeds all versions of erased ones.
+
+        Viewers may hold such a version of this very user.
+        """
+        after, effects = reduce(before, event, now)
+        if before.revision or after == before:
+            return after, effects
+        after, effects = reduce(replace(before, floor=self.users.floor()), event, now)
+        return replace(after, floor=0), effects
 
     def _swap(
         self,

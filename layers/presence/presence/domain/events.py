@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from presence.domain.disclosure import Disclosure
 from presence.domain.standing import Token
 from presence.domain.user import Choice, Lease, Presence
 
@@ -88,11 +89,17 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The user chose a status; at `until` it ends by itself, but not during the grace period."""
+    """The user chose a status; at `until` it ends by itself, but not during the grace period.
+
+    `chosen_at` is when the user did so, if that was a while ago: a newer choice is kept. None is
+    now. `disclosure` is chosen with it; None keeps it.
+    """
 
     choice: Choice
     text: str | None = None
     until: int | None = None
+    chosen_at: int | None = None
+    disclosure: Disclosure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +109,20 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The user is offline for this viewer from now on."""
+    """This viewer sees the user leave, as if the last connection had been closed now."""
 
     viewer_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unblocked:
-    """These viewers see the truth again."""
+    """These viewers see the truth again; if they are `gone`, or the user is, none has to be served.
+
+    Then nothing names them any more, also those who were unblocked before.
+    """
 
     viewer_ids: frozenset[str]
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ expires, and after the grace period if that connection is closed.
 
 During grace the public view is frozen: an expired status is cleared when the user reconnects or
 when grace ends, and an invisible user becomes visible only by connecting.
+
+Hiding, from all or from one viewer, looks like closing the last connection: what is seen is frozen
+for the length of a grace period (`Farewell`), and then the user is offline.
 """
 
 from collections.abc import Iterable
@@ -50,13 +53,22 @@ from presence.domain.events import (
 from presence.domain.standing import Standing
 from presence.domain.user import (
     Choice,
+    EarlierChoice,
+    Farewell,
     FrozenView,
     Lease,
     Presence,
+    Returned,
     Status,
     User,
 )
-from presence.limits import MAX_BLOCKED, MAX_CONNECTIONS, MAX_SESSIONS
+from presence.limits import (
+    MAX_BLOCKED,
+    MAX_CONNECTIONS,
+    MAX_EARLIER_CHOICES,
+    MAX_RETURNED,
+    MAX_SESSIONS,
+)
 
 
 def reduce(user: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, ...]]:
@@ -74,12 +86,8 @@ def reduce(user: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, 
         LeaseStillValid: a `LeaseExpired` of a lease that is valid; likewise.
     """
     current = _without_ended(user, now)
-    if isinstance(event, Blocked):
-        # The blocked viewer goes on seeing what the clock has made of the user: a version names it.
-        current = _count_versions(user, current, now)
     after = _end_choice(_apply(current, event, now), now)
-    after = _decide_status(after)
-    after = _hide_or_show(current, after, now)
+    after = _decide_status(_hide_or_show(current, after, now))
     after = _count_versions(user, after, now)
     return after, tuple(_effects(user, current, after))
 
@@ -93,19 +101,21 @@ def _without_ended(user: User, now: int) -> User:
     The order decides what was seen last: a user whose chosen status `invisible` ended before the
     lease did was visible in between.
     """
-    for at in sorted(end for end in _ends(user) if end < now):
-        user = _without_ended_at(user, at)
+    last = 0
+    while (at := min((end for end in _ends(user) if last < end < now), default=now)) < now:
+        user, last = _without_ended_at(user, at), at
     return _without_ended_at(user, now)
 
 
 def _ends(user: User) -> set[int]:
-    """The ends of the leases and of the chosen status."""
+    """The ends of the leases, of the chosen status, and of what is seen of a user who hides."""
     ends = {lease.expires_at for lease in user.leases.values()}
-    return ends if user.until is None else ends | {user.until}
+    told = (end for it in user.farewells for end in it.ends)
+    return {*ends, *told} if user.until is None else {*ends, *told, user.until}
 
 
 def _without_ended_at(user: User, at: int) -> User:
-    user = _end_choice(_without_expired(user, at), at)
+    user = _end_farewells(_end_choice(_without_expired(user, at), at), at)
     held = user.joined_sessions
     pending_leaves = {
         name: until for name, until in user.pending_leaves.items() if until > at or name in held
@@ -114,35 +124,63 @@ def _without_ended_at(user: User, at: int) -> User:
 
 
 def _end_choice(user: User, at: int) -> User:
-    """Without a chosen status that has ended; during grace it stays, as does the public view."""
-    if user.until is None or user.until > at or user.is_in_grace:
+    """With the choice before a timed one that has ended; during grace it stays, as what is seen."""
+    while user.until is not None and user.until <= at and not user.is_in_grace:
+        *earlier, back = user.earlier or (EarlierChoice(),)
+        ended = replace(
+            user, choice=back.choice, text=back.text, until=back.until, earlier=tuple(earlier)
+        )
+        user = _hide_or_show(_decide_status(user), ended, at)
+    return user
+
+
+def _end_farewells(user: User, at: int) -> User:
+    """Viewers who have seen a hidden user for long enough see the user offline."""
+    blocked = {
+        name: it if it.farewell is None else replace(it, farewell=it.farewell.at(at))
+        for name, it in user.blocked.items()
+    }
+    user = replace(user, blocked=blocked)
+    if user.farewell is None:
         return user
-    ended = replace(user, choice=Choice.ONLINE, text=None, until=None)
-    return _hide_or_show(user, ended, at)
+    farewell = user.farewell.at(at)
+    status = Status.OFFLINE if farewell is None else user.status
+    return replace(user, farewell=farewell, status=status)
 
 
 def _without_expired(user: User, at: int) -> User:
     """Without expired leases and an ended grace period.
 
     `grace_until` matters only without leases. For expired leases `last_seen` is the last frame
-    received (not the time of detection), or the last clean disconnect if that is later.
+    received from an active device (not the time of detection), or what came later.
     """
     live = {name: lease for name, lease in user.leases.items() if not lease.is_expired(at)}
-    heard = [lease.seen_at for name, lease in user.leases.items() if name not in live]
-    if heard and not live:
-        user = _seen(user, max(*heard, min(at, user.grace_until or 0)))
+    for name, lease in user.leases.items():
+        if name not in live and lease.is_active:
+            user = _active(user, lease.seen_at)
+    if user.leases and not live:
+        user = _seen(user, user.active_at)
     if not live and user.grace_until is not None and user.grace_until <= at:
         user = replace(user, grace_until=None)
     return replace(user, leases=live)
 
 
 def _decide_status(user: User) -> User:
-    """With the status that follows from the rest; a user who is not here has no pending leaves."""
+    """With the status that follows from the rest; a user who is not here has no pending leaves.
+
+    A user who is away was last seen at the last activity.
+    """
     pending_leaves = user.pending_leaves if user.is_here else {}
-    return replace(user, status=_status(user), pending_leaves=pending_leaves)
+    if user.leases and user.choice is not Choice.INVISIBLE:
+        user = replace(user, farewell=None)
+    user = replace(user, status=_status(user), pending_leaves=pending_leaves)
+    is_away = user.leases and user.choice is Choice.ONLINE and user.status is Status.AWAY
+    return _seen(user, user.active_at) if is_away else user
 
 
 def _status(user: User) -> Status:
+    if user.farewell is not None:
+        return user.farewell.status
     if not user.is_here or user.choice is Choice.INVISIBLE:
         return Status.OFFLINE
     if user.is_in_grace and user.status is Status.OFFLINE:
@@ -172,19 +210,21 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
         case LeaseExpired():
             return _expire(user, event)
         case GraceEnded():
-            return replace(user, grace_until=None, pending_leaves={})
+            # Also for viewers from whom the user hides: who has closed the last tab is gone now.
+            ended = _end_farewells(user, max((it.until for it in user.farewells), default=now))
+            return replace(ended, grace_until=None, pending_leaves={})
         case Joined():
             return _join(user, event)
         case Left():
             return _leave(user, event)
         case Chosen():
-            return replace(user, choice=event.choice, text=event.text, until=event.until)
+            return _choose(user, event, now)
         case Seen():
             return _seen(user, now)
         case Blocked():
             return _block(user, event.viewer_id, now)
         case Unblocked():
-            return _unblock(user, event.viewer_ids, now)
+            return _unblock(user, event)
         case TokensRevoked() | TokenRevoked() | Barred() | Allowed():
             return _decide_standing(user, event, now)
         case Erased(allows_sessions):
@@ -200,11 +240,13 @@ def _add(user: User, event: Authenticated, now: int) -> User:
     if known is None and len(user.leases) >= MAX_CONNECTIONS:
         raise TooManyConnections(f"Close one of the {MAX_CONNECTIONS} connections of this user.")
     sessions = _allowed(user, event, (known or event.lease).sessions)
-    if len(user.sessions | sessions) > MAX_SESSIONS:
+    if len(user.all_sessions | sessions) > MAX_SESSIONS:
         raise Conflict(f"This user is in {MAX_SESSIONS} chat sessions; open a new connection.")
     is_active = (known or event.lease).is_active if event.is_active is None else event.is_active
     lease = replace(_last_heard(known, event.lease), is_active=is_active, sessions=sessions)
-    arriving = user if user.presence.is_online else _seen(user, now)
+    arriving = _active_no_more(user, known, lease, now)
+    if not user.presence.is_online and (is_active or user.last_seen is None):
+        arriving = _seen(arriving, now)
     leases = {**arriving.leases, event.connection_id: lease}
     return replace(arriving, leases=leases, grace_until=None)
 
@@ -213,6 +255,20 @@ def _allowed(user: User, event: Authenticated, sessions: frozenset[str]) -> froz
     """Those of the chat sessions that the token allows, and the back end."""
     allowed = event.token.allowed_sessions
     return frozenset(name for name in sessions if user.standing.lets_into(name, allowed))
+
+
+def _active_no_more(user: User, before: Lease | None, after: Lease | None, at: int) -> User:
+    """With *at* as the last activity, if a person was at the device of a lease, and is not now."""
+    was_active = before is not None and before.is_active
+    is_active = after is not None and after.is_active
+    return _active(user, at) if was_active and not is_active else user
+
+
+def _active(user: User, at: int) -> User:
+    """A person was at a device at *at*; what an invisible user does is not kept."""
+    if user.choice is Choice.INVISIBLE:
+        return user
+    return replace(user, active_at=max(at, user.active_at))
 
 
 def _last_heard(known: Lease | None, new: Lease) -> Lease:
@@ -239,6 +295,7 @@ def _renew(user: User, event: Renewed) -> User:
         seen_at=max(lease.seen_at, event.lease.seen_at),
         is_active=lease.is_active if event.is_active is None else event.is_active,
     )
+    user = _active_no_more(user, lease, renewed, renewed.seen_at)
     return replace(user, leases={**user.leases, event.connection_id: renewed})
 
 
@@ -247,9 +304,9 @@ def _remove(user: User, event: Disconnected, now: int) -> User:
     if lease is None:
         return user
     leases = {name: it for name, it in user.leases.items() if name != event.connection_id}
-    left = replace(user, leases=leases)
+    left = _active_no_more(replace(user, leases=leases), lease, None, now)
     if not leases:
-        left = _seen(left, now)
+        left = _seen(left, left.active_at)
     if event.grace_until <= now:
         return _without_ended(left, now)  # a grace period that ended beside this lease counts now
     # Also beside other leases: they may belong to dead devices.
@@ -277,7 +334,8 @@ def _join(user: User, event: Joined) -> User:
         return user
     if event.session_id in user.standing.barred:
         raise no_access()
-    if event.session_id not in user.sessions and len(user.sessions) >= MAX_SESSIONS:
+    known = user.all_sessions
+    if event.session_id not in known and len(known) >= MAX_SESSIONS:
         raise Conflict(f"Leave one of the {MAX_SESSIONS} chat sessions of this user first.")
     user = _without_pending_leave(user, event.session_id)
     joined = replace(lease, sessions=lease.sessions | {event.session_id})
@@ -321,11 +379,39 @@ def _leave(user: User, event: Left) -> User:
     return replace(user, leases={**user.leases, event.connection_id: left})
 
 
+def _choose(user: User, event: Chosen, now: int) -> User:
+    """With the choice, unless a newer one is known; a timed one remembers those before it."""
+    chosen_at = max(now, user.chosen_at)
+    if event.chosen_at is not None:
+        chosen_at = min(event.chosen_at, now)
+        if chosen_at < user.chosen_at:
+            return user
+    return replace(
+        user,
+        choice=event.choice,
+        text=event.text,
+        until=event.until,
+        earlier=_earlier(user, event.until),
+        chosen_at=chosen_at,
+        disclosure=event.disclosure or user.disclosure,
+    )
+
+
+def _earlier(user: User, until: int | None) -> tuple[EarlierChoice, ...]:
+    """The choices that outlast one that ends at *until*; the lasting one is never dropped."""
+    if until is None:
+        return ()
+    known = (*user.earlier, EarlierChoice(user.choice, user.text, user.until))
+    lasting = [it for it in known if it.until is None and it != EarlierChoice()]
+    timed = [it for it in known if it.until is not None and it.until > until]
+    return (*lasting, *timed[-MAX_EARLIER_CHOICES:])
+
+
 def _seen(user: User, at: int) -> User:
     """With a later `last_seen`; for others an invisible user left when becoming invisible."""
     if user.choice is Choice.INVISIBLE:
         return user
-    return replace(user, last_seen=max(at, user.last_seen or 0))
+    return replace(user, last_seen=max(at, user.last_seen or 0) or None)
 
 
 def _block(user: User, viewer_id: str, now: int) -> User:
@@ -334,23 +420,23 @@ def _block(user: User, viewer_id: str, now: int) -> User:
         return user
     if len(user.blocked) >= MAX_BLOCKED:
         raise Conflict(f"Unblock one of the {MAX_BLOCKED} users first.")
-    frozen_view = FrozenView(user.last_seen, user.version)
-    if user.presence.is_online:
-        frozen_view = FrozenView(now, max(user.version + 1, now))
-    return replace(user, blocked={**user.blocked, viewer_id: frozen_view})
+    known, returned = user.seen_by(viewer_id), user.returned.get(viewer_id, Returned(0))
+    farewell = user.farewell or _farewell(user, now)
+    last_seen = max(_last_seen_at(user, now) or 0, returned.last_seen or 0) or None
+    view = FrozenView(last_seen, known.version, farewell, user.disclosure)
+    others = {name: it for name, it in user.returned.items() if name != viewer_id}
+    return replace(user, blocked={**user.blocked, viewer_id: view}, returned=others)
 
 
-def _unblock(user: User, viewer_ids: frozenset[str], now: int) -> User:
-    """With a version that is new to the viewers, or they would drop the truth as outdated."""
-    frozen = [user.seen_by(name) for name in viewer_ids & user.blocked.keys()]
-    if not frozen:
-        return user
-    blocked = {name: view for name, view in user.blocked.items() if name not in viewer_ids}
-    held = max(presence.version for presence in frozen)
-    shows_the_truth = all(presence == user.presence for presence in frozen)
-    is_newer = shows_the_truth or user.version > held
-    version = user.version if is_newer else max(held + 1, now)
-    return replace(user, blocked=blocked, version=version)
+def _unblock(user: User, event: Unblocked) -> User:
+    """The viewers see the truth, from the version on that they hold."""
+    names = event.viewer_ids
+    ended = {name: it for name, it in user.blocked.items() if name in names}
+    blocked = {name: it for name, it in user.blocked.items() if name not in names}
+    returned = {**user.returned, **{name: Returned(0, it.last_seen) for name, it in ended.items()}}
+    if event.gone:
+        returned = {name: it for name, it in returned.items() if name not in names}
+    return replace(user, blocked=blocked, returned=returned)
 
 
 # ── what others see of it ──────────────────────────────────────────────────────────────────
@@ -359,10 +445,37 @@ def _unblock(user: User, viewer_ids: frozenset[str], now: int) -> User:
 def _hide_or_show(before: User, after: User, now: int) -> User:
     """For others, becoming invisible is leaving and ceasing to be invisible is arriving.
 
-    A user without a connection has left already, and does not arrive.
+    A user without a connection has left already, and does not arrive. A user who shows up while
+    others still see what was before is back within the grace period.
     """
     was_hidden, is_hidden = (user.choice is Choice.INVISIBLE for user in (before, after))
-    return replace(after, last_seen=now) if was_hidden != is_hidden and after.leases else after
+    if was_hidden == is_hidden:
+        return after
+    if is_hidden:
+        farewell = before.farewell or _farewell(before, now)
+        return replace(after, farewell=farewell, last_seen=_last_seen_at(before, now))
+    is_arriving = before.farewell is None and _is_active(after)
+    return _seen(after, now) if is_arriving else after
+
+
+def _farewell(user: User, now: int) -> Farewell | None:
+    """What is seen from *now* on of a user who hides; None if the user is offline."""
+    until = now + user.rules.grace if user.leases else user.grace_until or now
+    if until <= now or not user.presence.is_online:
+        return None
+    sessions = {**user.pending_leaves, **dict.fromkeys(user.joined_sessions, until)}
+    return Farewell(until, user.status, user.presence.text, sessions)
+
+
+def _last_seen_at(user: User, now: int) -> int | None:
+    """`last_seen` as if the user's last connection were closed now."""
+    if not user.leases or user.choice is Choice.INVISIBLE:
+        return user.last_seen
+    return max(user.last_seen or 0, now if _is_active(user) else user.active_at) or None
+
+
+def _is_active(user: User) -> bool:
+    return any(lease.is_active for lease in user.leases.values())
 
 
 def _count_versions(before: User, after: User, now: int) -> User:
@@ -370,11 +483,46 @@ def _count_versions(before: User, after: User, now: int) -> User:
 
     They are hybrid clocks: also greater than any version of an item that was deleted since.
     """
+    clock = after.precision.version_at(now)
     if not after.presence.equals_except_version(before.presence):
-        after = replace(after, version=max(after.version, before.version + 1, now))
+        version = max(after.version, max(before.version, before.floor) + 1, clock)
+        after = replace(after, version=version)
+    after = _count_for_returned(before, _count_for_blocked(before, after, now), clock)
     if not after.own_presence.equals_except_version(before.own_presence):
-        after = replace(after, own_version=max(before.own_version + 1, after.version, now))
+        own_version = max(max(before.own_version, before.floor) + 1, after.version, now)
+        after = replace(after, own_version=own_version)
     return after
+
+
+def _next_version(known: Presence, seen: Presence, clock: int) -> int:
+    """The version of what a viewer sees, who saw *known* before."""
+    return known.version if seen.equals_except_version(known) else max(known.version + 1, clock)
+
+
+def _count_for_blocked(before: User, after: User, now: int) -> User:
+    def counted(name: str, view: FrozenView) -> FrozenView:
+        clock = after.rules.precision_with(view.disclosure).version_at(now)
+        version = _next_version(before.seen_by(name), after.seen_by(name), clock)
+        return replace(view, version=version)
+
+    return replace(after, blocked={name: counted(name, it) for name, it in after.blocked.items()})
+
+
+def _count_for_returned(before: User, after: User, clock: int) -> User:
+    """Each viewer stays ahead until the public view has caught up.
+
+    If there are too many, it is made to: that raises the version for all, and shows nothing else.
+    """
+    ahead = dict[str, Returned]()
+    for name, it in after.returned.items():
+        version = _next_version(before.seen_by(name), after.seen_by(name), clock)
+        kept = replace(it, ahead=max(0, version - after.version))
+        if kept.ahead or (it.last_seen or 0) > (after.last_seen or 0):
+            ahead[name] = kept
+    if len(ahead) <= MAX_RETURNED:
+        return replace(after, returned=ahead)
+    version = max(after.version + it.ahead for it in ahead.values()) + 1
+    return replace(after, version=version, returned={})
 
 
 def _effects(before: User, current: User, after: User) -> Iterable[Effect]:
@@ -398,4 +546,4 @@ def _differs_for(before: User, after: User, viewer_id: str | None) -> bool:
 
 def special_viewers(*users: User) -> Iterable[str | None]:
     """The viewers whose view may differ from the public one, and None for the public."""
-    return {None, users[0].user_id, *(name for user in users for name in user.blocked)}
+    return {None, users[0].user_id, *(name for user in users for name in user.special_viewers)}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from presence.domain.disclosure import Disclosure, Precision, Rules
 from presence.domain.standing import Standing
 
 
@@ -33,13 +34,18 @@ class Choice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """A user as one viewer sees them. The version grows whenever any other field changes."""
+    """A user as one viewer sees them. The version grows whenever any other field changes.
+
+    Only the user's own devices are told `until` and `disclosure`.
+    """
 
     user_id: str
     status: Status
     last_seen: int | None
     version: int
     text: str | None = None
+    until: int | None = None
+    disclosure: Disclosure | None = None
 
     @property
     def is_online(self) -> bool:
@@ -47,7 +53,8 @@ class Presence:
 
     def differs_for_others(self, other: "Presence") -> bool:
         """Whether a viewer who knows *other* must be told; not of a newer `last_seen` alone."""
-        return (self.status, self.text) != (other.status, other.text)
+        known, new = (replace(it, last_seen=None, version=0) for it in (other, self))
+        return new != known
 
     def equals_except_version(self, other: "Presence") -> bool:
         return replace(self, version=0) == replace(other, version=0)
@@ -74,11 +81,63 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Farewell:
+    """What viewers go on seeing of a user who hides, as if the last connection had been closed.
+
+    Hiding looks like closing a tab, so it is told when the grace period would end: at `until`.
+    `sessions` are chat sessions, each with the instant at which the user is seen to leave it.
+    """
+
+    until: int
+    status: Status
+    text: str | None = None
+    sessions: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ends(self) -> frozenset[int]:
+        return frozenset({self.until, *self.sessions.values()})
+
+    def at(self, now: int) -> "Farewell | None":
+        """What of it is left at *now*."""
+        if self.until <= now:
+            return None
+        left = {name: until for name, until in self.sessions.items() if until > now}
+        return self if len(left) == len(self.sessions) else replace(self, sessions=left)
+
+
+@dataclass(frozen=True, slots=True)
 class FrozenView:
-    """What a blocked viewer goes on seeing: a user who left at the time of the block, or before."""
+    """What a blocked viewer goes on seeing: a user who left at the time of the block, or before.
+
+    `farewell` is what is seen until the leaving is told, and `disclosure` what the user had chosen:
+    a later choice would show that the user is there.
+    """
 
     last_seen: int | None
     version: int
+    farewell: Farewell | None = None
+    disclosure: Disclosure = Disclosure.EXACT
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A viewer who was blocked, and holds a version and a `last_seen` that others do not.
+
+    The viewer's versions are `ahead` of the public ones, so that unblocking raises those for no
+    other viewer; `last_seen` is the one from the time of the block.
+    """
+
+    ahead: int
+    last_seen: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierChoice:
+    """A choice that comes back when a timed one ends, unless it has ended by then."""
+
+    choice: Choice = Choice.ONLINE
+    text: str | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +150,13 @@ class User:
     `pending_leaves` are chat sessions of closed connections, each with the instant at which the
     user leaves it. They matter only while no lease is in that chat session, as `grace_until`
     matters only without any lease. `blocked` are the viewers who see the user offline, each with
-    what they go on seeing. `standing` is what the back end has decided about the user.
+    what they go on seeing; `returned` are viewers who were blocked. `farewell` is what all others
+    go on seeing of a user who became invisible. `standing` is what the back end has decided.
+
+    `earlier` are the choices that come back when timed ones end, the next one last, and
+    `chosen_at` is when the user chose. `active_at` is when a person was last at a device that is
+    not active any more, as far as others may learn it. `floor` is a version that an unknown user
+    has to exceed.
     """
 
     user_id: str
@@ -102,12 +167,20 @@ class User:
     choice: Choice = Choice.ONLINE
     text: str | None = None
     until: int | None = None
+    earlier: tuple[EarlierChoice, ...] = ()
+    chosen_at: int = 0
     status: Status = Status.OFFLINE
     grace_until: int | None = None
     pending_leaves: Mapping[str, int] = field(default_factory=dict)
+    farewell: Farewell | None = None
     last_seen: int | None = None
+    active_at: int = 0
+    disclosure: Disclosure = Disclosure.EXACT
     blocked: Mapping[str, FrozenView] = field(default_factory=dict)
+    returned: Mapping[str, Returned] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
+    floor: int = 0
+    rules: Rules = field(default_factory=Rules)
 
     def erased(self) -> "User":
         """What must be kept until others are told: they drop versions that they already hold.
@@ -120,8 +193,33 @@ class User:
             version=self.version,
             own_version=self.own_version,
             blocked=self.blocked,
+            returned={name: replace(it, last_seen=None) for name, it in self.returned.items()},
             standing=self.standing,
+            rules=self.rules,
         )
+
+    @property
+    def precision(self) -> Precision:
+        """How exactly others are told `last_seen`."""
+        return self.rules.precision_with(self.disclosure)
+
+    @property
+    def newest_version(self) -> int:
+        """The greatest version that any viewer was told."""
+        returned = (self.version + it.ahead for it in self.returned.values())
+        frozen = (it.version for it in self.blocked.values())
+        return max(self.version, self.own_version, *returned, *frozen)
+
+    @property
+    def farewells(self) -> tuple[Farewell, ...]:
+        """Those of all viewers."""
+        found = (self.farewell, *(it.farewell for it in self.blocked.values()))
+        return tuple(it for it in found if it is not None)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether any viewer may see the user online."""
+        return self.is_here or bool(self.farewells)
 
     @property
     def is_here(self) -> bool:
@@ -144,35 +242,93 @@ class User:
         return frozenset[str]().union(*(it.sessions for it in self.leases.values()))
 
     @property
+    def all_sessions(self) -> frozenset[str]:
+        """The chat sessions in which the user is, or is seen by any viewer."""
+        return self.sessions.union(*(it.sessions for it in self.farewells))
+
+    @property
+    def special_viewers(self) -> frozenset[str]:
+        """The other users whose view may differ from the public one."""
+        return frozenset({*self.blocked, *self.returned})
+
+    @property
     def presence(self) -> Presence:
         """The public view: what every viewer sees who is not blocked."""
-        text = None if self.status is Status.OFFLINE else self.text
-        return Presence(self.user_id, self.status, self.last_seen, self.version, text)
+        last_seen = self.precision.coarsen(self.last_seen)
+        shown = self.text if self.farewell is None else self.farewell.text
+        text = None if self.status is Status.OFFLINE else shown
+        return Presence(self.user_id, self.status, last_seen, self.version, text)
 
     @property
     def own_presence(self) -> Presence:
-        """The truth, as the user's own devices see it."""
-        own = replace(self.presence, version=self.own_version)
-        if self.is_here and self.choice is Choice.INVISIBLE:
-            return replace(own, status=Status.INVISIBLE, text=self.text)
-        return own
+        """The truth, as the user's own devices see it; what they chose, also while offline."""
+        is_hidden = self.choice is Choice.INVISIBLE or self.farewell is not None
+        status = Status.INVISIBLE if self.choice is Choice.INVISIBLE else Status.OFFLINE
+        return Presence(
+            self.user_id,
+            (status if self.is_here else Status.OFFLINE) if is_hidden else self.status,
+            self.last_seen,
+            self.own_version,
+            self.text,
+            self.until,
+            None if self.disclosure is Disclosure.EXACT else self.disclosure,
+        )
 
     def seen_by(self, viewer_id: str | None) -> Presence:
         """As *viewer_id* sees the user; None is a reader without a token."""
         if viewer_id == self.user_id:
             return self.own_presence
-        if not may_see(viewer_id, self):
-            frozen_view = self.blocked[str(viewer_id)]
-            return Presence(
-                self.user_id, Status.OFFLINE, frozen_view.last_seen, frozen_view.version
+        if viewer_id is None:
+            return self.presence
+        if (frozen_view := self.blocked.get(viewer_id)) is not None:
+            return self._frozen(frozen_view)
+        if (returned := self.returned.get(viewer_id)) is not None:
+            last_seen = max(self.last_seen or 0, returned.last_seen or 0) or None
+            return replace(
+                self.presence,
+                version=self.version + returned.ahead,
+                last_seen=self.precision.coarsen(last_seen),
             )
         return self.presence
 
+    def _frozen(self, view: FrozenView) -> Presence:
+        last_seen = self.rules.precision_with(view.disclosure).coarsen(view.last_seen)
+        if (it := view.farewell) is not None:
+            return Presence(self.user_id, it.status, last_seen, view.version, it.text)
+        return Presence(self.user_id, Status.OFFLINE, last_seen, view.version)
+
+    def farewell_for(self, viewer_id: str | None) -> Farewell | None:
+        """What *viewer_id* sees instead of a user who hides; None if the user does not, or left."""
+        if viewer_id is not None and viewer_id in self.blocked:
+            return self.blocked[viewer_id].farewell
+        return self.farewell
+
     def sessions_seen_by(self, viewer_id: str | None) -> frozenset[str]:
         """The chat sessions in which *viewer_id* sees the user; none if the user looks offline."""
+        if (farewell := self.farewell_for(viewer_id)) is not None:
+            return frozenset(farewell.sessions)
         if not may_see(viewer_id, self) or not self.presence.is_online:
             return frozenset()
         return self.sessions
+
+    def is_seen_acting_by(self, viewer_id: str | None) -> bool:
+        """Whether *viewer_id* may learn that the user does something at this moment."""
+        is_leaving = viewer_id != self.user_id and self.farewell_for(viewer_id) is not None
+        return self.seen_by(viewer_id).is_online and not is_leaving
+
+    @property
+    def audiences(self) -> Mapping[str, "Audience"]:
+        """For each chat session in which any other viewer sees the user, which viewers do."""
+        usual = self.sessions_seen_by(None)
+        blocked = {name: self.sessions_seen_by(name) for name in self.blocked}
+        found = dict[str, Audience]()
+        for session_id in self.all_sessions:
+            seen = frozenset(name for name, sessions in blocked.items() if session_id in sessions)
+            if session_id in usual:
+                found[session_id] = Audience(hidden_from=frozenset(blocked.keys() - seen))
+            elif seen:
+                found[session_id] = Audience(only_for=seen)
+        return found
 
     @property
     def next_change_at(self) -> int | None:
@@ -185,8 +341,22 @@ class User:
         held = self.joined_sessions
         expected = (until for name, until in self.pending_leaves.items() if name not in held)
         tokens = (lease.ends_by for lease in self.leases.values())
-        times: Iterable[int | None] = (grace_or_choice, *expected, *tokens)
+        told = (at for it in self.farewells for at in it.ends)
+        times: Iterable[int | None] = (grace_or_choice, *expected, *tokens, *told)
         return min((at for at in times if at is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """The viewers who see a user in a chat session: all but some, or only some."""
+
+    hidden_from: frozenset[str] = frozenset()
+    only_for: frozenset[str] = frozenset()
+
+    def has(self, viewer_id: str | None) -> bool:
+        if self.only_for:
+            return viewer_id in self.only_for
+        return viewer_id not in self.hidden_from
 
 
 def may_see(viewer_id: str | None, target: User) -> bool:

@@ -7,7 +7,6 @@ from typing import assert_never
 from presence.application.access import identify
 from presence.application.connections import AuthenticateCommand
 from presence.bootstrap import App
-from presence.domain.events import Chosen
 from presence.domain.user import Presence
 from presence.entrypoints.runtime import now
 from presence.fanout.sight import Reach
@@ -56,15 +55,15 @@ def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C90
             return _authenticate(app, call, request)
         case Ping():
             return _ping(app, call, request)
-        case SetStatus(choice, text, until):
+        case SetStatus():
             user_id = app.access.authorize(call.connection_id, call.now).user.user_id
-            app.statuses.choose(user_id, Chosen(choice, text, until), call.now)
+            app.statuses.choose(user_id, request.event, call.now)
         case ListOnline():
             return _list_online(app, call, request)
         case Join(session_id):
             return _join(app, call, session_id)
         case Leave(session_id):
-            app.chat_sessions.leave(call.connection_id, session_id, call.now)
+            _leave(app, call, session_id)
         case Typing(session_id, is_typing):
             app.messages.typing(call.connection_id, session_id, call.now, is_typing=is_typing)
         case Say(session_id, content, client_id):
@@ -136,6 +135,13 @@ def _join(app: App, call: Call, session_id: str) -> Frame:
         "memberCount": page.member_count,
         **counted(page.as_of, is_sampled=page.is_sampled),
     }
+
+
+def _leave(app: App, call: Call, session_id: str | None) -> None:
+    if session_id is None:
+        app.connections.leave(call.connection_id, call.now)
+    else:
+        app.chat_sessions.leave(call.connection_id, session_id, call.now)
 
 
 def _watch(app: App, call: Call, user_ids: Sequence[str]) -> Frame:

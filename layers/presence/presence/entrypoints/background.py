@@ -21,6 +21,7 @@ from presence.entrypoints.runtime import (
     time_left,
 )
 from presence.fanout.dispatch import OpenSocket
+from presence.ports import Block
 from presence.protocol.requests import is_id
 from presence.protocol.strict_json import Object, parse_object
 
@@ -72,8 +73,10 @@ def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
 
 
 @logged
-def sweep(_event: LambdaEvent, context: LambdaContext) -> Response:
-    """Look at every connected user; stop in time."""
+def sweep(event: LambdaEvent, context: LambdaContext) -> Response:
+    """Look at every connected user; stop in time. By hand it restores blocks."""
+    if event.get("restore") == "blocks":
+        return _restore(event.get("after"), time_left(context))
     swept = app().sweep.run(now(), time_left(context))
     logger.append_keys(
         online=None if swept.count is None else swept.count.online,
@@ -82,6 +85,14 @@ def sweep(_event: LambdaEvent, context: LambdaContext) -> Response:
         is_complete=swept.count is not None,
     )
     return {}
+
+
+def _restore(after: Object | None, has_time: HasTime) -> Response:
+    """What an operator asks for after the table Users was lost (docs/operations.md)."""
+    begin = None if after is None else Block(_id(after, "userId"), _id(after, "viewerId"))
+    is_complete, last = app().blocking.restore(begin, now(), has_time)
+    behind = None if last is None else {"userId": last.user_id, "viewerId": last.viewer_id}
+    return {"isComplete": is_complete, "after": behind}
 
 
 def _messages(event: LambdaEvent) -> Sequence[Message]:

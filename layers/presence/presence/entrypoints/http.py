@@ -12,7 +12,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from presence.bootstrap import app
 from presence.domain import errors
 from presence.domain.connection import Identity
-from presence.domain.events import Chosen
 from presence.domain.standing import Standing, is_allowed
 from presence.entrypoints.runtime import AWS_ERRORS, LambdaEvent, logged, logger, now, time_left
 from presence.fanout.sight import FREE, Reach
@@ -172,8 +171,7 @@ def mark_seen() -> Answer:
 def set_status() -> Answer:
     user_id = _caller().user_id
     request = requests.set_status(_body(), now())
-    chosen = Chosen(request.choice, request.text, request.until)
-    user = app().statuses.choose(user_id, chosen, now())
+    user = app().statuses.choose(user_id, request.event, now())
     return _json(presence(user.own_presence))
 
 

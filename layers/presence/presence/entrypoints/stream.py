@@ -21,6 +21,7 @@ from presence.fanout.diffs import Record
 from presence.limits import PART_MILLISECONDS
 
 Item: TypeAlias = Mapping[str, Any]
+IMAGES = ("OldImage", "NewImage")
 
 
 @logged
@@ -55,5 +56,5 @@ def announce(event: LambdaEvent, context: LambdaContext) -> Response:
 
 def _record(data: Item, *, comes_again: bool) -> Record:
     user_id = data["Keys"]["user_id"]["S"]
-    before, after = (user_in_image(data.get(name), user_id) for name in ("OldImage", "NewImage"))
+    before, after = (user_in_image(data.get(name), user_id, app().rules) for name in IMAGES)
     return Record(before, after, comes_again, now())

@@ -1,7 +1,7 @@
 """What has changed, by viewer: of one user, and of the members of one chat session. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias, TypeVar
@@ -87,8 +87,8 @@ class UserDiff:
 
     @property
     def sessions(self) -> frozenset[str]:
-        """Each chat session that the user was in before or after."""
-        return _union(user.sessions for user in _images(self.records))
+        """Each chat session that the user was in, or was seen in, before or after."""
+        return _union(user.all_sessions for user in _images(self.records))
 
     @property
     def devices(self) -> Iterable[Subscriber]:
@@ -97,7 +97,7 @@ class UserDiff:
 
     @property
     def hides_from_no_viewer(self) -> bool:
-        return not any(user.blocked for user in _images(self.records))
+        return not any(user.special_viewers for user in _images(self.records))
 
     @property
     def public_moves(self) -> Moves:
@@ -123,11 +123,19 @@ def _age(user: User) -> tuple[int, int]:
 
 
 def _alike(images: Sequence[User]) -> Collection[Sequence[str]]:
-    """The viewers who are blocked in any of these states, together if it is in the same ones."""
-    found: defaultdict[tuple[bool, ...], list[str]] = defaultdict(list)
-    for name in _union(frozenset(it.blocked) for it in images):
-        found[tuple(name in it.blocked for it in images)].append(name)
+    """The viewers who are special in any of these states, together if they see the same."""
+    found: defaultdict[Hashable, list[str]] = defaultdict(list)
+    for name in _union(it.special_viewers for it in images):
+        found[tuple(_hiding(it, name) for it in images)].append(name)
     return found.values()
+
+
+def _hiding(user: User, viewer_id: str) -> Hashable:
+    """How the user hides from a viewer: not at all, altogether, or with a farewell."""
+    if viewer_id not in user.blocked:
+        return False
+    it = user.farewell_for(viewer_id)
+    return it and (it.until, it.status, it.text, tuple(sorted(it.sessions.items())))
 
 
 ViewerId = TypeVar("ViewerId", str, None)
@@ -168,7 +176,7 @@ def parts_of(records: Iterable[Record]) -> Iterator[Sequence[Record]]:
     """The records in their order, in parts of about TOPICS_AT_ONCE topics: nearly always in one."""
     part, topics = list[Record](), set[str]()
     for record in records:
-        topics |= record.before.sessions | record.after.sessions
+        topics |= record.before.all_sessions | record.after.all_sessions
         part.append(record)
         if len(topics) >= TOPICS_AT_ONCE:
             yield part
@@ -198,8 +206,16 @@ def by_session(diffs: Iterable[UserDiff]) -> Mapping[str, Sequence[UserDiff]]:
     return movers
 
 
+#: What a frame says of a user: "left", or the presence of one who joined, as text.
+Entry: TypeAlias = str | None
+
+
+def _entry(move: Move | None, user: User, viewer_id: str | None) -> Entry:
+    return presence_text(user.seen_by(viewer_id)) if move == "joined" else move
+
+
 #: In what a viewer sees other moves than all the others, and the number of members that one sees.
-SeenMoves: TypeAlias = tuple[Differences[Move | None], int]
+SeenMoves: TypeAlias = tuple[Differences[Entry], int]
 
 
 @dataclass(frozen=True)
@@ -216,44 +232,50 @@ class MembershipDiff:
 
     @property
     def special_viewers(self) -> frozenset[str]:
-        return frozenset(self._special).union(self._unseen)
+        return frozenset({*self._special, *self._counted})
 
     @cached_property
-    def _usual(self) -> Sequence[Move | None]:
-        return [it.public_moves.seen_in(self.session_id) for it in self.movers]
+    def _usual(self) -> Sequence[Entry]:
+        return [
+            _entry(it.public_moves.seen_in(self.session_id), it.user, None) for it in self.movers
+        ]
 
     @cached_property
-    def _special(self) -> Mapping[str, Differences[Move | None]]:
+    def _special(self) -> Mapping[str, Differences[Entry]]:
         """What differs; for movers it is their own join, which was the answer to `join`."""
-        found: defaultdict[str, list[tuple[int, Move | None]]] = defaultdict(list)
+        found: defaultdict[str, list[tuple[int, Entry]]] = defaultdict(list)
         for position, (mover, usual) in enumerate(zip(self.movers, self._usual, strict=True)):
             found[mover.user.user_id].append((position, None))
             for moves in mover.moves[1:]:
-                if (seen := moves.seen_in(self.session_id)) != usual:
+                move = moves.seen_in(self.session_id)
+                # Of a join, those who were blocked once are told another version.
+                if move == "joined" or move != usual:
                     for name in moves.viewers:
-                        found[name].append((position, seen))
+                        found[name].append((position, _entry(move, mover.user, name)))
         return {name: tuple(differences) for name, differences in found.items()}
 
     @cached_property
-    def _unseen(self) -> Counter[str]:
-        """How many members each viewer does not see."""
-        return Counter(name for member in self.members for name in member.hidden_from)
+    def _usual_count(self) -> int:
+        return sum(not member.audience.only_for for member in self.members)
 
     @cached_property
-    def _joined(self) -> Sequence[str]:
-        return [presence_text(it.user.presence) for it in self.movers]
+    def _counted(self) -> Counter[str]:
+        """How many members more than most viewers some see, or fewer."""
+        counted = Counter[str]()
+        for member in self.members:
+            counted.update(member.audience.only_for)
+            counted.subtract(member.audience.hidden_from)
+        return counted
 
     def content_for(self, viewer_id: str | None) -> SeenMoves:
         name = viewer_id or ""
-        return self._special.get(name, ()), len(self.members) - self._unseen[name]
+        return self._special.get(name, ()), self._usual_count + self._counted[name]
 
     def frames(self, content: SeenMoves) -> Sequence[str]:
         differences, count = content
-        moves = with_differences(self._usual, differences)
-        joined = [text for text, move in zip(self._joined, moves, strict=True) if move == "joined"]
-        left = [
-            it.user.user_id for it, move in zip(self.movers, moves, strict=True) if move == "left"
-        ]
+        moves = list(zip(self.movers, with_differences(self._usual, differences), strict=True))
+        joined = [it for _, it in moves if it not in (None, "left")]
+        left = [mover.user.user_id for mover, it in moves if it == "left"]
         if not (joined or left):
             return ()
         return tuple(members_change_frames(self.session_id, joined, left, count, self.as_of))

@@ -67,7 +67,7 @@ class LargeRooms:
         """
         # Consistent: a block of a moment ago must not be missed.
         found = self.users.read_many(user_ids, consistent=True).values()
-        users = [it for it in found if not it.blocked]
+        users = [it for it in found if not it.special_viewers]
         here = [it for it in users if session_id in it.sessions_seen_by(None)]
         return [it.presence for it in here], [it.user_id for it in users if it not in here]
 

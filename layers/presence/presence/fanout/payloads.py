@@ -62,7 +62,7 @@ class PresenceByViewer:
                 return Presence(user.user_id, Status.OFFLINE, None, then.version)
             return user.seen_by(viewer_id)
 
-        names = self.special.keys() | user.blocked.keys()
+        names = self.special.keys() | user.special_viewers
         special = {name: news(self.seen_by(name), name) for name in names}
         return PresenceByViewer(self.user_id, news(self.usual, None), special)
 

@@ -22,7 +22,8 @@ def presence(value: Presence) -> Frame:
         "lastSeen": value.last_seen,
         "version": value.version,
     }
-    return frame if value.text is None else {**frame, "text": value.text}
+    known = {"text": value.text, "until": value.until, "showLastSeen": value.disclosure}
+    return frame | {name: it for name, it in known.items() if it is not None}
 
 
 def presence_text(value: Presence) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from presence.domain.disclosure import Disclosure
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, UnknownAction
-from presence.domain.events import TokenRevoked, TokensRevoked
+from presence.domain.events import Chosen, TokenRevoked, TokensRevoked
 from presence.domain.standing import fingerprint
 from presence.domain.user import Choice
 from presence.limits import (
@@ -123,6 +124,20 @@ def _until(value: Json) -> int | None:
     return value
 
 
+def _chosen_at(value: Json) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise InvalidMessage("chosenAt has to be a time in epoch milliseconds.")
+    return value
+
+
+def _disclosure(value: Json) -> Disclosure | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in set(Disclosure):
+        raise InvalidMessage(f"showLastSeen has to be one of {', '.join(Disclosure)}.")
+    return Disclosure(value)
+
+
 def _no_future_time() -> InvalidMessage:
     return InvalidMessage("until has to be a time to come, in epoch milliseconds.")
 
@@ -175,6 +190,12 @@ class SetStatus:
     choice: Choice
     text: str | None = None
     until: int | None = None
+    chosen_at: int | None = None
+    disclosure: Disclosure | None = None
+
+    @property
+    def event(self) -> Chosen:
+        return Chosen(self.choice, self.text, self.until, self.chosen_at, self.disclosure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +211,9 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    session_id: str
+    """Without a chat session, the connection leaves altogether."""
+
+    session_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +275,8 @@ def _set_status(body: Object) -> SetStatus:
         choice=_choice(body.get("status")),
         text=_optional(body, "text", _text) or None,
         until=_until(body.get("until")),
+        chosen_at=_chosen_at(body.get("chosenAt")),
+        disclosure=_disclosure(body.get("showLastSeen")),
     )
 
 
@@ -270,7 +295,8 @@ def _join(body: Object) -> Join:
 
 
 def _leave(body: Object) -> Leave:
-    return Leave(session_id(body.get("chatSessionId")))
+    named = body.get("chatSessionId")
+    return Leave(None if named is None else session_id(named))
 
 
 def _typing(body: Object) -> Typing:
@@ -316,17 +342,18 @@ ACTIONS: Mapping[str, Callable[[Object], Request]] = {
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """Another name of an action, and the fields that it sets."""
+    """Another name of an action, the fields that it sets, and one that it cannot do without."""
 
     action: str
     fields: Mapping[str, Json] = field(default_factory=dict)
+    needs: str | None = None
 
 
 #: Names of Socket.IO events. They arrive by `$default`: route keys of API Gateway have no hyphens.
 ALIASES: Mapping[str, Alias] = {
     "get-online-users": Alias("online"),
     "join-chat-session": Alias("join"),
-    "leave-chat-session": Alias("leave"),
+    "leave-chat-session": Alias("leave", needs="chatSessionId"),
     "typing-start": Alias("typing", {"typing": True}),
     "typing-stop": Alias("typing", {"typing": False}),
 }
@@ -354,6 +381,8 @@ def parse(body: Object, now: int) -> Envelope:
     alias = ALIASES.get(name, Alias(name))
     if alias.action not in ACTIONS:
         raise UnknownAction(f"action has to be one of {', '.join(ACTIONS)}.")
+    if alias.needs is not None:
+        _id(alias.needs, body.get(alias.needs))
     request = ACTIONS[alias.action]({**body, **alias.fields})
     if isinstance(request, SetStatus):
         request = _in_time(request, now)

@@ -38,8 +38,8 @@ from presence.domain.connection import (
     ended,
 )
 from presence.domain.errors import Conflict
-from presence.domain.user import User
-from presence.ports import EVERYONE, LargeRoom, Member, MembersPart, Part, Subscriber, Topic
+from presence.domain.user import Audience, User
+from presence.ports import EVERYONE, Block, LargeRoom, Member, MembersPart, Part, Subscriber, Topic
 
 # ── topics of users ────────────────────────────────────────────────────────────────────────
 
@@ -50,6 +50,11 @@ def members(session_id: str) -> str:
 
 def blockers(user_id: str) -> str:
     return f"blocked:{user_id}"
+
+
+def forgivers(user_id: str) -> str:
+    """Those who blocked the user once, and still tell the user other versions than the rest."""
+    return f"returned:{user_id}"
 
 
 # ── rows ───────────────────────────────────────────────────────────────────────────────────
@@ -73,9 +78,21 @@ class DynamoDBSubscriptions:
     def pages(self, topic: Topic) -> Iterator[Sequence[Subscriber]]:
         return (part.subscribers for part in topics.pages(topic) if part.subscribers)
 
-    def blockers(self, user_id: str) -> Iterator[str]:
-        for item in SubscriptionItem.query(blockers(user_id), consistent_read=True):
-            yield item.subscriber
+    def blocks(self, after: Block | None = None) -> Iterator[Block]:
+        last = None
+        if after is not None:
+            key = SubscriptionItem(blockers(after.viewer_id), after.user_id)
+            last = key.get_delete_kwargs_from_instance()["Key"]
+        prefix = blockers("")
+        found = SubscriptionItem.scan(
+            SubscriptionItem.topic.startswith(prefix), last_evaluated_key=last
+        )
+        return (Block(it.subscriber, it.topic.removeprefix(prefix)) for it in found)
+
+    def naming(self, user_id: str) -> Iterator[str]:
+        for topic in (blockers(user_id), forgivers(user_id)):
+            for item in SubscriptionItem.query(topic, consistent_read=True):
+                yield item.subscriber
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
         known: Mapping[str, frozenset[int]] = {}
@@ -184,16 +201,6 @@ class DynamoDBSubscriptions:
             item = WatchItem(_list_of(name))
             write(self._client, "DeleteItem", item.get_delete_kwargs_from_instance())
 
-    def forget(self, user_id: str) -> None:
-        topic = Topic("user", user_id)
-        shards = 1
-        for part in topics.pages(topic):
-            shards = max(shards, part.shards)
-            for subscriber in part.subscribers:
-                self.unwatch(subscriber.connection_id, [user_id])
-        if shards > 1:
-            delete_all(self._client, [(key_of(topic, 0), topics.COUNT)])
-
     def _unlist(self, connection_id: str, user_ids: Collection[str]) -> Collection[str]:
         """Take these off the list; returns what was on it."""
         item = WatchItem(_list_of(connection_id))
@@ -234,7 +241,8 @@ class DynamoDBMembers:
 
     def count(self, session_id: str) -> int:
         behind = SubscriptionItem.subscriber > RoomItem.KEY
-        return SubscriptionItem.count(members(session_id), behind, consistent_read=True)
+        usual = SubscriptionItem.only_for.does_not_exist()
+        return SubscriptionItem.count(members(session_id), behind, usual, consistent_read=True)
 
     def room(self, session_id: str) -> LargeRoom:
         try:
@@ -277,7 +285,8 @@ class DynamoDBMembers:
 
 
 def _member(item: SubscriptionItem) -> Member:
-    return Member(item.subscriber, frozenset(item.hidden_from or ()))
+    audience = Audience(frozenset(item.hidden_from or ()), frozenset(item.only_for or ()))
+    return Member(item.subscriber, audience)
 
 
 def _subscriber(
@@ -339,17 +348,20 @@ def row_changes(before: User, after: User) -> Iterator[Operation]:
     old, new = _rows(before), _rows(after)
     for key in old.keys() - new.keys():
         yield {"Delete": SubscriptionItem(*key).get_delete_kwargs_from_instance()}
-    for key, hidden_from in new.items():
-        if old.get(key) != hidden_from:
-            item = SubscriptionItem(*key, hidden_from=set(hidden_from) or None)
+    for key, audience in new.items():
+        if old.get(key) != audience:
+            hidden_from, only_for = set(audience.hidden_from), set(audience.only_for)
+            item = SubscriptionItem(
+                *key, hidden_from=hidden_from or None, only_for=only_for or None
+            )
             yield {"Put": item.get_save_kwargs_from_instance()}
 
 
-def _rows(user: User) -> dict[tuple[str, str], frozenset[str]]:
-    hidden_from = frozenset(user.blocked)
-    seen_in = {(members(name), user.user_id): hidden_from for name in user.sessions_seen_by(None)}
-    blocks = {(blockers(name), user.user_id): frozenset[str]() for name in user.blocked}
-    return {**seen_in, **blocks}
+def _rows(user: User) -> dict[tuple[str, str], Audience]:
+    seen_in = {(members(name), user.user_id): it for name, it in user.audiences.items()}
+    blocks = {(blockers(name), user.user_id): Audience() for name in user.blocked}
+    returned = {(forgivers(name), user.user_id): Audience() for name in user.returned}
+    return {**seen_in, **blocks, **returned}
 
 
 def _rows_of_list(connection_id: str, entries: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from pynamodb.attributes import (
     UnicodeSetAttribute,
 )
 from pynamodb.connection import Connection as Client
-from pynamodb.constants import MAP, NUMBER
+from pynamodb.constants import MAP, NUMBER, STRING
 from pynamodb.exceptions import CancellationReason, VerboseClientError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -43,7 +43,7 @@ class Meta:
 
 
 class MapById(Attribute[dict[str, Any]]):
-    """A map whose keys are ids, and its values numbers or maps of numbers.
+    """A map whose keys are ids, and its values numbers, texts or such maps.
 
     Not PynamoDB's: for that, a key is an argument or an attribute in Python, and an item with the
     key `self` can never be read again.
@@ -58,16 +58,16 @@ class MapById(Attribute[dict[str, Any]]):
         return {name: _plain(it) for name, it in value.items()}
 
 
-def _raw(value: int | dict[str, int]) -> Item:
+def _raw(value: int | str | dict[str, Any]) -> Item:
     if isinstance(value, dict):
         return {MAP: {name: _raw(it) for name, it in value.items()}}
-    return {NUMBER: str(value)}
+    return {STRING: value} if isinstance(value, str) else {NUMBER: str(value)}
 
 
-def _plain(raw: Item) -> int | Item:
+def _plain(raw: Item) -> int | str | Item:
     if MAP in raw:
         return {name: _plain(it) for name, it in raw[MAP].items()}
-    return int(raw[NUMBER])
+    return str(raw[STRING]) if STRING in raw else int(raw[NUMBER])
 
 
 class ConnectionItem(Model):
@@ -134,6 +134,12 @@ class UserItem(Model):
     grace_until = NumberAttribute(null=True)
     pending_leaves = MapById(null=True)
     last_seen = NumberAttribute(null=True)
+    earlier = MapById(null=True)  # by position: a list of maps has no type in PynamoDB
+    chosen_at = NumberAttribute(null=True)
+    farewell = MapById(null=True)
+    active_at = NumberAttribute(null=True)
+    disclosure = UnicodeAttribute(null=True)
+    returned = MapById(null=True)
     blocked = MapById(null=True)
     not_before = NumberAttribute(null=True)
     revoked = MapById(null=True)
@@ -159,13 +165,29 @@ class CountItem(Model):
     swept_to = UnicodeAttribute(null=True)
 
 
+class FloorItem(Model):
+    """The greatest version of any user who was erased: one item of the Users table, as the count.
+
+    A user who comes back exceeds it, and no item has to name the user until then.
+    """
+
+    class Meta(Meta):
+        pass
+
+    KEY = "#erased"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    version = NumberAttribute(default=0)
+
+
 class SubscriptionItem(Model):
     """One row of a topic.
 
     everyone#SHARD, user:USER, session:SESSION   its subscribers: connections and their users;
                                                  user:USER#SHARD, session:SESSION#SHARD, if many
-    members:SESSION                              its members, hidden from viewers in `hidden_from`
-    blocked:USER                                 the users who have blocked this one
+    members:SESSION                              its members, hidden from viewers in `hidden_from`,
+                                                 or seen only by viewers in `only_for`
+    blocked:USER, returned:USER                  the users who have blocked this one, or had
     """
 
     class Meta(Meta):
@@ -176,6 +198,7 @@ class SubscriptionItem(Model):
     user_id = UnicodeAttribute(null=True)
     limited = BooleanAttribute(null=True)
     hidden_from = UnicodeSetAttribute(null=True)
+    only_for = UnicodeSetAttribute(null=True)
     shards = NumberAttribute(null=True)
     large = BooleanAttribute(null=True)
     ttl = NumberAttribute(null=True)
@@ -231,6 +254,7 @@ def bind(*, connections: str, users: str, subscriptions: str) -> Client:
         WatchItem: connections,
         UserItem: users,
         CountItem: users,
+        FloorItem: users,
         SubscriptionItem: subscriptions,
         RoomItem: subscriptions,
         SentItem: subscriptions,

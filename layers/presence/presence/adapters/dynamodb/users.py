@@ -1,6 +1,7 @@
 """The aggregates, in the Users table: compare-and-swap, and a renewal that needs none."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import reduce as fold
 from operator import and_
@@ -16,6 +17,7 @@ from presence.adapters.dynamodb.online_index import shard_of
 from presence.adapters.dynamodb.subscriptions import row_changes, shard_for, subscription_changes
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
+    FloorItem,
     Item,
     Operation,
     TransactionRefused,
@@ -28,9 +30,19 @@ from presence.adapters.dynamodb.tables import (
 from presence.adapters.dynamodb.topics import Shards
 from presence.chunks import chunked
 from presence.domain.connection import ConnectionChange
+from presence.domain.disclosure import Disclosure, Rules
 from presence.domain.errors import Unavailable
 from presence.domain.standing import Standing
-from presence.domain.user import Choice, FrozenView, Lease, Status, User
+from presence.domain.user import (
+    Choice,
+    EarlierChoice,
+    Farewell,
+    FrozenView,
+    Lease,
+    Returned,
+    Status,
+    User,
+)
 from presence.limits import (
     MANY_CHANGES,
     MAX_BATCH_READ,
@@ -44,25 +56,33 @@ from presence.ports import Renewal, UserChange, WriteConflict
 class DynamoDBUsers:
     """`is_global`: every connection subscribes to all users (the stack's `GlobalPresence`)."""
 
-    def __init__(self, client: Client, *, is_global: bool, shards: Shards | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        is_global: bool,
+        shards: Shards | None = None,
+        rules: Rules = Rules(),  # noqa: B008  frozen
+    ) -> None:
         self._client = client
         self._is_global = is_global
         self._shards = shards or Shards()
+        self._rules = rules
 
     def read(self, user_id: str, *, consistent: bool = False) -> User:
         try:
-            return _user(UserItem.get(user_id, consistent_read=consistent))
+            return _user(UserItem.get(user_id, consistent_read=consistent), self._rules)
         except UserItem.DoesNotExist:
-            return User(user_id)
+            return User(user_id, rules=self._rules)
 
     def read_many(
         self, user_ids: Collection[str], *, consistent: bool = False
     ) -> Mapping[str, User]:
-        users = {user_id: User(user_id) for user_id in user_ids}
+        users = {user_id: User(user_id, rules=self._rules) for user_id in user_ids}
         for batch in chunked(list(users), MAX_BATCH_READ):
             # PynamoDB asks again for the keys that DynamoDB left unprocessed.
             found = UserItem.batch_get(batch, consistent_read=consistent)
-            users |= {item.user_id: _user(item) for item in found}
+            users |= {item.user_id: _user(item, self._rules) for item in found}
         return users
 
     def save(
@@ -91,7 +111,7 @@ class DynamoDBUsers:
         try:
             write(self._client, "UpdateItem", swap)
         except ConditionFailed as error:
-            current = _user_in(error.item)
+            current = _user_in(error.item, self._rules)
             if not (error.is_repeated and current == saved):
                 raise WriteConflict(current) from error
 
@@ -103,7 +123,7 @@ class DynamoDBUsers:
             user, *rest = error.items
             if any(item is not None for item in rest):
                 return False
-            raise WriteConflict(_user_in(user)) from error
+            raise WriteConflict(_user_in(user, self._rules)) from error
         return True
 
     def save_all(self, changes: Sequence[UserChange], now: int) -> Collection[str]:
@@ -151,11 +171,23 @@ class DynamoDBUsers:
         try:
             item = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_NEW"})
         except ConditionFailed as error:
-            user = _user_in(error.item) or User(user_id)
+            user = user_in_image(error.item, user_id, self._rules)
             current = user.leases.get(connection_id)
             is_same = current is not None and _times(current) == _times(lease)
             return Renewal(user, is_done=error.is_repeated and is_same)
-        return Renewal(user_in_image(item, user_id), is_done=True)
+        return Renewal(user_in_image(item, user_id, self._rules), is_done=True)
+
+    def floor(self) -> int:
+        try:
+            return int(FloorItem.get(FloorItem.KEY, consistent_read=True).version)
+        except FloorItem.DoesNotExist:
+            return 0
+
+    def raise_floor(self, version: int) -> None:
+        is_greater = FloorItem.version.does_not_exist() | (FloorItem.version < version)
+        update = update_of(FloorItem(FloorItem.KEY), [FloorItem.version.set(version)], is_greater)
+        with suppress(ConditionFailed):
+            write(self._client, "UpdateItem", update)
 
     def forget(self, user: User) -> None:
         same = UserItem.user_id.does_not_exist() | (UserItem.revision == user.revision)
@@ -166,7 +198,7 @@ class DynamoDBUsers:
                 UserItem(user.user_id).get_delete_kwargs_from_instance(condition=same),
             )
         except ConditionFailed as error:
-            raise WriteConflict(_user_in(error.item)) from error
+            raise WriteConflict(_user_in(error.item, self._rules)) from error
 
 
 def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
@@ -181,12 +213,21 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.grace_until, after.grace_until),
         (UserItem.pending_leaves, dict(after.pending_leaves) or None),
         (UserItem.last_seen, after.last_seen),
+        (UserItem.earlier, _earlier_items(after.earlier)),
+        (UserItem.chosen_at, after.chosen_at or None),
+        (UserItem.farewell, after.farewell and _farewell_item(after.farewell)),
+        (UserItem.active_at, after.active_at or None),
+        (UserItem.disclosure, _unusual(after.disclosure)),
+        (
+            UserItem.returned,
+            {name: _returned_item(it) for name, it in after.returned.items()} or None,
+        ),
         (UserItem.blocked, {name: _view_item(it) for name, it in after.blocked.items()} or None),
         (UserItem.not_before, after.standing.not_before or None),
         (UserItem.revoked, dict(after.standing.revoked) or None),
         (UserItem.barred, set(after.standing.barred) or None),
         (UserItem.changed, True if announce else None),
-        (UserItem.online_shard, shard_of(after.user_id) if after.is_here else None),
+        (UserItem.online_shard, shard_of(after.user_id) if after.is_listed else None),
         (UserItem.ttl, _ttl(after, now)),
     ]
     set_or_remove = (
@@ -214,12 +255,13 @@ def _together(
 
 
 def _ttl(user: User, now: int) -> int | None:
-    """None for a user who hides from a viewer or from all: expiry must not show the user again.
+    """None for a user who hides anything: expiry must not show the user again.
 
     Neither must it let a user in who is barred. What is revoked ends long before that.
     """
-    stays = user.blocked or user.choice is Choice.INVISIBLE or user.standing.barred
-    if stays:
+    choices = {user.choice, *(it.choice for it in user.earlier)}
+    hides = user.blocked or Choice.INVISIBLE in choices or _unusual(user.disclosure)
+    if hides or user.standing.barred:
         return None
     until = user.standing.matters_until()
     is_erased = until and user == user.erased()
@@ -284,25 +326,71 @@ def _lease(item: Item) -> Lease:
     )
 
 
-def _view_item(frozen_view: FrozenView) -> Item:
-    item: Item = {"version": frozen_view.version}
-    return item if frozen_view.last_seen is None else {**item, "last_seen": frozen_view.last_seen}
+def _view_item(view: FrozenView) -> Item:
+    item = {
+        "version": view.version,
+        "last_seen": view.last_seen,
+        "farewell": view.farewell and _farewell_item(view.farewell),
+        "disclosure": _unusual(view.disclosure),
+    }
+    return _known(item)
 
 
 def _view(item: Item) -> FrozenView:
-    return FrozenView(instant(item.get("last_seen")), int(item["version"]))
+    farewell = _farewell(item.get("farewell"))
+    disclosure = Disclosure(item.get("disclosure", Disclosure.EXACT))
+    return FrozenView(instant(item.get("last_seen")), int(item["version"]), farewell, disclosure)
 
 
-def user_in_image(image: Item | None, user_id: str) -> User:
+def _farewell_item(it: Farewell) -> Item:
+    sessions = dict(it.sessions) or None
+    item = {"until": it.until, "status": it.status.value, "text": it.text, "sessions": sessions}
+    return _known(item)
+
+
+def _farewell(item: Item | None) -> Farewell | None:
+    if not item:
+        return None
+    sessions = {name: int(until) for name, until in item.get("sessions", {}).items()}
+    return Farewell(int(item["until"]), Status(item["status"]), item.get("text"), sessions)
+
+
+def _returned_item(it: Returned) -> Item:
+    return _known({"ahead": it.ahead, "last_seen": it.last_seen})
+
+
+def _earlier_items(earlier: Sequence[EarlierChoice]) -> Item | None:
+    items = [{"choice": it.choice.value, "text": it.text, "until": it.until} for it in earlier]
+    return {str(number): _known(item) for number, item in enumerate(items)} or None
+
+
+def _earlier(items: Item) -> tuple[EarlierChoice, ...]:
+    ordered = (items[name] for name in sorted(items, key=int))
+    return tuple(
+        EarlierChoice(Choice(it["choice"]), it.get("text"), instant(it.get("until")))
+        for it in ordered
+    )
+
+
+def _known(item: Item) -> Item:
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def _unusual(disclosure: Disclosure) -> str | None:
+    return None if disclosure is Disclosure.EXACT else disclosure.value
+
+
+def user_in_image(image: Item | None, user_id: str, rules: Rules) -> User:
     """The user in a stream record's image or a refused write's item; an unknown user for None."""
-    return _user_in(image) or User(user_id)
+    return _user_in(image, rules) or User(user_id, rules=rules)
 
 
-def _user_in(item: Item | None) -> User | None:
-    return _user(UserItem.from_raw_data(item)) if item else None
+def _user_in(item: Item | None, rules: Rules) -> User | None:
+    return _user(UserItem.from_raw_data(item), rules) if item else None
 
 
-def _user(item: UserItem) -> User:
+def _user(item: UserItem, rules: Rules) -> User:
+    returned = (item.returned or {}).items()
     return User(
         user_id=item.user_id,
         revision=int(item.revision),
@@ -314,12 +402,21 @@ def _user(item: UserItem) -> User:
         until=instant(item.until),
         status=Status(item.status or Status.OFFLINE),
         grace_until=instant(item.grace_until),
-        pending_leaves=item.pending_leaves or {},
+        pending_leaves={name: int(it) for name, it in (item.pending_leaves or {}).items()},
         last_seen=instant(item.last_seen),
+        earlier=_earlier(item.earlier or {}),
+        chosen_at=instant(item.chosen_at) or 0,
+        farewell=_farewell(item.farewell),
+        active_at=instant(item.active_at) or 0,
+        disclosure=Disclosure(item.disclosure or Disclosure.EXACT),
+        returned={
+            name: Returned(int(it["ahead"]), instant(it.get("last_seen"))) for name, it in returned
+        },
         blocked={name: _view(it) for name, it in (item.blocked or {}).items()},
         standing=Standing(
             int(item.not_before or 0),
             item.revoked or {},
             frozenset(item.barred or ()),
         ),
+        rules=rules,
     )
