@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-#: How much of what, by a name such as `invocations/OnPing`: the part before `/` is the item.
+#: How much of what, by a name such as `log_bytes/ping: lines`: the item, its cause, and what of it.
 Amounts: TypeAlias = Mapping[str, float]
 
 KB = 1024
@@ -97,6 +97,14 @@ def total(amounts: Amounts, item: str) -> float:
     return sum(it for name, it in amounts.items() if name.partition("/")[0] == item)
 
 
+def by_cause(amounts: Amounts, item: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for kind, amount in kinds(amounts, item).items():
+        cause = kind.partition(": ")[0]
+        found[cause] = found.get(cause, 0) + amount
+    return found
+
+
 def kinds(amounts: Amounts, item: str) -> dict[str, float]:
     return {
         name.partition("/")[2]: it
@@ -124,15 +132,18 @@ def stretched(short: Amounts, long: Amounts, cut_short: float, cut_long: float) 
     return combined([(1 + slope, long), (-slope, short)])
 
 
-def month(day: Amounts, idle_minute: Amounts, *, minutes: float, shown: int, users: int, days: int) -> dict[str, float]:
+def of_users(used: Amounts, idle_minute: Amounts, minutes: float) -> dict[str, float]:
+    """What a day used beyond a stack with no user connected, of which a minute is given."""
+    return combined([(1, used), (-minutes, idle_minute)])
+
+
+def month(
+    by_users: Amounts, idle_minute: Amounts, *, shown: int, users: int, days: int
+) -> dict[str, float]:
     """A month of many users from one day of few.
 
-    What a stack uses with no user connected is taken from the day, then the rest is multiplied by
-    users and days, and the idle stack comes back once, for all minutes of the month.
-
     Args:
-        day: what was used by `shown` users, in so many minutes.
-        idle_minute: what a stack with no user uses in a minute.
+        by_users: what a day of `shown` users used beyond the idle stack.
+        idle_minute: what a stack with no user uses in a minute, all the month.
     """
-    times = users / shown * days
-    return combined([(times, day), (days * 24 * 60 - times * minutes, idle_minute)])
+    return combined([(users / shown * days, by_users), (days * 24 * 60, idle_minute)])

@@ -84,6 +84,7 @@ class Day:
     Attributes:
         cut: none, or two numbers: the day is played twice, so many times shorter.
         parameters: of the template.
+        variants: parameters with which the day is played once more.
         scale_users, scale_days: what the bill is for.
     """
 
@@ -92,6 +93,7 @@ class Day:
     groups: Sequence[Group]
     cut: Sequence[float] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    variants: Sequence[Mapping[str, Any]] = ()
     token_hours: float = 24
     scale_users: int = 10_000
     scale_days: int = 30
@@ -133,9 +135,7 @@ def clients(day: Day, cut: float = 1) -> Sequence[Client]:
             starts = round(spread * person / group.count)
             user_id = f"00000000-{group.name[:4]:x>4}-4000-8000-{person:012}"
             for number, device in enumerate(group.devices):
-                found.append(
-                    Client(len(found), user_id, device, group, starts + number * SECOND)
-                )
+                found.append(Client(len(found), user_id, device, group, starts + number * SECOND))
     return found
 
 
@@ -148,9 +148,9 @@ def script(day: Day, all_clients: Sequence[Client], cut: float = 1) -> Sequence[
 
 
 def length(day: Day, cut: float = 1) -> int:
-    """Milliseconds until all have gone and nothing of them is left to do."""
+    """Milliseconds until all have gone and nothing of them is left to do, in whole minutes."""
     lasts = (it.starts + _stay(it.device, cut) for it in clients(day, cut))
-    return max(lasts) + TAIL
+    return -(-max(lasts) // MINUTE) * MINUTE + TAIL
 
 
 def _stay(device: Device, cut: float) -> int:

@@ -209,9 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
         status = self.server.on_post(self.command, connection_id, text)
         gone = b"x-amzn-ErrorType: GoneException\r\n" if status == _GONE else b""
         reason = b"Gone" if status == _GONE else b"OK"
-        self.wfile.write(
-            b"HTTP/1.1 %d %s\r\nContent-Length: 0\r\n%s\r\n" % (status, reason, gone)
-        )
+        self.wfile.write(b"HTTP/1.1 %d %s\r\nContent-Length: 0\r\n%s\r\n" % (status, reason, gone))
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

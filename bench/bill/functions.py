@@ -25,6 +25,12 @@ Event: TypeAlias = Mapping[str, Any]
 WAITS = Waits()
 #: An invocation has so long; nothing here takes that.
 PLENTY = 29_000
+#: A day in which more of them fail says nothing.
+MOST_FAILURES = 20
+
+
+class TooManyFailures(Exception):
+    """The functions do not work here; the message is the first failure."""
 
 
 @dataclass
@@ -84,7 +90,7 @@ class Functions:
     Attributes:
         amounts: by item and cause, as counting.py has them.
         metrics: of our own that were written, each as often as AWS bills it: by its dimensions.
-        failures: of invocations, as they were raised.
+        failures: of invocations, as they were raised or logged.
     """
 
     template: Template
@@ -136,13 +142,17 @@ class Functions:
         self.add("writes", cause, called.units.writes)
         self.add("reads", cause, called.units.reads)
         self.add("calls", cause, called.dynamodb)
-        self.add("sqs", f"send: {cause}", called.queue_requests)
+        self.add("sqs", f"{cause}: send", called.queue_requests)
         lines = self.log.take()
-        self.add("log_bytes", f"lines: {cause}", log_bytes(lines))
+        self.add("log_bytes", f"{cause}: lines", log_bytes(lines))
         system = system_log_bytes(is_quiet=function.is_quiet)
-        self.add("log_bytes", f"START, END, REPORT: {cause}", system)
+        self.add("log_bytes", f"{cause}: of Lambda", system)
         for line in lines:
             self.metrics |= metrics_of(line)
+            if '"level":"ERROR"' in line:
+                self.failures.append(line.replace("\\n", "\n"))
+        if len(self.failures) > MOST_FAILURES:
+            raise TooManyFailures(self.failures[0])
 
 
 def metrics_of(line: str) -> set[str]:
@@ -156,4 +166,3 @@ def metrics_of(line: str) -> set[str]:
         for dimensions in told["Dimensions"] or [[]]
         for metric in told["Metrics"]
     }
-

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +80,22 @@ class Build:
         return amounts
 
 
+#: Of a day that is cut so often, no two hours are left: see `parameters`.
+NO_HANDOVER = 9
+
+
 def parameters(day: Day, cut: float, callback_url: str) -> dict[str, Any]:
-    """Of the template; a day that is cut has as many handovers as the whole one."""
+    """Of the template; a day that is cut has as many handovers as the whole one.
+
+    Clients hand over after some 112 of 120 minutes, and after 5/8 of a connection that may last 20
+    minutes or less: so 180 minutes are cut. The count of connections tells whether it fits.
+    """
+    longest = 7200 if cut < NO_HANDOVER else round(10_800 / cut)
     chosen = {
         "TokenIssuer": ISSUER,
         "TokenAudience": AUDIENCE,
         "TokenSecretParameter": SECRET_NAME,
-        "MaxConnectionSeconds": round(7200 / cut),
+        "MaxConnectionSeconds": longest,
         "CallbackUrl": callback_url,
     }
     return {**chosen, **day.parameters}
@@ -134,7 +143,9 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     printed = sys.stdout
     folder, module = Path(asked["build"]), Path(asked["module"])
-    found = run(folder, module, read_day(Path(asked["day"])), asked["cut"])
+    day = read_day(Path(asked["day"]))
+    day = replace(day, parameters={**day.parameters, **asked.get("parameters", {})})
+    found = run(folder, module, day, asked["cut"])
     sys.stdout = printed
     print(json.dumps(found))
 

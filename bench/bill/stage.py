@@ -20,7 +20,7 @@ class StageError(Exception):
 class Stage(Protocol):
     """Holds the clients; `wake` is when the next timer of one is due."""
 
-    wake: int | None
+    wake: float | None
 
     def step(self, now: int, events: Sequence[Message]) -> Sequence[Message]:
         """Turn the clock to *now*, tell what has happened, and return what the clients did."""
@@ -29,7 +29,7 @@ class Stage(Protocol):
 class NoStage:
     """No client at all."""
 
-    wake: int | None = None
+    wake: float | None = None
 
     def step(self, _now: int, _events: Sequence[Message]) -> Sequence[Message]:
         return ()
@@ -40,7 +40,7 @@ class NodeStage:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
-        self.wake: int | None = None
+        self.wake: float | None = None
 
     def step(self, now: int, events: Sequence[Message]) -> Sequence[Message]:
         if self._process.stdin is None or self._process.stdout is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from math import ceil
 from typing import Any, TypeAlias
 
 import jwt
@@ -20,8 +21,7 @@ from bench.bill.endpoints import Message, Write
 from bench.bill.functions import Clock, Functions
 from bench.bill.stage import Stage
 from bench.bill.template import Node, UnknownTemplate
-from bench.units import Item
-from bench.units import TABLES
+from bench.units import TABLES, Item
 
 Event: TypeAlias = dict[str, Any]
 
@@ -115,7 +115,8 @@ class World:
 
     def _next(self, stage: Stage) -> int:
         due = self._agenda[0][0] if self._agenda else self.now
-        return max(self.now, due if stage.wake is None else min(due, stage.wake))
+        # Timers of JavaScript may be due at a part of a millisecond.
+        return max(self.now, due if stage.wake is None else min(due, ceil(stage.wake)))
 
     def _step(self, stage: Stage) -> None:
         events, self._for_clients = self._for_clients, []
@@ -204,7 +205,7 @@ class World:
 
     def _count_minutes(self, connection: Connection) -> None:
         lasted = self.now - connection.opened_at
-        self.functions.add("minutes", "connected", counting.minutes(lasted))
+        self.functions.add("minutes", "connections", counting.minutes(lasted))
         self.functions.add("connections", "opened", 1)
 
     def _send(self, socket: int, text: str) -> None:
@@ -222,7 +223,7 @@ class World:
             return
         connection.used_at = self.now
         action, route = self._route(text)
-        asks = " with an id" if '"id"' in text else ""
+        asks = ": asks for an answer" if "id" in json.loads(text) else ""
         self._frame("in", f"{action}{asks}", text)
         event = self._socket_event(connection, route, "MESSAGE")
         event |= {"body": text, "isBase64Encoded": False}
@@ -232,7 +233,7 @@ class World:
             return
         body = (answer or {}).get("body", "")
         if body:
-            self._frame("out", f"answer: {_type(body)}", body)
+            self._frame("out", f"{action}: {_type(body)}", body)
             self._tell(took + NETWORK, connection.client, "frame", connection.socket, body)
         else:
             self.functions.add("empty_answers", action, 1)
@@ -261,7 +262,7 @@ class World:
             self.after(0, partial(self._cut, connection, 1000))
             return _NO_CONTENT
         connection.used_at = self.now
-        self._frame("out", f"post: {_type(text)}", text)
+        self._frame("out", f"posts: {_type(text)}", text)
         self._tell(NETWORK, connection.client, "frame", connection.socket, text)
         return _OK
 
@@ -308,15 +309,15 @@ class World:
         self.functions.add("http", route.key, counting.http_requests(size))
         self.functions.add("bytes_out", "HTTP", len(text.encode()))
         access = self.functions.template.access_log
-        self.functions.add("log_bytes", "access", counting.log_bytes([access]) if access else 0)
+        self.functions.add(
+            "log_bytes", f"{route.key}: access", counting.log_bytes([access]) if access else 0
+        )
         told = {
             "status": (answer or {}).get("statusCode", 500),
             "headers": (answer or {}).get("headers", {}),
             "text": text,
         }
-        self.after(
-            took + NETWORK, lambda: self._for_clients.append(("answer", request, told))
-        )
+        self.after(took + NETWORK, lambda: self._for_clients.append(("answer", request, told)))
 
     # ── what follows of an invocation ──────────────────────────────────────────────────
 
@@ -350,9 +351,7 @@ class World:
         if pending.waiting and not pending.is_called:
             pending.is_called = True
             window = int(source.get("MaximumBatchingWindowInSeconds", 0)) * SECOND
-            self.after(
-                max(STREAM_POLL, window), partial(self._announce, function, source, pending)
-            )
+            self.after(max(STREAM_POLL, window), partial(self._announce, function, source, pending))
 
     def _announce(self, function: str, source: Node, pending: Pending) -> None:
         pending.is_called = False
@@ -385,12 +384,12 @@ class World:
             self.after(0, partial(self._receive, function, source, pending))
         queue = batch[0][0].queue
         bytes_in = sum(len(it.body.encode()) for it, _ in batch)
-        self.functions.add("sqs", f"receive: {queue}", counting.sqs_requests(bytes_in))
+        self.functions.add("sqs", f"{queue}: receive", counting.sqs_requests(bytes_in))
         event = {"Records": [_received(it, n, i, self.now) for i, (it, n) in enumerate(batch)]}
         answer, _ = self._invoke(function, queue, event)
         failed = {it["itemIdentifier"] for it in (answer or {}).get("batchItemFailures", [])}
         if len(failed) < len(batch):
-            self.functions.add("sqs", f"delete: {queue}", 1)
+            self.functions.add("sqs", f"{queue}: delete", 1)
         properties = self.functions.template.of_type("AWS::SQS::Queue")[queue]
         for number, (message, received) in enumerate(batch):
             if (answer is None or f"m{number}" in failed) and received < MOST_RECEIVES:
@@ -413,11 +412,11 @@ class World:
     def _tick(self, function: str, every: int) -> None:
         self.after(every, partial(self._tick, function, every))
         event = {"version": "0", "detail-type": "Scheduled Event", "source": "aws.events"}
-        self._invoke(function, f"schedule: {function}", {**event, "detail": {}})
+        self._invoke(function, "sweep", {**event, "detail": {}})
 
     def _poll(self, queue: str) -> None:
         self.after(MINUTE, partial(self._poll, queue))
-        self.functions.add("sqs", f"empty polls: {queue}", EMPTY_POLLS_A_MINUTE)
+        self.functions.add("sqs", f"polls: {queue}", EMPTY_POLLS_A_MINUTE)
 
 
 _DONE: Mapping[str, Callable[..., None]] = {

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from textwrap import dedent
 
-from bench import cost
+from bench.bill import pages as bills
 from presence import limits as of_ours
 from proof.nemesis.report import render
 from tests.docs.markdown import ROOT, pages
@@ -259,7 +259,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{it.__name__: it for it in (faults, limits, nemesis, parameters)},
     **{name: partial(_quote, *it) for name, it in QUOTES.items()},
     "tour-lines": tour_lines,
-    **cost.BLOCKS,
+    **bills.BLOCKS,
 }
 
 
