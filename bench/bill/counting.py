@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-#: How much of what, by a name such as `log_bytes/ping: lines`: the item, its cause, and what of it.
+#: How much of what, by a name such as `log_bytes/ping: lines`: item, cause, which of it.
 Amounts: TypeAlias = Mapping[str, float]
 
 KB = 1024
-# A WebSocket message is metered in steps of 32 KB, an HTTP request in steps of 512 KB
-# (aws.amazon.com/api-gateway/pricing), an SQS request in steps of 64 KB (aws.amazon.com/sqs/pricing).
+# A WebSocket message is metered in steps of 32 KB, an HTTP request in steps of 512 KB, an SQS
+# request in steps of 64 KB (aws.amazon.com/api-gateway/pricing and /sqs/pricing).
 MESSAGE_BYTES, HTTP_BYTES, SQS_BYTES = 32 * KB, 512 * KB, 64 * KB
 #: What CloudWatch adds to each event (CloudWatch Logs API Reference, PutLogEvents).
 LOG_EVENT_BYTES = 26
@@ -22,8 +22,10 @@ _ID = "8f507cfc-xmpl-4697-b07a-ac58fc914c95"
 SYSTEM_LINES = (
     f"START RequestId: {_ID} Version: $LATEST\n",
     f"END RequestId: {_ID}\n",
-    f"REPORT RequestId: {_ID}\tDuration: 12.34 ms\tBilled Duration: 13 ms\t"
-    "Memory Size: 512 MB\tMax Memory Used: 104 MB\t\n",
+    (
+        f"REPORT RequestId: {_ID}\tDuration: 12.34 ms\tBilled Duration: 13 ms\t"
+        "Memory Size: 512 MB\tMax Memory Used: 104 MB\t\n"
+    ),
 )
 
 
@@ -143,7 +145,10 @@ def month(
     """A month of many users from one day of few.
 
     Args:
-        by_users: what a day of `shown` users used beyond the idle stack.
+        by_users: what a day of the shown users used beyond the idle stack.
         idle_minute: what a stack with no user uses in a minute, all the month.
+        shown: how many users were in that day.
+        users: how many the bill is for.
+        days: for how many days it is.
     """
     return combined([(users / shown * days, by_users), (days * 24 * 60, idle_minute)])

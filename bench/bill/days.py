@@ -139,7 +139,7 @@ def clients(day: Day, cut: float = 1) -> Sequence[Client]:
     return found
 
 
-def script(day: Day, all_clients: Sequence[Client], cut: float = 1) -> Sequence[Act]:
+def script(all_clients: Sequence[Client], cut: float = 1) -> Sequence[Act]:
     """Everything that is done, in its order."""
     acts = [act for it in all_clients for act in _life(it, cut)]
     acts += [act for it in all_clients for act in _contacts(it, all_clients)]

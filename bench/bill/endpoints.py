@@ -100,7 +100,7 @@ class Endpoints:
 
     def _serve(self, request: AWSPreparedRequest, event_name: str, **_: object) -> object:
         started = time.thread_time()
-        _, service, operation = event_name.split(".")
+        service, operation = event_name.split(".")[1:]
         if service == "apigatewaymanagementapi":
             return None  # to its own address
         body = json.loads(request.body)

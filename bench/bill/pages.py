@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/cost.md, from the record that is kept; nothing is run for them."""
+"""The tables of README.md and docs/cost.md, made from the record that is kept."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -81,13 +81,13 @@ def days() -> str:
     rows = [
         (
             day["title"],
-            f"{day['users']:,} × {day['days']}",
+            f"{day['users']:,}, {day['days']}",
             *(f"{it['total']:,.0f}" for it in day["bills"]),
             f"{day.get('ratio', 1):.2f}",
         )
         for day in found
     ]
-    header = ("Day", "Users × days", *(f"{it}, $" for it in builds), "Ratio")
+    header = ("Day", "Users, days", *(f"{it}, $" for it in builds), "Ratio")
     return _table(header, f"|---|---:|{'---:|' * len(builds)}---:|", rows)
 
 

@@ -7,6 +7,8 @@ from xml.sax.saxutils import escape
 from bench.bill.prices import PRICES
 
 WIDTH, LEFT, RIGHT, ROW, HEAD, TOP = 760, 110, 90, 26, 30, 74
+#: What is thinner is not drawn.
+THINNEST = 0.1
 #: Of the items, in the order of the prices: light and dark enough for both schemes.
 COLOURS = (
     *("#0969da", "#54aeff", "#8250df", "#bf8700", "#cf222e", "#fa4549"),
@@ -62,7 +64,7 @@ def _bar(bill: Mapping[str, Any], y: int, scale: float) -> Iterator[str]:
     x = float(LEFT)
     for colour, (item, price) in zip(COLOURS, PRICES.items(), strict=True):
         dollars = bill["dollars"].get(item, 0)
-        if dollars * scale >= 0.1:
+        if dollars * scale >= THINNEST:
             told = f"<title>{escape(price.name)}: ${dollars:,.2f}</title>"
             place = f'x="{x:.1f}" y="{y}" width="{dollars * scale:.1f}" height="18"'
             yield f'  <rect {place} fill="{colour}">{told}</rect>'

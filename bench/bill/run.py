@@ -53,29 +53,28 @@ class Build:
 
     functions: Functions
     clock: Clock
-    #: The one that the management API serves.
-    world: World | None = None
-
-    def on_post(self, method: str, connection_id: str, text: str) -> int:
-        if self.world is None:
-            raise RuntimeError("A post came before a day was begun.")
-        return self.world.on_post(method, connection_id, text)
+    #: Holds the one world that the management API serves.
+    worlds: list[World]
 
     def played(self, on: Stage, day: Day, cut: float) -> dict[str, float]:
         """What a day used that is so many times shorter."""
-        self.world = World(self.functions, self.clock, SECRET, day.token_hours)
+        world = self._new_world(day.token_hours)
         people = clients(day, cut)
-        self.world.play(on, people, script(day, people, cut), length(day, cut))
+        world.play(on, people, script(people, cut), length(day, cut))
         return self._taken()
 
     def idle(self) -> dict[str, float]:
         """What a minute of a stack with no user used."""
-        self.world = World(self.functions, self.clock, SECRET, 1)
-        self.world.play(NoStage(), [], [], IDLE_MINUTES * MINUTE)
+        world = self._new_world(1)
+        world.play(NoStage(), [], [], IDLE_MINUTES * MINUTE)
         return combined([(1 / IDLE_MINUTES, self._taken())])
 
+    def _new_world(self, token_hours: float) -> World:
+        self.worlds[:] = [World(self.functions, self.clock, SECRET, token_hours)]
+        return self.worlds[0]
+
     def _taken(self) -> dict[str, float]:
-        amounts = dict(self.functions.amounts)
+        amounts: dict[str, float] = {**self.functions.amounts}
         self.functions.amounts.clear()
         return amounts
 
@@ -105,8 +104,10 @@ def load(folder: Path, day: Day, cut: float, stack: ExitStack) -> Build:
     """Import a build: the working directory of Lambda is its functions, the layer is beside."""
     for part in ("layers/presence", "functions"):
         sys.path.insert(0, str(folder / part))
-    build: Build
-    url = stack.enter_context(management_api(lambda *post: build.on_post(*post)))
+    worlds: list[World] = []
+    url = stack.enter_context(
+        management_api(lambda *it: worlds[0].on_post(*it))  # noqa: PLW0108  there is no world yet
+    )
     template = Template.read(folder / "template.yaml", parameters(day, cut, url))
     for name in template.functions:
         os.environ |= template.environment(name)
@@ -114,12 +115,10 @@ def load(folder: Path, day: Day, cut: float, stack: ExitStack) -> Build:
     os.environ |= {**keys, "AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "eu-central-1"}
     endpoints, log = Endpoints(SECRET), Log()
     stack.enter_context(endpoints.attached())
-    sys.stdout = log  # type: ignore[assignment]  # what a function prints goes to CloudWatch
+    sys.stdout = log  # what a function prints goes to CloudWatch
     functions = Functions(template, endpoints, log)
     functions.load()
-    clock = Clock.started()
-    build = Build(functions, clock)
-    return build
+    return Build(functions, Clock.started(), worlds)
 
 
 def run(folder: Path, module: Path, day: Day, cut: float) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def bundle(sources: Path, target: Path) -> None:
 
 @contextmanager
 def stage(module: Path) -> Iterator[Stage]:
-    command = ["node", HERE / "stage.mjs", module]
+    command = ["node", str(HERE / "stage.mjs"), str(module)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=-1
     ) as process:

@@ -80,9 +80,9 @@ class Template:
         """What a node comes to: its functions are worked out."""
         match node:
             case {**one} if len(one) == 1:
-                [(name, given)] = one.items()
+                [(name, given)] = dict(one).items()
                 if name in _FUNCTIONS:
-                    return _FUNCTIONS[name](self, given)
+                    return _FUNCTIONS[str(name)](self, given)
                 return {name: self.value(given)}
             case {**many}:
                 values = {name: self.value(it) for name, it in many.items()}

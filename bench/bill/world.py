@@ -11,23 +11,31 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from math import ceil
-from typing import Any, TypeAlias
+from typing import Any
 
 import jwt
 
 from bench.bill import counting
 from bench.bill.days import MINUTE, SECOND, Act, Client
 from bench.bill.endpoints import Message, Write
+from bench.bill.events import (
+    AGENT,
+    HOST,
+    Connection,
+    Event,
+    http_routes,
+    is_wanted,
+    rate,
+    received,
+    record,
+    socket_event,
+    type_of,
+)
 from bench.bill.functions import Clock, Functions
 from bench.bill.stage import Stage
-from bench.bill.template import Node, UnknownTemplate
-from bench.units import TABLES, Item
-
-Event: TypeAlias = dict[str, Any]
+from bench.bill.template import Node
 
 API, ISSUER, AUDIENCE = "https://api.example.com", "bench", "presence"
-HOST = "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com"
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:139.0) Gecko/20100101 Firefox/139.0"
 
 #: One way between a client and the region.
 NETWORK = 30
@@ -43,20 +51,6 @@ EMPTY_POLLS_A_MINUTE = 15
 MOST_RECEIVES = 5
 
 _OK, _NO_CONTENT, _GONE = 200, 204, 410
-
-
-@dataclass
-class Connection:
-    """One WebSocket at API Gateway."""
-
-    connection_id: str
-    socket: int
-    client: int
-    opened_at: int
-    used_at: int
-    is_open: bool = False
-    #: Both sides are done with it.
-    is_over: bool = False
 
 
 @dataclass
@@ -80,9 +74,16 @@ class World:
         self._connections: dict[str, Connection] = {}
         self._cut_off: set[int] = set()
         self._pending: dict[str, Pending] = {}
-        self._routes = list(_http_routes(functions))
+        self._routes = list(http_routes(functions.template))
         self._tokens_from = clock.started_at // 1000 - 60
-        self.frames: dict[str, int] = {}
+        self._done: Mapping[str, Callable[..., None]] = {
+            "open": self._open,
+            "send": self._send,
+            "close": self._close,
+            "fetch": self._fetch,
+            "token": self._token,
+            "problem": self._problem,
+        }
         self._start_schedules()
 
     # ── time ───────────────────────────────────────────────────────────────────────────
@@ -105,13 +106,15 @@ class World:
             self.after(start + at - self.now, partial(self._act, client, name, what))
         while (at := self._next(stage)) <= end:
             self.clock.now = at
-            while self._agenda and self._agenda[0][0] <= at:
-                heapq.heappop(self._agenda)[2]()
+            self._run_due()
             self._step(stage)
         self.clock.now = end
-        for connection in self._connections.values():
-            if connection.is_open:
-                self._count_minutes(connection)
+        for connection in filter(lambda it: it.is_open, self._connections.values()):
+            self._count_minutes(connection)
+
+    def _run_due(self) -> None:
+        while self._agenda and self._agenda[0][0] <= self.now:
+            heapq.heappop(self._agenda)[2]()
 
     def _next(self, stage: Stage) -> int:
         due = self._agenda[0][0] if self._agenda else self.now
@@ -121,7 +124,7 @@ class World:
     def _step(self, stage: Stage) -> None:
         events, self._for_clients = self._for_clients, []
         for kind, *what in stage.step(self.now, events):
-            _DONE[kind](self, *what)
+            self._done[kind](*what)
 
     def _tell(self, delay: float, client: int, *event: Any) -> None:  # noqa: ANN401
         """Send a client something, unless it has no network then."""
@@ -165,7 +168,7 @@ class World:
         name = f"L{next(self._order):09}HcCIhw="[:16]
         connection = Connection(name, socket, client, self.now, self.now)
         self._sockets[socket] = connection
-        event = self._socket_event(connection, "$connect", "CONNECT")
+        event = socket_event(self.now, connection, "$connect", "CONNECT")
         event["headers"] = {"Host": HOST, "Origin": "https://app.example.com", "User-Agent": AGENT}
         answer, took = self._invoke(self.functions.template.routes["$connect"], "$connect", event)
         if (answer or {}).get("statusCode") != _OK:
@@ -198,7 +201,7 @@ class World:
             return
         connection.is_open = False
         self._count_minutes(connection)
-        event = self._socket_event(connection, "$disconnect", "DISCONNECT")
+        event = socket_event(self.now, connection, "$disconnect", "DISCONNECT")
         event["requestContext"] |= {"disconnectStatusCode": code, "disconnectReason": ""}
         function = self.functions.template.routes["$disconnect"]
         self.after(NETWORK, lambda: self._ignore(self._invoke(function, "$disconnect", event)))
@@ -225,7 +228,7 @@ class World:
         action, route = self._route(text)
         asks = ": asks for an answer" if "id" in json.loads(text) else ""
         self._frame("in", f"{action}{asks}", text)
-        event = self._socket_event(connection, route, "MESSAGE")
+        event = socket_event(self.now, connection, route, "MESSAGE")
         event |= {"body": text, "isBase64Encoded": False}
         template = self.functions.template
         answer, took = self._invoke(template.routes[route], action, event)
@@ -233,7 +236,7 @@ class World:
             return
         body = (answer or {}).get("body", "")
         if body:
-            self._frame("out", f"{action}: {_type(body)}", body)
+            self._frame("out", f"{action}: {type_of(body)}", body)
             self._tell(took + NETWORK, connection.client, "frame", connection.socket, body)
         else:
             self.functions.add("empty_answers", action, 1)
@@ -262,47 +265,24 @@ class World:
             self.after(0, partial(self._cut, connection, 1000))
             return _NO_CONTENT
         connection.used_at = self.now
-        self._frame("out", f"posts: {_type(text)}", text)
+        self._frame("out", f"posts: {type_of(text)}", text)
         self._tell(NETWORK, connection.client, "frame", connection.socket, text)
         return _OK
 
-    def _socket_event(self, connection: Connection, route: str, kind: str) -> Event:
-        context = {
-            "routeKey": route,
-            "messageId": "L0STxcOFvHcCNhw=",
-            "eventType": kind,
-            "extendedRequestId": "L0STxGm4PHcFkOA=",
-            "requestTime": "02/Jun/2025:09:30:43 +0000",
-            "messageDirection": "IN",
-            "stage": "live",
-            "connectedAt": connection.opened_at,
-            "requestTimeEpoch": self.now,
-            "identity": {"userAgent": AGENT, "sourceIp": "203.0.113.7"},
-            "requestId": "L0STxGm4PHcFkOA=",
-            "domainName": HOST,
-            "connectionId": connection.connection_id,
-            "apiId": "a1b2c3d4e5",
-        }
-        return {"requestContext": context, "isBase64Encoded": False}
-
     # ── API Gateway, HTTP ──────────────────────────────────────────────────────────────
 
-    def _fetch(
-        self, request: int, client: int, method: str, url: str, headers: Any, body: str | None
-    ) -> None:
+    def _fetch(self, request: int, client: int, *asked: Any) -> None:  # noqa: ANN401  any JSON
         if client in self._cut_off:
             self.after(NETWORK, lambda: self._for_clients.append(("answer", request, None)))
             return
-        self.after(
-            NETWORK, partial(self._request, request, method, url.removeprefix(API), headers, body)
-        )
+        self.after(NETWORK, partial(self._request, request, *asked))
 
     def _request(
-        self, request: int, method: str, path: str, headers: Mapping[str, str], body: str | None
+        self, request: int, method: str, url: str, headers: Mapping[str, str], body: str | None
     ) -> None:
-        raw, _, query = path.partition("?")
+        raw, _, query = url.removeprefix(API).partition("?")
         route = next(it for it in self._routes if it.fits(method, raw))
-        event = route.event(raw, query, headers, body or "", self.now)
+        event = route.event(raw, query, headers, body, self.now)
         answer, took = self._invoke(route.function, route.key, event)
         text = (answer or {}).get("body") or ""
         size = len(text.encode()) + len((body or "").encode())
@@ -335,13 +315,13 @@ class World:
 
     def _stream(self, writes: Sequence[Write]) -> None:
         template = self.functions.template
-        records = [_record(it, self.now) for it in writes if it.table in template.streams]
+        records = [record(it, self.now) for it in writes if it.table in template.streams]
         for function in template.functions.values():
             for number, source in enumerate(function.sources("DynamoDB")):
                 wanted = [
                     it
                     for it in records
-                    if it["table"] == source["Stream"] and _is_wanted(it["record"], source)
+                    if it["table"] == source["Stream"] and is_wanted(it["record"], source)
                 ]
                 self._wait_for(function.name, number, source, wanted)
 
@@ -364,12 +344,12 @@ class World:
         if pending.waiting and not pending.is_called:
             self._wait_for(function, 0, source, [])
 
-    def _due(self, message: Message, received: int) -> None:
+    def _due(self, message: Message, times: int) -> None:
         for function in self.functions.template.functions.values():
             for source in function.sources("SQS"):
                 if source["Queue"] == message.queue:
                     pending = self._pending.setdefault(message.queue, Pending())
-                    pending.waiting.append((message, received))
+                    pending.waiting.append((message, times))
                     if not pending.is_called:
                         pending.is_called = True
                         self.after(
@@ -385,16 +365,16 @@ class World:
         queue = batch[0][0].queue
         bytes_in = sum(len(it.body.encode()) for it, _ in batch)
         self.functions.add("sqs", f"{queue}: receive", counting.sqs_requests(bytes_in))
-        event = {"Records": [_received(it, n, i, self.now) for i, (it, n) in enumerate(batch)]}
+        event = {"Records": [received(it, n, i, self.now) for i, (it, n) in enumerate(batch)]}
         answer, _ = self._invoke(function, queue, event)
         failed = {it["itemIdentifier"] for it in (answer or {}).get("batchItemFailures", [])}
         if len(failed) < len(batch):
             self.functions.add("sqs", f"{queue}: delete", 1)
         properties = self.functions.template.of_type("AWS::SQS::Queue")[queue]
-        for number, (message, received) in enumerate(batch):
-            if (answer is None or f"m{number}" in failed) and received < MOST_RECEIVES:
+        for number, (message, times) in enumerate(batch):
+            if (answer is None or f"m{number}" in failed) and times < MOST_RECEIVES:
                 hidden = int(properties.get("VisibilityTimeout", 30)) * SECOND
-                self.after(hidden, partial(self._due, message, received + 1))
+                self.after(hidden, partial(self._due, message, times + 1))
 
     # ── schedules ──────────────────────────────────────────────────────────────────────
 
@@ -404,7 +384,7 @@ class World:
                 for source in function.sources(kind):
                     self.after(
                         MINUTE // 2,
-                        partial(self._tick, function.name, _rate(source["Schedule"])),
+                        partial(self._tick, function.name, rate(source["Schedule"])),
                     )
             for source in function.sources("SQS"):
                 self.after(MINUTE, partial(self._poll, source["Queue"]))
@@ -417,176 +397,3 @@ class World:
     def _poll(self, queue: str) -> None:
         self.after(MINUTE, partial(self._poll, queue))
         self.functions.add("sqs", f"polls: {queue}", EMPTY_POLLS_A_MINUTE)
-
-
-_DONE: Mapping[str, Callable[..., None]] = {
-    "open": World._open,
-    "send": World._send,
-    "close": World._close,
-    "fetch": World._fetch,
-    "token": World._token,
-    "problem": World._problem,
-}
-
-
-# ── events ─────────────────────────────────────────────────────────────────────────────────
-
-
-def _type(text: str) -> str:
-    return str(json.loads(text).get("type", "?"))
-
-
-def _rate(text: str) -> int:
-    """`rate(1 minute)` in milliseconds."""
-    number, _, unit = text.removeprefix("rate(").rstrip(")").partition(" ")
-    units = {"minute": 1, "minutes": 1, "hour": 60, "hours": 60, "day": 1440, "days": 1440}
-    if unit not in units:
-        raise UnknownTemplate(f"the meter reads rate(…), and not the schedule {text}")
-    return int(number) * units[unit] * MINUTE
-
-
-def _record(write: Write, now: int) -> dict[str, Any]:
-    kind = "INSERT" if write.before is None else "REMOVE" if write.after is None else "MODIFY"
-    whole = write.after or write.before or {}
-    images = {"OldImage": write.before, "NewImage": write.after}
-    data = {
-        "ApproximateCreationDateTime": now // 1000,
-        "Keys": {name: whole[name] for name in TABLES[write.table].key},
-        "SequenceNumber": f"{next(_SEQUENCE):021}",
-        "SizeBytes": 1,
-        "StreamViewType": "NEW_AND_OLD_IMAGES",
-        **{name: image for name, image in images.items() if image is not None},
-    }
-    record = {
-        "eventID": "7de3041dd709b024af6f29e4fa13d34c",
-        "eventName": kind,
-        "eventVersion": "1.1",
-        "eventSource": "aws:dynamodb",
-        "awsRegion": "eu-central-1",
-        "dynamodb": data,
-        "eventSourceARN": f"arn:aws:dynamodb:eu-central-1:123456789012:table/{write.table}/stream",
-    }
-    return {"table": write.table, "record": record}
-
-
-_SEQUENCE = count(1)
-
-
-def _is_wanted(record: Item, source: Node) -> bool:
-    """Lambda's filter: one pattern that fits is enough; without patterns all fit."""
-    patterns = [json.loads(it["Pattern"]) for it in _filters(source)]
-    return not patterns or any(fits(it, record) for it in patterns)
-
-
-def _filters(source: Node) -> Sequence[Mapping[str, str]]:
-    found: Sequence[Mapping[str, str]] = source.get("FilterCriteria", {}).get("Filters", [])
-    return found
-
-
-def fits(pattern: Node, value: Node) -> bool:
-    """Event filtering, as far as it is used: values, `exists`, `prefix`, `anything-but`."""
-    if isinstance(pattern, list):
-        return any(_fits_one(it, value) for it in pattern)
-    inside = value if isinstance(value, dict) else {}
-    return all(fits(it, inside.get(name)) for name, it in pattern.items())
-
-
-def _fits_one(rule: Node, value: Node) -> bool:
-    match rule:
-        case {"exists": wanted}:
-            return (value is not None) == wanted
-        case {"prefix": text}:
-            return isinstance(value, str) and value.startswith(text)
-        case {"anything-but": others}:
-            return value is not None and value not in others
-        case dict():
-            raise UnknownTemplate(f"the meter does not know the filter {rule}")
-    return bool(rule == value and isinstance(value, bool) == isinstance(rule, bool))
-
-
-def _received(message: Message, received: int, number: int, now: int) -> Event:
-    return {
-        "messageId": f"m{number}",
-        "receiptHandle": "AQEBzbVv3MVQyqCm6KqLh0T2c7yYbE9xUa",
-        "body": message.body,
-        "attributes": {
-            "ApproximateReceiveCount": str(received),
-            "SentTimestamp": str(now - message.delay_seconds * SECOND),
-            "SenderId": "AROAEXAMPLEROLEID0000:presence",
-            "ApproximateFirstReceiveTimestamp": str(now),
-        },
-        "messageAttributes": {},
-        "md5OfBody": "71495e25ab89a13dadbfa587c0969f96",
-        "eventSource": "aws:sqs",
-        "eventSourceARN": f"arn:aws:sqs:eu-central-1:123456789012:{message.queue}",
-        "awsRegion": "eu-central-1",
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRoute:
-    """One route of the HTTP API, and its function."""
-
-    function: str
-    method: str
-    path: str
-
-    @property
-    def key(self) -> str:
-        return f"{self.method} {self.path}"
-
-    def fits(self, method: str, path: str) -> bool:
-        return method == self.method and self._values(path) is not None
-
-    def _values(self, path: str) -> dict[str, str] | None:
-        """What stands for the names in braces; None if the path is another."""
-        wanted, given = self.path.split("/"), path.split("/")
-        if len(wanted) != len(given):
-            return None
-        pairs = list(zip(wanted, given, strict=True))
-        if any(name != it for name, it in pairs if not name.startswith("{")):
-            return None
-        return {name[1:-1]: it for name, it in pairs if name.startswith("{")}
-
-    def event(
-        self, path: str, query: str, headers: Mapping[str, str], body: str, now: int
-    ) -> Event:
-        http = {
-            "method": self.method,
-            "path": path,
-            "protocol": "HTTP/1.1",
-            "sourceIp": "203.0.113.7",
-            "userAgent": AGENT,
-        }
-        event: Event = {
-            "version": "2.0",
-            "routeKey": self.key,
-            "rawPath": path,
-            "rawQueryString": query,
-            "headers": {name.lower(): it for name, it in headers.items()},
-            "requestContext": {
-                "accountId": "123456789012",
-                "apiId": "f6g7h8i9j0",
-                "domainName": HOST,
-                "http": http,
-                "requestId": "L0SYBj5LliAEPNg=",
-                "routeKey": self.key,
-                "stage": "$default",
-                "timeEpoch": now,
-            },
-            "pathParameters": self._values(path) or {},
-            "isBase64Encoded": False,
-        }
-        if query:
-            event["queryStringParameters"] = dict(it.split("=", 1) for it in query.split("&"))
-        return event | {"body": body} if body else event
-
-
-def _http_routes(functions: Functions) -> Sequence[HttpRoute]:
-    """Those without names in braces first: they are the more exact ones."""
-    found = [
-        HttpRoute(function.name, source["Method"], source["Path"])
-        for function in functions.template.functions.values()
-        for source in function.sources("HttpApi")
-    ]
-    return sorted(found, key=lambda it: it.path.count("{"))

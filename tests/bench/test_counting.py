@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.bill import counting
+from bench.bill.events import fits
 from bench.bill.functions import metrics_of
 from bench.bill.prices import APART, PRICES
-from bench.bill.world import fits
 
 SIZES = st.integers(0, 1_000_000)
 AMOUNTS = st.dictionaries(
@@ -93,7 +93,11 @@ def test_the_idle_stack_is_in_a_month_once_however_many_users_there_are(
 
 
 def test_an_item_is_the_sum_of_its_causes() -> None:
-    amounts = {"log_bytes/ping: lines": 3.0, "log_bytes/ping: of Lambda": 2.0, "log_bytes/join": 1.0}
+    amounts = {
+        "log_bytes/ping: lines": 3.0,
+        "log_bytes/ping: of Lambda": 2.0,
+        "log_bytes/join": 1.0,
+    }
     assert counting.total(amounts, "log_bytes") == 6
     assert counting.by_cause(amounts, "log_bytes") == {"ping": 5, "join": 1}
 
