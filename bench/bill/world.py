@@ -315,34 +315,34 @@ class World:
 
     def _stream(self, writes: Sequence[Write]) -> None:
         template = self.functions.template
-        records = [record(it, self.now) for it in writes if it.table in template.streams]
+        changed = [
+            (it.table, record(it, self.now)) for it in writes if it.table in template.streams
+        ]
         for function in template.functions.values():
             for number, source in enumerate(function.sources("DynamoDB")):
-                wanted = [
+                pending = self._pending.setdefault(f"{function.name} {number}", Pending())
+                pending.waiting += [
                     it
-                    for it in records
-                    if it["table"] == source["Stream"] and is_wanted(it["record"], source)
+                    for table, it in changed
+                    if table == source["Stream"] and is_wanted(it, source)
                 ]
-                self._wait_for(function.name, number, source, wanted)
+                self._call_soon(function.name, source, pending)
 
-    def _wait_for(self, function: str, number: int, source: Node, records: list[Any]) -> None:
-        pending = self._pending.setdefault(f"{function} {number}", Pending())
-        pending.waiting += [it["record"] for it in records]
+    def _call_soon(self, function: str, source: Node, pending: Pending) -> None:
         if pending.waiting and not pending.is_called:
             pending.is_called = True
             window = int(source.get("MaximumBatchingWindowInSeconds", 0)) * SECOND
             self.after(max(STREAM_POLL, window), partial(self._announce, function, source, pending))
 
     def _announce(self, function: str, source: Node, pending: Pending) -> None:
+        """One batch. What it could not announce is not tried again: the day has failed."""
         pending.is_called = False
         size = int(source.get("BatchSize", 100))
         batch, pending.waiting = pending.waiting[:size], pending.waiting[size:]
         answer, _ = self._invoke(function, "stream", {"Records": batch})
-        failed = {it["itemIdentifier"] for it in (answer or {}).get("batchItemFailures", [])}
-        if answer is None or failed:
-            self.functions.add("failures", "stream", 1)
-        if pending.waiting and not pending.is_called:
-            self._wait_for(function, 0, source, [])
+        if answer and answer["batchItemFailures"]:
+            self.functions.failures.append(f"stream: {answer}")
+        self._call_soon(function, source, pending)
 
     def _due(self, message: Message, times: int) -> None:
         for function in self.functions.template.functions.values():
