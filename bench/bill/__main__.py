@@ -39,6 +39,10 @@ class Made:
     folder: Path
     module: Path
 
+    @property
+    def commit(self) -> str:
+        return git(self.folder, "describe", "--always", "--dirty")
+
 
 @contextmanager
 def made(name: str, ref: str | None) -> Iterator[Made]:
@@ -46,18 +50,18 @@ def made(name: str, ref: str | None) -> Iterator[Made]:
     with TemporaryDirectory(prefix="presence-bill-") as home:
         folder = ROOT if ref is None else Path(home) / "build"
         if ref is not None:
-            _git("worktree", "add", "--detach", folder, ref)
+            git(ROOT, "worktree", "add", "--detach", folder, ref)
         try:
             module = Path(home) / "client.mjs"
             bundle(folder / "web" / "src", module)
             yield Made(name, folder, module)
         finally:
             if ref is not None:
-                _git("worktree", "remove", "--force", folder)
+                git(ROOT, "worktree", "remove", "--force", folder)
 
 
-def _git(*arguments: object) -> str:
-    command = ["git", "-C", str(ROOT), *map(str, arguments)]
+def git(folder: Path, *arguments: object) -> str:
+    command = ["git", "-C", str(folder), *map(str, arguments)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -120,7 +124,8 @@ def play(files: Sequence[Path], builds: Sequence[Made], *, whole: bool) -> dict[
             played[file] = [job.run(pool) for job in jobs]
         days = [_day(it, len(builds)) for it in played.values()]
         first = next(iter(played.values()))[0]
-        return report.record(days, report.idle_bill(builds[0].name, first.runs()[0]))
+        idle = report.idle_bill(builds[0].name, first.runs()[0])
+        return report.record(days, idle, {it.name: it.commit for it in builds})
 
 
 def _day(played: Sequence[Played], builds: int) -> dict[str, Any]:

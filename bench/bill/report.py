@@ -95,13 +95,22 @@ def of_day(day: Day, bills: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def record(days: Sequence[Mapping[str, Any]], idle: Mapping[str, Any]) -> dict[str, Any]:
-    """All that is kept of a run; *idle* is the bill of a month without a user."""
+def record(
+    days: Sequence[Mapping[str, Any]], idle: Mapping[str, Any], builds: Mapping[str, str]
+) -> dict[str, Any]:
+    """All that is kept of a run.
+
+    Args:
+        days: as `of_day` makes them.
+        idle: the bill of a month without a user.
+        builds: the commit of each build, by its name.
+    """
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "prices_read_on": READ_ON,
         "prices": {item: asdict(price) for item, price in {**PRICES, **APART}.items()},
         "waits_ms": asdict(WAITS),
+        "builds": dict(builds),
         "days": list(days),
         "idle": idle,
     }

@@ -162,12 +162,6 @@ class Template:
         )
 
     @cached_property
-    def streams(self) -> frozenset[str]:
-        """The tables that have a stream."""
-        tables = self.of_type("AWS::DynamoDB::Table")
-        return frozenset(name for name, it in tables.items() if "StreamSpecification" in it)
-
-    @cached_property
     def access_log(self) -> str:
         """The format of the HTTP API's access log."""
         for api in self.of_type("AWS::Serverless::HttpApi").values():

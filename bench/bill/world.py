@@ -314,18 +314,11 @@ class World:
         """An answer that no one gets."""
 
     def _stream(self, writes: Sequence[Write]) -> None:
-        template = self.functions.template
-        changed = [
-            (it.table, record(it, self.now)) for it in writes if it.table in template.streams
-        ]
-        for function in template.functions.values():
+        for function in self.functions.template.functions.values():
             for number, source in enumerate(function.sources("DynamoDB")):
                 pending = self._pending.setdefault(f"{function.name} {number}", Pending())
-                pending.waiting += [
-                    it
-                    for table, it in changed
-                    if table == source["Stream"] and is_wanted(it, source)
-                ]
+                changed = [record(it, self.now) for it in writes if it.table == source["Stream"]]
+                pending.waiting += [it for it in changed if is_wanted(it, source)]
                 self._call_soon(function.name, source, pending)
 
     def _call_soon(self, function: str, source: Node, pending: Pending) -> None:

@@ -76,7 +76,7 @@ def test_tables_and_picture_have_both_builds(bill: dict[str, Any]) -> None:
     assert day["ratio"] == 0.5
     for _, header, rows in report.tables(day):
         assert {len(row) for row in rows} <= {len(header)}
-    drawn = picture.draw(report.record([day], bill))
+    drawn = picture.draw(report.record([day], bill, {}))
     assert "other" in drawn
     assert drawn.count("<rect") > 12
 
@@ -102,7 +102,8 @@ def test_the_template_names_a_function_for_each_route() -> None:
     assert template.routes.keys() >= {"$connect", "$disconnect", "$default", "ping"}
     assert set(template.routes.values()) <= template.functions.keys()
     assert "ping" not in template.routes or template.answering >= {"authenticate"}
-    assert "Users" in template.streams
+    [announce] = [it for it in template.functions.values() if [*it.sources("DynamoDB")]]
+    assert [it["Stream"] for it in announce.sources("DynamoDB")] == ["Users"]
     for name in template.functions:
         assert all(isinstance(it, str) for it in template.environment(name).values())
 
