@@ -61,7 +61,9 @@ COSTS = {
         "all but `everyone` reads the viewer for each question, and the subscribers of each change"
     ),
     "VisibilityFunctionArn": "an invocation for each 100 pairs that share no chat session",
-    "HeartbeatSeconds": "it is most of the bill: twice as long costs half ([table](cost.md))",
+    "HeartbeatSeconds": (
+        "it is most of the bill: twice as long costs three fifths ([table](cost.md))"
+    ),
     "LeaseSeconds": "a crash is noticed that much later",
     "BrowserClients": "`false`: a user whose only tab is hidden comes and goes with a short lease",
     "GraceSeconds": "a user who leaves stays online that much longer",
