@@ -4,7 +4,8 @@
 
 Without a day, all of bench/days are played, except the shortest. `--whole` plays a day in its
 length instead of cutting it. The record and the picture are written to .presence/bench/bill/;
-with `--keep` to bench/bill.json and docs/bill.svg, from which the pages are made.
+with `--keep` to bench/bill.json and docs/bill.svg, from which the pages are made: there the days that
+were played take the place of their former bills.
 """
 
 import argparse
@@ -162,6 +163,8 @@ def main() -> None:
 def write(found: Mapping[str, Any], *, keep: bool) -> None:
     folder = RECORDS / "bill"
     record, drawn = (KEPT, PICTURE) if keep else (folder / "bill.json", folder / "bill.svg")
+    if keep and KEPT.exists():
+        found = report.merged(json.loads(KEPT.read_text("utf-8")), found)
     folder.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", "utf-8")
     drawn.write_text(picture.draw(found), "utf-8")

@@ -13,6 +13,8 @@ Act: TypeAlias = tuple[int, int, str, tuple[Any, ...]]
 SECOND, MINUTE = 1_000, 60_000
 #: A person in the foreground touches the device this often.
 TOUCH = 60 * SECOND
+#: A connection is handed over before it is two hours old: a day that is cut to less has none.
+SHORTEST = 120 * MINUTE
 #: After the last act: grace periods end, leases expire, the sweep sees it.
 TAIL = 4 * MINUTE
 
@@ -108,9 +110,12 @@ def read_day(path: Path) -> Day:
     found = yaml.safe_load(path.read_text("utf-8"))
     try:
         groups = [_group(it) for it in found.pop("people")]
-        return Day(name=path.stem, groups=groups, **found)
+        day = Day(name=path.stem, groups=groups, **found)
     except (TypeError, KeyError) as error:
         raise DayError(f"{path.name}: {error}") from error
+    if day.cut and length(day, max(day.cut)) < SHORTEST:
+        raise DayError(f"{path.name}: less than two hours are left of a day that is cut so often")
+    return day
 
 
 def _group(found: dict[str, Any]) -> Group:

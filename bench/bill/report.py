@@ -23,6 +23,11 @@ from bench.bill.prices import APART, PRICES, READ_ON
 Told: TypeAlias = Mapping[str, Any]
 Record: TypeAlias = Mapping[str, Any]
 
+
+class CutError(Exception):
+    """Two cut days that are not on one line."""
+
+
 MINUTES_A_MONTH = 30 * 24 * 60
 _DIGITS = 6
 
@@ -35,6 +40,8 @@ def monthly(day: Day, runs: Sequence[Told]) -> dict[str, float]:
     found = parts[first]
     for cut in others:
         found = stretched(parts[cut], found, cut, first)
+    if any(total(found, item) < 0 for item in PRICES):
+        raise CutError(f"{day.name}: what is left of the day is too short to tell the whole.")
     amounts = month(found, idle, shown=day.people, users=day.scale_users, days=day.scale_days)
     return amounts | fixed(runs[0])
 
@@ -114,6 +121,12 @@ def record(
         "days": list(days),
         "idle": idle,
     }
+
+
+def merged(former: Record, found: Record) -> dict[str, Any]:
+    """A record in which the days of *found* take the place of their former bills."""
+    days = {it["name"]: it for it in (*former["days"], *found["days"])}
+    return {**found, "days": [days[name] for name in sorted(days)]}
 
 
 def idle_bill(build: str, run: Told) -> dict[str, Any]:

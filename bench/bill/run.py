@@ -79,28 +79,17 @@ class Build:
         return amounts
 
 
-#: Of a day that is cut so often, no two hours are left: see `parameters`.
-NO_HANDOVER = 9
-
-
-def parameters(day: Day, cut: float, callback_url: str) -> dict[str, Any]:
-    """Of the template; a day that is cut has as many handovers as the whole one.
-
-    Clients hand over after some 112 of 120 minutes, and after 5/8 of a connection that may last 20
-    minutes or less: so 180 minutes are cut. The count of connections tells whether it fits.
-    """
-    longest = 7200 if cut < NO_HANDOVER else round(10_800 / cut)
+def parameters(day: Day, callback_url: str) -> dict[str, Any]:
     chosen = {
         "TokenIssuer": ISSUER,
         "TokenAudience": AUDIENCE,
         "TokenSecretParameter": SECRET_NAME,
-        "MaxConnectionSeconds": longest,
         "CallbackUrl": callback_url,
     }
     return {**chosen, **day.parameters}
 
 
-def load(folder: Path, day: Day, cut: float, stack: ExitStack) -> Build:
+def load(folder: Path, day: Day, stack: ExitStack) -> Build:
     """Import a build: the working directory of Lambda is its functions, the layer is beside."""
     for part in ("layers/presence", "functions"):
         sys.path.insert(0, str(folder / part))
@@ -108,7 +97,7 @@ def load(folder: Path, day: Day, cut: float, stack: ExitStack) -> Build:
     url = stack.enter_context(
         management_api(lambda *it: worlds[0].on_post(*it))  # noqa: PLW0108  there is no world yet
     )
-    template = Template.read(folder / "template.yaml", parameters(day, cut, url))
+    template = Template.read(folder / "template.yaml", parameters(day, url))
     for name in template.functions:
         os.environ |= template.environment(name)
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -123,7 +112,7 @@ def load(folder: Path, day: Day, cut: float, stack: ExitStack) -> Build:
 
 def run(folder: Path, module: Path, day: Day, cut: float) -> dict[str, Any]:
     with ExitStack() as everything:
-        build = load(folder, day, cut, everything)
+        build = load(folder, day, everything)
         build.played(everything.enter_context(stage(module)), WARM_UP, 1)
         build.functions.metrics.clear()
         idle = build.idle()
