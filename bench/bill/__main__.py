@@ -4,7 +4,7 @@
 
 Without a day, all of bench/days are played, except the shortest. `--whole` plays a day in its
 length instead of cutting it. The record and the picture are written to .presence/bench/bill/;
-with `--keep` to bench/bill.json and docs/bill.svg, from which the pages are made: there the days that
+with `--keep` to bench/bill.json and docs/bill.svg, from which the pages are made: there, days that
 were played take the place of their former bills.
 """
 

@@ -8,7 +8,7 @@ import pytest
 
 from bench.bill import picture, report
 from bench.bill.__main__ import DAYS, KEPT, PICTURE, ROOT, Made, run
-from bench.bill.days import clients, length, read_day, script
+from bench.bill.days import DayError, clients, length, read_day, script
 from bench.bill.stage import bundle
 from bench.bill.template import Template
 from tests.tools import Tools
@@ -111,3 +111,44 @@ def test_the_template_names_a_function_for_each_route() -> None:
 def test_the_picture_is_that_of_the_record_that_is_kept() -> None:
     record = json.loads(KEPT.read_text("utf-8"))
     assert PICTURE.read_text("utf-8") == picture.draw(record)
+
+
+# ── records ────────────────────────────────────────────────────────────────────────────────
+
+
+def played(cut: float, writes: float) -> dict[str, Any]:
+    used = {"writes/ping": writes}
+    return {"cut": cut, "used": used, "idle_minute": {}, "minutes": 1, "metrics": [], "alarms": 0}
+
+
+def test_two_cut_days_of_which_the_longer_uses_less_are_no_line() -> None:
+    day = read_day(DAYS / "readme.yaml")
+    assert report.monthly(day, [played(4, 30), played(2, 50)])["writes/ping"] > 0
+    with pytest.raises(report.CutError, match="too short"):
+        report.monthly(day, [played(4, 50), played(2, 30)])
+
+
+def test_a_day_that_is_cut_to_less_than_two_hours_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "day.yaml"
+    file.write_text((DAYS / "readme.yaml").read_text("utf-8").replace("cut: [4", "cut: [5"))
+    with pytest.raises(DayError, match="two hours"):
+        read_day(file)
+
+
+def test_what_the_meter_does_not_know_is_said_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "day.yaml"
+    file.write_text(SHORT.read_text("utf-8").replace("spread", "sprayed"))
+    with pytest.raises(DayError, match="sprayed"):
+        read_day(file)
+
+
+def test_a_day_that_is_played_again_takes_the_place_of_its_former_bill() -> None:
+    former = {"date": "then", "days": [{"name": "b", "is": "old"}, {"name": "c", "is": "old"}]}
+    found = {"date": "now", "days": [{"name": "b", "is": "new"}, {"name": "a", "is": "new"}]}
+    both = report.merged(former, found)
+    assert [(it["name"], it["is"]) for it in both["days"]] == [
+        ("a", "new"),
+        ("b", "new"),
+        ("c", "old"),
+    ]
+    assert both["date"] == "now"
