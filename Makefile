@@ -49,7 +49,7 @@ check: setup web  ## style, types, architecture, template, documentation
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint
 
-bench: setup  ## what routes cost, how soon others hear, crowds, cold starts, posts a second
+bench: setup web  ## what a day costs, what routes cost, how soon others hear, crowds, cold starts, posts a second
 	@$(BIN)/python -m bench.capacity
 	@$(BIN)/python -m bench.handlers
 	@$(BIN)/python -m bench.latency
@@ -59,6 +59,7 @@ bench: setup  ## what routes cost, how soon others hear, crowds, cold starts, po
 	@$(BIN)/python -m bench.crowd
 	@$(BIN)/python -m bench.cold_start
 	@$(BIN)/python -m bench.posting
+	@$(BIN)/python -m bench.bill
 
 proof: setup  ## simulation, state machine, model, nemesis, mutants: an hour; ARGS="NAME..." for some
 	@$(BIN)/python -m proof $(ARGS)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bench.lab import DEVICE, SECOND, Lab, Visitor, lab
-from bench.meter import WRITE_BYTES, Usage, item_size
+from bench.meter import Usage
 from bench.printing import number, print_note, print_table
+from bench.units import WRITE_BYTES, item_size
 from presence import bootstrap
 from presence.ports import LargeRoom
 

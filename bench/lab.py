@@ -21,7 +21,8 @@ import jwt
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.session import Session
 
-from bench.meter import CountingGateway, Item, Meter
+from bench.meter import CountingGateway, Meter
+from bench.units import Item
 from local.aws import KEY, local_aws
 from local.stack import REGION, ROOT, Settings
 from presence import bootstrap

@@ -60,7 +60,7 @@ def _recorder() -> Recorder | None:
     """That of the bench that runs as `python -m bench.NAME`; tests and imports have none."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     package, _, bench = spec.name.partition(".") if spec else ("", "", "")
-    return Recorder(bench) if package == "bench" else None
+    return Recorder(bench.removesuffix(".__main__")) if package == "bench" else None
 
 
 def _print(table: Table) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.meter import (
+from bench.units import (
     Item,
     index_write_units,
     item_size,

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from textwrap import dedent
 
-from bench import cost
+from bench.bill import pages as bills
 from presence import limits as of_ours
 from proof.nemesis.report import render
 from tests.docs.markdown import ROOT, pages
@@ -61,7 +61,9 @@ COSTS = {
         "all but `everyone` reads the viewer for each question, and the subscribers of each change"
     ),
     "VisibilityFunctionArn": "an invocation for each 100 pairs that share no chat session",
-    "HeartbeatSeconds": "it is most of the bill: twice as long costs half ([table](cost.md))",
+    "HeartbeatSeconds": (
+        "it is most of the bill: twice as long costs three fifths ([table](cost.md))"
+    ),
     "LeaseSeconds": "a crash is noticed that much later",
     "BrowserClients": "`false`: a user whose only tab is hidden comes and goes with a short lease",
     "GraceSeconds": "a user who leaves stays online that much longer",
@@ -259,7 +261,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{it.__name__: it for it in (faults, limits, nemesis, parameters)},
     **{name: partial(_quote, *it) for name, it in QUOTES.items()},
     "tour-lines": tour_lines,
-    **cost.BLOCKS,
+    **bills.BLOCKS,
 }
 
 

@@ -1,0 +1,110 @@
+"""The tables of README.md and docs/cost.md, made from the record that is kept."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+KEPT = Path(__file__).resolve().parents[1] / "bill.json"
+#: The day of README.md.
+DAY = "readme"
+#: From a lease that is over until all have been told: the next sweep, and the way to them.
+TOLD_SECONDS = 63
+_LEAST = 0.005
+
+
+@cache
+def _record() -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(KEPT.read_text("utf-8"))
+    return found
+
+
+def _day(name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(it for it in _record()["days"] if it["name"] == name)
+    return found
+
+
+def _table(header: Sequence[str], rule: str, rows: Iterable[Sequence[str]]) -> str:
+    lines = [" | ".join(row) for row in (header, *rows)]
+    return "\n".join([f"| {lines[0]} |", rule, *(f"| {line} |" for line in lines[1:])])
+
+
+def items(bill: Mapping[str, Any]) -> str:
+    """A bill by item, with what is apart below its sum."""
+    prices, amounts = _record()["prices"], {**bill["amounts"], **bill["apart"]}
+    rows = [
+        _item(prices[item], amounts.get(item, 0), dollars)
+        for item, dollars in bill["dollars"].items()
+        if dollars >= _LEAST
+    ]
+    rows.append(["**Total**", "", "", f"**{bill['total']:,.2f}**"])
+    for item in bill["apart"]:
+        price = prices[item]
+        dollars = amounts[item] * price["dollars"] / price["per"]
+        rows.append(_item({**price, "name": f"apart: {price['name']}"}, amounts[item], dollars))
+    return _table(("Item", "How many", "Price", "$ a month"), "|---|---:|---:|---:|", rows)
+
+
+def _item(price: Mapping[str, Any], amount: float, dollars: float) -> Sequence[str]:
+    per = {1e6: " a million", 1e9: " a GB", 1: " each"}[price["per"]]
+    many = f"{amount / price['per']:,.2f} M" if price["per"] == 1e6 else f"{amount:,.0f}"  # noqa: PLR2004
+    many = f"{amount / 1e9:,.2f} GB" if price["per"] == 1e9 else many  # noqa: PLR2004
+    return price["name"], many, f"${price['dollars']:g}{per}", f"{dollars:,.2f}"
+
+
+def causes() -> str:
+    """What the day costs by what the frames and functions were for."""
+    by_cause = _day(DAY)["bills"][0]["by_cause"]
+    rows = [(f"`{name}`", f"{it:,.2f}") for name, it in by_cause.items() if it >= _LEAST]
+    return _table(("What for", "$ a month"), "|---|---:|", rows)
+
+
+def by_heartbeat() -> str:
+    """What a slower heartbeat saves, and how much later a crash is noticed."""
+    day = _day(DAY)
+    base = {"parameters": {"HeartbeatSeconds": 30, "LeaseSeconds": 75}, **day["bills"][0]}
+    rows = []
+    for it in (base, *day["variants"]):
+        heartbeat, lease = it["parameters"]["HeartbeatSeconds"], it["parameters"]["LeaseSeconds"]
+        seen = (f"{lease} s", f"{lease + TOLD_SECONDS} s")
+        rows.append((str(heartbeat), str(lease), f"{it['total']:,.0f}", *seen))
+    names = ("`HeartbeatSeconds`", "`LeaseSeconds`", "$ a month")
+    header = (*names, "Crash seen over HTTP within", "clients told within")
+    return _table(header, "|---:|---:|---:|---:|---:|", rows)
+
+
+def days() -> str:
+    """All days with all builds of the record."""
+    found = _record()["days"]
+    builds = [it["build"] for it in found[0]["bills"]]
+    rows = [
+        (
+            day["title"],
+            f"{day['users']:,}, {day['days']}",
+            *(f"{it['total']:,.0f}" for it in day["bills"]),
+            f"{day.get('ratio', 1):.2f}",
+        )
+        for day in found
+    ]
+    header = ("Day", "Users, days", *(f"{it}, $" for it in builds), "Ratio")
+    return _table(header, f"|---|---:|{'---:|' * len(builds)}---:|", rows)
+
+
+def prices() -> str:
+    rows = (
+        (it["name"], f"${it['dollars']:g}", f"{it['per']:,.0f} {it['unit']}".strip(), it["source"])
+        for it in _record()["prices"].values()
+    )
+    return _table(("Item", "Price", "For", "Source"), "|---|---:|---|---|", rows)
+
+
+#: By the names under which the pages ask for them.
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "cost-of-a-day": lambda: items(_day(DAY)["bills"][0]),
+    "cost-by-cause": causes,
+    "cost-by-heartbeat": by_heartbeat,
+    "cost-of-days": days,
+    "cost-while-idle": lambda: items(_record()["idle"]),
+    "cost-prices": prices,
+}

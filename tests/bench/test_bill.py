@@ -1,0 +1,154 @@
+"""The meter, end to end: real clients in Node, the real handlers, no stack."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.bill import picture, report
+from bench.bill.__main__ import DAYS, KEPT, PICTURE, ROOT, Made, run
+from bench.bill.days import DayError, clients, length, read_day, script
+from bench.bill.stage import bundle
+from bench.bill.template import Template
+from tests.tools import Tools
+
+SHORT = DAYS / "short.yaml"
+
+
+@pytest.fixture(scope="module")
+def told(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    del tools  # bundling needs them
+    module = tmp_path_factory.mktemp("client") / "client.mjs"
+    bundle(ROOT / "web" / "src", module)
+    return run(Made("here", ROOT, module), SHORT, 1)
+
+
+@pytest.fixture(scope="module")
+def bill(told: dict[str, Any]) -> dict[str, Any]:
+    return report.bill("here", report.monthly(read_day(SHORT), [told]))
+
+
+def test_clients_and_functions_get_through_the_day(told: dict[str, Any]) -> None:
+    assert told["failures"] == []
+    assert not [name for name in told["used"] if name.startswith("problems/")]
+    assert told["used"]["connections/opened"] == 2
+
+
+def test_what_people_did_is_on_the_bill(told: dict[str, Any]) -> None:
+    used = told["used"]
+    for action in ("authenticate", "join", "message", "status"):
+        assert used[f"frames_in/{action}: asks for an answer"] == 2
+        assert used[f"invocations/{action}"] == 2
+        assert used[f"writes/{action}"] >= 2
+    assert used["frames_out/posts: new-message"] == 2
+    assert used["minutes/connections"] == 12  # two of five minutes and some seconds
+    assert used["frames_in/ping"] >= 2
+
+
+def test_each_invocation_and_each_frame_is_counted_once(told: dict[str, Any]) -> None:
+    used = told["used"]
+    frames = sum(it for name, it in used.items() if name.startswith("frames_in/"))
+    answered = sum(
+        it
+        for name, it in used.items()
+        if name.startswith("empty_answers/")
+        or (name.startswith("frames_out/") and not name.startswith("frames_out/posts"))
+    )
+    assert answered == frames
+
+
+def test_no_user_costs_what_the_sweep_and_the_polls_cost(told: dict[str, Any]) -> None:
+    idle = told["idle_minute"]
+    assert idle["invocations/sweep"] == 1
+    assert {name.partition("/")[2].partition(":")[0] for name in idle} == {"sweep", "polls"}
+    assert 0.8 < report.idle_bill("here", told)["total"] < 3
+
+
+def test_a_bill_adds_up_by_item_and_by_cause(bill: dict[str, Any]) -> None:
+    assert sum(bill["dollars"].values()) == pytest.approx(bill["total"], rel=1e-4)
+    assert sum(bill["by_cause"].values()) == pytest.approx(bill["total"], rel=1e-4)
+
+
+def test_tables_and_picture_have_both_builds(bill: dict[str, Any]) -> None:
+    other = {**bill, "build": "other", "total": 2 * bill["total"]}
+    day = report.of_day(read_day(SHORT), [bill, other])
+    assert day["ratio"] == 0.5
+    for _, header, rows in report.tables(day):
+        assert {len(row) for row in rows} <= {len(header)}
+    drawn = picture.draw(report.record([day], bill, {}))
+    assert "other" in drawn
+    assert drawn.count("<rect") > 12
+
+
+# ── days ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("file", sorted(DAYS.glob("*.yaml")), ids=lambda it: it.stem)
+def test_a_day_can_be_read_and_its_cut_ones_have_the_same_acts(file: Path) -> None:
+    day = read_day(file)
+    cuts = (1, *day.cut)
+    once = [
+        sorted((name, client) for _, client, name, _ in script(clients(day, cut), cut))
+        for cut in cuts
+    ]
+    # Those who are there touch their device again and again; all else is done once.
+    assert len({tuple(it for it in acts if it[0] != "touch") for acts in once}) == 1
+    assert all(length(day, cut) % 60_000 == 0 for cut in cuts)
+
+
+def test_the_template_names_a_function_for_each_route() -> None:
+    template = Template.read(ROOT / "template.yaml", {"TokenIssuer": "bench"})
+    assert template.routes.keys() >= {"$connect", "$disconnect", "$default", "ping"}
+    assert set(template.routes.values()) <= template.functions.keys()
+    assert "ping" not in template.routes or template.answering >= {"authenticate"}
+    [announce] = [it for it in template.functions.values() if [*it.sources("DynamoDB")]]
+    assert [it["Stream"] for it in announce.sources("DynamoDB")] == ["Users"]
+    for name in template.functions:
+        assert all(isinstance(it, str) for it in template.environment(name).values())
+
+
+def test_the_picture_is_that_of_the_record_that_is_kept() -> None:
+    record = json.loads(KEPT.read_text("utf-8"))
+    assert PICTURE.read_text("utf-8") == picture.draw(record)
+
+
+# ── records ────────────────────────────────────────────────────────────────────────────────
+
+
+def played(cut: float, writes: float) -> dict[str, Any]:
+    used = {"writes/ping": writes}
+    return {"cut": cut, "used": used, "idle_minute": {}, "minutes": 1, "metrics": [], "alarms": 0}
+
+
+def test_two_cut_days_of_which_the_longer_uses_less_are_no_line() -> None:
+    day = read_day(DAYS / "readme.yaml")
+    assert report.monthly(day, [played(4, 30), played(2, 50)])["writes/ping"] > 0
+    with pytest.raises(report.CutError, match="too short"):
+        report.monthly(day, [played(4, 50), played(2, 30)])
+
+
+def test_a_day_that_is_cut_to_less_than_two_hours_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "day.yaml"
+    file.write_text((DAYS / "readme.yaml").read_text("utf-8").replace("cut: [4", "cut: [5"))
+    with pytest.raises(DayError, match="two hours"):
+        read_day(file)
+
+
+def test_what_the_meter_does_not_know_is_said_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "day.yaml"
+    file.write_text(SHORT.read_text("utf-8").replace("spread", "sprayed"))
+    with pytest.raises(DayError, match="sprayed"):
+        read_day(file)
+
+
+def test_a_day_that_is_played_again_takes_the_place_of_its_former_bill() -> None:
+    former = {"date": "then", "days": [{"name": "b", "is": "old"}, {"name": "c", "is": "old"}]}
+    found = {"date": "now", "days": [{"name": "b", "is": "new"}, {"name": "a", "is": "new"}]}
+    both = report.merged(former, found)
+    assert [(it["name"], it["is"]) for it in both["days"]] == [
+        ("a", "new"),
+        ("b", "new"),
+        ("c", "old"),
+    ]
+    assert both["date"] == "now"
