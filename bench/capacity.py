@@ -16,6 +16,7 @@ from bench.meter import Usage
 from bench.printing import number, print_note, print_table
 from bench.units import WRITE_BYTES, item_size
 from presence import bootstrap
+from presence.limits import MAX_SESSIONS
 from presence.ports import LargeRoom
 
 FEW, MANY = 1_000, 100_000
@@ -92,6 +93,27 @@ def back_in_time(room: Lab) -> Act:
     again = room.other_device(who)
     room.connect(again)
     return lambda: room.authenticate(again)
+
+
+def back_in_sessions(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    names = sessions_of(who)
+    room.send(who, "join", chatSessionIds=names)
+    room.disconnect(who)
+    again = room.other_device(who)
+    room.connect(again)
+    return lambda: room.authenticate(again, chatSessionIds=names)
+
+
+def new_in_sessions(room: Lab) -> Act:
+    who = room.newcomer()
+    room.connect(who)
+    return lambda: room.authenticate(who, chatSessionIds=sessions_of(who))
+
+
+def sessions_of(who: Visitor) -> list[str]:
+    """As many as a user may be in, and no other user."""
+    return [f"room-{number:02}-{who.user_id}" for number in range(MAX_SESSIONS)]
 
 
 def fresh_token(room: Lab) -> Act:
@@ -172,6 +194,17 @@ def join_session(room: Lab) -> Act:
     session_id, _ = room.chat_session(MEMBERS)
     who = room.join(room.newcomer())
     return lambda: room.send(who, "join", chatSessionId=session_id)
+
+
+def join_sessions(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    return lambda: room.send(who, "join", chatSessionIds=sessions_of(who))
+
+
+def leave_sessions(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.send(who, "join", chatSessionIds=sessions_of(who))
+    return lambda: room.send(who, "leave", chatSessionIds=sessions_of(who))
 
 
 def leave_session(room: Lab) -> Act:
@@ -414,6 +447,8 @@ ROUTES = (
     Route("authenticate: second device", second_device, AUTHENTICATE),
     Route("authenticate: second device, global", second_device, AUTHENTICATE, is_global=True),
     Route("authenticate: back within the grace period", back_in_time, AUTHENTICATE),
+    Route(f"authenticate: back in {MAX_SESSIONS} chat sessions", back_in_sessions),
+    Route(f"authenticate: to {MAX_SESSIONS} new chat sessions", new_in_sessions),
     Route("authenticate: a fresh token", fresh_token, AUTHENTICATE),
     Route("ping", ping, PING),
     Route("ping: active, as before", ping_still_active, PING),
@@ -424,7 +459,9 @@ ROUTES = (
     Route("status", status),
     Route("online: a page of 100", online),
     Route(f"join: a chat session of {MEMBERS}", join_session),
+    Route(f"join: {MAX_SESSIONS} new chat sessions", join_sessions),
     Route("leave", leave_session),
+    Route(f"leave: {MAX_SESSIONS} chat sessions", leave_sessions),
     Route(f"typing: {MEMBERS} others", type_in_session),
     Route(f"message: {MEMBERS} others", speak_in_session),
     Route(f"watch: {FEW_WATCHED} users", watch_few),

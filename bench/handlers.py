@@ -21,6 +21,7 @@ from bench import capacity
 from bench.capacity import FEW_WATCHED, HEARTBEAT, MEMBERS, PAGE, Act, Scene
 from bench.lab import SECOND, Lab, Visitor, lab
 from bench.printing import print_table
+from presence.limits import MAX_SESSIONS
 from tests.tables import TABLES
 
 INVOCATIONS = 31
@@ -99,6 +100,8 @@ WEBSOCKET = (
     Line("status", capacity.status),
     Line(f"online: a page of {PAGE}", online, is_used_up=False),
     Line("join: a new chat session", join),
+    Line(f"join: {MAX_SESSIONS} new chat sessions", capacity.join_sessions),
+    Line(f"authenticate: back in {MAX_SESSIONS} chat sessions", capacity.back_in_sessions),
     Line("leave: its last member", leave),
     Line(f"typing: {MEMBERS} others", type_in_session, is_used_up=False),
     Line(f"message: {MEMBERS} others", speak_in_session, is_used_up=False),

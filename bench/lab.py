@@ -231,8 +231,9 @@ class Lab:
         self.authenticate(who)
         return who
 
-    def authenticate(self, who: Visitor) -> None:
-        self.send(who, "authenticate", token=self.token(who.user_id), device=DEVICE)
+    def authenticate(self, who: Visitor, **fields: object) -> None:
+        token = self.token(who.user_id)
+        self.send(who, "authenticate", token=token, device=DEVICE, **fields)
 
     def chat_session(self, size: int) -> tuple[str, list[Visitor]]:
         """A new chat session with so many members, each on one connection."""

@@ -15,12 +15,16 @@ from presence.domain.connection import (
     Leaving,
     Returning,
     State,
+    Typed,
+    begun,
     ended,
 )
 from presence.domain.disclosure import Rules
 from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid, Unavailable
 from presence.domain.message import Message
+from presence.domain.rate_limit import Charge, take
 from presence.domain.user import Lease, User
+from presence.limits import MAX_OPERATIONS
 from presence.ports import (
     Block,
     Count,
@@ -36,6 +40,7 @@ from presence.ports import (
     Sent,
     Subscriber,
     Timers,
+    TooManyRows,
     Topic,
     UserChange,
     UserCheck,
@@ -113,16 +118,20 @@ class FakeConnections:
         self.close(connection_id, now)
         return True
 
-    def charge(self, before: Connection, after: Connection) -> bool:
-        current = self._items.get(before.connection_id)
+    def charge(
+        self, connection: Connection, charge: Charge, typed: Mapping[str, Typed] | None = None
+    ) -> bool:
+        current = self._items.get(connection.connection_id)
         if current is None or current.state is not State.AUTHENTICATED:
             return False
-        if current.theoretical_arrival != before.theoretical_arrival:
+        if current.revision != connection.revision:
             return False
-        if current.revision != before.revision:
+        if typed is not None and current.typed != connection.typed:
             return False
-        self._items[before.connection_id] = replace(
-            current, theoretical_arrival=after.theoretical_arrival, typed=after.typed
+        self._items[connection.connection_id] = replace(
+            current,
+            theoretical_arrival=take(current.theoretical_arrival, charge),
+            typed=current.typed if typed is None else typed,
         )
         return True
 
@@ -159,7 +168,7 @@ class FakeUsers:
         connection_change: ConnectionChange | None = None,
     ) -> bool:
         del now
-        if connection_change is not None and not self._lets(connection_change, before.user_id):
+        if connection_change is not None and not self._takes(before, after, connection_change):
             return False
         current = self.read(before.user_id)
         touched = [name for name, it in before.leases.items() if after.leases.get(name) != it]
@@ -185,6 +194,11 @@ class FakeUsers:
         except WriteConflict:
             return False
 
+    def _takes(self, before: User, after: User, change: ConnectionChange) -> bool:
+        if _operations(before, after, change, self._is_global) > MAX_OPERATIONS:
+            raise TooManyRows
+        return self._lets(change, before.user_id)
+
     def _lets(self, connection_change: ConnectionChange, user_id: str) -> bool:
         current = self._tables.connections.get(connection_change.connection_id)
         if current is None or current.state is State.CLOSED:
@@ -202,23 +216,19 @@ class FakeUsers:
     def _change(self, connection_change: ConnectionChange, user: User) -> None:
         name = connection_change.connection_id
         current = self._tables.connections[name]
-        left: Iterable[str] = ()
+        left, new = _moves(connection_change, user)
         match connection_change:
             case Admission():
-                left = ended(connection_change, user)
                 after = self._admitted(current, connection_change, user.user_id)
             case Returning():
-                left = ended(connection_change, user)
                 after = replace(current, revision=current.revision + bool(left))
-            case Joining(session_id=session_id):
-                sessions = current.sessions | {session_id}
-                after = replace(current, sessions=sessions, revision=current.revision + 1)
-                self._tables.sessions.setdefault(session_id, {})[name] = user.user_id
-            case Leaving(session_id=session_id):
-                left = [session_id]
+            case Joining() | Leaving():
                 after = replace(current, revision=current.revision + 1)
             case Closing():
                 after = replace(current, state=State.CLOSED)
+        for session_id in new:
+            self._tables.sessions.setdefault(session_id, {})[name] = user.user_id
+        after = replace(after, sessions=after.sessions.union(new))
         self._tables.connections[name] = self._without(after, left)
 
     def _admitted(self, current: Connection, change: Admission, user_id: str) -> Connection:
@@ -275,9 +285,28 @@ class FakeUsers:
         self._tables.floor = max(version, self._tables.floor)
 
 
-def _still_allows(connection_change: Connection, allowed_by: str | None) -> bool:
-    allowed = connection_change.allowed_sessions
-    return allowed is None if allowed_by is None else allowed_by in (allowed or ())
+def _operations(before: User, after: User, change: ConnectionChange, is_global: bool) -> int:
+    """The user, the record, the rows of the connection and those of the user."""
+    rows = len(dict(before.audiences.items() ^ after.audiences.items()))
+    rows += len(before.blocked.keys() ^ after.blocked.keys())
+    left, new = _moves(change, after)
+    rows += sum(map(len, left.values())) + len(new)
+    return 2 + rows + (is_global and isinstance(change, Admission))
+
+
+def _moves(
+    change: ConnectionChange, user: User
+) -> tuple[Mapping[str, frozenset[int]], Sequence[str]]:
+    """The chat sessions that the connection leaves, with its shards, and those that it joins."""
+    if isinstance(change, Leaving):
+        return change.left, ()
+    left = ended(change, user) if isinstance(change, Admission | Returning) else {}
+    return left, begun(change, user) if isinstance(change, Admission | Joining) else ()
+
+
+def _still_allows(record: Connection, allowed_by: frozenset[str] | None) -> bool:
+    allowed = record.allowed_sessions
+    return allowed is None if allowed_by is None else allowed_by <= (allowed or frozenset())
 
 
 def _end(user: User, name: str) -> int | None:
@@ -485,8 +514,8 @@ def check_each(timers: Timers, checks: Sequence[UserCheck | ExpiredCheck]) -> No
         match check:
             case UserCheck(user_id, delay):
                 timers.check_user(user_id, delay)
-            case ExpiredCheck(connection_id, user_id, sessions, delay):
-                timers.check_expired(connection_id, user_id, sessions, delay)
+            case ExpiredCheck(connection_id, user_id, sessions, delay, reason):
+                timers.check_expired(connection_id, user_id, sessions, delay, reason)
 
 
 @dataclass
@@ -497,6 +526,7 @@ class FakeTimers:
     expired: list[tuple[str, str, frozenset[str], int]] = field(default_factory=list)
     gone: list[tuple[str, int]] = field(default_factory=list)
     rooms: list[tuple[str, int, int]] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
         self.rooms.append((session_id, tick, delay_seconds))
@@ -513,8 +543,11 @@ class FakeTimers:
         user_id: str,
         sessions: Collection[str],
         delay_seconds: int = 0,
+        reason: str | None = None,
     ) -> None:
         self.expired.append((connection_id, user_id, frozenset(sessions), delay_seconds))
+        if reason is not None:
+            self.reasons[connection_id] = reason
 
     def check_all(self, checks: Sequence[UserCheck | ExpiredCheck]) -> None:
         check_each(self, checks)
@@ -580,11 +613,17 @@ class FakeDeliveries:
 
 @dataclass
 class FakeAuthorizer:
-    """Allows every join but these (user, chat session)."""
+    """Allows every join but these (user, chat session); of some it says nothing."""
 
     refused: set[tuple[str, str]] = field(default_factory=set)
+    silent: set[tuple[str, str]] = field(default_factory=set)
 
-    def may_join(self, user_id: str, session_id: str) -> bool:
+    def may_join(self, user_id: str, session_ids: Sequence[str]) -> Sequence[bool | None]:
+        return [self._may_join(user_id, name) for name in session_ids]
+
+    def _may_join(self, user_id: str, session_id: str) -> bool | None:
+        if (user_id, session_id) in self.silent:
+            return None
         return (user_id, session_id) not in self.refused
 
 

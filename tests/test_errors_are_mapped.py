@@ -20,7 +20,6 @@ PROTOCOL = {
     "not-found": 404,
     "conflict": 409,
     "rate-limited": 429,
-    "too-many-connections": 429,
     "unavailable": 503,
     "internal": 500,
 }

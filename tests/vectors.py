@@ -49,7 +49,7 @@ STORIES = 2_000
 STEPS = 15
 
 #: What the double does not keep.
-LEFT_OUT = {"device", "revision", "standing"}
+LEFT_OUT = {"revision", "standing"}
 START = 1_800_000_000_000
 LEASE = 75_000
 GRACE = 10_000
@@ -133,11 +133,15 @@ class Moment:
     def session(self) -> str:
         return self.random.choice([*SESSIONS, *sorted(self.user.sessions)[:3], "one-more"])
 
+    def sessions(self) -> tuple[str, ...]:
+        return tuple(self.session() for _ in range(self.random.choice((1, 1, 3))))
+
     def lease(self) -> Lease:
         seen_at = self.now + self.random.choice((-3_000, -5, 0, 0))
         return Lease(
             expires_at=seen_at + self.random.choice((LEASE, LEASE, 5_000)),
             seen_at=seen_at,
+            device=self.random.choice((None, "phone")),
             is_active=self.random.random() < 0.8,
             sessions=self.some(SESSIONS),
         )
@@ -154,7 +158,15 @@ class Moment:
 
 def authenticated(at: Moment) -> UserEvent:
     names = (at.connection(), f"new-{at.random.randrange(3)}")
-    return Authenticated(at.random.choice(names), at.lease(), at.is_active())
+    named = tuple(sorted(at.some((*SESSIONS, "one-more"))))
+    grace_until = at.to_come(0, GRACE)
+    return Authenticated(
+        at.random.choice(names),
+        at.lease(),
+        at.is_active(),
+        session_ids=named,
+        grace_until=grace_until,
+    )
 
 
 def chosen(at: Moment) -> UserEvent:
@@ -181,8 +193,8 @@ EVENTS = {
     Renewed: Kind(3, lambda at: Renewed(at.connection(), at.lease(), at.is_active())),
     Disconnected: Kind(4, lambda at: Disconnected(at.connection(), at.to_come(GRACE, 1_000, 0))),
     GraceEnded: Kind(1, lambda _: GraceEnded()),
-    Joined: Kind(4, lambda at: Joined(at.connection(), at.session())),
-    Left: Kind(2, lambda at: Left(at.connection(), at.session())),
+    Joined: Kind(4, lambda at: Joined(at.connection(), at.sessions())),
+    Left: Kind(2, lambda at: Left(at.connection(), at.sessions())),
     Chosen: Kind(4, chosen),
     Seen: Kind(1, lambda _: Seen()),
     Blocked: Kind(2, lambda at: Blocked(at.random.choice(VIEWERS))),

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,6 +172,8 @@ class World(App):
         is_active: bool | None = None,
         allowed: AllowedSessions = None,
         token_id: str | None = None,
+        session_ids: Sequence[str] = (),
+        device: str | None = None,
     ) -> Welcome:
         identity = Identity(
             user_id,
@@ -182,7 +184,9 @@ class World(App):
         )
         record = self.records.read(connection_id)
         opened_at = self.now if record is None else record.opened_at
-        command = AuthenticateCommand(connection_id, identity, opened_at, None, is_active)
+        command = AuthenticateCommand(
+            connection_id, identity, opened_at, device, is_active, session_ids
+        )
         return self.connections.authenticate(command, self.now)
 
     def join(self, user_id: str, connection_id: str, *, is_active: bool | None = None) -> Welcome:
@@ -207,11 +211,13 @@ class World(App):
         self.connections.close(connection_id, self.now)
 
     def enter(self, connection_id: str, session_id: str) -> MemberPage:
-        user = self.chat_sessions.join(connection_id, session_id, self.now)
-        return self.member_list.page(session_id, user.user_id, DEFAULT_PAGE, None, self.now)
+        entry = self.chat_sessions.join(connection_id, [session_id], self.now)
+        for refusal in entry.refused.values():
+            raise refusal
+        return self.member_list.page(session_id, entry.user.user_id, DEFAULT_PAGE, None, self.now)
 
     def exit(self, connection_id: str, session_id: str) -> None:
-        self.chat_sessions.leave(connection_id, session_id, self.now)
+        self.chat_sessions.leave(connection_id, [session_id], self.now)
 
     def choose(
         self, user_id: str, choice: Choice, text: str | None = None, until: int | None = None
@@ -257,9 +263,9 @@ class World(App):
             count += 1
         return count
 
-    def timer(self, what: str, *about: Any) -> None:
+    def timer(self, what: str, *about: Any, **told: Any) -> None:
         """A timer comes, and the socket is closed that it finds open."""
-        socket = getattr(self.on_timer, what)(*about, self.now)
+        socket = getattr(self.on_timer, what)(*about, now=self.now, **told)
         if socket is not None and self.dispatcher.close_all([socket]):
             raise Unavailable("API Gateway is too busy to close a socket.")
 
@@ -270,7 +276,8 @@ class World(App):
             self.timer(what, which)
         expired, self.timers.expired = self.timers.expired, []
         for connection_id, user_id, sessions, _ in expired:
-            self.timer("expired", connection_id, user_id, sessions)
+            reason = self.timers.reasons.pop(connection_id, None)
+            self.timer("expired", connection_id, user_id, sessions, reason=reason)
         rooms, self.timers.rooms = self.timers.rooms, []
         for session_id, tick, _ in rooms:
             self.large_rooms.tick(session_id, tick, self.now)

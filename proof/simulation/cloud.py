@@ -193,8 +193,9 @@ class SimulatedQueue:
         user_id: str,
         sessions: Collection[str],
         delay_seconds: int = 0,
+        reason: str | None = None,
     ) -> None:
-        what = (connection_id, user_id, frozenset(sessions))
+        what = (connection_id, user_id, frozenset(sessions), reason)
         self._put("expired", *what, seconds=delay_seconds)
 
     def check_all(self, checks: Sequence[UserCheck | ExpiredCheck]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: How long an answer is waited for, and how many pings in a row may be without one.
 PATIENCE, MOST_SILENT = 6 * SECOND, 2
-FATAL = frozenset({"not-authenticated", "token-expired", "forbidden", "too-many-connections"})
+FATAL = frozenset({"not-authenticated", "token-expired", "forbidden"})
 
 
 @dataclass(eq=False)
@@ -190,7 +190,7 @@ class Device:
 
         def work(now: int) -> Any:
             ahead = now - self.simulation.clock.now
-            user_id = cases.chat_sessions.join(link, session_id, now).user_id
+            user_id = cases.chat_sessions.join(link, [session_id], now).user.user_id
             later = self.simulation.clock.now + ahead
             return cases.member_list.page(session_id, user_id, DEFAULT_PAGE, None, later)
 
@@ -208,7 +208,7 @@ class Device:
 
         def work(now: int) -> Any:
             self.simulation.checks.leaves(self.user_id, session_id)
-            return sessions.leave(link, session_id, now)
+            return sessions.leave(link, [session_id], now)
 
         self._ask("leave", work)
 

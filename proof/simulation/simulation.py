@@ -409,7 +409,9 @@ class Simulation:
         actions: dict[str, Callable[..., Any]] = {
             "connection": cases.on_timer.connection,
             "user": cases.on_timer.user,
-            "expired": cases.on_timer.expired,
+            "expired": lambda name, user_id, sessions, reason, now: cases.on_timer.expired(
+                name, user_id, sessions, now, reason
+            ),
             "gone": lambda name, at, now: cases.on_timer.gone([name], at, now),
             "room": cases.large_rooms.tick,
         }

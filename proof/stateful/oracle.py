@@ -31,13 +31,17 @@ def expect(found: object, *allowed: object) -> None:
 
 @dataclass(frozen=True)
 class Conn:
-    """`spent` is the bucket if it was charged only where that is certain, or wherever it may be."""
+    """`spent` is the bucket if it was charged only where that is certain, or wherever it may be.
+
+    `heard` is when its lease was renewed last.
+    """
 
     opened: int
     user: str | None = None
     is_closed: bool = False
     token_end: int = 0
     end: int = 0
+    heard: int = 0
     active: bool | None = True
     rooms: frozenset[str] = frozenset()
     watched: frozenset[str] = frozenset()
@@ -235,8 +239,6 @@ class Oracle:
             expect(told, "token-expired")
             return self
         refusals = {it for it in [conn.refusal(user)] if it}
-        if name not in self.live(user, now) and len(self.live(user, now)) >= MAX_CONNECTIONS:
-            refusals.add("too-many-connections")
         if refusals:
             expect(told, *refusals)
             return self
@@ -246,8 +248,25 @@ class Oracle:
         if name not in self.live(user, now) and now - conn.opened <= YOUNG:
             claimed = replace(claimed, rooms=frozenset())
         active = was if active is None else active
-        claimed = replace(claimed, end=claimed.lease_end(now), active=active)
-        return self._arrived(user, is_written=True, now=now)._conn(name, claimed)
+        claimed = replace(claimed, end=claimed.lease_end(now), heard=now, active=active)
+        made_room = self._makes_room(user, name, now)
+        return made_room._arrived(user, is_written=True, now=now)._conn(name, claimed)
+
+    def _makes_room(self, user: str, name: str, now: int) -> "Oracle":
+        """The connection heard longest ago goes, if there are as many as may be.
+
+        Only its lease ends at once. It may bring that back, until the server closes it.
+        """
+        live = self.live(user, now)
+        if name in live or len(live) < MAX_CONNECTIONS:
+            return self
+        oldest = min(live, key=lambda it: (live[it].heard, it))
+        rooms = live[oldest].rooms
+        after = self._conn(oldest, replace(live[oldest], end=now))
+        held = {room for it in after.live(user, now).values() for room in it.rooms}
+        person = self.person(user)
+        left = {**person.left, **dict.fromkeys(rooms - held, now + GRACE)}
+        return after._person(user, replace(person, left=left))
 
     def _arrived(self, user: str, *, is_written: bool, now: int) -> "Oracle":
         person = replace(self.person(user), grace=0, hid=False)
@@ -304,21 +323,17 @@ class Oracle:
         if least > full:
             raise Impossible("more than the burst is served (I14)")
         conn = replace(conn, spent=(least, most))
-        if told == "too-many-connections":  # only late, and others have come meanwhile
-            others = self.live(str(conn.user), now)
-            expect((conn.is_live(now), len(others) >= MAX_CONNECTIONS), (False, True))
-            return self._conn(name, conn)
         expect(told, "ok")
         return self._renewed(name, conn, active, now)
 
     def _renewed(self, name: str, conn: Conn, active: bool | None, now: int) -> "Oracle":
         if active is None:  # an expired lease may or may not have been noticed
             active = conn.active if conn.is_live(now) or conn.active else None
-        renewed = replace(conn, end=max(conn.end, conn.lease_end(now)), active=active)
-        after = (
-            self if conn.is_live(now) else self._arrived(str(conn.user), is_written=False, now=now)
-        )
-        return after._conn(name, renewed)
+        renewed = replace(conn, end=max(conn.end, conn.lease_end(now)), heard=now, active=active)
+        if conn.is_live(now):
+            return self._conn(name, renewed)
+        made_room = self._makes_room(str(conn.user), name, now)
+        return made_room._arrived(str(conn.user), is_written=False, now=now)._conn(name, renewed)
 
     def watches(self, name: str, user: str, *, is_on: bool) -> "Oracle":
         conn, one = self.conns[name], frozenset({user})

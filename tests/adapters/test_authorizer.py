@@ -3,10 +3,8 @@
 import json
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 
 from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
-from presence.domain.errors import Unavailable
 from tests.adapters.conftest import client
 from tests.endpoint import Answer, Endpoint
 
@@ -20,11 +18,11 @@ def authorizer(endpoint: Endpoint) -> LambdaAuthorizer:
 
 
 def test_without_an_authorizer_every_join_is_allowed() -> None:
-    assert AllowAll().may_join("ada", "room")
+    assert AllowAll().may_join("ada", ["room", "hall"]) == [True, True]
 
 
 def test_it_is_asked_who_and_where_to(endpoint: Endpoint, authorizer: LambdaAuthorizer) -> None:
-    authorizer.may_join("ada", "room.1")
+    authorizer.may_join("ada", ["room.1"])
 
     (asked,) = endpoint.asked
     assert json.loads(asked.body) == {"userId": "ada", "chatSessionId": "room.1"}
@@ -34,16 +32,28 @@ def test_it_is_asked_who_and_where_to(endpoint: Endpoint, authorizer: LambdaAuth
 
 def test_it_is_asked_each_time(endpoint: Endpoint, authorizer: LambdaAuthorizer) -> None:
     endpoint.otherwise = Answer(body=b'{"allowed":true}')
-    before = authorizer.may_join("ada", "room")
+    before = authorizer.may_join("ada", ["room"])
     endpoint.otherwise = Answer(body=b'{"allowed":false}')
 
-    assert (before, authorizer.may_join("ada", "room")) == (True, False)
+    assert (before, authorizer.may_join("ada", ["room"])) == ([True], [False])
+
+
+def test_of_several_chat_sessions_it_is_asked_one_by_one_at_the_same_time(
+    endpoint: Endpoint, authorizer: LambdaAuthorizer
+) -> None:
+    endpoint.otherwise = Answer(body=b'{"allowed":true}')
+    names = [f"room.{number}" for number in range(50)]
+
+    assert authorizer.may_join("ada", names) == [True] * 50
+
+    asked = [json.loads(it.body)["chatSessionId"] for it in endpoint.asked]
+    assert sorted(asked) == sorted(names)
 
 
 def test_only_a_yes_is_a_yes(endpoint: Endpoint, authorizer: LambdaAuthorizer) -> None:
     endpoint.otherwise = Answer(body=b' {"allowed": true, "why": "a member"}\n')
 
-    assert authorizer.may_join("ada", "room")
+    assert authorizer.may_join("ada", ["room"]) == [True]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +82,7 @@ def test_whatever_else_is_said_is_a_no(
 ) -> None:
     endpoint.otherwise = Answer(body=answer)
 
-    assert not authorizer.may_join("ada", "room")
+    assert authorizer.may_join("ada", ["room"]) == [False]
 
 
 @pytest.mark.parametrize("kind", ["Unhandled", "Handled"])
@@ -82,11 +92,7 @@ def test_a_function_that_fails_has_not_answered(
 ) -> None:
     endpoint.otherwise = Answer(body=body, headers=(("X-Amz-Function-Error", kind),))
 
-    with pytest.raises(Unavailable) as refused:
-        authorizer.may_join("ada", "room")
-
-    assert refused.value.retry_after_seconds == 2
-    assert "secret" not in refused.value.message
+    assert authorizer.may_join("ada", ["room"]) == [None]
 
 
 @pytest.mark.parametrize(
@@ -100,12 +106,16 @@ def test_a_function_that_fails_has_not_answered(
         pytest.param(Answer(closes=True), id="closes"),
     ],
 )
-def test_what_aws_does_not_do_for_us_is_left_to_the_edge(
-    endpoint: Endpoint, authorizer: LambdaAuthorizer, answer: Answer
+def test_what_aws_does_not_do_for_us_is_no_answer_and_is_logged(
+    endpoint: Endpoint,
+    authorizer: LambdaAuthorizer,
+    answer: Answer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     endpoint.otherwise = answer
 
-    with pytest.raises((ClientError, BotoCoreError)):
-        authorizer.may_join("ada", "room")
+    assert authorizer.may_join("ada", ["room"]) == [None]
 
     assert len(endpoint.asked) == 1
+    logged = [it for it in caplog.records if "authorizer" in it.message]
+    assert [it.exc_info is not None for it in logged] == [True]

@@ -1,5 +1,5 @@
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -15,7 +15,13 @@ from presence.domain.errors import (
     Unavailable,
 )
 from presence.domain.user import Choice, Status, User
-from presence.limits import CLIENT_ID_MILLISECONDS, MAX_SESSIONS, TYPING_MILLISECONDS
+from presence.limits import (
+    ACTION_MILLISECONDS,
+    BURST,
+    CLIENT_ID_MILLISECONDS,
+    MAX_SESSIONS,
+    TYPING_MILLISECONDS,
+)
 from presence.ports import Delivery, MembersPart, Post
 from presence.protocol.frames import new_message
 from tests.fakes import FakeGateway
@@ -163,7 +169,7 @@ def test_a_frame_that_does_not_count_the_new_member_is_older_than_its_join_answe
         monkeypatch.setattr(world.members, "part", part)
         found = part(session_id)
         world.wait(1)
-        world.chat_sessions.join("cyd", "room", began)
+        world.chat_sessions.join("cyd", ["room"], began)
         known.joined(world.member_list.page("room", "cyd", 50, None, world.now))
         return found
 
@@ -402,6 +408,151 @@ def test_several_reasons_are_one_frame(world: World) -> None:
     assert world.heard_by("b1").count(("ada", "busy")) == 1
 
 
+# ── several at once ────────────────────────────────────────────────────────────────────────
+
+ROOMS = [f"room.{number:02}" for number in range(MAX_SESSIONS)]
+
+
+def in_all_rooms(world: World) -> None:
+    """Bob, who hears what is said of ada, and ada."""
+    for name in ("bob", "ada"):
+        world.join(name, name)
+        assert not world.chat_sessions.join(name, ROOMS, world.now).refused
+    world.stream()
+    world.gateway.heard.clear()
+
+
+def told_of_ada(world: World) -> list[Mapping[str, Any]]:
+    return [frame for name in ("bob", "eve") for frame in world.frames_of(name)]
+
+
+@pytest.mark.fault("A user comes back who was in as many chat sessions as a user may be in.")
+def test_who_names_the_chat_sessions_when_coming_back_is_heard_by_no_other_user(
+    world: World,
+) -> None:
+    in_all_rooms(world)
+    world.leave("ada")
+    world.wait(GRACE - 1)
+    world.open("next")
+    writes = len(world.tables.stream)
+
+    welcome = world.authenticate("ada", "next", session_ids=ROOMS)
+
+    assert welcome.refused == {}
+    assert welcome.user.leases["next"].sessions == set(ROOMS)
+    assert welcome.user.pending_leaves == {}
+    world.stream()
+    world.wait(1)
+    world.fire_timers()
+    world.wait(GRACE)
+    world.run_sweep()
+    world.stream()
+    assert told_of_ada(world) == []
+    assert len(world.tables.stream) == writes
+    world.chat_sessions.join("next", ROOMS[:1], world.now)
+
+
+def test_the_handover_to_the_next_connection_is_heard_by_no_other_user(world: World) -> None:
+    in_all_rooms(world)
+
+    world.open("next")
+    world.authenticate("ada", "next", session_ids=ROOMS)
+    world.wait(1_000)
+    world.leave("ada")
+    world.stream()
+    world.wait(GRACE + 1)
+    world.fire_timers()
+    world.run_sweep()
+    world.stream()
+
+    assert told_of_ada(world) == []
+    assert world.tables.sessions["room.07"] == {"bob": "bob", "next": "ada"}
+
+
+def test_a_user_who_comes_to_as_many_chat_sessions_takes_two_transactions(world: World) -> None:
+    world.open("a1")
+
+    welcome = world.authenticate("ada", "a1", session_ids=ROOMS)
+
+    assert welcome.user.leases["a1"].sessions == set(ROOMS)
+    assert (world.user("ada").revision, welcome.refused) == (2, {})
+    assert all(world.tables.sessions[name] == {"a1": "ada"} for name in ROOMS)
+
+
+def test_what_is_refused_is_named_and_keeps_the_user_neither_out_nor_from_the_rest(
+    world: World,
+) -> None:
+    world.removal.remove_member("barred", "ada", world.now)
+    world.authorizer.refused.add(("ada", "closed"))
+    world.authorizer.silent.add(("ada", "silent"))
+    names = ["hall", "barred", "closed", "silent", "elsewhere"]
+    allowed = frozenset(names[:-1])
+    world.open("a1")
+
+    welcome = world.authenticate("ada", "a1", session_ids=names, allowed=allowed)
+
+    codes = {name: refusal.code for name, refusal in welcome.refused.items()}
+    refused = {"barred": "forbidden", "closed": "forbidden", "elsewhere": "forbidden"}
+    assert codes == {**refused, "silent": "unavailable"}
+    entry = world.chat_sessions.join("a1", names, world.now)
+    assert {name: refusal.code for name, refusal in entry.refused.items()} == codes
+    assert welcome.user.sessions == entry.user.sessions == {"hall"}
+    assert world.tables.sessions == {"hall": {"a1": "ada"}}
+
+
+def test_beyond_the_limit_the_first_are_joined_and_the_others_named(world: World) -> None:
+    world.join("ada", "a1")
+    world.chat_sessions.join("a1", ROOMS[:-2], world.now)
+
+    entry = world.chat_sessions.join("a1", ["a", "b", ROOMS[0], "c", "d"], world.now)
+    world.open("a2")
+    welcome = world.authenticate("ada", "a2", session_ids=[*ROOMS[:-2], "a", "c"])
+
+    assert {name: it.code for name, it in entry.refused.items()} == {
+        "c": "conflict",
+        "d": "conflict",
+    }
+    assert {name: it.code for name, it in welcome.refused.items()} == {"c": "conflict"}
+    assert len(welcome.user.sessions) == MAX_SESSIONS
+
+
+def test_several_are_left_at_once(world: World) -> None:
+    in_all_rooms(world)
+
+    world.chat_sessions.leave("ada", ROOMS, world.now)
+    world.stream()
+
+    assert world.user("ada").sessions == frozenset()
+    assert {frame["chatSessionId"] for frame in told_of_ada(world)} == set(ROOMS)
+    assert all(world.tables.sessions[name] == {"bob": "bob"} for name in ROOMS)
+
+
+@pytest.mark.parametrize("count", [1, 10, 11, 50])
+def test_a_list_costs_an_action_for_each_ten(world: World, count: int) -> None:
+    world.join("ada", "a1")
+
+    world.chat_sessions.join("a1", ROOMS[:count], world.now)
+    world.chat_sessions.leave("a1", ROOMS[:count], world.now)
+
+    record = world.records.read("a1")
+    assert record is not None
+    assert record.theoretical_arrival - world.now == 2 * -(-count // 10) * ACTION_MILLISECONDS
+
+
+def test_chat_sessions_named_by_a_connection_that_is_authenticated_are_charged(
+    world: World,
+) -> None:
+    """Else `authenticate` would be a `join` without a limit."""
+    world.open("a1")
+    world.authenticate("ada", "a1", session_ids=ROOMS)
+    for _ in range(BURST // 5):
+        world.authenticate("ada", "a1", session_ids=ROOMS)
+
+    with pytest.raises(RateLimited):
+        world.authenticate("ada", "a1", session_ids=ROOMS)
+    assert world.authenticate("ada", "a1").user.leases["a1"].sessions == set(ROOMS)
+
+
 # ── who may ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -435,9 +586,9 @@ def test_the_token_decides_which_rooms(world: World, session_id: str, is_allowed
 def during_authorization(world: World, happens: Callable[[], Any]) -> None:
     ask = world.authorizer.may_join
 
-    def take_long(user_id: str, session_id: str) -> bool:
+    def take_long(user_id: str, session_ids: Sequence[str]) -> Sequence[bool | None]:
         happens()
-        return ask(user_id, session_id)
+        return ask(user_id, session_ids)
 
     world.authorizer.may_join = take_long  # type: ignore[method-assign]
 

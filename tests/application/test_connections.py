@@ -16,7 +16,7 @@ from presence.domain.errors import (
 from presence.domain.events import Disconnected
 from presence.domain.standing import Token
 from presence.domain.user import Choice, Status, User
-from presence.limits import BURST
+from presence.limits import BURST, MAX_CONNECTIONS
 from presence.ports import Renewal, WriteConflict
 from tests.fakes import FakeTokens
 from tests.world import AUTHENTICATION, GRACE, HEARTBEAT, LEASE, SECOND, TOKEN_LIFE, World
@@ -286,13 +286,13 @@ def test_a_late_ping_that_races_a_disconnect_leaves_no_ghost(world: World) -> No
 
 def test_an_action_racing_a_disconnect_is_refused(world: World) -> None:
     world.join("ada", "a1")
-    spend = world.records.charge
+    charge = world.records.charge
 
-    def spend_late(before: Connection, after: Connection) -> bool:
+    def charge_late(connection: Connection, *about: Any) -> bool:
         world.leave("a1")
-        return spend(before, after)
+        return charge(connection, *about)
 
-    world.records.charge = spend_late  # type: ignore[method-assign]
+    world.records.charge = charge_late  # type: ignore[method-assign, assignment]
     with pytest.raises(NotAuthenticated):
         world.access.authorize("a1", world.now)
 
@@ -665,3 +665,87 @@ def test_a_fresh_token_after_a_long_sleep_brings_its_user_back_to_the_chat_sessi
     world.authenticate("ada", "tab")
 
     assert world.user("ada").sessions == {"lobby"}
+
+
+# ── as many as a user may have ─────────────────────────────────────────────────────────────
+
+
+def full_house(world: World) -> list[str]:
+    """Their names, those heard longest ago first; each is in a room of its own."""
+    names = [f"tab-{number:02}" for number in range(MAX_CONNECTIONS)]
+    for name in names:
+        world.join("ada", name)
+        world.enter(name, f"room-{name}")
+        world.wait(1)
+    return names
+
+
+@pytest.mark.fault("Connections die without a word, as many as a user may have.")
+def test_dead_connections_do_not_lock_their_user_out(world: World) -> None:
+    first, second, *_ = full_house(world)
+    world.join("bob", "bob")
+    world.enter("bob", f"room-{first}")
+    world.stream()
+    world.gateway.heard.clear()
+
+    world.join("ada", "next")
+    world.wait(SECOND)
+    world.fire_timers()
+    world.stream()
+
+    assert world.frames_of(first) == [{"type": "closing", "reason": "replaced"}]
+    assert world.gateway.closed == [first]
+    record = world.records.read(first)
+    assert record is not None
+    assert record.state is State.CLOSED
+    assert world.tables.sessions[f"room-{first}"] == {"bob": "bob"}
+    assert first not in world.tables.everyone
+    assert world.frames_of("bob") == []
+    assert world.try_ping(first) == "not-authenticated"
+    assert world.try_ping(second) == ""
+
+
+def test_a_user_leaves_what_only_the_replaced_connection_was_in_after_the_grace_period(
+    world: World,
+) -> None:
+    first, *_ = full_house(world)
+    world.join("ada", "next")
+    kept = world.user("ada").sessions
+
+    world.wait(GRACE)
+    world.fire_timers()
+
+    assert kept - world.user("ada").sessions == {f"room-{first}"}
+
+
+def test_a_connection_that_is_replaced_and_lives_may_come_back_until_it_is_told(
+    world: World,
+) -> None:
+    first, second, *_ = full_house(world)
+    world.join("ada", "next")
+
+    assert world.try_ping(first) == ""
+    world.wait(SECOND)
+    world.fire_timers()
+
+    assert world.gateway.closed == [second]
+    leases = world.user("ada").leases
+    assert first in leases
+    assert len(leases) == MAX_CONNECTIONS
+
+
+def test_of_one_device_that_comes_back_again_and_again_the_other_devices_hear_nothing(
+    world: World,
+) -> None:
+    laptop, *_ = full_house(world)
+    world.ping(laptop)
+    for number in range(2 * MAX_CONNECTIONS):
+        world.open(f"phone-{number}")
+        world.authenticate("ada", f"phone-{number}", device="phone")
+        world.wait(SECOND)
+        world.fire_timers()
+        world.ping(laptop)
+
+    assert laptop in world.user("ada").leases
+    closed = [name for name in world.gateway.closed if name.startswith("tab")]
+    assert len(closed) == 1

@@ -2,7 +2,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -419,3 +419,92 @@ def test_the_examples_of_its_page_run(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "2 in the lobby"
     assert {"ada is online", "ada says Hi"} < set(lines)
+
+
+# ── several chat sessions ──────────────────────────────────────────────────────────────────
+
+
+def knows_lists(stack: Stack, *, refused: Sequence[Frame] = ()) -> None:
+    """The stack takes `chatSessionIds`, and joins all but these."""
+    answer, out = stack.answer, {it["chatSessionId"] for it in refused}
+
+    def answered(frame: Frame) -> Frame:
+        names = frame.get("chatSessionIds")
+        if names is None:
+            return answer(frame)
+        entries = [members("me", as_of=10, chatSessionId=it) for it in names if it not in out]
+        told = [it for it in refused if it["chatSessionId"] in names]
+        return {**answer(frame), "joined": entries, "refused": told}
+
+    stack.answer = answered  # type: ignore[method-assign]
+
+
+def test_joins_of_the_same_moment_are_one_frame(play: Callable[[Story], None]) -> None:
+    async def story(stack: Stack) -> None:
+        no = {"chatSessionId": "b", "code": "forbidden", "message": "No."}
+        knows_lists(stack, refused=[no])
+        async with Client("http://x", "t") as client:
+            await client.set_active(active=True)
+            found = await asyncio.gather(*map(client.join, "abc"), return_exceptions=True)
+            assert [isinstance(it, Refused) for it in found] == [False, True, False]
+            assert client.chat_sessions.keys() == {"a", "c"}
+            asked = [it["chatSessionIds"] for it in stack.heard if it["action"] == "join"]
+            assert asked == [["a", "b", "c"]]
+
+    play(story)
+
+
+def test_a_new_connection_names_the_chat_sessions_when_it_authenticates(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(stack: Stack) -> None:
+        knows_lists(stack)
+        async with Client("http://x", "t") as client:
+            await client.set_active(active=True)
+            await asyncio.gather(*map(client.join, "abc"))
+            stack.heard.clear()
+            no = {"chatSessionId": "b", "code": "forbidden", "message": "No."}
+            knows_lists(stack, refused=[no])
+            stack.sockets[-1].transport.abort()
+            problem = await next_of(client, Problem)
+            assert (problem.code, problem.chat_session_id) == ("forbidden", "b")
+            await client.set_active(active=True)
+            assert stack.heard[0]["chatSessionIds"] == ["a", "b", "c"]
+            assert "join" not in stack.asked()
+            assert client.chat_sessions["c"].members == {"me"}
+
+    play(story)
+
+
+def test_what_has_no_space_in_the_answer_is_read_over_http(play: Callable[[Story], None]) -> None:
+    async def story(stack: Stack) -> None:
+        knows_lists(stack)
+        stack.routes["GET /chat-sessions/a/members"] = members("me", "lin", as_of=11)
+        entry = {"chatSessionId": "a", "memberCount": 2, "asOf": 10}
+        async with Client("http://x", "t") as client:
+            await client.set_active(active=True)
+            stack.answers["join"] = {"joined": [entry], "refused": []}
+            lobby = await client.join("a")
+            assert lobby.members == {"me", "lin"}
+
+    play(story)
+
+
+def test_as_many_chat_sessions_are_named_as_a_frame_holds(play: Callable[[Story], None]) -> None:
+    async def story(stack: Stack) -> None:
+        knows_lists(stack)
+        names = [f"{number:0128}" for number in range(50)]
+        async with Client("http://x", "t" * 5_000) as client:
+            await client.set_active(active=True)
+            await asyncio.gather(*map(client.join, names))
+            stack.heard.clear()
+            stack.sockets[-1].transport.abort()
+            await until(lambda: "join" in stack.asked())
+            named, *rest = [it for it in stack.heard if "chatSessionIds" in it]
+            asked = [it["chatSessionId"] for it in stack.heard if "chatSessionId" in it]
+            assert 20 < len(named["chatSessionIds"]) < 30
+            assert not rest
+            await until(lambda: len(client.chat_sessions) == 50)
+            assert asked[0] == names[len(named["chatSessionIds"])]
+
+    play(story)

@@ -14,9 +14,10 @@ import boto3
 import pytest
 
 from presence.adapters.dynamodb.tables import UserItem
-from presence.domain.connection import Connection
+from presence.domain.connection import Connection, Typed
 from presence.domain.errors import Unavailable
 from presence.domain.events import Authenticated, Blocked, Chosen, Disconnected, Joined, UserEvent
+from presence.domain.rate_limit import Charge
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, User
 from presence.limits import CONFLICT_ATTEMPTS
@@ -307,25 +308,32 @@ def test_a_charge_whose_answer_was_lost_counts_once(dynamodb: Store) -> None:
     dynamodb.connections.open(RECORD)
     admit(dynamodb, "ada")
     record = record_of(dynamodb)
-    typed = record.charged(NOW).typing(ROOM, NOW, is_typing=True)
-    assert typed is not None
+    typed = {ROOM: Typed(NOW, is_typing=True)}
 
     with lost_answers("UpdateItem"):
-        assert dynamodb.connections.charge(record, typed)
+        assert dynamodb.connections.charge(record, Charge(NOW))
+    with lost_answers("UpdateItem"):
+        assert dynamodb.connections.charge(record, Charge(NOW + 2_000), typed)
 
-    assert record_of(dynamodb) == typed
+    assert record_of(dynamodb) == replace(record, theoretical_arrival=NOW + 3_000, typed=typed)
 
 
-def test_a_charge_that_another_frame_made_is_not_ours(dynamodb: Store) -> None:
-    """Two frames at the same instant come to the same: only what was sent twice can be our own."""
+def test_a_charge_that_is_added_and_whose_answer_was_lost_counts_twice_at_most(
+    dynamodb: Store,
+) -> None:
+    """Added to what is stored, it cannot be told from that of another frame."""
     dynamodb.connections.open(RECORD)
     admit(dynamodb, "ada")
-    record = record_of(dynamodb)
+    assert dynamodb.connections.charge(record_of(dynamodb), Charge(NOW))
 
-    assert dynamodb.connections.charge(record, record.charged(NOW))
-    assert not dynamodb.connections.charge(record, record.charged(NOW))
     with lost_answers("UpdateItem"):
-        assert not dynamodb.connections.charge(record, record.charged(NOW + 1))
+        assert dynamodb.connections.charge(record_of(dynamodb), Charge(NOW))
+    typed = {ROOM: Typed(NOW, is_typing=True)}
+    with lost_answers("UpdateItem"):
+        assert dynamodb.connections.charge(record_of(dynamodb), Charge(NOW), typed)
+
+    assert record_of(dynamodb).theoretical_arrival == NOW + 4_000
+    assert record_of(dynamodb).typed == typed
 
 
 def test_a_connection_that_never_authenticated_is_closed_though_the_answer_was_lost(
@@ -416,7 +424,7 @@ FROM_THE_FUTURE = {"mood": "sunny", "badges": ["early", "bird"], "schema": 2}
 
 OLD_CODE: dict[str, UserEvent] = {
     "authenticate": Authenticated(PHONE, lease(NOW + 5)),
-    "join": Joined(TAB, ROOM),
+    "join": Joined(TAB, (ROOM,)),
     "choose": Chosen(Choice.BUSY, "deep work"),
     "block": Blocked("eve"),
     "disconnect": Disconnected(TAB, NOW + 10_000),

@@ -29,7 +29,7 @@ KNOWN = LargeRoom(
 def members(store: Store, amount: int) -> list[str]:
     names = [f"user-{number:03}" for number in range(amount)]
     for name in names:
-        save(store, name, Authenticated(name, lease()), Joined(name, ROOM))
+        save(store, name, Authenticated(name, lease()), Joined(name, (ROOM,)))
     return names
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import boto3
@@ -19,7 +20,7 @@ from presence.domain.connection import (
     State,
     Typed,
 )
-from presence.domain.errors import InvalidMessage
+from presence.domain.errors import InvalidMessage, RateLimited
 from presence.domain.events import (
     Allowed,
     Authenticated,
@@ -36,15 +37,23 @@ from presence.domain.events import (
     Unblocked,
     UserEvent,
 )
+from presence.domain.rate_limit import Charge, take
 from presence.domain.reducer import reduce
 from presence.domain.standing import LONGEST_LIFE, Standing, Token
 from presence.domain.user import Choice, Lease, User
-from presence.limits import MANY_CHANGES, USERS_TOGETHER
+from presence.limits import (
+    ACTION_MILLISECONDS,
+    BURST,
+    MANY_CHANGES,
+    MAX_SESSIONS,
+    USERS_TOGETHER,
+)
 from presence.ports import (
     EVERYONE,
     Count,
     Renewal,
     Subscriber,
+    TooManyRows,
     Topic,
     UserChange,
     WriteConflict,
@@ -93,12 +102,14 @@ def admit(store: Store, user_id: str, token: Token = TOKEN, name: str = TAB) -> 
 def enter(
     store: Store, user_id: str, session_id: str, name: str = TAB, allowed_by: str | None = None
 ) -> bool:
-    record = Joining(name, NOW, session_id, allowed_by=allowed_by)
-    return change_record(store, user_id, Joined(name, session_id), record)
+    entries = None if allowed_by is None else frozenset({allowed_by})
+    record = Joining(name, NOW, [session_id], allowed_by=entries)
+    return change_record(store, user_id, Joined(name, (session_id,)), record)
 
 
 def exit_(store: Store, user_id: str, session_id: str, name: str = TAB) -> bool:
-    return change_record(store, user_id, Left(name, session_id), Leaving(name, session_id))
+    left = Leaving(name, {session_id: frozenset({0})})
+    return change_record(store, user_id, Left(name, (session_id,)), left)
 
 
 def change_record(
@@ -162,10 +173,8 @@ def full_record(store: Store) -> Connection:
     admit(store, "ada", replace(TOKEN, allowed_sessions=frozenset({"room.*", "team"})))
     enter(store, "ada", ROOM, allowed_by="room.*")
     record = record_of(store)
-    assert store.connections.charge(
-        record,
-        replace(record, theoretical_arrival=NOW + 7, typed={ROOM: Typed(NOW, is_typing=True)}),
-    )
+    typed = {ROOM: Typed(NOW, is_typing=True)}
+    assert store.connections.charge(record, Charge(NOW), typed)
     assert store.subscriptions.watch(record, {"bob"})
     return record_of(store)
 
@@ -182,7 +191,7 @@ def test_a_connection_record_is_read_back_with_all_fields(store: Store) -> None:
         token_issued_at=NOW,
         token_id=TOKEN.token_id,
         revision=3,
-        theoretical_arrival=NOW + 7,
+        theoretical_arrival=NOW + ACTION_MILLISECONDS,
         sessions=frozenset({ROOM}),
         typed={ROOM: Typed(NOW, is_typing=True)},
         is_watching=True,
@@ -258,27 +267,68 @@ def test_a_record_closed_as_unauthenticated_refuses_admission(store: Store) -> N
     assert record_of(store) == replace(RECORD, state=State.CLOSED)
 
 
-def test_of_two_who_spend_at_once_one_is_told(store: Store) -> None:
+def test_frames_of_the_same_moment_are_all_charged(store: Store) -> None:
+    """Each knows the record as it was before all of them."""
     store.connections.open(RECORD)
-
     admit(store, "ada")
     record = record_of(store)
 
-    assert store.connections.charge(record, replace(record, theoretical_arrival=NOW + 1_000))
-    assert not store.connections.charge(record, replace(record, theoretical_arrival=NOW + 2_000))
+    for _ in range(BURST):
+        assert store.connections.charge(record, Charge(NOW))
+    with pytest.raises(RateLimited) as refused:
+        store.connections.charge(record, Charge(NOW))
+
+    assert refused.value.retry_after_seconds == 1
+    assert record_of(store).theoretical_arrival == NOW + BURST * ACTION_MILLISECONDS
+
+
+@pytest.mark.parametrize("arrival", [-1, 0, 1, 15_000, 15_001])
+def test_a_charge_is_that_of_the_rule_whatever_was_read_before(store: Store, arrival: int) -> None:
+    """Five actions at once, that many milliseconds before or after what was charged so far."""
+    for number, known in enumerate((0, NOW - 1, NOW, NOW + 30_000)):
+        store.connections.open(replace(RECORD, connection_id=f"tab-{number}"))
+        admit(store, f"user-{number}", name=f"tab-{number}")
+        record = store.connections.read(f"tab-{number}", consistent=True)
+        assert record is not None
+        earlier = NOW + arrival - BURST * ACTION_MILLISECONDS
+        assert store.connections.charge(record, Charge(earlier, BURST))
+        read = replace(record, theoretical_arrival=known)
+
+        told = charged(lambda: take(NOW + arrival, Charge(NOW, 5)))
+        done = charged(partial(store.connections.charge, read, Charge(NOW, 5)))
+
+        assert told[1] == done[1]
+        after = store.connections.read(f"tab-{number}", consistent=True)
+        assert after is not None
+        assert after.theoretical_arrival == (told[0] or NOW + arrival)
+
+
+def charged(charge: Callable[[], int]) -> tuple[int, int | None]:
+    """What it gives; after a refusal 0, and the seconds to wait."""
+    try:
+        return charge(), None
+    except RateLimited as refusal:
+        return 0, refusal.retry_after_seconds
+
+
+def test_of_two_who_type_at_once_one_is_told(store: Store) -> None:
+    store.connections.open(RECORD)
+    admit(store, "ada")
+    record = record_of(store)
+
+    assert store.connections.charge(record, Charge(NOW), {ROOM: Typed(NOW, is_typing=True)})
+    assert not store.connections.charge(record, Charge(NOW), {ROOM: Typed(NOW, is_typing=False)})
 
 
 def test_what_was_typed_is_kept_with_what_was_spent(store: Store) -> None:
     store.connections.open(RECORD)
     admit(store, "ada")
     record = record_of(store)
-    after = replace(
-        record, theoretical_arrival=NOW + 1_000, typed={ROOM: Typed(NOW, is_typing=True)}
-    )
+    typed = {ROOM: Typed(NOW, is_typing=True)}
 
-    assert store.connections.charge(record, after)
+    assert store.connections.charge(record, Charge(NOW), typed)
 
-    assert record_of(store) == after
+    assert record_of(store) == replace(record, theoretical_arrival=NOW + 1_000, typed=typed)
 
 
 @pytest.mark.parametrize("state", ["unknown", "open", "closed"])
@@ -289,12 +339,115 @@ def test_an_unauthenticated_record_is_not_charged(store: Store, state: str) -> N
         store.connections.close(TAB, NOW)
     before = store.everything()
 
-    assert not store.connections.charge(
-        RECORD,
-        replace(RECORD, theoretical_arrival=NOW + 1, typed={ROOM: Typed(NOW, is_typing=True)}),
-    )
+    assert not store.connections.charge(RECORD, Charge(NOW))
+    assert not store.connections.charge(RECORD, Charge(NOW), {ROOM: Typed(NOW, is_typing=True)})
 
     assert store.everything() == before
+
+
+# ── several chat sessions ──────────────────────────────────────────────────────────────────
+
+ROOMS = tuple(f"room-{number:02}" for number in range(MAX_SESSIONS))
+
+
+def admit_with(store: Store, *session_ids: str, name: str = TAB) -> bool:
+    record = store.connections.read(name, consistent=True) or RECORD
+    change = Admission(name, NOW, TOKEN, record.revision, record.joined, session_ids)
+    event = Authenticated(name, lease(), token=TOKEN, session_ids=session_ids)
+    return change_record(store, "ada", event, change)
+
+
+def enter_all(store: Store, *session_ids: str) -> bool:
+    change = Joining(TAB, NOW, session_ids, record_of(store).joined)
+    return change_record(store, "ada", Joined(TAB, session_ids), change)
+
+
+def test_an_admission_subscribes_to_the_chat_sessions_that_it_names(store: Store) -> None:
+    store.connections.open(RECORD)
+
+    assert admit_with(store, ROOM, "room.2")
+
+    assert record_of(store).sessions == {ROOM, "room.2"}
+    for name in (ROOM, "room.2"):
+        assert store.heard(Topic("session", name)) == [Subscriber(TAB, "ada")]
+        assert [it.user_id for it in store.members.of(name)] == ["ada"]
+
+
+def test_an_admission_ends_some_chat_sessions_and_begins_others(store: Store) -> None:
+    store.connections.open(RECORD)
+    assert admit_with(store, ROOM, "room.2")
+    token = replace(TOKEN, allowed_sessions=frozenset({"room.2", "room.3"}))
+    record = record_of(store)
+    names = (ROOM, "room.2", "room.3")
+
+    change = Admission(TAB, NOW, token, record.revision, record.joined, names)
+    event = Authenticated(TAB, lease(), token=token, session_ids=names)
+    assert change_record(store, "ada", event, change)
+
+    assert record_of(store).sessions == {"room.2", "room.3"}
+    heard = {name: len(store.heard(Topic("session", name))) for name in names}
+    assert heard == {ROOM: 0, "room.2": 1, "room.3": 1}
+
+
+def test_what_the_user_may_not_join_is_not_subscribed_to(store: Store) -> None:
+    store.connections.open(RECORD)
+    save(store, "ada", Barred("room.2"))
+
+    assert admit_with(store, ROOM, "room.2")
+    assert enter_all(store, "room.2", "room.3")
+
+    assert record_of(store).sessions == {ROOM, "room.3"}
+    assert store.heard(Topic("session", "room.2")) == []
+
+
+def test_chat_sessions_are_joined_and_left_together(store: Store) -> None:
+    store.connections.open(RECORD)
+    admit(store, "ada")
+
+    assert enter_all(store, ROOM, "room.2", "room.3")
+    left = Leaving(TAB, {ROOM: frozenset({0}), "room.2": frozenset({0})})
+    assert change_record(store, "ada", Left(TAB, (ROOM, "room.2")), left)
+
+    assert record_of(store).sessions == {"room.3"}
+    assert store.heard(Topic("session", ROOM)) == []
+    assert [it.user_id for it in store.members.of("room.3")] == ["ada"]
+
+
+def test_every_entry_of_the_claim_has_to_be_there_still(store: Store) -> None:
+    store.connections.open(RECORD)
+    admit(store, "ada", replace(TOKEN, allowed_sessions=frozenset({"room.*"})))
+    change = Joining(TAB, NOW, ["room.1", "hall"], allowed_by=frozenset({"room.*", "hall"}))
+
+    assert not change_record(store, "ada", Joined(TAB, ("room.1", "hall")), change)
+    assert enter(store, "ada", "room.1", allowed_by="room.*")
+
+
+def test_as_many_rows_change_as_one_transaction_takes(store: Store) -> None:
+    """The user, the record, and of each chat session the subscription and the member."""
+    store.connections.open(RECORD)
+    admit(store, "ada")
+    before = store.everything()
+
+    with pytest.raises(TooManyRows):
+        enter_all(store, *ROOMS)
+    assert store.everything() == before
+
+    assert enter_all(store, *ROOMS[:-1])
+    assert record_of(store).sessions == set(ROOMS[:-1])
+
+
+def test_all_chat_sessions_of_a_user_who_was_in_them_are_joined_at_once(store: Store) -> None:
+    store.connections.open(RECORD)
+    admit(store, "ada")
+    enter_all(store, *ROOMS[:25])
+    enter_all(store, *ROOMS[25:])
+    save(store, "ada", Disconnected(TAB, NOW + 10_000))
+    store.connections.open(replace(RECORD, connection_id=PHONE))
+
+    assert admit_with(store, *ROOMS, name=PHONE)
+
+    user = store.users.read("ada", consistent=True)
+    assert (user.pending_leaves, user.joined_sessions) == ({}, frozenset(ROOMS))
 
 
 # ── aggregates ─────────────────────────────────────────────────────────────────────────────
@@ -310,14 +463,14 @@ def test_a_user_is_read_back_as_saved(store: Store) -> None:
         Authenticated(TAB, lease()),
         Authenticated(PHONE, replace(lease(device=None), is_active=False)),
         Chosen(Choice.BUSY, "deep work", NOW + 60_000),
-        Joined(TAB, ROOM),
-        Joined(TAB, "room.2"),
-        Joined(PHONE, ROOM),
+        Joined(TAB, (ROOM,)),
+        Joined(TAB, ("room.2",)),
+        Joined(PHONE, (ROOM,)),
         Blocked("eve"),
         Disconnected(TAB, NOW + 10_000),
         Chosen(Choice.INVISIBLE),
         Blocked("mallory"),
-        Left(PHONE, ROOM),
+        Left(PHONE, (ROOM,)),
         Disconnected(PHONE, NOW + 10_000),
         Erased(),
     )
@@ -591,7 +744,7 @@ def test_what_was_read_before_a_change_of_the_record_is_not_written(
     admission = Admission(TAB, NOW, TOKEN, old.revision, old.joined)
     assert not change_record(store, "ada", event, admission)
     assert not change_record(store, "ada", event, Returning(TAB, old.revision, old.joined))
-    assert not store.connections.charge(old, replace(old, theoretical_arrival=NOW))
+    assert not store.connections.charge(old, Charge(NOW))
 
     assert store.everything() == before
 
@@ -623,8 +776,8 @@ def test_what_the_back_end_has_decided_is_read_back(store: Store) -> None:
 CHANGES: dict[str, tuple[UserEvent, ConnectionChange]] = {
     "admission": (Authenticated(TAB, lease()), ADMISSION),
     "returning": (Authenticated(TAB, lease(), token=TOKEN), Returning(TAB, 2)),
-    "joining": (Joined(TAB, ROOM), Joining(TAB, NOW, ROOM)),
-    "leaving": (Left(TAB, "room.2"), Leaving(TAB, "room.2")),
+    "joining": (Joined(TAB, (ROOM,)), Joining(TAB, NOW, [ROOM])),
+    "leaving": (Left(TAB, ("room.2",)), Leaving(TAB, {"room.2": frozenset({0})})),
     "closing": (TimePassed(), Closing(TAB)),
 }
 REFUSING = ["unknown", "closed", "theirs, but closed", "another's", "open"]

@@ -24,6 +24,7 @@ from presence.domain.events import (
     Unblocked,
     UserEvent,
 )
+from presence.domain.rate_limit import Charge
 from presence.domain.reducer import reduce
 from presence.domain.user import Audience, Choice
 from presence.limits import MAX_RETURNED, MAX_SESSIONS, MAX_UNBLOCKED
@@ -133,7 +134,7 @@ def test_an_unknown_session_has_no_members(store: Store) -> None:
 def test_members_are_in_the_order_of_their_ids(store: Store) -> None:
     names = ["eve", "Zoe", "ada", "~x", "ada2", "0", "ada.b", "_", "Ada", "!a", "$", "a|b", "[a"]
     for name in names:
-        save(store, name, Authenticated(TAB, lease()), Joined(TAB, ROOM))
+        save(store, name, Authenticated(TAB, lease()), Joined(TAB, (ROOM,)))
 
     assert [member.user_id for member in seen_in(store)] == sorted(names)
 
@@ -174,26 +175,24 @@ def test_ids_that_mean_something_elsewhere_are_kept_as_they_are(store: Store) ->
         assert enter(store, "ada", word)
     save(store, "ada", Disconnected(TAB, LATER))
     before = record_of(store, TAB)
-    typed = replace(
-        before, theoretical_arrival=NOW, typed=dict.fromkeys(WORDS, Typed(NOW, is_typing=True))
-    )
-    assert store.connections.charge(before, typed)
+    typed = dict.fromkeys(WORDS, Typed(NOW, is_typing=True))
+    assert store.connections.charge(before, Charge(NOW), typed)
     assert store.subscriptions.watch(record, WORDS)
 
     user = store.users.read("ada", consistent=True)
 
     assert user.blocked.keys() == user.pending_leaves.keys() == set(WORDS)
-    assert record_of(store, TAB).typed == typed.typed
+    assert record_of(store, TAB).typed == typed
     assert watching(store, *WORDS) == {word: [TAB] for word in WORDS}
 
 
 def test_a_user_with_two_connections_is_one_member_until_both_have_left(store: Store) -> None:
     events = (Authenticated(TAB, lease()), Authenticated(PHONE, lease()))
-    save(store, "ada", *events, Joined(TAB, ROOM), Joined(PHONE, ROOM))
+    save(store, "ada", *events, Joined(TAB, (ROOM,)), Joined(PHONE, (ROOM,)))
 
     seen = [seen_in(store)]
     for name in (TAB, PHONE):
-        save(store, "ada", Left(name, ROOM))
+        save(store, "ada", Left(name, (ROOM,)))
         seen.append(seen_in(store))
 
     assert seen == [[Member("ada")], [Member("ada")], []]
@@ -212,7 +211,7 @@ COMINGS_AND_GOINGS: dict[str, tuple[tuple[UserEvent, ...], int, bool]] = {
     "expected-back": ((Disconnected(TAB, LATER),), NOW, True),
     "expected-back-no-more": ((Disconnected(TAB, LATER), TimePassed()), LATER, False),
     "fallen-silent": ((TimePassed(),), NOW + 75_000, False),
-    "left": ((Left(TAB, ROOM),), NOW, False),
+    "left": ((Left(TAB, (ROOM,)),), NOW, False),
     "thrown-out": ((Disconnected(TAB, NOW),), NOW, False),
     "erased": ((Erased(),), NOW, False),
 }
@@ -224,7 +223,7 @@ COMINGS_AND_GOINGS: dict[str, tuple[tuple[UserEvent, ...], int, bool]] = {
 def test_members_are_the_users_that_others_see_there(
     store: Store, events: tuple[UserEvent, ...], at: int, *, is_seen: bool
 ) -> None:
-    save(store, "ada", Authenticated(TAB, lease()), Joined(TAB, ROOM))
+    save(store, "ada", Authenticated(TAB, lease()), Joined(TAB, (ROOM,)))
 
     for event in events:
         save(store, "ada", event, now=at if event == TimePassed() else NOW)
@@ -233,7 +232,7 @@ def test_members_are_the_users_that_others_see_there(
 
 
 def test_a_member_is_hidden_from_blocked_viewers(store: Store) -> None:
-    save(store, "ada", Authenticated(TAB, lease()), Blocked("eve"), Joined(TAB, ROOM))
+    save(store, "ada", Authenticated(TAB, lease()), Blocked("eve"), Joined(TAB, (ROOM,)))
     hidden = [seen_in(store)]
 
     for event in (Blocked("bob"), Unblocked(frozenset({"eve"})), Unblocked(frozenset({"bob"}))):
@@ -250,10 +249,10 @@ def test_a_member_is_hidden_from_blocked_viewers(store: Store) -> None:
 
 def test_a_member_may_be_seen_by_a_few_only_and_counts_for_them(store: Store) -> None:
     """The viewer from which the user hides goes on seeing where the user was."""
-    save(store, "ada", Authenticated(TAB, lease()), Joined(TAB, ROOM))
+    save(store, "ada", Authenticated(TAB, lease()), Joined(TAB, (ROOM,)))
     before = replace(store.users.read("ada", consistent=True), rules=Rules(grace=1_000))
     hidden, _ = reduce(before, Blocked("eve"), NOW)
-    after, _ = reduce(hidden, Left(TAB, ROOM), NOW)
+    after, _ = reduce(hidden, Left(TAB, (ROOM,)), NOW)
 
     store.users.save(before, after, NOW, announce=True)
 
@@ -280,7 +279,7 @@ def test_the_most_viewers_who_were_unblocked_fit_into_a_transaction(store: Store
     names = [f"{number:0>128}" for number in range(MAX_SESSIONS)]
     viewers = [f"viewer-{number}" for number in range(MAX_RETURNED + 1)]
     save(store, "ada", Authenticated(TAB, lease()))
-    save_at_once(store, "ada", *(Joined(TAB, name) for name in names))
+    save_at_once(store, "ada", *(Joined(TAB, (name,)) for name in names))
     for name in viewers:
         save(store, "ada", Blocked(name), Unblocked(frozenset({name})))
 
@@ -296,7 +295,7 @@ def test_a_user_with_the_most_blocks_and_sessions_is_stored(store: Store) -> Non
     """The greatest transactions: DynamoDB takes 100 operations."""
     names = [f"{number:0>128}" for number in range(MAX_SESSIONS)]
     save(store, "ada", Authenticated(TAB, lease()))
-    save_at_once(store, "ada", *(Joined(TAB, name) for name in names))
+    save_at_once(store, "ada", *(Joined(TAB, (name,)) for name in names))
     save_at_once(store, "ada", *(Blocked(name) for name in names[:45]))
 
     seen = []
@@ -315,11 +314,12 @@ def test_a_user_with_the_most_blocks_and_sessions_is_stored(store: Store) -> Non
 
 PEOPLE, PLACES, DEVICES = ("ada", "bob", "eve"), ("room.1", "room.2"), (TAB, PHONE)
 numbered = count()
+some_places = st.lists(st.sampled_from(PLACES), min_size=1).map(tuple)
 
 happenings: st.SearchStrategy[UserEvent] = st.one_of(
     st.builds(Authenticated, st.sampled_from(DEVICES), st.just(lease())),
-    st.builds(Joined, st.sampled_from(DEVICES), st.sampled_from(PLACES)),
-    st.builds(Left, st.sampled_from(DEVICES), st.sampled_from(PLACES)),
+    st.builds(Joined, st.sampled_from(DEVICES), some_places),
+    st.builds(Left, st.sampled_from(DEVICES), some_places),
     st.builds(Disconnected, st.sampled_from(DEVICES), st.sampled_from([NOW, LATER])),
     st.builds(
         Chosen,
@@ -359,7 +359,8 @@ def _about(event: UserEvent, number: int) -> UserEvent:
     """The event with names that no other story uses: the tables are the same for all."""
     match event:
         case Joined() | Left():
-            return replace(event, session_id=f"{number}.{event.session_id}")
+            sessions = tuple(f"{number}.{name}" for name in event.session_ids)
+            return replace(event, session_ids=sessions)
         case Blocked():
             return Blocked(f"{number}.{event.viewer_id}")
         case Unblocked():

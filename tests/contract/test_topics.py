@@ -148,10 +148,8 @@ def test_a_second_join_stays_in_the_shard_of_the_first(dynamodb: Store) -> None:
     dynamodb.subscriptions.grow(SESSION, 1, 4)
 
     for record in records:
-        again = Joining(
-            record.connection_id, NOW, ROOM, record_now(dynamodb, record).shards_of(ROOM)
-        )
-        event = Joined(record.connection_id, ROOM)
+        again = Joining(record.connection_id, NOW, [ROOM], record_now(dynamodb, record).joined)
+        event = Joined(record.connection_id, (ROOM,))
         assert change_record(dynamodb, str(record.user_id), event, again)
 
     assert shards_of(SESSION) == {key_of(SESSION, 0): len(NAMES)}
@@ -171,8 +169,8 @@ def test_a_closed_connection_leaves_no_row_however_old_its_rows_are(
     for record in records:
         name = record.connection_id
         if way == "leave":
-            leaving = Leaving(name, ROOM, record_now(dynamodb, record).shards_of(ROOM))
-            assert change_record(dynamodb, f"user-{name}", Left(name, ROOM), leaving)
+            leaving = Leaving(name, record_now(dynamodb, record).joined)
+            assert change_record(dynamodb, f"user-{name}", Left(name, (ROOM,)), leaving)
             dynamodb.subscriptions.unwatch(name, {"ada"})
         closed = dynamodb.connections.close(name, NOW)
         assert closed is not None

@@ -21,7 +21,7 @@ from tests.template.test_template import TEMPLATE
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 LIMITS = (
-    (of_ours.MAX_CONNECTIONS, "connections of a user", "`too-many-connections`"),
+    (of_ours.MAX_CONNECTIONS, "connections of a user", "the one heard longest ago goes"),
     (of_ours.MAX_SESSIONS, "chat sessions of a user, over all connections", "`conflict`"),
     (of_ours.WATCHED_USERS, "watched users of a connection", "`conflict`"),
     (of_ours.MAX_BLOCKED, "users that a user blocks", "`conflict`"),

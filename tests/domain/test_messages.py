@@ -20,6 +20,7 @@ from presence.limits import (
     MAX_FRAME_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_PAGE,
+    MAX_SESSIONS,
     MAX_TOKEN_LENGTH,
 )
 from presence.protocol.frames import (
@@ -43,6 +44,7 @@ from presence.protocol.requests import (
     Ping,
     Request,
     Say,
+    Sessions,
     SetStatus,
     Typing,
     Unwatch,
@@ -464,9 +466,32 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
         {"action": "online", "limit": 100, "cursor": "x" * 256},
         ListOnline(100, "x" * 256),
     ),
-    "join": ({"action": "join", "chatSessionId": "room.1"}, Join("room.1")),
-    "join-the-longest-name": ({"action": "join", "chatSessionId": "x" * 128}, Join("x" * 128)),
-    "leave": ({"action": "leave", "chatSessionId": "~a+b=c"}, Leave("~a+b=c")),
+    "join": ({"action": "join", "chatSessionId": "room.1"}, Join(Sessions(("room.1",)))),
+    "join-the-longest-name": (
+        {"action": "join", "chatSessionId": "x" * 128},
+        Join(Sessions(("x" * 128,))),
+    ),
+    "join-several": (
+        {"action": "join", "chatSessionIds": ["b", "a", "b"]},
+        Join(Sessions(("b", "a"), is_list=True)),
+    ),
+    "join-a-list-of-one": (
+        {"action": "join", "chatSessionIds": ["a"], "chatSessionId": None},
+        Join(Sessions(("a",), is_list=True)),
+    ),
+    "leave": ({"action": "leave", "chatSessionId": "~a+b=c"}, Leave(Sessions(("~a+b=c",)))),
+    "leave-as-many-as-a-user-may-be-in": (
+        {"action": "leave", "chatSessionIds": [f"room.{it}" for it in range(MAX_SESSIONS)]},
+        Leave(Sessions(tuple(f"room.{it}" for it in range(MAX_SESSIONS)), is_list=True)),
+    ),
+    "authenticate-with-chat-sessions": (
+        {"action": "authenticate", "token": "e.y.J", "chatSessionIds": ["b", "a"]},
+        Authenticate("e.y.J", session_ids=("b", "a")),
+    ),
+    "authenticate-with-no-chat-session": (
+        {"action": "authenticate", "token": "e.y.J", "chatSessionIds": []},
+        Authenticate("e.y.J", session_ids=()),
+    ),
     "leave-altogether": ({"action": "leave"}, Leave(None)),
     "typing": (
         {"action": "typing", "chatSessionId": "room", "typing": True},
@@ -550,8 +575,14 @@ def test_every_choice_is_a_status(choice: Choice) -> None:
 #: protocol.md §1: the events of the source document, what they ask for and what they mean.
 SYNONYMS: dict[str, tuple[dict[str, Any], Envelope]] = {
     "get-online-users": ({"limit": 7}, Envelope("online", ListOnline(7), "1")),
-    "join-chat-session": ({"chatSessionId": "room"}, Envelope("join", Join("room"), "1")),
-    "leave-chat-session": ({"chatSessionId": "room"}, Envelope("leave", Leave("room"), "1")),
+    "join-chat-session": (
+        {"chatSessionId": "room"},
+        Envelope("join", Join(Sessions(("room",))), "1"),
+    ),
+    "leave-chat-session": (
+        {"chatSessionId": "room"},
+        Envelope("leave", Leave(Sessions(("room",))), "1"),
+    ),
     "typing-start": (
         {"chatSessionId": "room"},
         Envelope("typing", Typing("room", is_typing=True), "1"),
@@ -591,12 +622,16 @@ def test_aliases_are_those_of_the_protocol_and_hide_no_action() -> None:
     assert {alias.action for alias in ALIASES.values()} <= ACTIONS.keys()
 
 
+#: Beside a valid `chatSessionId`, a list is wrong however good it is.
+NO_SESSIONS = [[], ["x"] * (MAX_SESSIONS + 1), "x", {}, True, ["x", ""], [None], ["x"]]
+
 WRONG: dict[str, dict[str, list[Any]]] = {
     "authenticate": {
         "token": [None, "", "x" * (MAX_TOKEN_LENGTH + 1), 1, True, [], ["x"], {}],
         "userId": ["", "a b", "x" * 129, 1, True, [], {}],
         "device": ["", "my laptop", "x" * 129, 1, False, [], {}],
         "active": [0, 1, 1.0, "", "false", [], {}],
+        "chatSessionIds": [["x"] * (MAX_SESSIONS + 1), "x", {}, True, ["x", ""], [None]],
     },
     "ping": {"active": [0, 1, 1.0, "", "true", [], {}]},
     "status": {
@@ -622,8 +657,11 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "limit": [0, -1, 101, 1.0, 50.5, "50", "", True, False, [], {}],
         "cursor": ["", "a b", "a=", "a+b", "a/b", "é", "x" * 257, "a\n", 1, True, [], {}],
     },
-    "join": {"chatSessionId": NO_IDS},
-    "leave": {"chatSessionId": [value for value in NO_IDS if value is not None]},
+    "join": {"chatSessionId": NO_IDS, "chatSessionIds": NO_SESSIONS},
+    "leave": {
+        "chatSessionId": [value for value in NO_IDS if value is not None],
+        "chatSessionIds": NO_SESSIONS[:-1],
+    },
     "typing": {
         "chatSessionId": NO_IDS,
         "typing": [None, 0, 1, 1.0, "", "true", "false", [], [True], {}],

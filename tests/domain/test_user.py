@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence.domain.disclosure import Disclosure, Precision, Rules
-from presence.domain.errors import Conflict, TooManyConnections
+from presence.domain.errors import Conflict, Forbidden, PresenceError
 from presence.domain.events import (
     Authenticated,
+    Barred,
     Blocked,
     Chosen,
     Disconnected,
@@ -19,6 +20,7 @@ from presence.domain.events import (
     Joined,
     LeaseExpired,
     LeaseRemoved,
+    LeaseReplaced,
     LeaseStillValid,
     Left,
     PresenceChanged,
@@ -31,6 +33,7 @@ from presence.domain.events import (
     ViewChanged,
 )
 from presence.domain.reducer import reduce
+from presence.domain.standing import Token
 from presence.domain.user import Choice, Lease, Presence, Status, User
 from presence.limits import MAX_CONNECTIONS, MAX_SESSIONS
 
@@ -52,7 +55,7 @@ def arrive(user: User, connection_id: str, at: int = NOW) -> User:
 
 
 def enter(user: User, connection_id: str, at: int) -> User:
-    return reduce(user, Joined(connection_id, ROOM), at)[0]
+    return reduce(user, Joined(connection_id, (ROOM,)), at)[0]
 
 
 def leave(user: User, connection_id: str, at: int) -> User:
@@ -156,7 +159,7 @@ def test_a_chat_session_that_another_device_is_in_is_left_when_it_leaves() -> No
     left = leave(enter(arrive(phone, "tab"), "tab", NOW), "tab", NOW)
 
     later, changes = wait(left, NOW + GRACE)
-    gone, _ = reduce(left, Left("phone", ROOM), NOW + 1)
+    gone, _ = reduce(left, Left("phone", (ROOM,)), NOW + 1)
 
     assert (later, changes) == (left, ())
     assert gone.sessions == frozenset()
@@ -236,7 +239,7 @@ def test_authenticating_again_changes_what_is_said_of_the_person_and_nothing_els
     *, before: bool, said: bool | None, after: bool
 ) -> None:
     user, _ = reduce(ADA, Authenticated("tab", lease(NOW), is_active=before), NOW)
-    user, _ = reduce(user, Joined("tab", "room"), NOW)
+    user, _ = reduce(user, Joined("tab", ("room",)), NOW)
 
     again, _ = reduce(user, Authenticated("tab", lease(NOW + 5), said), NOW + 5)
 
@@ -506,13 +509,103 @@ def test_marking_oneself_seen_is_a_new_version_but_no_news() -> None:
 
 
 @pytest.mark.fault("An item outgrows what DynamoDB stores, or what a ping may cost.")
-def test_one_connection_too_many_is_refused() -> None:
+def test_one_connection_too_many_replaces_the_one_heard_longest_ago() -> None:
+    user = full_house()
+
+    after, effects = reduce(user, Authenticated("one more", lease(NOW + 50)), NOW + 50)
+
+    assert user.leases.keys() - after.leases.keys() == {"tab-0"}
+    assert "one more" in after.leases
+    assert LeaseReplaced("tab-0", frozenset({ROOM})) in effects
+    assert not any(isinstance(it, PresenceChanged | LeaseRemoved) for it in effects)
+
+
+def test_of_the_same_device_a_connection_goes_first() -> None:
+    user = full_house()
+    phone = replace(lease(NOW + 50), device="phone")
+
+    after, _ = reduce(user, Authenticated("one more", phone), NOW + 50)
+
+    assert user.leases.keys() - after.leases.keys() == {"tab-7"}
+
+
+def test_a_connection_that_is_known_replaces_none() -> None:
+    user = full_house()
+
+    after, effects = reduce(user, Authenticated("tab-3", lease(NOW + 50)), NOW + 50)
+
+    assert after.leases.keys() == user.leases.keys()
+    assert not any(isinstance(it, LeaseReplaced) for it in effects)
+
+
+def test_the_chat_sessions_of_a_replaced_connection_wait_for_their_user() -> None:
+    event = Authenticated("one more", lease(NOW + 50), grace_until=NOW + 50 + GRACE)
+    after, effects = reduce(full_house(), event, NOW + 50)
+
+    assert after.pending_leaves == {ROOM: NOW + 50 + GRACE}
+    assert not any(isinstance(it, ViewChanged) for it in effects)
+
+    named = replace(event, session_ids=(ROOM,))
+    after, effects = reduce(full_house(), named, NOW + 50)
+
+    assert (after.pending_leaves, after.joined_sessions) == ({}, frozenset({ROOM}))
+    assert not any(isinstance(it, ViewChanged | PresenceChanged) for it in effects)
+
+
+def full_house() -> User:
+    """As many connections as a user may have; the first is in a room, two are on the phone."""
     user = ADA
     for number in range(MAX_CONNECTIONS):
-        user = arrive(user, f"tab-{number}")
+        device = "phone" if number in (7, 9) else None
+        heard = replace(lease(NOW + number), device=device)
+        user, _ = reduce(user, Authenticated(f"tab-{number}", heard), NOW + number)
+    return reduce(user, Joined("tab-0", (ROOM,)), NOW + MAX_CONNECTIONS)[0]
 
-    with pytest.raises(TooManyConnections):
-        arrive(user, "one more")
+
+# ── several chat sessions ──────────────────────────────────────────────────────────────────
+
+
+def test_what_may_be_joined_is_and_the_rest_is_not() -> None:
+    user, _ = reduce(arrive(ADA, "tab"), Barred("barred"), NOW)
+    names = ("barred", *(f"room-{number}" for number in range(MAX_SESSIONS + 1)))
+
+    after, _ = reduce(user, Joined("tab", names), NOW)
+
+    assert after.sessions == set(names[1 : MAX_SESSIONS + 1])
+
+
+@pytest.mark.parametrize(("name", "error"), [("barred", Forbidden), ("one-more", Conflict)])
+def test_a_join_of_which_nothing_may_be_joined_is_refused(
+    name: str, error: type[PresenceError]
+) -> None:
+    user, _ = reduce(arrive(ADA, "tab"), Barred("barred"), NOW)
+    rooms = tuple(f"room-{number}" for number in range(MAX_SESSIONS))
+    user, _ = reduce(user, Joined("tab", rooms), NOW)
+
+    with pytest.raises(error):
+        reduce(user, Joined("tab", (name, "barred")), NOW)
+
+
+def test_a_user_who_names_the_chat_sessions_in_time_has_not_left_them() -> None:
+    rooms = tuple(f"room-{number}" for number in range(MAX_SESSIONS))
+    user, _ = reduce(arrive(ADA, "tab"), Joined("tab", rooms), NOW)
+    user = leave(user, "tab", NOW + 1)
+    assert user.pending_leaves.keys() == set(rooms)
+
+    event = Authenticated("next", lease(NOW + 2), session_ids=rooms)
+    after, effects = reduce(user, event, NOW + 2)
+
+    assert (after.pending_leaves, after.joined_sessions) == ({}, frozenset(rooms))
+    assert not any(isinstance(it, ViewChanged | PresenceChanged) for it in effects)
+
+
+def test_an_admission_joins_only_what_the_token_allows() -> None:
+    token = Token(NOW + 1, frozenset({"room.*"}))
+    event = Authenticated("tab", lease(NOW), None, token, ("room.1", "hall", "room.2"))
+
+    after, _ = reduce(reduce(ADA, Barred("room.2"), NOW)[0], event, NOW)
+
+    assert after.leases["tab"].sessions == {"room.1"}
 
 
 def test_a_dead_connection_makes_room_for_a_new_one() -> None:
@@ -552,7 +645,7 @@ def test_a_late_return_with_too_many_sessions_is_refused() -> None:
     """More rows than one transaction holds would shut the user out of every later change."""
     user = arrive(ADA, "tab")
     for number in range(MAX_SESSIONS):
-        user, _ = reduce(user, Joined("tab", f"room-{number}"), NOW)
+        user, _ = reduce(user, Joined("tab", (f"room-{number}",)), NOW)
     late = replace(lease(NOW), sessions=frozenset({"one-more"}))
 
     with pytest.raises(Conflict):
@@ -612,13 +705,13 @@ def test_hidden_sessions_count_against_the_limit_until_they_are_left() -> None:
     """They have rows, and more than one transaction holds would shut the user out."""
     user = arrive(DISCREET, "tab")
     for number in range(MAX_SESSIONS):
-        user, _ = reduce(user, Joined("tab", f"room-{number}"), NOW)
+        user, _ = reduce(user, Joined("tab", (f"room-{number}",)), NOW)
     hidden, _ = reduce(user, Blocked("eve"), NOW)
-    left, _ = reduce(hidden, Left("tab", "room-0"), NOW + 1)
+    left, _ = reduce(hidden, Left("tab", ("room-0",)), NOW + 1)
 
     with pytest.raises(Conflict):
-        reduce(left, Joined("tab", "one-more"), NOW + 2)
-    joined, _ = reduce(left, Joined("tab", "one-more"), NOW + GRACE)
+        reduce(left, Joined("tab", ("one-more",)), NOW + 2)
+    joined, _ = reduce(left, Joined("tab", ("one-more",)), NOW + GRACE)
 
     assert left.audiences["room-0"].only_for == {"eve"}
     assert "one-more" in joined.sessions
@@ -814,9 +907,9 @@ def event_of(step: tuple, now: int) -> UserEvent:  # type: ignore[type-arg]  # n
         case ("seen",):
             return Seen()
         case ("join", connection_id, session_id):
-            return Joined(connection_id, session_id)
+            return Joined(connection_id, (session_id,))
         case ("part", connection_id, session_id):
-            return Left(connection_id, session_id)
+            return Left(connection_id, (session_id,))
         case ("block", viewer_id):
             return Blocked(viewer_id)
         case ("unblock", viewer_id):
@@ -836,7 +929,7 @@ def kept(user: User, event: UserEvent, now: int) -> frozenset[str]:
     """The chat sessions whose grace period goes on after this event."""
     if isinstance(event, GraceEnded | Erased):
         return frozenset()
-    left = {event.session_id} if isinstance(event, Left) else set[str]()
+    left = set(event.session_ids) if isinstance(event, Left) else set[str]()
     return frozenset(name for name, at in user.pending_leaves.items() if at > now) - left
 
 

@@ -120,15 +120,20 @@ async def test_a_connection_stays_with_its_user(deployed: RunningStack) -> None:
 
 
 @story
-async def test_there_is_an_end_to_the_connections_of_one_user(guarded: RunningStack) -> None:
+async def test_the_connection_heard_longest_ago_makes_room_for_one_too_many(
+    guarded: RunningStack,
+) -> None:
     (ada_id,) = people("ada")
     async with AsyncExitStack() as tabs:
-        for _ in range(20):
-            await tabs.enter_async_context(join(guarded, ada_id))
-        with pytest.raises(Refused) as refused:
-            await tabs.enter_async_context(join(guarded, ada_id))
+        first = await tabs.enter_async_context(join(guarded, ada_id))
+        others = [await tabs.enter_async_context(join(guarded, ada_id)) for _ in range(20)]
 
-    assert refused.value.code == "too-many-connections"
+        told = await first.expect(lambda frame: frame["type"] == "closing")
+        await first.closed(within=10)
+        for tab in (others[0], others[-1]):
+            await tab.request("ping")
+
+    assert told["reason"] == "replaced"
 
 
 @story

@@ -63,6 +63,14 @@ def connected(user_id: str, device: str = "1") -> Authenticated:
     return Authenticated(f"{user_id}-{device}", Lease(NOW + 75_000, NOW))
 
 
+def enters(user_id: str, session_id: str = ROOM) -> Joined:
+    return Joined(f"{user_id}-1", (session_id,))
+
+
+def exits(user_id: str) -> Left:
+    return Left(f"{user_id}-1", (ROOM,))
+
+
 def diff(some: Sequence[Record], stored: User | None = None) -> UserDiff:
     return UserDiff.of(some, some[-1].after if stored is None else stored)
 
@@ -123,7 +131,7 @@ def test_of_a_user_who_was_erased_and_is_back_the_new_state_is_newer() -> None:
 
 
 def test_each_public_change_is_listed_with_its_version_and_no_other() -> None:
-    events = (connected("ada"), Blocked("eve"), Joined("ada-1", ROOM), Chosen(Choice.INVISIBLE))
+    events = (connected("ada"), Blocked("eve"), enters("ada"), Chosen(Choice.INVISIBLE))
     some = records("ada", *events, Chosen(Choice.INVISIBLE, "to myself"), Chosen(Choice.BUSY))
 
     changes = list(diff(some).public_changes())
@@ -146,7 +154,7 @@ def planned(
 
 
 def test_the_topics_of_a_user_are_watchers_and_sessions_or_everyone() -> None:
-    moved = diff(records("ada", connected("ada"), Joined("ada-1", ROOM), Left("ada-1", ROOM)))
+    moved = diff(records("ada", connected("ada"), enters("ada"), exits("ada")))
     silent = diff(records("bob", connected("bob"), Blocked("kim"))[1:])
 
     assert [*changes_by_topic([moved, silent], is_global=False)] == [
@@ -204,7 +212,7 @@ def test_news_for_own_devices_alone_makes_no_job(topic: Topic) -> None:
 
 
 def test_members_of_a_large_room_are_sent_no_presence_change() -> None:
-    ada = diff(records("ada", connected("ada"), Joined("ada-1", ROOM), Chosen(Choice.BUSY)))
+    ada = diff(records("ada", connected("ada"), enters("ada"), Chosen(Choice.BUSY)))
 
     (own,) = planned([ada], {SESSION: Sampled(4)})
 
@@ -222,7 +230,7 @@ RECIPIENTS: st.SearchStrategy[Recipients] = st.one_of(
 @given(st.data())
 def test_each_connection_is_sent_each_change_of_its_topics_once(data: st.DataObject) -> None:
     diffs = [
-        diff(records(it, connected(it), Joined(f"{it}-1", data.draw(st.sampled_from(["a", "b"])))))
+        diff(records(it, connected(it), enters(it, data.draw(st.sampled_from(["a", "b"])))))
         for it in data.draw(st.permutations(USERS))
     ]
     by_topic = changes_by_topic(diffs, is_global=data.draw(st.booleans()))
@@ -255,8 +263,8 @@ def members(*names: str) -> Sequence[Member]:
 
 def moves() -> MembershipDiff:
     """Ada has joined, who hides from Eve; Kim has left."""
-    ada = diff(records("ada", Blocked("eve"), connected("ada"), Joined("ada-1", ROOM))[2:])
-    kim = diff(records("kim", connected("kim"), Joined("kim-1", ROOM), Left("kim-1", ROOM))[2:])
+    ada = diff(records("ada", Blocked("eve"), connected("ada"), enters("ada"))[2:])
+    kim = diff(records("kim", connected("kim"), enters("kim"), exits("kim"))[2:])
     hider = Member("ada", Audience(frozenset({"eve"})))
     return MembershipDiff(ROOM, [ada, kim], [hider, *members("bob", "eve")], NOW)
 
@@ -294,11 +302,11 @@ def stories(user_id: str) -> st.SearchStrategy[list[Record]]:
     """Records of a user, perhaps not the first ones, who joins and may leave."""
     device = f"{user_id}-1"
     joins: st.SearchStrategy[UserEvent] = st.sampled_from(
-        [Joined(device, ROOM), Left(device, ROOM)]
+        [Joined(device, (ROOM,)), Left(device, (ROOM,))]
     )
     others = CHANGES.filter(lambda it: not isinstance(it, Blocked) or it.viewer_id != user_id)
     made = st.lists(joins | others, min_size=1, max_size=6).map(
-        lambda some: records(user_id, connected(user_id), Joined(device, ROOM), *some, grace=2)
+        lambda some: records(user_id, connected(user_id), Joined(device, (ROOM,)), *some, grace=2)
     )
     return st.tuples(made, st.integers(0, 2)).map(lambda it: it[0][it[1] :])
 
@@ -349,7 +357,7 @@ def changes_in(texts: Sequence[str]) -> list[object]:
 def calls_to_announce(movers: int) -> int:
     """How many calls of functions it takes to tell movers of 20 chat sessions about each other."""
     names = [f"user-{number}" for number in range(movers)]
-    sessions = [Joined("-1", f"room-{number}") for number in range(20)]
+    sessions = [Joined("-1", (f"room-{number}",)) for number in range(20)]
     told_of = [
         records(it, connected(it), *(replace(on, connection_id=f"{it}-1") for on in sessions))
         for it in names
@@ -378,16 +386,16 @@ def test_the_work_of_telling_movers_about_each_other_grows_with_their_number() -
 
 
 def test_a_viewer_who_sees_no_move_is_sent_no_frame() -> None:
-    ada = diff(records("ada", Blocked("eve"), connected("ada"), Joined("ada-1", ROOM)))
+    ada = diff(records("ada", Blocked("eve"), connected("ada"), enters("ada")))
     joined = MembershipDiff(ROOM, [ada], [Member("ada", Audience(frozenset({"eve"})))], NOW)
 
     assert [len(joined.frames(joined.content_for(it))) for it in ("bob", "eve", "ada")] == [1, 0, 0]
 
 
 def test_only_sessions_that_a_viewer_saw_change_are_listed() -> None:
-    ada = diff(records("ada", connected("ada"), Joined("ada-1", ROOM), Disconnected("ada-1", NOW)))
-    hidden = diff(records("bob", Chosen(Choice.INVISIBLE), connected("bob"), Joined("bob-1", ROOM)))
-    unblocked = records("eve", connected("eve"), Joined("eve-1", "room.2"), Blocked("kim"))
+    ada = diff(records("ada", connected("ada"), enters("ada"), Disconnected("ada-1", NOW)))
+    hidden = diff(records("bob", Chosen(Choice.INVISIBLE), connected("bob"), enters("bob")))
+    unblocked = records("eve", connected("eve"), enters("eve", "room.2"), Blocked("kim"))
     back = diff([*unblocked[2:], *records("eve", Unblocked(frozenset({"kim"})))])
 
     assert {

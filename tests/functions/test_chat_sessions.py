@@ -7,11 +7,22 @@ from typing import Any
 import pytest
 
 from presence import limits
+from presence.application.lists import MemberList, MemberPage
 from presence.domain.connection import State
-from presence.domain.user import Presence
+from presence.domain.user import Presence, Status
 from presence.entrypoints import actions
 from tests.endpoint import Answer, Endpoint
-from tests.functions.conftest import DESK, PHONE, ROOM, START, TAB, WATCH, Event, Stack
+from tests.functions.conftest import (
+    DESK,
+    PHONE,
+    ROOM,
+    START,
+    TAB,
+    WATCH,
+    Event,
+    Stack,
+    frame_of,
+)
 from tests.functions.test_user_status import MEMBERS, body_of
 
 #: Who is where in `room`: ada and grace are in it, alan is online and elsewhere.
@@ -356,7 +367,7 @@ WHO = {"ada": TAB, "alan": PHONE, "grace": WATCH}
 def full(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """Three users in a chat session, two of which fit into a frame."""
 
-    def fitting(users: Sequence[Presence]) -> int:
+    def fitting(users: Sequence[Presence], **_: int) -> int:
         return min(len(users), FIT)
 
     monkeypatch.setattr(actions, "fitting", fitting)
@@ -405,3 +416,110 @@ def test_watched_users_behind_a_full_frame_come_as_changes(full: Stack) -> None:
 
     (rest,) = full.heard(TAB)
     assert ids(answer["users"]) + ids(rest["changes"]) == list(WHO)
+
+
+# ── several at once ────────────────────────────────────────────────────────────────────────
+
+ROOMS = [f"room.{number:02}" for number in range(limits.MAX_SESSIONS)]
+
+
+def by_name(entries: Sequence[Event]) -> dict[str, Event]:
+    return {it["chatSessionId"]: it for it in entries}
+
+
+def test_several_are_joined_and_left_in_one_frame(room: Stack) -> None:
+    grace = room.ask(GRACE, "leave")
+    answer = room.ask(ADA, "join", chatSessionId=None, chatSessionIds=["hall", ROOM, "hall"])
+    left = room.ask(ADA, "leave", chatSessionId=None, chatSessionIds=["hall", ROOM, "nowhere"])
+
+    assert answer["type"] == "chat-sessions-joined"
+    assert [it["chatSessionId"] for it in answer["joined"]] == ["hall", ROOM]
+    assert [it["memberCount"] for it in answer["joined"]] == [1, 1]
+    assert [[them["userId"] for them in it["members"]] for it in answer["joined"]] == [["ada"]] * 2
+    assert (answer["refused"], left, grace["type"]) == ([], {"type": "ack", "id": "1"}, "ack")
+    record = room.connection(ADA)
+    assert record is not None
+    assert record.sessions == frozenset()
+
+
+def test_a_connection_joins_as_it_authenticates(private: Stack) -> None:
+    stack = private
+    stack.join("grace", GRACE)
+    stack.enter(GRACE)
+    stack.connect(ADA)
+    token = stack.token("ada", chat_sessions=["room.*"])
+
+    answer = stack.ask(ADA, "authenticate", token=token, chatSessionIds=[ROOM, "hall"])
+    again = stack.ask(ADA, "authenticate", token=token)
+
+    assert answer["chatSessions"] == again["chatSessions"] == [ROOM]
+    (entry,), (refused,) = answer["joined"], answer["refused"]
+    assert [it["userId"] for it in entry["members"]] == ["ada", "grace"]
+    assert (refused["chatSessionId"], refused["code"]) == ("hall", "forbidden")
+    assert not again.keys() & {"joined", "refused"}
+    assert stack.ask(ADA, "message")["type"] == "new-message"
+
+
+@pytest.mark.fault("Answers outgrow what a frame holds.")
+def test_as_many_rooms_with_the_longest_names_and_texts_fit_into_a_frame(
+    private: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, names = private, [f"{number:0128}" for number in range(limits.MAX_SESSIONS)]
+    fat = Presence("x" * 128, Status.BUSY, START, 1 << 52, "😀" * limits.MAX_TEXT_LENGTH)
+
+    def page(_list: Any, *asked: Any, fits: Any, **_: Any) -> MemberPage:
+        members = [fat] * asked[2]
+        return MemberPage(members[: fits(members)], "c" * 200, 1 << 30, START)
+
+    monkeypatch.setattr(MemberList, "page", page)
+    stack.connect(ADA)
+    about = {"chatSessionIds": names, "id": "1"}
+    frame = {"action": "authenticate", "token": stack.token("ada"), **about}
+    welcome = stack.send(ADA, frame)["body"]
+    joined = stack.send(ADA, {"action": "join", **about})["body"]
+    some = {**about, "chatSessionIds": names[:9]}
+    few = frame_of(stack.send(ADA, {"action": "join", **some}))
+
+    for text in (welcome, joined):
+        assert 8_000 < len(text.encode()) <= limits.MAX_FRAME_BYTES
+        assert len(json.loads(text)["joined"]) == limits.MAX_SESSIONS
+    without = [it for it in json.loads(joined)["joined"] if "members" not in it]
+    assert 20 < len(without) < limits.MAX_SESSIONS
+    assert not any("cursor" in it for it in without)
+    assert all(it["members"] and it["cursor"] for it in few["joined"])
+
+
+def test_the_space_for_members_is_shared(private: Stack) -> None:
+    stack = private
+    stack.join("ada", ADA)
+    others = [f"user-{number}" for number in range(8)]
+    for name in others:
+        stack.join(name, f"tab-of-{name}")
+        stack.enter(f"tab-of-{name}", "room.07")
+    answer = stack.ask(ADA, "join", chatSessionId=None, chatSessionIds=ROOMS)
+    entry = by_name(answer["joined"])["room.07"]
+
+    page = {"cursor": entry["cursor"]}
+    path = "/chat-sessions/room.07/members"
+    rest = stack.http(f"GET {path}", token=stack.token("ada"), query=page)
+
+    told = [it["userId"] for it in (*entry["members"], *body_of(rest)["members"])]
+    assert entry["memberCount"] == 9
+    assert len(entry["members"]) == limits.LISTED_MEMBERS // limits.MAX_SESSIONS
+    assert told == ["ada", *others]
+
+
+def test_one_too_many_is_told_replaced(private: Stack) -> None:
+    stack = private
+    names = [f"tab-{number}" for number in range(limits.MAX_CONNECTIONS + 1)]
+    for name in names:
+        stack.join("ada", name)
+        stack.wait(1)
+    stack.run_timers()
+
+    assert stack.heard(names[0]) == [{"type": "closing", "reason": "replaced"}]
+    assert stack.gateway.closed == [names[0]]
+    record = stack.connection(names[0])
+    assert record is not None
+    assert record.state is State.CLOSED
+    assert stack.ask(names[1], "ping")["type"] == "pong"

@@ -86,6 +86,8 @@ const linkEvents = (emit: Emit, parts: () => Parts): Omit<UserLinkEvents, "isAct
     });
   },
   sync: (link) => parts().following.sync(link),
+  entering: () => parts().following.sessions.entering(),
+  entered: (link, terms) => parts().following.sessions.entered(link, terms),
   lost: () => lose(parts(), false),
 });
 

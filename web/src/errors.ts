@@ -13,12 +13,13 @@ export type ErrorCode =
   | "closed"
   /** The server has closed this connection for good. */
   | "kicked"
+  /** The user has so many connections that another one took the place of this one. */
+  | "replaced"
   /** The server speaks another version of the protocol. */
   | "protocol-mismatch";
 
 const RETRYABLE: readonly ErrorCode[] = [
   "rate-limited",
-  "too-many-connections",
   "unavailable",
   "internal",
   "token-unavailable",

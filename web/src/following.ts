@@ -5,6 +5,7 @@ import { type PresenceError, retryMs } from "./errors.js";
 import type { Http } from "./http.js";
 import { createOnlineList, type ListContext, type OnlineList, PAGE } from "./online-list.js";
 import type { Watching } from "./protocol.js";
+import { inPages } from "./store.js";
 
 /** All that the app wants to be told: chat sessions, the list of online users, single users. */
 export interface Following {
@@ -24,6 +25,7 @@ export type FollowingContext = Omit<WatchContext, "onlineList" | "isCovered" | "
 
 export function createFollowing(on: FollowingContext): Following {
   let isSettling = false;
+  const later = new Set<number>();
   let syncing = Promise.resolve();
   const context = { ...on, settle };
   const sessions = createSessions(context);
@@ -35,7 +37,7 @@ export function createFollowing(on: FollowingContext): Following {
   });
 
   async function sync(link: Link): Promise<void> {
-    await Promise.all(sessions.all().map((it) => it.sync(link)));
+    await sessions.sync(link);
     try {
       await onlineList.sync(link);
       await watchList.sync(link);
@@ -45,8 +47,15 @@ export function createFollowing(on: FollowingContext): Following {
   }
 
   function settle(afterMs = 0): void {
+    const at = on.clock.now() + afterMs;
     if (afterMs) {
-      on.clock.after(afterMs, () => settle());
+      // One for all that were refused together: each would ask for all of them.
+      if (later.has(at)) return;
+      later.add(at);
+      on.clock.after(afterMs, () => {
+        later.delete(at);
+        settle();
+      });
     } else if (!isSettling) {
       isSettling = true;
       queueMicrotask(settleNow); // after all that is asked at this moment
@@ -65,6 +74,7 @@ export function createFollowing(on: FollowingContext): Following {
     onlineList,
     sync,
     restart(link) {
+      for (const it of sessions.all()) it.dispatch("ready");
       syncing = sync(link);
       return syncing;
     },
@@ -131,21 +141,15 @@ export function createWatchList(on: WatchContext): WatchList {
       const listed = on.onlineList.users.isWatched() ? presences.online() : [];
       const wanted = new Set([...presences.watched(), ...listed]);
       const spare = [...link.watched].filter((id) => !wanted.has(id));
-      await inPages(spare, (userIds) => unwatch(link, userIds));
+      await inPages(spare, PAGE, (userIds) => unwatch(link, userIds));
       const missing = [...wanted].filter((id) => !isUpToDate(id, link));
       // Only watching can be full.
       const ask = isGlobal() ? query : watch;
-      if (!isFull) await inPages(missing, (userIds) => ask(link, userIds));
+      if (!isFull) await inPages(missing, PAGE, (userIds) => ask(link, userIds));
       presences.markStale((id) => !isUpToDate(id, link));
     },
     lost() {
       isFull = false;
     },
   };
-}
-
-function inPages(userIds: string[], run: (some: string[]) => Promise<void>): Promise<unknown> {
-  const pages: Promise<void>[] = [];
-  for (let at = 0; at < userIds.length; at += PAGE) pages.push(run(userIds.slice(at, at + PAGE)));
-  return Promise.all(pages);
 }

@@ -20,11 +20,10 @@ export type ErrorCode =
   | "not-found"
   | "conflict"
   | "rate-limited"
-  | "too-many-connections"
   | "unavailable"
   | "internal";
 
-/** `replaced`, `connection-limit` and `draining` are reserved; this version does not send them. */
+/** `connection-limit` and `draining` are reserved; this version does not send them. */
 export type ClosingReason =
   | "authentication-timeout"
   | "token-expired"
@@ -63,6 +62,8 @@ export interface Authenticate {
    * was on one that is authenticated.
    */
   readonly active?: boolean;
+  /** Chat sessions to join with it. A user who was in them within the grace period has not left. */
+  readonly chatSessionIds?: readonly string[];
 }
 
 export interface Ping {
@@ -97,14 +98,18 @@ export interface Online {
 export interface Join {
   readonly action: "join";
   readonly id?: string;
-  readonly chatSessionId: string;
+  readonly chatSessionId?: string;
+  /** Instead of `chatSessionId`; all of them count as one frame. */
+  readonly chatSessionIds?: readonly string[];
 }
 
 export interface Leave {
   readonly action: "leave";
   readonly id?: string;
-  /** Left out, the connection is over, and its user leaves at once. */
+  /** Left out, as `chatSessionIds`, the connection is over, and its user leaves at once. */
   readonly chatSessionId?: string;
+  /** Instead of `chatSessionId`; all of them count as one frame. */
+  readonly chatSessionIds?: readonly string[];
 }
 
 export interface Typing {
@@ -163,8 +168,11 @@ export interface AuthenticationSuccess {
   readonly connectionExpiresAt: number;
   readonly serverTime: number;
   readonly presence: Presence;
-  /** Those that this connection is in; none on a new one. */
+  /** Those that this connection is in; on a new one those that were named. */
   readonly chatSessions: readonly string[];
+  /** Those of `chatSessionIds` that were joined. With `refused`, if that was sent. */
+  readonly joined?: readonly JoinedChatSession[];
+  readonly refused?: readonly RefusedChatSession[];
 }
 
 export interface AuthenticationError {
@@ -231,6 +239,35 @@ export interface ChatSessionJoined {
   readonly asOf: number;
 }
 
+/** One of several that were joined together. */
+export interface JoinedChatSession {
+  readonly chatSessionId: string;
+  /** The first ones, as far as there was space. Left out, ask for them over HTTP. */
+  readonly members?: readonly Presence[];
+  /** Where the next page begins over HTTP, if there is one. */
+  readonly cursor?: string;
+  readonly memberCount: number;
+  readonly sampled?: boolean;
+  readonly asOf: number;
+}
+
+/** One of several that was not joined, with the reason. */
+export interface RefusedChatSession {
+  readonly chatSessionId: string;
+  readonly code: ErrorCode;
+  /** A sentence for the developer. */
+  readonly message: string;
+  readonly retryAfterSeconds?: number;
+}
+
+/** The answer to a `join` with `chatSessionIds`. */
+export interface ChatSessionsJoined {
+  readonly type: "chat-sessions-joined";
+  readonly id?: string;
+  readonly joined: readonly JoinedChatSession[];
+  readonly refused: readonly RefusedChatSession[];
+}
+
 export interface ChatSessionMembers {
   readonly type: "chat-session-members";
   readonly chatSessionId: string;
@@ -285,6 +322,7 @@ export type ServerFrame =
   | Watching
   | UserTyping
   | ChatSessionJoined
+  | ChatSessionsJoined
   | ChatSessionMembers
   | NewMessage
   | Closing

@@ -66,3 +66,14 @@ export function keyed<T>(make: (key: string) => T): {
     },
   };
 }
+
+/** Runs it for so many ids at a time, for all of them at once. */
+export function inPages(
+  ids: readonly string[],
+  size: number,
+  run: (some: string[]) => Promise<void>,
+): Promise<unknown> {
+  const pages: Promise<void>[] = [];
+  for (let at = 0; at < ids.length; at += size) pages.push(run(ids.slice(at, at + size)));
+  return Promise.all(pages);
+}

@@ -9,13 +9,14 @@ async with Client("http://localhost:4000", token, device="desk") as ada:
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Never, Self, TypeAlias
 
 from presence_client.api import PAGE, Api
 from presence_client.connection import Connection
 from presence_client.errors import ClientError, ConnectionOver, Refused
+from presence_client.joins import MOST, Joins, outcomes
 from presence_client.models import (
     Choice,
     Connected,
@@ -242,7 +243,7 @@ class Client:
         """Stay as long as one connection lasts; raises why it ended."""
         url, token = (await self.api.config()).web_socket_url, await fresh(self._token)
         async with Connection.connect(url, active=self._active, within=self._within) as connection:
-            await self._authenticate(connection, token)
+            await self._authenticate(connection, token, [*self.chat_sessions][:MOST])
             self._begin(connection)
             work = [asyncio.create_task(it(connection)) for it in (self._work, self._renew)]
             try:
@@ -256,8 +257,11 @@ class Client:
                 _raise_faults(await asyncio.gather(*work, return_exceptions=True))
         raise connection.over or ConnectionOver(None)
 
-    async def _authenticate(self, connection: Connection, token: str) -> None:
-        await connection.authenticate(token, device=self._device, user_id=self._user_id)
+    async def _authenticate(
+        self, connection: Connection, token: str, chat_session_ids: list[str] | None = None
+    ) -> None:
+        names = {"device": self._device, "user_id": self._user_id}
+        await connection.authenticate(token, chat_session_ids=chat_session_ids, **names)
 
     def _begin(self, connection: Connection) -> None:
         connected = parse(Connected, connection.welcome)
@@ -265,21 +269,33 @@ class Client:
         self._tell(connected)
         self.presences.doubt()
         self._steps = asyncio.Queue()
-        for step in self._steps_back():
+        self._joins = Joins(connection)
+        for step in self._steps_back(outcomes(connection.welcome)):
             self._steps.put_nowait(step)
         if connected.presence:
             self._take([connected.presence])
         self._settled.set()
 
-    def _steps_back(self) -> Iterator[Step]:
+    def _steps_back(self, joined: Mapping[str, Frame | Refused]) -> Iterator[Step]:
         """What a new connection has to ask, so that what is held is right again."""
-        for chat_session_id in self.chat_sessions:
-            yield partial(self._enter_again, chat_session_id)
+        for chat_session_id in list(self.chat_sessions):
+            if step := self._step_into(chat_session_id, joined.get(chat_session_id)):
+                yield step
         for some in _pages(self._watched):
             yield partial(self._watch, some)
         if self._lists_online:
             yield self._list
         yield self._read_doubtful
+
+    def _step_into(self, chat_session_id: str, told: Frame | Refused | None) -> Step | None:
+        """What has to be asked yet of a chat session, after what the welcome says of it."""
+        if told is None or (isinstance(told, Refused) and told.is_retryable):
+            return partial(self._enter_again, chat_session_id)
+        if isinstance(told, Refused):
+            self._forget(chat_session_id, told)
+            return None
+        rest = self._entered(chat_session_id, told)
+        return None if rest is None else partial(self._load, chat_session_id, rest)
 
     async def _work(self, connection: Connection) -> None:
         while True:
@@ -325,21 +341,39 @@ class Client:
         except Refused as refused:
             if refused.is_retryable:
                 raise
-            self.chat_sessions.pop(chat_session_id, None)
-            names = {"chat_session_id": chat_session_id}
-            self._tell(Problem(code=refused.code, message=str(refused), **names))
+            self._forget(chat_session_id, refused)
+
+    def _forget(self, chat_session_id: str, why: Refused) -> None:
+        self.chat_sessions.pop(chat_session_id, None)
+        self._tell(Problem(code=why.code, message=str(why), chat_session_id=chat_session_id))
 
     async def _enter(self, chat_session_id: str, connection: Connection) -> ChatSession:
         # It is there before the answer is: what is told next may be heard first.
         session = self.chat_sessions.setdefault(chat_session_id, ChatSession(chat_session_id))
-        page = parse(MembersPage, await connection.request("join", chatSessionId=chat_session_id))
+        rest = self._entered(chat_session_id, await self._joins.enter(chat_session_id))
+        if rest is not None:
+            await self._load(chat_session_id, rest, connection)
+        return session
+
+    def _entered(self, chat_session_id: str, told: Frame) -> str | None:
+        """Take what is told of a chat session that was joined; where its other members begin."""
+        session = self.chat_sessions.setdefault(chat_session_id, ChatSession(chat_session_id))
+        page = parse(MembersPage, {"members": [], **told})
         session.enter(page)
         self._take(page.members)
-        while page.cursor and not session.sampled:
-            page = await self.api.members(chat_session_id, PAGE, page.cursor)
+        if session.sampled:
+            return None
+        # Without members there was no space for the first one.
+        return page.cursor if "members" in told else ""
+
+    async def _load(self, chat_session_id: str, cursor: str, _connection: Connection) -> None:
+        session = self.chat_sessions.get(chat_session_id)
+        following: str | None = cursor
+        while session and following is not None and not session.sampled:
+            page = await self.api.members(chat_session_id, PAGE, following or None)
             session.add(page)
             self._take(page.members)
-        return session
+            following = page.cursor
 
     async def _watch(self, user_ids: list[str], connection: Connection) -> None:
         answer = await connection.request("watch", userIds=user_ids)

@@ -9,7 +9,7 @@ async with Connection.connect(url, token=token, device="desk") as ada:
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, Self
@@ -29,6 +29,8 @@ from presence_client.network import ANSWER_SECONDS, is_loopback
 
 #: The server takes so many bytes; API Gateway closes the connection for a frame beyond 32 KiB.
 _LARGEST_REQUEST = 8 * 1024
+#: What the action and the id of a frame take.
+_NAMES = 64
 _PLAIN = (",", ":")
 _LARGEST_FRAME = 128 * 1024  # API Gateway's limit for one message
 
@@ -96,10 +98,22 @@ class Connection:
             await connection.close()
 
     async def authenticate(
-        self, token: str, *, device: str | None = None, user_id: str | None = None
+        self,
+        token: str,
+        *,
+        device: str | None = None,
+        user_id: str | None = None,
+        chat_session_ids: Sequence[str] | None = None,
     ) -> Frame:
-        """Authenticate, or renew the token; the answer is `authentication-success`."""
-        fields = {"token": token, "device": device, "userId": user_id, "active": self.active}
+        """Authenticate, or renew the token; the answer is `authentication-success`.
+
+        The chat sessions named are joined with it, as many as the frame has space for.
+        """
+        names = {"token": token, "device": device, "userId": user_id}
+        fields: Frame = {**names, "active": self.active}
+        if chat_session_ids is not None:
+            space = _LARGEST_REQUEST - len(_encoded({"chatSessionIds": [], **fields})) - _NAMES
+            fields["chatSessionIds"] = _fitting(chat_session_ids, space)
         self.welcome = await self.request("authenticate", within=None, **fields)
         self._authenticated.set()
         return self.welcome
@@ -126,7 +140,7 @@ class Connection:
         finally:
             del self._answers[request_id]
         if frame.get("type") in {"error", "authentication-error"}:
-            raise _refusal(frame)
+            raise refusal_in(frame)
         return frame
 
     async def send(self, frame: Mapping[str, Any] | str) -> None:
@@ -266,6 +280,12 @@ def _encoded(frame: Frame) -> str:
     return text
 
 
+def _fitting(names: Sequence[str], space: int) -> Sequence[str]:
+    """As many ids, from the first on, as fit into so many bytes of JSON."""
+    sizes = itertools.accumulate(len(name) + len('"",') for name in names)
+    return names[: sum(size <= space for size in sizes)]
+
+
 def _object(text: str | bytes) -> Frame:
     frame = json.loads(text)
     if not isinstance(frame, dict):
@@ -273,6 +293,6 @@ def _object(text: str | bytes) -> Frame:
     return frame
 
 
-def _refusal(frame: Frame) -> Refused:
+def refusal_in(frame: Frame) -> Refused:
     message = frame.get("message", "The server gave no reason.")
     return Refused(frame.get("code", "internal"), message, frame.get("retryAfterSeconds"))

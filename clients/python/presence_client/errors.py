@@ -5,9 +5,9 @@ from typing import Literal, TypeAlias
 Code: TypeAlias = Literal[
     "invalid-message", "unknown-action", "payload-too-large", "not-authenticated",
     "token-invalid", "token-expired", "forbidden", "not-found", "conflict", "rate-limited",
-    "too-many-connections", "unavailable", "internal",
+    "unavailable", "internal",
 ]  # fmt: skip
-_RETRYABLE = frozenset[Code]({"rate-limited", "too-many-connections", "unavailable", "internal"})
+_RETRYABLE = frozenset[Code]({"rate-limited", "unavailable", "internal"})
 
 
 class ClientError(Exception):

@@ -67,6 +67,7 @@ class App:
         self.rules = _rules(settings)
         self.changes = UserChanges(ports.users, ports.timers, pause)
         self.access = Access(ports.records, ports.users, self.changes, self.durations)
+        self.chat_sessions = ChatSessions(self.changes, self.access, ports.authorizer)
         self.connections = Connections(
             ports.records,
             ports.subscriptions,
@@ -74,6 +75,7 @@ class App:
             ports.timers,
             self.changes,
             self.access,
+            self.chat_sessions,
             self.durations,
             settings.callback_url,
         )
@@ -84,11 +86,6 @@ class App:
         self.standings = Standings(ports.users)
         self.blocking = Blocking(ports.users, ports.subscriptions, self.changes)
         self._new_id = new_id
-
-    @cached_property
-    def chat_sessions(self) -> ChatSessions:
-        ports = self.ports
-        return ChatSessions(self.changes, self.access, ports.authorizer)
 
     @cached_property
     def messages(self) -> Messages:

@@ -83,6 +83,9 @@ MAX_SECRETS = 2
 #: A connection may act once in this time on average, and BURST times at once.
 ACTION_MILLISECONDS = 1_000
 BURST = 20
+#: Chat sessions that count as one action when they are joined or left together: a user who comes
+#: back to MAX_SESSIONS has to get in at once, and each costs a read of its members.
+SESSIONS_PER_ACTION = 10
 #: How often `typing` is relayed, for each connection and chat session; a stop also after its start.
 TYPING_MILLISECONDS = 1_000
 #: How long a receiver shows that a user types, if it hears nothing more.
@@ -96,6 +99,8 @@ CLIENT_ID_MILLISECONDS = 10 * 60_000
 NEW_CONNECTION_MILLISECONDS = 10_000
 #: A client that leaves on purpose has so long to close its socket.
 LEAVE_SECONDS = 5
+#: Calls of the authorizer at the same time for one `join` (botocore keeps ten connections).
+AUTHORIZERS_AT_ONCE = 10
 #: How often a `join` begins again because a fresh token came in between.
 JOIN_ATTEMPTS = 3
 #: How far the clocks of two functions are apart at most.
@@ -124,6 +129,9 @@ MAX_TEXT_LENGTH = 140
 MAX_TOKEN_LENGTH = 6 * 1024
 MAX_CONTENT_BYTES = 4 * 1024
 MAX_PAGE, DEFAULT_PAGE = 100, 50
+#: Members that the answer to a `join` of several chat sessions names, over all of them. More than
+#: 250 would not fit into a frame, and each is read from the table.
+LISTED_MEMBERS = 150
 
 # ── fan-out ────────────────────────────────────────────────────────────────────────────────
 

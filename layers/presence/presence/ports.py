@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from presence.domain.connection import Connection, ConnectionChange, Identity
+from presence.domain.connection import Connection, ConnectionChange, Identity, Typed
 from presence.domain.message import Message
+from presence.domain.rate_limit import Charge
 from presence.domain.user import Audience, Lease, User
 from presence.fanout.payloads import Payload
 
@@ -23,6 +24,10 @@ class WriteConflict(Exception):
     def __init__(self, current: User | None = None) -> None:
         super().__init__("another write came first")
         self.current = current
+
+
+class TooManyRows(Exception):
+    """More rows change than one transaction takes; nothing was written."""
 
 
 # ── what is stored ─────────────────────────────────────────────────────────────────────────
@@ -54,8 +59,17 @@ class ConnectionRecords(Protocol):
         """Close a connection unless it has authenticated; whether it was closed."""
         ...
 
-    def charge(self, before: Connection, after: Connection) -> bool:
-        """Store rate limit and `typed` of *after*; False if it is closed, or has changed since."""
+    def charge(
+        self, connection: Connection, charge: Charge, typed: Mapping[str, Typed] | None = None
+    ) -> bool:
+        """Charge the rate limit of a connection, and store *typed*; one write as a rule.
+
+        False if it is closed, or its `revision` is another; with *typed* also if it has typed
+        since. Charges at the same time are all done. One whose answer was lost may count twice.
+
+        Raises:
+            RateLimited: see `take`.
+        """
         ...
 
 
@@ -113,6 +127,7 @@ class Users(Protocol):
 
         Raises:
             WriteConflict: the stored user is not *before*.
+            TooManyRows: see there.
         """
         ...
 
@@ -422,6 +437,7 @@ class ExpiredCheck:
     user_id: str
     sessions: Collection[str]
     delay_seconds: int = 0
+    reason: str | None = None
 
 
 class Timers(Protocol):
@@ -441,8 +457,9 @@ class Timers(Protocol):
         user_id: str,
         sessions: Collection[str],
         delay_seconds: int = 0,
+        reason: str | None = None,
     ) -> None:
-        """Finish a connection whose lease has expired."""
+        """Finish a connection whose lease has expired or was removed; it is told this reason."""
         ...
 
     def check_all(self, checks: Sequence[UserCheck | ExpiredCheck]) -> None:
@@ -565,12 +582,8 @@ class Tokens(Protocol):
 class Authorizer(Protocol):
     """Who may join a chat session, beyond what the token says."""
 
-    def may_join(self, user_id: str, session_id: str) -> bool:
-        """Whether this user may join.
-
-        Raises:
-            Unavailable: the answer is not known at the moment.
-        """
+    def may_join(self, user_id: str, session_ids: Sequence[str]) -> Sequence[bool | None]:
+        """For each chat session whether this user may join it; None if that is not known now."""
         ...
 
 

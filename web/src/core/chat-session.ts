@@ -12,7 +12,7 @@
  */
 
 import { disconnected, noLink, PresenceError, retryMs } from "../errors.js";
-import type { ChatSessionJoined, NewMessage, Presence, ServerFrame } from "../protocol.js";
+import type { JoinedChatSession, NewMessage, Presence, ServerFrame } from "../protocol.js";
 import { type Event, type Table, type Turn, transitionBy } from "./machine.js";
 import * as members from "./members.js";
 import * as outbox from "./outbox.js";
@@ -23,6 +23,8 @@ export interface ChatSessionState {
   readonly uses: number;
   /** Whether the server did not serve the last `leave`: for the others we are still in. */
   readonly isUnleft: boolean;
+  /** When `join` may be asked for again, after a refusal. */
+  readonly retryAt: number;
   readonly members: members.MembersState;
   readonly typing: typing.TypingState;
   readonly typists: typing.Typists;
@@ -33,6 +35,9 @@ interface Page {
   readonly members: readonly Presence[];
   readonly cursor: string | null;
 }
+
+/** What is told of a chat session that was joined. */
+export type Entered = Omit<JoinedChatSession, "cursor"> & Partial<Pick<Page, "cursor">>;
 
 export interface ChatSessionEffects {
   /** The server has to be told something, in so many milliseconds. */
@@ -60,17 +65,18 @@ type SessionTurn = Turn<ChatSessionState, ChatSessionEffects, Around>;
 export const unjoined: ChatSessionState = {
   uses: 0,
   isUnleft: false,
+  retryAt: 0,
   members: members.noMembers,
   typing: typing.idle,
   typists: new Map(),
   outbox: outbox.emptyOutbox,
 };
 
-/** What a link has to be told to be as the app wants it. */
-export function wanted(state: ChatSessionState, isIn: boolean): "join" | "leave" | "" {
-  const { uses, isUnleft, members } = state;
+/** What a link has to be told, at this time, to be as the app wants it. */
+export function wanted(state: ChatSessionState, isIn: boolean, now: number): "join" | "leave" | "" {
+  const { uses, isUnleft, retryAt, members } = state;
   if (!uses) return isIn || isUnleft ? "leave" : "";
-  return isIn || members.error ? "" : "join";
+  return isIn || members.error || now < retryAt ? "" : "join";
 }
 
 /** Whether a member's changes are told because of this session. */
@@ -93,7 +99,7 @@ function expire({ state, effects }: SessionTurn, now: number, error: PresenceErr
 
 function load({ state, effects }: SessionTurn, { members: presences, cursor }: Page): void {
   effects.push(["apply", presences]);
-  if (cursor && members.isToLoad(state.members))
+  if (cursor !== null && members.isToLoad(state.members))
     effects.push(["load", cursor, state.members.visit]);
 }
 
@@ -133,7 +139,10 @@ const frames: {
 
 const table = {
   join({ state, effects }) {
-    if (!state.uses) state.members = { ...state.members, error: undefined };
+    if (!state.uses) {
+      state.members = { ...state.members, error: undefined };
+      state.retryAt = 0;
+    }
     state.uses += 1;
     effects.push(["settle"]);
   },
@@ -149,12 +158,17 @@ const table = {
     state.members = members.entering(state.members);
   },
 
-  joined(turn, frame: ChatSessionJoined) {
+  joined(turn, frame: Entered) {
     const { state } = turn;
-    state.members = members.joined(state.members, frame);
-    load(turn, frame);
+    // Without members there was no space for the first one.
+    const { members: presences = [], cursor = frame.members ? null : "" } = frame;
+    state.members = members.joined(state.members, { ...frame, members: presences });
+    load(turn, { members: presences, cursor });
     post(turn);
   },
+
+  /** A link is in use, which may have joined before it was. */
+  ready: post,
 
   page(turn, page: Page, visit: number) {
     const { state } = turn;
@@ -164,8 +178,9 @@ const table = {
   },
 
   refused(turn, error: PresenceError) {
-    const { state, effects } = turn;
+    const { state, now, effects } = turn;
     if (error.isRetryable) {
+      state.retryAt = now + retryMs(error);
       effects.push(["settle", retryMs(error)]);
     } else {
       state.members = members.refused(state.members, error);
@@ -185,6 +200,7 @@ const table = {
     const { state } = turn;
     state.isUnleft = false;
     show(turn, state.typists.keys());
+    state.retryAt = 0;
     state.members = (isOver ? members.over : members.stale)(state.members);
     if (isOver) expire(turn, Number.POSITIVE_INFINITY, disconnected());
   },

@@ -70,7 +70,10 @@ function move(
   };
 }
 
-function count(state: MembersState, told: ChatSessionJoined | ChatSessionMembers): MembersState {
+/** What the answer to `join` says of a chat session. */
+type Joined = Omit<ChatSessionJoined, "type" | "cursor">;
+
+function count(state: MembersState, told: Joined | ChatSessionMembers): MembersState {
   const { asOf, memberCount, sampled } = told;
   return asOf < state.asOf ? state : { ...state, asOf, count: memberCount, isSampled: !!sampled };
 }
@@ -82,7 +85,7 @@ export const entering = (state: MembersState): MembersState => ({
 });
 
 /** The answer to `join`: users that it does not name have left, unless they came later. */
-export function joined(state: MembersState, frame: ChatSessionJoined): MembersState {
+export function joined(state: MembersState, frame: Joined): MembersState {
   const since = frame.asOf;
   const next = { ...count(state, frame), since, error: undefined, fresh: true };
   return move(move(next, next.present, [], since), [], idsOf(frame.members), since);

@@ -11,6 +11,7 @@
  * While OFFLINE a link is tried now and then all the same: a browser may be wrong about the network.
  *
  *    any ──► CLOSED: disconnect     any ──► FAILED: refused, and asking again would not help
+ *    FAILED, if another connection took the place of this one ──► CONNECTING: the page is shown, retry
  *
  * Each attempt to open a link, or to renew a token, has a number, which is the link's number, too.
  * What comes of an attempt that is not wanted any more changes nothing.
@@ -23,10 +24,12 @@ import { type Event, type Table, transitionBy } from "./machine.js";
 import type { Around, UserLinkEffects, UserLinkState, UserLinkTurn } from "./user-link-steps.js";
 import * as steps from "./user-link-steps.js";
 
-function retry(turn: UserLinkTurn): void {
+/** By itself, one that was replaced would replace another, which would come back, too. */
+function retry(turn: UserLinkTurn, isAsked = true): void {
   const { state, isOnline, effects } = turn;
   const { connection, current, opening } = state;
-  const isWaiting = ["recovering", "offline"].includes(connection.name);
+  const isReplaced = connection.name === "failed" && connection.error.code === "replaced";
+  const isWaiting = (isReplaced && isAsked) || ["recovering", "offline"].includes(connection.name);
   if (isWaiting && (isOnline || !opening)) steps.retry(turn);
   else if (!isWaiting) effects.push(["probe", current]);
 }
@@ -87,12 +90,14 @@ const table = {
     turn.state.lostAt = 0;
   },
 
-  retry,
+  retry: (turn) => retry(turn),
 
   lifecycle(turn, event: LifecycleEvent) {
-    if (event === "leaving") steps.become(turn, { name: "offline" });
-    else if (event === "offline") steps.goOffline(turn);
-    else if (event !== "hidden" && event !== "activity") retry(turn);
+    const isOver = turn.state.connection.name === "failed";
+    if (event === "leaving" && !isOver) steps.become(turn, { name: "offline" });
+    else if (event === "offline" && !isOver) steps.goOffline(turn);
+    else if (!["offline", "leaving", "hidden", "activity"].includes(event))
+      retry(turn, event === "visible");
   },
 
   received(turn, link: number, frame: ServerFrame) {
@@ -102,8 +107,10 @@ const table = {
     if ("serverTime" in frame) state.skewMs = frame.serverTime - now;
     if (frame.type !== "closing" || !isOurs) return;
     const { reason, retryAfterSeconds } = frame;
-    const code = reason === "kicked" ? "kicked" : "unavailable";
-    steps.stumble(turn, new PresenceError(code, `Closed: ${reason}`, retryAfterSeconds));
+    const code = reason === "kicked" || reason === "replaced" ? reason : "unavailable";
+    const error = new PresenceError(code, `Closed: ${reason}`, retryAfterSeconds);
+    if (code === "replaced") steps.become(turn, { name: "failed", error });
+    else steps.stumble(turn, error);
   },
 
   down(turn, link: number, reason: DropReason) {

@@ -4,28 +4,38 @@ import {
   type ChatSessionEvent,
   chatSessionWakesAt,
   covers,
+  type Entered,
   transitionChatSession,
   unjoined,
   wanted,
 } from "../core/chat-session.js";
 import { createMachine } from "../core/machine.js";
-import { noLink, type PresenceError, retryMs } from "../errors.js";
+import { fromFrame, noLink, type PresenceError, retryMs } from "../errors.js";
 import type { Http } from "../http.js";
 import type { PresenceStore } from "../presence-store.js";
-import type { ChatSessionJoined, NewMessage, ServerFrame } from "../protocol.js";
-import { keyed, tell, view } from "../store.js";
+import type {
+  AuthenticationSuccess,
+  ChatSessionJoined,
+  ChatSessionsJoined,
+  NewMessage,
+  ServerFrame,
+} from "../protocol.js";
+import { inPages, keyed, tell, view } from "../store.js";
 import { deferred } from "../timing.js";
 import type { Link } from "./link.js";
 
 const REMEMBERED_MESSAGES = 500;
+/** Chat sessions in one frame: those of a user. */
+const TOGETHER = 50;
 
 /** One chat session, joined or not: `core/chat-session.ts` decides, this runs it. */
 export interface SessionDriver {
   readonly chat: ChatSession;
   join(): ChatSession;
   leave(): void;
-  /** Makes the link take part if that is wanted, and not if not. */
-  sync(link: Link): Promise<void>;
+  /** What the link has to be told. */
+  wants(joined: ReadonlySet<string>): "join" | "leave" | "";
+  dispatch(...event: ChatSessionEvent): void;
   onFrame(frame: ServerFrame): void;
   /** Whether the link tells us about this user because of this session. */
   covers(userId: string, link: Link): boolean;
@@ -63,7 +73,7 @@ function createEffects(
     apply: presences.apply,
     load(cursor, visit) {
       const route =
-        `GET /chat-sessions/${encodeURIComponent(chatSessionId)}/members?limit=100&cursor=${cursor}` as const;
+        `GET /chat-sessions/${encodeURIComponent(chatSessionId)}/members?limit=100${cursor && `&cursor=${cursor}`}` as const;
       http.request(route).then(
         (page) => dispatch("page", page, visit),
         (error) =>
@@ -102,25 +112,47 @@ const createChat = (
   },
 });
 
-async function enter(chatSessionId: string, link: Link, dispatch: Dispatch): Promise<void> {
-  dispatch("entering");
+type Get = (chatSessionId: string) => SessionDriver;
+interface Told extends Pick<ChatSessionsJoined, "refused"> {
+  readonly joined: readonly Entered[];
+}
+
+/** What was told of several chat sessions that were to be joined. */
+function entered(link: Link, { joined, refused }: Told, get: Get): void {
+  for (const it of joined) {
+    link.joined.add(it.chatSessionId);
+    get(it.chatSessionId).dispatch("joined", it);
+  }
+  for (const it of refused) get(it.chatSessionId).dispatch("refused", fromFrame(it));
+}
+
+/** As `chatSessionId` if it is one: a server of before this takes no list. */
+const naming = ([id, ...more]: readonly string[]) =>
+  more.length ? { chatSessionIds: [id as string, ...more] } : { chatSessionId: id as string };
+
+async function enter(ids: readonly string[], link: Link, get: Get): Promise<void> {
+  for (const id of ids) get(id).dispatch("entering");
   try {
-    const frame = await link.ask<ChatSessionJoined>({ action: "join", chatSessionId });
-    link.joined.add(chatSessionId);
-    dispatch("joined", frame);
+    const frame = { action: "join", ...naming(ids) } as const;
+    const answer = await link.ask<ChatSessionJoined | ChatSessionsJoined>(frame);
+    entered(link, "joined" in answer ? answer : { joined: [answer], refused: [] }, get);
   } catch (error) {
-    if (!link.isDown()) dispatch("refused", error as PresenceError);
+    if (link.isDown()) return;
+    for (const id of ids) get(id).dispatch("refused", error as PresenceError);
   }
 }
 
-async function exit(chatSessionId: string, link: Link, dispatch: Dispatch): Promise<void> {
-  link.joined.delete(chatSessionId);
-  dispatch("lost", true);
+async function exit(ids: readonly string[], link: Link, get: Get): Promise<void> {
+  for (const id of ids) {
+    link.joined.delete(id);
+    get(id).dispatch("lost", true);
+  }
   // Frames may overtake each other: to join again has to wait for the answer.
   try {
-    await link.ask({ action: "leave", chatSessionId });
+    await link.ask({ action: "leave", ...naming(ids) });
   } catch (error) {
-    if (!link.isDown()) dispatch("unleft", error as PresenceError);
+    if (link.isDown()) return;
+    for (const id of ids) get(id).dispatch("unleft", error as PresenceError);
   }
 }
 
@@ -156,10 +188,8 @@ export function createSession(id: string, on: SessionContext): SessionDriver {
       return chat;
     },
     leave: () => dispatch("leave"),
-    async sync(link) {
-      const action = wanted(state(), isIn(link));
-      if (action) await (action === "join" ? enter : exit)(id, link, dispatch);
-    },
+    wants: (joined) => wanted(state(), joined.has(id), clock.now()),
+    dispatch,
     onFrame: (frame) => dispatch("received", frame),
     covers: (user, link) => isIn(link) && covers(state(), user),
     lost: (isOver) => dispatch("lost", isOver),
@@ -171,6 +201,11 @@ export interface Sessions {
   get(chatSessionId: string): SessionDriver;
   all(): SessionDriver[];
   onFrame(frame: ServerFrame): void;
+  /** Makes the link take part in those that are wanted, and not in the others. */
+  sync(link: Link): Promise<unknown>;
+  /** Those that a new link has to join; it names them when it is authenticated. */
+  entering(): readonly string[];
+  entered(link: Link, terms: AuthenticationSuccess): void;
 }
 
 export function createSessions(on: SessionContext): Sessions {
@@ -188,9 +223,26 @@ export function createSessions(on: SessionContext): Sessions {
   }
 
   const { get, all } = keyed((id) => createSession(id, on));
+  const wanting = (action: "join" | "leave", joined: ReadonlySet<string>) =>
+    [...all].filter(([, it]) => it.wants(joined) === action).map(([id]) => id);
+  const ask = (link: Link, action: "join" | "leave", run: typeof enter) => {
+    const ids = wanting(action, link.joined);
+    return inPages(ids, link.takesLists ? TOGETHER : 1, (some) => run(some, link, get));
+  };
   return {
     get,
     all: () => [...all.values()],
+    sync: (link) => Promise.all([ask(link, "join", enter), ask(link, "leave", exit)]),
+    entering() {
+      const ids = wanting("join", new Set()).slice(0, TOGETHER);
+      for (const id of ids) get(id).dispatch("entering");
+      return ids;
+    },
+    entered(link, { joined, refused = [] }) {
+      // A server of before this says nothing of them: each is joined by itself.
+      link.takesLists = !!joined;
+      if (joined) entered(link, { joined, refused }, get);
+    },
     onFrame(frame) {
       if ("chatSessionId" in frame && (frame.type !== "new-message" || isNew(frame)))
         get(frame.chatSessionId).onFrame(frame);

@@ -10,6 +10,8 @@ export interface Link {
   /** What the server has been told through this link: both end with it. */
   readonly joined: Set<string>;
   readonly watched: Set<string>;
+  /** Whether the server takes several chat sessions in one frame; told when it is authenticated. */
+  takesLists: boolean;
   /** Resolves when the socket is open; rejects with `not-connected` or `timeout`. */
   readonly opened: Promise<void>;
   isDown(): boolean;
@@ -76,6 +78,7 @@ export function openLink(
   return {
     joined: new Set(),
     watched: new Set(),
+    takesLists: false,
     opened: within(clock, ANSWER_MS, opened.promise),
     isDown: () => state().isDown,
     send: (frame) => dispatch("send", frame),
@@ -97,7 +100,7 @@ export function openLink(
 }
 
 /** The server takes 8 KiB; API Gateway closes the connection for a frame beyond 32. */
-const MAX_LENGTH = 8192;
+export const MAX_LENGTH = 8192;
 
 /** Why a frame cannot be sent at all, if it cannot. */
 function unsendable(frame: ClientFrame): PresenceError | undefined {

@@ -16,11 +16,11 @@ import {
 import { SYNC_MS, type UserLinkEffects, unconnected } from "../core/user-link-steps.js";
 import { asPresenceError } from "../errors.js";
 import type { Http } from "../http.js";
-import type { AuthenticationSuccess, ClientFrame, Config, ServerFrame } from "../protocol.js";
+import type { Authenticate, AuthenticationSuccess, Config, ServerFrame } from "../protocol.js";
 import { view } from "../store.js";
 import { type Deferred, deferred, pause } from "../timing.js";
 import { createTokens, type Tokens } from "../tokens.js";
-import { type Link, type LinkEvents, openLink } from "./link.js";
+import { type Link, type LinkEvents, MAX_LENGTH, openLink } from "./link.js";
 
 export interface Surroundings
   extends Required<Pick<PresenceClientOptions, "WebSocket" | "random" | "backoff">> {
@@ -36,6 +36,9 @@ export interface UserLinkEvents extends Pick<LinkEvents, "isActive" | "wire"> {
    * the link before went down, or 0.
    */
   ready(link: Link, terms: AuthenticationSuccess, isNew: boolean, since: number): void;
+  /** The chat sessions to be in, as a new link names them when it is authenticated. */
+  entering(): readonly string[];
+  entered(link: Link, terms: AuthenticationSuccess): void;
   /** Tells a link all that is wanted of the server, and resolves when it is answered. */
   sync(link: Link): Promise<unknown>;
   /** There is no link any more: what is known may be out of date from now on. */
@@ -69,6 +72,15 @@ interface Held {
 }
 
 type Dispatch = (...event: UserLinkEvent) => void;
+
+/** As many chat sessions as the frame can name, whose id is not in it yet; the rest joins later. */
+function fitting(frame: Authenticate, all: readonly string[]): readonly string[] {
+  let left = MAX_LENGTH - JSON.stringify({ ...frame, id: "", chatSessionIds: [] }).length - 20;
+  return all.filter(({ length }) => {
+    left -= length + 3;
+    return left >= 0;
+  });
+}
 
 function createEffects(
   around: Surroundings,
@@ -107,8 +119,12 @@ function createEffects(
     authenticate: (attempt, id, token) =>
       report(attempt, async () => {
         const about = { userId: held.tokens?.userId, device: around.device, active: on.isActive() };
-        const frame = { action: "authenticate", token, ...about } as ClientFrame;
-        return ["authenticated", attempt, await link(id).ask(frame)];
+        const frame = { action: "authenticate", token, ...about } as Authenticate;
+        if (attempt !== id) return ["authenticated", attempt, await link(id).ask(frame)];
+        const chatSessionIds = fitting(frame, on.entering());
+        const terms = await link(id).ask<AuthenticationSuccess>({ ...frame, chatSessionIds });
+        on.entered(link(id), terms);
+        return ["authenticated", attempt, terms];
       }),
     sync: (attempt, terms) =>
       report(attempt, async () => {
@@ -191,7 +207,7 @@ export function createUserLink(around: Surroundings, http: Http, on: UserLinkEve
         // Answered before the socket closes: else its end may be handled first, with a grace period.
         held.links.delete(current);
         const close = () => link.close();
-        link.ask({ action: "leave" } as ClientFrame).then(close, close);
+        link.ask({ action: "leave" }).then(close, close);
       }
       dispatch("disconnect");
     },

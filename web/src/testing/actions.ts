@@ -1,16 +1,27 @@
 /** What each action of a client does, and what it is answered: the server's `entrypoints/actions.py`. */
 
-import type { Presence, ServerFrame } from "../protocol.js";
+import type {
+  AuthenticationSuccess,
+  ChatSessionsJoined,
+  Presence,
+  ServerFrame,
+} from "../protocol.js";
 import type { Connection } from "./connections.js";
-import { fitting, framed } from "./pages.js";
+import { fitting, framed, MAX_LIST_BYTES } from "./pages.js";
+import { noEntry } from "./reducer.js";
 import { Refusal } from "./refusal.js";
 import * as read from "./requests.js";
 import type { Stack } from "./stack.js";
 import { type Identity, isAllowed } from "./tokens.js";
-import { ownPresence } from "./user.js";
+import { ownPresence, type User } from "./user.js";
 
 const MAX_WATCHED = 1_000;
 const MIN_PING_MS = 10_000;
+const SESSIONS_PER_ACTION = 10;
+/** Members that the answer to a `join` of several names, over all of them. */
+const LISTED_MEMBERS = 150;
+/** What an entry of that answer takes at most, without its members and its name. */
+const ENTRY_BYTES = 290;
 
 /** A connection that is authenticated, and asks for something. */
 interface Call {
@@ -44,8 +55,9 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
     const request = {
       token: read.token(fields),
       expectedUserId: read.optionalId(fields, "userId"),
-      device: read.optionalId(fields, "device"),
+      device: read.optionalId(fields, "device") ?? null,
       isActive: read.optionalBoolean(fields, "active"),
+      sessionIds: read.optionalSessionIds(fields),
     };
     return (stack, connection) => authenticate(stack, connection, request);
   },
@@ -68,12 +80,12 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
     });
   },
   join: (fields) => {
-    const sessionId = read.sessionId(fields);
-    return charged((call) => join(call, sessionId));
+    const sessions = read.sessions(fields);
+    return charged((call) => join(call, sessions), sessions.ids.length);
   },
   leave: (fields) => {
-    const sessionId = read.optionalSessionId(fields);
-    if (sessionId !== undefined) return charged((call) => leave(call, sessionId));
+    const sessions = read.optionalSessions(fields);
+    if (sessions) return charged((call) => leave(call, sessions.ids), sessions.ids.length);
     return (stack, connection) => leaveAltogether(callOf(stack, connection));
   },
   typing: (fields) => {
@@ -104,11 +116,11 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
   },
 };
 
-/** An action that is charged to the connection's rate limit, and renews its lease. */
-function charged(run: (call: Call) => ServerFrame): Run {
+/** An action, of so many chat sessions, that is charged to the rate limit, and renews the lease. */
+function charged(run: (call: Call) => ServerFrame, sessions = 1): Run {
   return (stack, connection) => {
     const call = callOf(stack, connection);
-    connection.charge(stack.now);
+    connection.charge(stack.now, Math.ceil(sessions / SESSIONS_PER_ACTION));
     const answer = run(call);
     renew(call, null);
     return answer;
@@ -124,11 +136,13 @@ function callOf(stack: Stack, connection: Connection): Call {
 interface Authentication {
   readonly token: string;
   readonly expectedUserId: string | undefined;
+  readonly device: string | null;
   readonly isActive: boolean | null;
+  readonly sessionIds: readonly string[] | null;
 }
 
 function authenticate(stack: Stack, connection: Connection, request: Authentication): ServerFrame {
-  const { expectedUserId, isActive } = request;
+  const { expectedUserId, sessionIds } = request;
   const identity = stack.tokens.verify(request.token, stack.now);
   const { userId } = identity;
   if (expectedUserId !== undefined && expectedUserId !== userId) {
@@ -140,13 +154,15 @@ function authenticate(stack: Stack, connection: Connection, request: Authenticat
   if (connection.userId !== null && connection.userId !== userId) {
     throw new Refusal("forbidden", "This connection is another user's; open a new one.");
   }
+  if (connection.userId !== null && sessionIds?.length) {
+    connection.charge(stack.now, Math.ceil(sessionIds.length / SESSIONS_PER_ACTION));
+  }
   const wasOnline = stack.users.get(userId).status !== "offline";
   const others = stack.users.onlineCount - (wasOnline ? 1 : 0);
-  admit(stack, connection, identity, isActive);
-  connection.allowed = identity.allowed;
+  admit(stack, connection, identity, request);
   leaveForbidden({ stack, connection, userId });
   const { heartbeatSeconds, leaseSeconds, maxConnectionSeconds } = stack.parameters;
-  return {
+  const answer: AuthenticationSuccess = {
     type: "authentication-success",
     userId,
     connectionId: connection.connectionId,
@@ -159,28 +175,37 @@ function authenticate(stack: Stack, connection: Connection, request: Authenticat
     presence: ownPresence(stack.users.get(userId)),
     chatSessions: [...connection.sessions].sort(),
   };
+  if (sessionIds === null) return answer;
+  return { ...answer, ...told({ stack, connection, userId }, sessionIds) };
 }
 
 function admit(
   stack: Stack,
   connection: Connection,
-  { userId, expiresAt }: Identity,
-  isActive: boolean | null,
+  { userId, expiresAt, allowed }: Identity,
+  { device, isActive, sessionIds }: Authentication,
 ): void {
   const before = [connection.userId, connection.tokenExpiresAt] as const;
   [connection.userId, connection.tokenExpiresAt] = [userId, expiresAt];
+  const arrives = {
+    ...heard(stack, connection, isActive, device),
+    sessionIds: (sessionIds ?? []).filter((id) => isAllowed(id, allowed)),
+    graceUntil: stack.now + stack.parameters.graceSeconds * 1000,
+  };
   try {
-    stack.users.change(userId, { type: "authenticated", ...heard(stack, connection, isActive) });
+    const after = stack.users.change(userId, { type: "authenticated", ...arrives });
+    takePart(connection, after, arrives.sessionIds);
   } catch (refusal) {
     [connection.userId, connection.tokenExpiresAt] = before;
     throw refusal;
   }
+  connection.allowed = allowed;
 }
 
 /** A fresh token may allow less than the one before. */
 function leaveForbidden(call: Call): void {
   for (const sessionId of [...call.connection.sessions]) {
-    if (!isAllowed(sessionId, call.connection.allowed)) leave(call, sessionId);
+    if (!isAllowed(sessionId, call.connection.allowed)) leave(call, [sessionId]);
   }
 }
 
@@ -198,23 +223,69 @@ function ping(call: Call, isActive: boolean | null): ServerFrame {
   return { type: "pong", id: "", serverTime: stack.now, heartbeatSeconds };
 }
 
-function join(call: Call, chatSessionId: string): ServerFrame {
+function join(call: Call, { ids, isList }: read.SessionsRequest): ServerFrame {
   const { stack, connection, userId } = call;
-  if (!isAllowed(chatSessionId, connection.allowed)) {
-    throw new Refusal("forbidden", "Ask for access to this chat session.");
-  }
   const { connectionId } = connection;
-  stack.users.change(userId, { type: "joined", connectionId, sessionId: chatSessionId });
-  connection.sessions.add(chatSessionId);
-  const first = { limit: read.DEFAULT_PAGE, cursor: null };
-  const { presences: members, cursor, count } = stack.members(chatSessionId, userId, first);
-  const joined = { type: "chat-session-joined", chatSessionId, members, cursor } as const;
-  return { ...joined, memberCount: count, ...stack.fanout.rooms.counted(chatSessionId) };
+  const sessionIds = ids.filter((id) => isAllowed(id, connection.allowed));
+  const [first] = ids as [string];
+  try {
+    if (sessionIds.length) {
+      const after = stack.users.change(userId, { type: "joined", connectionId, sessionIds });
+      takePart(connection, after, sessionIds);
+    }
+  } catch (refusal) {
+    if (!isList) throw refusal; // of all of them: none has been joined
+  }
+  if (isList) return { type: "chat-sessions-joined", ...told(call, ids) };
+  if (!connection.sessions.has(first)) throw noAccess();
+  const { presences: members, cursor, count } = stack.members(first, userId, FIRST_PAGE);
+  const joined = { type: "chat-session-joined", chatSessionId: first, members, cursor } as const;
+  return { ...joined, memberCount: count, ...stack.fanout.rooms.counted(first) };
 }
 
-function leave({ stack, connection, userId }: Call, sessionId: string): ServerFrame {
-  connection.sessions.delete(sessionId);
-  stack.users.change(userId, { type: "left", connectionId: connection.connectionId, sessionId });
+const FIRST_PAGE = { limit: read.DEFAULT_PAGE, cursor: null };
+
+/** The connection hears those that it is in now. */
+function takePart(connection: Connection, after: User, sessionIds: readonly string[]): void {
+  const lease = after.leases.get(connection.connectionId);
+  for (const id of sessionIds) if (lease?.sessions.has(id)) connection.sessions.add(id);
+}
+
+const noAccess = () => new Refusal("forbidden", "Ask for access to this chat session.");
+
+/** What is told of several chat sessions, with their first members as far as a frame holds them. */
+function told(call: Call, ids: readonly string[]): Pick<ChatSessionsJoined, "joined" | "refused"> {
+  const { stack, connection, userId } = call;
+  const user = stack.users.get(userId);
+  const isIn = (id: string) => connection.sessions.has(id);
+  const refused = ids
+    .filter((id) => !isIn(id))
+    .map((id) => {
+      const refusal = isAllowed(id, connection.allowed) ? noEntry(user, id) : noAccess();
+      const { code, message } = refusal ?? noAccess();
+      return { chatSessionId: id, code, message };
+    });
+  const joined = ids.filter(isIn);
+  const limit = Math.min(read.DEFAULT_PAGE, Math.floor(LISTED_MEMBERS / joined.length));
+  let space = MAX_LIST_BYTES - sizeOf(refused) - sizeOf([...connection.sessions]);
+  for (const id of joined) space -= ENTRY_BYTES + id.length;
+  const entries = joined.map((id, index) => {
+    const share = space / (joined.length - index);
+    const { presences, cursor, count } = stack.members(id, userId, { limit, cursor: null }, share);
+    const about = { chatSessionId: id, memberCount: count, ...stack.fanout.rooms.counted(id) };
+    if (sizeOf(presences) > share + 2) return about;
+    space -= sizeOf(presences);
+    return { ...about, members: presences, ...(cursor === null ? {} : { cursor }) };
+  });
+  return { joined: entries, refused };
+}
+
+const sizeOf = (value: unknown) => read.byteLength(JSON.stringify(value));
+
+function leave({ stack, connection, userId }: Call, sessionIds: readonly string[]): ServerFrame {
+  const { connectionId } = connection;
+  for (const id of sessionIds) connection.sessions.delete(id);
+  stack.users.change(userId, { type: "left", connectionId, sessionIds });
   return ACK;
 }
 
@@ -263,8 +334,13 @@ function renew({ stack, connection, userId }: Call, isActive: boolean | null): v
 }
 
 /** What an event says of a connection that was heard just now. */
-function heard(stack: Stack, connection: Connection, isActive: boolean | null) {
-  const expiresAt = stack.leaseEnd(connection);
-  const lease = { expiresAt, seenAt: stack.now, isActive: true, sessions: new Set<string>() };
+function heard(
+  stack: Stack,
+  connection: Connection,
+  isActive: boolean | null,
+  device: string | null = null,
+) {
+  const [expiresAt, sessions] = [stack.leaseEnd(connection), new Set<string>()];
+  const lease = { expiresAt, seenAt: stack.now, device, isActive: true, sessions };
   return { connectionId: connection.connectionId, lease, isActive };
 }

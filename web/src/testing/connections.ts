@@ -55,9 +55,9 @@ export class Connection {
     return this.userId;
   }
 
-  /** Charges one action to the rate limit: 20 at once, then one a second. Throws a Refusal. */
-  charge(now: number): void {
-    const after = Math.max(this.#chargedUntil, now) + COST_MS;
+  /** Charges actions to the rate limit: 20 at once, then one a second. Throws a Refusal. */
+  charge(now: number, actions = 1): void {
+    const after = Math.max(this.#chargedUntil, now) + actions * COST_MS;
     const excess = after - now - BURST * COST_MS;
     if (excess > 0) {
       const seconds = Math.ceil(excess / 1000);

@@ -10,7 +10,7 @@ export interface Page {
 }
 
 /** What a frame of 32 KB holds of a list, beside all other fields. */
-const MAX_LIST_BYTES = 31 * 1024;
+export const MAX_LIST_BYTES = 31 * 1024;
 
 /** `counted` is how many there are in all, as far as that is known without reading them. */
 export function page(
@@ -18,11 +18,12 @@ export function page(
   all: readonly Presence[],
   { cursor, limit }: PageRequest,
   counted: number,
+  budget = MAX_LIST_BYTES,
 ): Page {
   const after = cursor === null ? "" : positionIn(prefix, cursor);
   const found = all.filter(({ userId }) => userId > after);
   const limited = found.slice(0, limit);
-  const presences = limited.slice(0, fitting(limited));
+  const presences = limited.slice(0, fitting(limited, budget));
   const last = presences.at(-1);
   if (last && presences.length < found.length) {
     const count = Math.max(counted, presences.length + 1);
@@ -33,11 +34,11 @@ export function page(
 }
 
 /** How many of these, from the first on, a frame holds; at least one, if there is one. */
-export function fitting(presences: readonly Presence[]): number {
+export function fitting(presences: readonly Presence[], budget = MAX_LIST_BYTES): number {
   let bytes = 0;
   for (const [count, presence] of presences.entries()) {
     bytes += byteLength(JSON.stringify(presence)) + 1;
-    if (bytes > MAX_LIST_BYTES && count > 0) return count;
+    if (bytes > budget && count > 0) return count;
   }
   return presences.length;
 }

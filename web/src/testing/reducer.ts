@@ -4,7 +4,7 @@
  * tests/vectors.py tells thousands of stories with that one, and this one gives the same answers.
  * What differs, and why:
  *
- * - A lease has no `device` and a user no `revision`: the server in memory reads neither.
+ * - A user has no `revision`: the server in memory does not read it.
  * - There is no `LeaseExpired` event and no `TimerDue` effect: they are for timers that come late
  *   or twice. The clock in memory is exact, so each user is looked at when something changes.
  */
@@ -55,8 +55,14 @@ interface Heard<Type extends string> extends OfConnection<Type> {
   readonly isActive: boolean | null;
 }
 
-interface InSession<Type extends string> extends OfConnection<Type> {
-  readonly sessionId: string;
+interface InSessions<Type extends string> extends OfConnection<Type> {
+  readonly sessionIds: readonly string[];
+}
+
+/** Of `sessionIds` it joins those that it may. */
+interface Authenticated extends Heard<"authenticated">, InSessions<"authenticated"> {
+  /** When the user leaves what a connection was in that is replaced. */
+  readonly graceUntil: number;
 }
 
 export interface Chosen {
@@ -71,12 +77,12 @@ export interface Chosen {
 }
 
 export type UserEvent =
-  | Heard<"authenticated">
+  | Authenticated
   | Heard<"renewed">
   | (OfConnection<"disconnected"> & { readonly graceUntil: number })
   | { readonly type: "grace-ended" }
-  | InSession<"joined">
-  | InSession<"left">
+  | InSessions<"joined">
+  | InSessions<"left">
   | Chosen
   | { readonly type: "seen" }
   | { readonly type: "blocked"; readonly viewerId: string }
@@ -87,7 +93,7 @@ export type UserEvent =
 export type Effect =
   | { readonly type: "presence-changed"; readonly before: Presence; readonly after: Presence }
   | { readonly type: "view-changed" }
-  | (OfConnection<"lease-removed"> & { readonly sessions: ReadonlySet<string> });
+  | (OfConnection<"lease-removed" | "lease-replaced"> & { readonly sessions: ReadonlySet<string> });
 
 /** What the clock alone decides is decided first. Throws a Refusal; the user is unchanged then. */
 export function reduce(
@@ -99,7 +105,8 @@ export function reduce(
   let after = endChoice(apply(settled, event, now), now);
   after = decideStatus(hideOrShow(settled, after, now));
   after = countVersions(user, after, now);
-  return [after, effects(user, settled, after)];
+  const replaced = event.type === "authenticated" ? gone("lease-replaced", settled, after) : [];
+  return [after, [...replaced, ...effects(user, settled, after)]];
 }
 
 // What the clock decides.
@@ -228,12 +235,12 @@ function apply(user: User, event: UserEvent, now: number): User {
   }
 }
 
-function add(user: User, event: Heard<"authenticated">, now: number): User {
-  const known = user.leases.get(event.connectionId);
-  if (!known && user.leases.size >= MAX_CONNECTIONS) {
-    const message = `Close one of the ${MAX_CONNECTIONS} connections of this user.`;
-    throw new Refusal("too-many-connections", message);
-  }
+function add(before: User, event: Authenticated, now: number): User {
+  const known = before.leases.get(event.connectionId);
+  const isFull = !known && before.leases.size >= MAX_CONNECTIONS;
+  const user = isFull
+    ? remove(before, toReplace(before, event.lease.device), event.graceUntil, now)
+    : before;
   const { sessions } = known ?? event.lease;
   if (new Set([...allSessions(user), ...sessions]).size > MAX_SESSIONS) {
     const message = `This user is in ${MAX_SESSIONS} chat sessions; open a new connection.`;
@@ -244,7 +251,18 @@ function add(user: User, event: Heard<"authenticated">, now: number): User {
   let arriving = activeNoMore(user, known, lease, now);
   const isArrival = user.status === "offline" && (isActive || user.lastSeen === null);
   if (isArrival) arriving = seen(arriving, now);
-  return { ...withLease(arriving, event.connectionId, lease), graceUntil: null };
+  const here = { ...withLease(arriving, event.connectionId, lease), graceUntil: null };
+  return takePart(here, event);
+}
+
+/** The connection that was heard longest ago, of the same device if there is one. */
+function toReplace({ leases }: User, device: string | null): string {
+  const same = [...leases].filter(([, lease]) => device && lease.device === device);
+  const all = same.length > 0 ? same : [...leases];
+  const [[oldest]] = all.sort(
+    ([one, { seenAt }], [other, lease]) => seenAt - lease.seenAt || (one < other ? -1 : 1),
+  ) as [[string, Lease]];
+  return oldest;
 }
 
 /** What was answered meanwhile holds: a later frame may have overtaken this one. */
@@ -295,27 +313,42 @@ function remove(user: User, connectionId: string, graceUntil: number, now: numbe
   return { ...left, graceUntil, pendingLeaves };
 }
 
-function join(user: User, { connectionId, sessionId }: InSession<"joined">): User {
-  const lease = user.leases.get(connectionId);
-  if (!lease) return user;
+function join(user: User, event: InSessions<"joined">): User {
+  if (!user.leases.has(event.connectionId)) return user;
+  const refusals = event.sessionIds.map((name) => noEntry(user, name));
+  if (refusals[0] && refusals.every((it) => it)) throw refusals[0];
+  return takePart(user, event);
+}
+
+/** Why the user may not join a chat session; null if they may. */
+export function noEntry(user: User, sessionId: string): Refusal | null {
   const known = allSessions(user);
-  if (!known.has(sessionId) && known.size >= MAX_SESSIONS) {
-    const message = `Leave one of the ${MAX_SESSIONS} chat sessions of this user first.`;
-    throw new Refusal("conflict", message);
+  if (known.has(sessionId) || known.size < MAX_SESSIONS) return null;
+  const message = `Leave one of the ${MAX_SESSIONS} chat sessions of this user first.`;
+  return new Refusal("conflict", message);
+}
+
+/** In those that the user may join, in their order. */
+function takePart(before: User, { connectionId, sessionIds }: InSessions<string>): User {
+  let user = before;
+  for (const sessionId of sessionIds) {
+    if (noEntry(user, sessionId)) continue;
+    const lease = user.leases.get(connectionId) as Lease;
+    const sessions = new Set([...lease.sessions, sessionId]);
+    user = withLease(withoutPending(user, sessionId), connectionId, { ...lease, sessions });
   }
-  const sessions = new Set([...lease.sessions, sessionId]);
-  return withLease(withoutPending(user, sessionId), connectionId, { ...lease, sessions });
+  return user;
 }
 
 function withoutPending(user: User, sessionId: string): User {
   return { ...user, pendingLeaves: filtered(user.pendingLeaves, (name) => name !== sessionId) };
 }
 
-function leave(user: User, { connectionId, sessionId }: InSession<"left">): User {
-  const rest = withoutPending(user, sessionId);
+function leave(user: User, { connectionId, sessionIds }: InSessions<"left">): User {
+  const rest = sessionIds.reduce(withoutPending, user);
   const lease = rest.leases.get(connectionId);
   if (!lease) return rest;
-  const sessions = new Set([...lease.sessions].filter((name) => name !== sessionId));
+  const sessions = new Set([...lease.sessions].filter((name) => !sessionIds.includes(name)));
   return withLease(rest, connectionId, { ...lease, sessions });
 }
 
@@ -468,14 +501,19 @@ function countForReturned(before: User, after: User, clock: number): User {
   return { ...after, version: after.version + most + 1, returned: new Map() };
 }
 
+/** Each connection that has a lease before and none after. */
+function gone(
+  type: "lease-removed" | "lease-replaced",
+  before: User,
+  after: User,
+): readonly Effect[] {
+  return [...before.leases]
+    .filter(([connectionId]) => !after.leases.has(connectionId))
+    .map(([connectionId, { sessions }]) => ({ type, connectionId, sessions }));
+}
+
 export function effects(before: User, settled: User, after: User): readonly Effect[] {
-  const removed = [...before.leases]
-    .filter(([connectionId]) => !settled.leases.has(connectionId))
-    .map(([connectionId, { sessions }]) => ({
-      type: "lease-removed" as const,
-      connectionId,
-      sessions,
-    }));
+  const removed = gone("lease-removed", before, settled);
   const [was, is] = [publicPresence(before), publicPresence(after)];
   if (saysMoreThan(is, was)) {
     return [...removed, { type: "presence-changed", before: was, after: is }];

@@ -38,7 +38,6 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   "not-found": 404,
   conflict: 409,
   "rate-limited": 429,
-  "too-many-connections": 429,
   unavailable: 503,
   internal: 500,
 };

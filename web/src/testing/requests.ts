@@ -2,6 +2,7 @@
 
 import type { Choice, ClientFrame, Disclosure } from "../protocol.js";
 import { Refusal } from "./refusal.js";
+import { MAX_SESSIONS } from "./user.js";
 
 export type Fields = Readonly<Record<string, unknown>>;
 export type Action = ClientFrame["action"];
@@ -164,16 +165,42 @@ export function sessionId(fields: Fields): string {
   return id("chatSessionId", fields.chatSessionId);
 }
 
-export function optionalSessionId(fields: Fields): string | undefined {
-  return optionalId(fields, "chatSessionId");
+export const userIds = (fields: Fields) => ids(fields, "userIds", 1, MAX_PAGE);
+
+function ids(fields: Fields, name: string, least: number, most: number): readonly string[] {
+  const value = fields[name];
+  if (!Array.isArray(value) || value.length < least || value.length > most) {
+    throw invalid(`${name} has to be a list of ${least} to ${most} ids.`);
+  }
+  return value.map((item) => id(name, item));
 }
 
-export function userIds(fields: Fields): readonly string[] {
-  const value = fields.userIds;
-  if (!Array.isArray(value) || value.length < 1 || value.length > MAX_PAGE) {
-    throw invalid(`userIds has to be a list of 1 to ${MAX_PAGE} ids.`);
-  }
-  return value.map((item) => id("userIds", item));
+/** Chat sessions, each once; `isList` says whether the client named them in a list. */
+export interface SessionsRequest {
+  readonly ids: readonly string[];
+  readonly isList: boolean;
+}
+
+/** Null if none is named. */
+export function optionalSessions(fields: Fields): SessionsRequest | null {
+  const isNamed = (fields.chatSessionId ?? fields.chatSessionIds ?? null) !== null;
+  return isNamed ? sessions(fields) : null;
+}
+
+export function sessions(fields: Fields): SessionsRequest {
+  const [one, several] = [fields.chatSessionId ?? null, fields.chatSessionIds ?? null];
+  if (several === null) return { ids: [sessionId(fields)], isList: false };
+  if (one === null) return { ids: sessionIds(fields, 1), isList: true };
+  throw invalid("chatSessionIds has to be left out beside chatSessionId.");
+}
+
+function sessionIds(fields: Fields, least: number): readonly string[] {
+  return [...new Set(ids(fields, "chatSessionIds", least, MAX_SESSIONS))];
+}
+
+/** Null if the client does not say which chat sessions it wants to be in. */
+export function optionalSessionIds(fields: Fields): readonly string[] | null {
+  return (fields.chatSessionIds ?? null) === null ? null : sessionIds(fields, 0);
 }
 
 export function optionalBoolean(fields: Fields, name: string): boolean | null {

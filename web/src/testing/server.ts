@@ -25,7 +25,7 @@ export function fakeServer(
   function join(userId: string, sessionId: string): void {
     const connectionId = otherDevice(userId);
     if (!users.get(userId).leases.has(connectionId)) users.tell(userId, {});
-    users.change(userId, { type: "joined", connectionId, sessionId });
+    users.change(userId, { type: "joined", connectionId, sessionIds: [sessionId] });
   }
   return {
     received: webSocketApi.received,
@@ -38,7 +38,8 @@ export function fakeServer(
     presence: (userId, viewerId = null) => stack.presence(userId, viewerId),
     join,
     leave(userId, sessionId) {
-      users.change(userId, { type: "left", connectionId: otherDevice(userId), sessionId });
+      const connectionId = otherDevice(userId);
+      users.change(userId, { type: "left", connectionId, sessionIds: [sessionId] });
     },
     type(userId, sessionId, typing = true) {
       if (!joinedSessions(users.get(userId)).has(sessionId)) join(userId, sessionId);

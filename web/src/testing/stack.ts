@@ -168,16 +168,17 @@ export class Stack {
 
   #changed(before: User, after: User, effects: readonly Effect[]): void {
     for (const effect of effects) {
-      if (effect.type === "lease-removed") this.#leaseRemoved(effect.connectionId);
+      if ("connectionId" in effect) this.#leaseEnded(effect.connectionId, effect.type);
     }
-    if (effects.some(({ type }) => type !== "lease-removed")) this.fanout.announce(before, after);
+    if (effects.some((effect) => !("connectionId" in effect))) this.fanout.announce(before, after);
   }
 
-  #leaseRemoved(connectionId: string): void {
+  #leaseEnded(connectionId: string, why: "lease-removed" | "lease-replaced"): void {
     const connection = this.#connections.get(connectionId);
     if (!connection) return;
     const isExpired = isOver(connection.tokenExpiresAt, this.now);
-    this.close(connection, isExpired ? "token-expired" : null);
+    const reason = why === "lease-replaced" ? "replaced" : isExpired ? "token-expired" : null;
+    this.close(connection, reason);
   }
 
   // Lists.
@@ -188,10 +189,10 @@ export class Stack {
     return page("0:", online, request, this.users.onlineCount);
   }
 
-  members(sessionId: string, viewer: Viewer, request: PageRequest): Page {
+  members(sessionId: string, viewer: Viewer, request: PageRequest, budget?: number): Page {
     const members = this.#current().filter((user) => isSeenIn(sessionId, viewer, user));
     const presences = members.map((user) => seenBy(viewer, user));
-    const found = page("", presences, request, members.length);
+    const found = page("", presences, request, members.length, budget);
     return { ...found, count: this.fanout.rooms.count(sessionId) ?? found.count };
   }
 

@@ -47,6 +47,7 @@ function coarsened(precision: Precision, at: number | null): number | null {
 export interface Lease {
   readonly expiresAt: number;
   readonly seenAt: number;
+  readonly device: string | null;
   readonly isActive: boolean;
   readonly sessions: ReadonlySet<string>;
 }

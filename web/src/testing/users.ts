@@ -137,8 +137,15 @@ function eventsOf(user: User, said: Partial<Presence>, now: number): readonly Us
     ];
   }
   const sessions: ReadonlySet<string> = new Set();
-  const lease = { expiresAt: Number.POSITIVE_INFINITY, seenAt: now, isActive: true, sessions };
-  const arrived = { type: "authenticated", connectionId, lease, isActive: true } as const;
+  const lease = {
+    expiresAt: Number.POSITIVE_INFINITY,
+    seenAt: now,
+    device: null,
+    isActive: true,
+    sessions,
+  };
+  const arrives = { type: "authenticated", connectionId, lease, isActive: true } as const;
+  const arrived = { ...arrives, sessionIds: [], graceUntil: now };
   // What hiding would show of a user for the length of a grace period is over.
   return status === "invisible" ? [chosen, arrived, { type: "grace-ended" }] : [chosen, arrived];
 }

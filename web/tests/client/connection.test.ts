@@ -34,7 +34,7 @@ describe("connecting", () => {
     client.authenticate("ada");
     await clock.settle();
     expect(actions()[0]).toBe("authenticate");
-    expect(actions().sort()).toEqual(["authenticate", "join", "message", "online", "status"]);
+    expect(actions().sort()).toEqual(["authenticate", "message", "online", "status"]);
   });
 
   it("names its user and device, and whether the user is there", async () => {
@@ -239,14 +239,14 @@ describe("coming back", () => {
 
   it("goes by what the server asks for", async () => {
     const { client, server, clock, state } = scene();
-    server.refuse("authenticate", { code: "too-many-connections", retryAfterSeconds: 20 });
+    server.refuse("authenticate", { code: "rate-limited", retryAfterSeconds: 20 });
     client.authenticate("ada");
     await clock.settle();
     expect(client.connection.get()).toMatchObject({
       name: "recovering",
       reason: "server",
       retryAt: clock.now() + 20_250,
-      error: { code: "too-many-connections" },
+      error: { code: "rate-limited" },
     });
     await clock.advance(21 * SECOND);
     expect(state()).toBe("ready");
@@ -411,5 +411,35 @@ describe("listeners", () => {
     await clock.settle();
     expect(state()).toBe("ready");
     expect(gaps()).toBe(0);
+  });
+});
+
+describe("a connection that another one has replaced", () => {
+  async function replaced() {
+    const found = await connected();
+    found.server.connections[0]?.closing("replaced");
+    await found.clock.advance(MINUTE);
+    return found;
+  }
+
+  it("does not come back by itself, or the two would take turns", async () => {
+    const { client, got, lifecycle, clock } = await replaced();
+    expect(client.connection.get()).toMatchObject({ name: "failed", error: { code: "replaced" } });
+    for (const event of ["hidden", "offline", "online", "activity"] as const) lifecycle.emit(event);
+    await clock.advance(MINUTE);
+    expect(got("authenticate")).toHaveLength(1);
+  });
+
+  it("comes back when the page is shown again, or a person asks", async () => {
+    const shown = await replaced();
+    shown.lifecycle.emit("hidden");
+    shown.lifecycle.emit("visible");
+    await shown.clock.settle();
+    expect(shown.state()).toBe("ready");
+
+    const asked = await replaced();
+    asked.client.retryNow();
+    await asked.clock.settle();
+    expect(asked.state()).toBe("ready");
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ChatSession, NewMessage } from "../../src/index.js";
-import { connected, MINUTE, SECOND, scene } from "./setup.js";
+import { connected, MINUTE, type Scene, SECOND, scene } from "./setup.js";
 
 function heard(session: ChatSession): unknown[] {
   const all: unknown[] = [];
@@ -181,7 +181,8 @@ describe("taking part", () => {
     server.leave("grace", "lobby");
     await clock.advance(SECOND);
     expect(lobby.members.get()).toMatchObject({ userIds: ["ada"], fresh: true });
-    expect(got("join")).toHaveLength(2);
+    expect(got("join")).toHaveLength(1);
+    expect(got("authenticate")[1]).toMatchObject({ chatSessionIds: ["lobby"] });
   });
 
   it("is refused for a reason, and not asked for again on this connection", async () => {
@@ -656,5 +657,116 @@ describe("a request without an answer", () => {
     lobby.keystroke();
     await clock.advance(0);
     expect(problems).toEqual(["rate-limited"]);
+  });
+});
+
+describe("as many chat sessions as a user may be in", () => {
+  const rooms = Array.from({ length: 50 }, (_, index) => `room-${index}`);
+  /** What a server answers that knows nothing of `chatSessionIds`. */
+  const OLD = {
+    type: "authentication-success",
+    id: "1",
+    userId: "ada",
+    connectionId: "connection-1",
+    onlineCount: 1,
+    heartbeatSeconds: 30,
+    leaseSeconds: 75,
+    tokenExpiresAt: 4_102_444_800_000,
+    connectionExpiresAt: 4_102_444_800_000,
+    chatSessions: [],
+  };
+  const joined = ({ client }: Scene) =>
+    rooms.filter((id) => client.chatSession(id).members.get().state === "joined").length;
+
+  async function inAll(options = {}) {
+    const found = await connected(options);
+    for (const id of rooms) found.client.joinChatSession(id);
+    await found.clock.settle();
+    return found;
+  }
+
+  it("are joined and left in one frame each", async () => {
+    const all = await inAll();
+    expect(joined(all)).toBe(50);
+    expect(all.actions().filter((it) => it === "join")).toHaveLength(1);
+    for (const id of rooms) all.client.leaveChatSession(id);
+    await all.clock.settle();
+    expect(all.got("leave")).toMatchObject([{ chatSessionIds: rooms }]);
+  });
+
+  it("are joined again by the frame that authenticates, and no other user hears of it", async () => {
+    const all = await inAll();
+    const bob = all.another("bob");
+    const heard: unknown[] = [];
+    await bob.authenticate("bob");
+    for (const id of rooms) bob.joinChatSession(id);
+    await all.clock.settle();
+    bob.on("chat-session-members", (frame) => heard.push(frame));
+    const before = all.actions().length;
+    all.server.dropAll();
+    await all.clock.advance(MINUTE);
+    expect(joined(all)).toBe(50);
+    expect(heard).toEqual([]);
+    const since = all.server.received.slice(before).filter(({ frame }) => frame.action !== "ping");
+    const seen = since.filter(({ frame }) => frame.action !== "online");
+    expect(seen.map(({ frame }) => frame.action)).toEqual(["authenticate", "authenticate"]);
+  });
+
+  it("are handed over to the next connection by the frame that authenticates it", async () => {
+    const all = await inAll({ maxConnectionSeconds: 600 });
+    await all.clock.advance(10 * MINUTE);
+    expect(all.got("authenticate").at(-1)).toMatchObject({ chatSessionIds: rooms });
+    expect(all.got("join")).toHaveLength(1);
+    expect(joined(all)).toBe(50);
+  });
+
+  it("are asked for again by one frame when the server was too busy for them", async () => {
+    const all = await connected();
+    const some = rooms.slice(1);
+    all.server.refuse("join", { code: "rate-limited", retryAfterSeconds: 3 }, 2);
+    for (const id of some) all.client.joinChatSession(id);
+    await all.clock.advance(SECOND);
+    all.client.joinChatSession("one-more"); // does not ask for the others before their time
+    await all.clock.advance(MINUTE);
+    expect(joined(all)).toBe(49);
+    expect(all.got("join").map((it) => it.chatSessionIds?.length)).toEqual([
+      49,
+      undefined,
+      49,
+      undefined,
+    ]);
+  });
+
+  it("are refused one by one", async () => {
+    const all = await inAll();
+    const late = all.client.joinChatSession("late");
+    all.client.joinChatSession("later");
+    await all.clock.settle();
+    expect(late.members.get()).toMatchObject({ state: "refused", error: { code: "conflict" } });
+    all.client.leaveChatSession("room-0");
+    all.client.leaveChatSession("late");
+    await all.clock.settle();
+    all.client.joinChatSession("late");
+    await all.clock.settle();
+    expect(late.members.get()).toMatchObject({ state: "joined" });
+  });
+
+  it("show all their members, however few of them the answer has", async () => {
+    const { client, server, clock } = await connected();
+    for (let index = 0; index < 20; index += 1) server.join(`user-${index}`, "room-7");
+    for (const id of rooms) client.joinChatSession(id);
+    await clock.settle();
+    expect(client.chatSession("room-7").members.get().userIds).toHaveLength(21);
+  });
+
+  it("are joined one by one where the server takes no list", async () => {
+    const { client, server, clock, got } = scene();
+    const presence = { ...server.presence("ada", "ada"), version: 1 };
+    server.answer("authenticate", { body: { ...OLD, presence, serverTime: clock.now() } });
+    client.joinChatSession("lobby");
+    client.joinChatSession("team");
+    client.authenticate("ada");
+    await clock.settle();
+    expect(got("join").map((it) => it.chatSessionId)).toEqual(["lobby", "team"]);
   });
 });

@@ -268,9 +268,7 @@ describe("members", () => {
   const about = { chatSessionId: "lobby" };
   const start = joined(noMembers, {
     ...about,
-    type: "chat-session-joined",
     members: ["ada", "alan"].map(presence),
-    cursor: null,
     memberCount: 2,
     asOf: 10,
   });
@@ -311,8 +309,8 @@ describe("a chat session", () => {
       around,
     );
     const [left] = transitionChatSession(used, ["leave"], around);
-    expect([used, refused, left].map((it) => wanted(it, false))).toEqual(["join", "", ""]);
-    expect([used, left].map((it) => wanted(it, true))).toEqual(["", "leave"]);
+    expect([used, refused, left].map((it) => wanted(it, false, 0))).toEqual(["join", "", ""]);
+    expect([used, left].map((it) => wanted(it, true, 0))).toEqual(["", "leave"]);
   });
 });
 

@@ -41,7 +41,8 @@ test("StrictMode makes one connection and joins once; unmounting ends it", async
   await pass(fake);
   expect(fake.server.connections).toHaveLength(1);
   expect(fake.server.requests.filter(({ route }) => route === "GET /config")).toHaveLength(1);
-  expect(actions(fake).filter((action) => action !== "watch")).toEqual(["authenticate", "join"]);
+  expect(actions(fake).filter((action) => action !== "watch")).toEqual(["authenticate"]);
+  expect(fake.server.received[0]?.frame).toMatchObject({ chatSessionIds: ["s1"] });
   unmount();
   await pass(fake);
   expect(fake.server.connections).toHaveLength(0);

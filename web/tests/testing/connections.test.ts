@@ -125,15 +125,17 @@ describe("a connection", () => {
     expect(fake.server.presence("ada").isOnline).toBe(false);
   });
 
-  test("is one of at most 20 of a user", async () => {
+  test("is one of at most 20 of a user, of which the one heard longest ago goes", async () => {
     const fake = createFakePresence();
-    for (let index = 0; index < 20; index += 1) await Device.of(fake, "ada");
-    const device = new Device(fake);
+    const first = await Device.of(fake, "ada");
+    for (let index = 0; index < 20; index += 1) {
+      await fake.clock.advance(1);
+      await Device.of(fake, "ada");
+    }
     await fake.clock.settle();
-    expect(
-      await device.ask({ action: "authenticate", token: fake.server.tokenFor("ada") }),
-    ).toMatchObject({ type: "authentication-error", code: "too-many-connections" });
-    expect(await device.ask({ action: "ping" })).toMatchObject({ code: "not-authenticated" });
+    expect(first.told("closing")).toMatchObject([{ reason: "replaced" }]);
+    expect(first.closes).toHaveLength(1);
+    expect(fake.server.connections).toHaveLength(20);
   });
 });
 

@@ -67,8 +67,10 @@ class SQSTimers(_Queue):
         user_id: str,
         sessions: Collection[str],
         delay_seconds: int = 0,
+        reason: str | None = None,
     ) -> None:
-        self._send(*_check(ExpiredCheck(connection_id, user_id, sessions, delay_seconds)))
+        check = ExpiredCheck(connection_id, user_id, sessions, delay_seconds, reason)
+        self._send(*_check(check))
 
     def check_all(self, checks: Sequence[UserCheck | ExpiredCheck]) -> None:
         if len(checks) == 1:
@@ -108,9 +110,11 @@ def _check(check: UserCheck | ExpiredCheck) -> tuple[Object, int]:
     match check:
         case UserCheck(user_id, delay_seconds):
             return {"check": "user", "userId": user_id}, delay_seconds
-        case ExpiredCheck(connection_id, user_id, sessions, delay_seconds):
+        case ExpiredCheck(connection_id, user_id, sessions, delay_seconds, reason):
             names = {"connectionId": connection_id, "userId": user_id}
-            return {"check": "expired", **names, "chatSessionIds": sorted(sessions)}, delay_seconds
+            told = {} if reason is None else {"reason": reason}
+            body = {"check": "expired", **names, "chatSessionIds": sorted(sessions), **told}
+            return body, delay_seconds
 
 
 def _batches(messages: Iterable[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from presence.application.user_changes import RecordRefused, UserChanges, too_busy
 from presence.domain.connection import Connection, Durations, Identity, Returning, State, over
-from presence.domain.errors import Forbidden, RateLimited, TokenExpired
+from presence.domain.errors import Forbidden, TokenExpired
 from presence.domain.events import Authenticated
+from presence.domain.rate_limit import Charge
 from presence.domain.user import Lease, User
 from presence.limits import SWAP_ATTEMPTS
 from presence.ports import ConnectionRecords, Renewal, Tokens, Users
@@ -28,15 +29,15 @@ class Access:
     changes: UserChanges
     durations: Durations
 
-    def authorize(self, connection_id: str, now: int) -> Actor:
-        """Charge one action to a connection and renew its lease, as any frame does.
+    def authorize(self, connection_id: str, now: int, actions: int = 1) -> Actor:
+        """Charge actions to a connection and renew its lease, as any frame does.
 
         Raises:
             NotAuthenticated, TokenExpired: see `Connection.user_at`.
             RateLimited: see `charge`.
         """
         connection = self.require_authenticated(connection_id, now)
-        return self.touch(self.charge(connection, now), now)
+        return self.touch(self.charge(connection, now, actions), now)
 
     def require_authenticated(self, connection_id: str, now: int) -> Connection:
         """The connection, if it belongs to a user; every action but `authenticate` begins here.
@@ -72,23 +73,23 @@ class Access:
             self.changes.timers.check_expired(name, str(user_id), connection.sessions, 1)
             raise
 
-    def charge(self, connection: Connection, now: int) -> Connection:
-        """Charge one action to the rate limit; the connection as it is now.
+    def charge(self, connection: Connection, now: int, actions: int = 1) -> Connection:
+        """Charge actions to the rate limit; the connection as it is now.
 
         The write needs the token and the chat sessions of the record as they were read: no action
         is served by what an eventually consistent read has brought late.
 
         Raises:
             NotAuthenticated, TokenExpired: the connection, or its token, ended meanwhile.
-            RateLimited: too many actions, or too many at the same instant.
+            RateLimited: see `take`.
+            Unavailable: it gets other tokens and chat sessions all the time.
         """
         for attempt in range(SWAP_ATTEMPTS):
-            charged = connection.charged(now)
-            if self.records.charge(connection, charged):
-                return charged
+            if self.records.charge(connection, Charge(now, actions)):
+                return connection
             self.changes.pause(attempt)
             connection = self.require_authenticated_now(connection.connection_id, now)
-        raise RateLimited("Send one action after the other.", retry_after_seconds=1)
+        raise too_busy()
 
     def touch(self, connection: Connection, now: int) -> Actor:
         """Renew the lease, or bring back one that expired, without a charge."""
@@ -125,7 +126,8 @@ class Access:
         for attempt in range(SWAP_ATTEMPTS):
             name, token = connection.connection_id, connection.token
             lease = replace(self.lease_of(connection, now), sessions=connection.sessions)
-            event = Authenticated(name, lease, is_active, token)
+            grace_until = now + self.durations.grace
+            event = Authenticated(name, lease, is_active, token, grace_until=grace_until)
             change = Returning(name, connection.revision, connection.joined)
             try:
                 return self.changes.apply(known.user_id, event, now, change, known)[1]

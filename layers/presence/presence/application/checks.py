@@ -53,15 +53,21 @@ class OnTimer:
         return None
 
     def expired(
-        self, connection_id: str, user_id: str, sessions: frozenset[str], now: int
+        self,
+        connection_id: str,
+        user_id: str,
+        sessions: frozenset[str],
+        now: int,
+        reason: str | None = None,
     ) -> OpenSocket | None:
-        """Its lease may have expired."""
+        """Its lease may have expired, or was removed for this reason."""
         before = self.expiry.expire(connection_id, user_id, sessions, now)
         if before is None:
             return None
         # If the record was closed before, its socket may still be open; the reason is lost.
         is_known = before.user_id is not None
-        reason = "token-expired" if is_known and before.is_token_expired(now) else None
+        if reason is None and is_known and before.is_token_expired(now):
+            reason = "token-expired"
         return OpenSocket(connection_id, reason)
 
     def gone(self, connection_ids: Iterable[str], at: int, now: int) -> None:

@@ -1,8 +1,10 @@
 """The life of a connection: open, authenticate, ping, close."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from presence.application.access import Access
+from presence.application.chat_sessions import ChatSessions, Entry, Refusals, not_joined
 from presence.application.user_changes import RecordRefused, UserChanges, too_busy
 from presence.domain.connection import (
     MAX_ENDED_ROWS,
@@ -15,10 +17,11 @@ from presence.domain.connection import (
 )
 from presence.domain.errors import Forbidden
 from presence.domain.events import Authenticated, Disconnected, Renewed
-from presence.domain.standing import is_allowed
+from presence.domain.rate_limit import actions_for
+from presence.domain.standing import Standing, is_allowed
 from presence.domain.user import User
 from presence.limits import LEAVE_SECONDS, NEW_CONNECTION_MILLISECONDS, SWAP_ATTEMPTS
-from presence.ports import ConnectionRecords, OnlineIndex, Subscriptions, Timers
+from presence.ports import ConnectionRecords, OnlineIndex, Subscriptions, Timers, TooManyRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class AuthenticateCommand:
     """`is_active` says whether a person is at the device; None keeps what is known.
 
     It comes with the token: said a moment later, a user who is away would be online in between.
-    `opened_at` is when API Gateway opened the socket, in epoch milliseconds.
+    `opened_at` is when API Gateway opened the socket, in epoch milliseconds. `session_ids` are chat
+    sessions to join, which the user may have been in a moment ago.
     """
 
     connection_id: str
@@ -34,16 +38,21 @@ class AuthenticateCommand:
     opened_at: int
     device: str | None = None
     is_active: bool | None = None
+    session_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The answer to `authenticate`; instants are in epoch milliseconds."""
+    """The answer to `authenticate`; instants are in epoch milliseconds.
+
+    `refused` are the chat sessions asked for that were not joined.
+    """
 
     user: User
     online_count: int
     token_expires_at: int
     connection_expires_at: int
+    refused: Refusals = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class Connections:
     timers: Timers
     changes: UserChanges
     access: Access
+    chat_sessions: ChatSessions
     durations: Durations
     endpoint: str
 
@@ -71,45 +81,85 @@ class Connections:
     def authenticate(self, command: AuthenticateCommand, now: int) -> Welcome:
         """Bind the connection to the user of the token, or renew its token.
 
+        The chat sessions that it names are joined with that, so that a user who was in them a
+        moment ago has not left; what the token and the authorizer refuse keeps no user out.
+
         Raises:
             NotAuthenticated: the connection is closed.
             Forbidden: it is another user's.
-            TooManyConnections, Conflict, TokenInvalid: see `reduce`.
+            Conflict, TokenInvalid: see `reduce`.
+            RateLimited: it is authenticated already, and asked for too many chat sessions.
         """
-        identity = command.identity
-        before, after = self._admit(command, now)
+        identity, asked = command.identity, command.session_ids
+        refused = self.chat_sessions.refusals(
+            identity.user_id, Standing(), identity.allowed_sessions, asked
+        )
+        allowed = [name for name in asked if name not in refused]
+        before, entry = self._admit(replace(command, session_ids=allowed), now)
         # The count includes every user that others saw online; one's own devices always count one.
         others = max(0, self.online_index.count().online - before.presence.is_online)
         ends_at = command.opened_at + self.durations.connection
-        return Welcome(after, others + 1, identity.expires_at, ends_at)
+        all_refused = {**refused, **entry.refused}
+        return Welcome(entry.user, others + 1, identity.expires_at, ends_at, all_refused)
 
-    def _admit(self, command: AuthenticateCommand, now: int) -> tuple[User, User]:
+    def _admit(self, command: AuthenticateCommand, now: int) -> tuple[User, Entry]:
         """The user before and after; what the token does not allow ends in the same transaction.
 
         A new connection has joined nothing, which saves the read of its record; if it has, the
         write is refused, and the record is read.
         """
-        identity, name = command.identity, command.connection_id
         is_new = now - command.opened_at <= NEW_CONNECTION_MILLISECONDS
-        record = Connection(name, "", command.opened_at) if is_new else self._theirs(command)
-        lease = self.durations.new_lease(identity.expires_at, now, command.device)
+        name, opened_at = command.connection_id, command.opened_at
+        record = Connection(name, "", opened_at) if is_new else self._charged(command, now)
+        asked, allowed = command.session_ids, command.identity.allowed_sessions
+        with_it = asked
         for attempt in range(SWAP_ATTEMPTS):
-            record = self._without_excess(record, identity, now)
-            if record.is_watching and record.allowed_sessions is None and identity.is_limited:
-                # Rows of watched users say nothing of a claim yet: the client watches again.
-                self.subscriptions.unwatch_all(record)
-                record = self._theirs(command)
-            lease = replace(lease, sessions=record.sessions)
-            event = Authenticated(name, lease, command.is_active, identity.token)
-            change = Admission(
-                name, command.opened_at, identity.token, record.revision, record.joined
-            )
+            record = self._prepared(record, command, now)
             try:
-                return self.changes.apply(identity.user_id, event, now, change)
+                before, after = self._admit_with(command, record, with_it, now)
+            except TooManyRows:
+                if not with_it:
+                    break
+                with_it = with_it[: len(with_it) // 2]
             except RecordRefused:  # closed, or another user's, or not as it was read
                 self.changes.pause(attempt)
-                record = self._theirs(command)
+                record = self._charged(command, now)
+            else:
+                refused = not_joined(after, name, allowed, with_it)
+                rest = asked[len(with_it) :]
+                entry = self.chat_sessions.take_part(_admitted(record, command), after, rest, now)
+                return before, Entry(entry.user, {**refused, **entry.refused})
         raise too_busy()
+
+    def _admit_with(
+        self, command: AuthenticateCommand, record: Connection, session_ids: Sequence[str], now: int
+    ) -> tuple[User, User]:
+        name, identity = command.connection_id, command.identity
+        lease = self.durations.new_lease(identity.expires_at, now, command.device)
+        event = Authenticated(
+            name,
+            replace(lease, sessions=record.sessions),
+            command.is_active,
+            identity.token,
+            tuple(session_ids),
+            grace_until=now + self.durations.grace,
+        )
+        change = Admission(
+            name, command.opened_at, identity.token, record.revision, record.joined, session_ids
+        )
+        return self.changes.apply(identity.user_id, event, now, change)
+
+    def _charged(self, command: AuthenticateCommand, now: int) -> Connection:
+        """The record; of a connection that is authenticated already, what it asks for is charged.
+
+        Raises:
+            NotAuthenticated, Forbidden: see `_theirs`.
+            RateLimited: see `Access.charge`.
+        """
+        record, asked = self._theirs(command), command.session_ids
+        if asked and record.state is State.AUTHENTICATED:
+            self.access.charge(record, now, actions_for(len(asked)))
+        return record
 
     def _theirs(self, command: AuthenticateCommand) -> Connection:
         """The record, if the user of the token may have it.
@@ -125,6 +175,15 @@ class Connections:
             raise Forbidden("This connection is another user's; open a new one.")
         return connection
 
+    def _prepared(self, record: Connection, command: AuthenticateCommand, now: int) -> Connection:
+        """The record after what has to end before the token is admitted."""
+        record = self._without_excess(record, command.identity, now)
+        if record.is_watching and record.allowed_sessions is None and command.identity.is_limited:
+            # Rows of watched users say nothing of a claim yet: the client watches again.
+            self.subscriptions.unwatch_all(record)
+            record = self._theirs(command)
+        return record
+
     def _without_excess(self, record: Connection, identity: Identity, now: int) -> Connection:
         """The record after leaving as many chat sessions as one transaction cannot end.
 
@@ -136,7 +195,7 @@ class Connections:
         while rows > MAX_ENDED_ROWS:
             session_id = ending.pop()
             rows -= 1 + len(record.shards_of(session_id))
-            self.changes.leave(record, session_id, now)
+            self.changes.leave(record, [session_id], now)
             record = replace(
                 record, sessions=record.sessions - {session_id}, revision=record.revision + 1
             )
@@ -206,3 +265,14 @@ class Connections:
         if connection is not None and connection.user_id is not None:
             self.subscriptions.remove(connection)
         return connection
+
+
+def _admitted(record: Connection, command: AuthenticateCommand) -> Connection:
+    """The record after its admission, as far as a `join` needs it."""
+    return replace(
+        record,
+        state=State.AUTHENTICATED,
+        user_id=command.identity.user_id,
+        token_expires_at=command.identity.expires_at,
+        allowed_sessions=command.identity.allowed_sessions,
+    )

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from presence.application.access import Access
+from presence.application.user_changes import too_busy
 from presence.domain.connection import Connection
-from presence.domain.errors import Conflict, Forbidden, RateLimited
+from presence.domain.errors import Conflict, Forbidden
 from presence.domain.message import Message
+from presence.domain.rate_limit import Charge
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.recipients import Few
@@ -113,12 +115,12 @@ class Messages:
             typed = connection.typing(session_id, now, is_typing=is_typing)
             if typed is None:
                 return False
-            if self.records.charge(connection, typed.charged(now)):
+            if self.records.charge(connection, Charge(now), typed):
                 return True
             self.access.changes.pause(attempt)
             current = self.access.require_authenticated_now(connection.connection_id, now)
             connection = self._require_member(current, session_id)
-        raise RateLimited("Send one action after the other.", retry_after_seconds=1)
+        raise too_busy()
 
     def _require_member(self, connection: Connection, session_id: str) -> Connection:
         """The connection, which has joined, and whose token still allows that."""

@@ -105,10 +105,10 @@ class Removal:
         connection = self.records.read(connection_id, consistent=True)
         if connection is not None and connection.user_id == user.user_id:
             with suppress(RecordRefused):
-                self.changes.leave(connection, session_id, now)
+                self.changes.leave(connection, [session_id], now)
                 return
         # It is closed, which removes its subscriptions.
-        self.changes.apply(user.user_id, Left(connection_id, session_id), now)
+        self.changes.apply(user.user_id, Left(connection_id, (session_id,)), now)
 
     def allow_member(self, session_id: str, user_id: str, now: int) -> None:
         """Let the user join again; nothing brings the user back."""

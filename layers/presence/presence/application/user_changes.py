@@ -1,6 +1,6 @@
 """How an event changes a user: read, reduce, schedule timers, compare-and-swap."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from presence.domain.connection import Connection, ConnectionChange, Leaving
@@ -8,6 +8,7 @@ from presence.domain.errors import Unavailable
 from presence.domain.events import (
     Effect,
     LeaseRemoved,
+    LeaseReplaced,
     Left,
     PresenceChanged,
     TimerDue,
@@ -18,7 +19,7 @@ from presence.domain.events import (
 from presence.domain.reducer import reduce
 from presence.domain.user import User
 from presence.limits import MAX_DELAY_SECONDS, SWAP_ATTEMPTS
-from presence.ports import ExpiredCheck, Timers, UserCheck, Users, WriteConflict
+from presence.ports import ExpiredCheck, Timers, TooManyRows, UserCheck, Users, WriteConflict
 
 
 class RecordRefused(Exception):
@@ -51,7 +52,8 @@ class UserChanges:
 
         Raises:
             RecordRefused: see there.
-            TooManyConnections, Conflict, Forbidden, TokenInvalid, LeaseStillValid: see `reduce`.
+            Conflict, Forbidden, TokenInvalid, LeaseStillValid: see `reduce`.
+            TooManyRows: see `Users.save`.
             Unavailable: too many others write to this user at this moment.
         """
         before = known or self.users.read(user_id)
@@ -79,16 +81,25 @@ class UserChanges:
         return self.users.read(user_id, consistent=True)
 
     def leave(
-        self, connection: Connection, session_id: str, now: int, known: User | None = None
+        self,
+        connection: Connection,
+        session_ids: Sequence[str],
+        now: int,
+        known: User | None = None,
     ) -> None:
-        """Let a connection leave a chat session; *known* as in `apply`.
+        """Let a connection leave chat sessions; *known* as in `apply`.
 
         Raises:
             RecordRefused: the connection is closed.
         """
-        name, shards = connection.connection_id, connection.shards_of(session_id) or _FIRST
-        event, change = Left(name, session_id), Leaving(name, session_id, shards)
-        self.apply(str(connection.user_id), event, now, change, known)
+        name = connection.connection_id
+        left = {it: connection.shards_of(it) or _FIRST for it in session_ids}
+        event, change = Left(name, tuple(session_ids)), Leaving(name, left)
+        try:
+            self.apply(str(connection.user_id), event, now, change, known)
+        except TooManyRows:
+            for half in halves(session_ids):
+                self.leave(connection, half, now)
 
     def _reduced(self, before: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, ...]]:
         """As `reduce`; a user who is stored for the first time exceeds all versions of erased ones.
@@ -139,16 +150,35 @@ def checks_of(
 ) -> Iterator[UserCheck | ExpiredCheck]:
     """The timers that the effects ask for, as far as SQS delays a message that long."""
     for effect in effects:
-        match effect:
-            case TimerDue(at):
-                # Rounded up: a timer that fires early finds nothing to do.
-                seconds = max(0, -(-(at - now) // 1000))
-                if seconds <= MAX_DELAY_SECONDS:
-                    yield UserCheck(user_id, seconds)
-            case LeaseRemoved(connection_id, sessions):
-                yield ExpiredCheck(connection_id, user_id, sessions)
-            case PresenceChanged() | ViewChanged():
-                pass  # announced by the stream
+        if (check := _check_of(user_id, effect, now)) is not None:
+            yield check
+
+
+def _check_of(user_id: str, effect: Effect, now: int) -> UserCheck | ExpiredCheck | None:
+    match effect:
+        case TimerDue(at):
+            # Rounded up: a timer that fires early finds nothing to do.
+            seconds = max(0, -(-(at - now) // 1000))
+            return UserCheck(user_id, seconds) if seconds <= MAX_DELAY_SECONDS else None
+        case LeaseRemoved(connection_id, sessions):
+            return ExpiredCheck(connection_id, user_id, sessions)
+        case LeaseReplaced(connection_id, sessions):
+            # Later than the write: before it, the lease is valid, and is left alone.
+            return ExpiredCheck(connection_id, user_id, sessions, 1, "replaced")
+        case PresenceChanged() | ViewChanged():
+            return None  # announced by the stream
+
+
+def halves(names: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """What one transaction does not take, for two.
+
+    Raises:
+        Unavailable: there is only one; time has to end what else the write would end.
+    """
+    middle = len(names) // 2
+    if not middle:
+        raise too_busy()
+    return names[:middle], names[middle:]
 
 
 def too_busy() -> Unavailable:

@@ -1,12 +1,11 @@
 """One WebSocket connection: its user, token, chat sessions, rate limit, and what it may last."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
 from presence.domain.errors import NotAuthenticated, TokenExpired, no_access
-from presence.domain.rate_limit import take
 from presence.domain.standing import AllowedSessions, Token, is_allowed, matches
 from presence.domain.user import Lease, User
 from presence.limits import (
@@ -63,7 +62,7 @@ class Connection:
     """The stored record of a connection; instants are in epoch milliseconds.
 
     `endpoint` is the callback URL at which it was opened: no other one reaches its socket.
-    `theoretical_arrival` is the state of its rate limit (see `rate_limit.take`). `sessions` are the
+    `theoretical_arrival` is the state of its rate limit (see `rate_limit`). `sessions` are the
     chat sessions that it has joined, `typed` its last `typing` in some of them, and `is_watching`
     says whether it may have a watch list.
 
@@ -130,16 +129,8 @@ class Connection:
     def is_token_expired(self, now: int) -> bool:
         return lease_limit(self.token_expires_at or 0) <= now
 
-    def charged(self, now: int) -> "Connection":
-        """The connection after one action at *now*.
-
-        Raises:
-            RateLimited: see `take`.
-        """
-        return replace(self, theoretical_arrival=take(self.theoretical_arrival, now))
-
-    def typing(self, session_id: str, now: int, *, is_typing: bool) -> "Connection | None":
-        """The connection after `typing` in a chat session; None if the last one was too recent.
+    def typing(self, session_id: str, now: int, *, is_typing: bool) -> Mapping[str, Typed] | None:
+        """`typed` after `typing` in a chat session; None if the last one was too recent.
 
         A stop is never too soon after its start: it would be shown for seconds.
         """
@@ -147,7 +138,7 @@ class Connection:
         last = recent.get(session_id)
         if last is not None and (is_typing or not last.is_typing):
             return None
-        return replace(self, typed={**recent, session_id: Typed(now, is_typing)})
+        return {**recent, session_id: Typed(now, is_typing)}
 
 
 # ── changes of a connection record, written in one transaction with its user ───────────────
@@ -158,7 +149,8 @@ class Admission:
     """An open connection becomes a user's; an authenticated one of the user gets a new token.
 
     `joined` and `revision` are those of the record as it was read, which must be so still: the
-    chat sessions that the user's lease does not have any more end with the same write (`ended`).
+    chat sessions that the user's lease does not have any more end with the same write (`ended`),
+    and those of `session_ids` that it has are subscribed to (`begun`).
     """
 
     connection_id: str
@@ -166,6 +158,7 @@ class Admission:
     token: Token
     revision: int = 0
     joined: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    session_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,26 +176,26 @@ class Returning:
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """A connection subscribes to a chat session; `shards` is where it is subscribed already.
+    """A connection subscribes to those of `session_ids` that its lease has then (`begun`).
 
-    `allowed_by` is the entry of its token's claim that allows it, and must still be stored when
-    this is written. None says that the token has no such claim, and must not have got one.
+    `joined` says in which shards it is subscribed already. `allowed_by` are the entries of its
+    token's claim that allow them, and must still be stored when this is written. None says that the
+    token has no such claim, and must not have got one.
     """
 
     connection_id: str
     opened_at: int
-    session_id: str
-    shards: frozenset[int] = frozenset()
-    allowed_by: str | None = None
+    session_ids: Sequence[str]
+    joined: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    allowed_by: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A connection unsubscribes from a chat session; `shards` is where it was subscribed."""
+    """A connection unsubscribes from chat sessions, each with the shards where it was."""
 
     connection_id: str
-    session_id: str
-    shards: frozenset[int] = frozenset({0})
+    left: Mapping[str, frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +217,14 @@ def ended(change: Admission | Returning, user: User) -> Mapping[str, frozenset[i
     lease = user.leases.get(change.connection_id)
     kept = change.joined.keys() if lease is None else lease.sessions
     return {name: shards for name, shards in change.joined.items() if name not in kept}
+
+
+def begun(change: Admission | Joining, user: User) -> Sequence[str]:
+    """The chat sessions to subscribe to: an admission knows that others are subscribed to."""
+    lease = user.leases.get(change.connection_id)
+    joined = frozenset[str]() if lease is None else lease.sessions
+    known = change.joined.keys() if isinstance(change, Admission) else ()
+    return [name for name in change.session_ids if name in joined and name not in known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,18 +253,18 @@ def lease_limit(token_expires_at: int) -> int:
     return token_expires_at + TOKEN_LEEWAY_MILLISECONDS
 
 
-def entry_allowing(session_id: str, allowed: AllowedSessions) -> str | None:
-    """The entry of the claim that allows a chat session; None if there is no claim.
+def entries_allowing(session_ids: Sequence[str], allowed: AllowedSessions) -> frozenset[str] | None:
+    """For each chat session an entry of the claim that allows it; None if there is no claim.
 
     Raises:
         Forbidden: there is a claim, and no such entry.
     """
     if allowed is None:
         return None
-    entries = [entry for entry in allowed if matches(entry, session_id)]
-    if not entries:
+    found = [[it for it in allowed if matches(it, session_id)] for session_id in session_ids]
+    if not all(found):
         raise no_access()
-    return min(entries)
+    return frozenset(min(entries) for entries in found)
 
 
 def over() -> NotAuthenticated:

@@ -11,7 +11,6 @@
     ├── NotFound
     ├── Conflict
     ├── RateLimited
-    ├── TooManyConnections
     └── Unavailable           a fault of ours, not of the caller: worth trying again
 
 The codes are the protocol's; anything that is not in this tree is `internal`.
@@ -72,10 +71,6 @@ class Conflict(PresenceError):
 
 class RateLimited(PresenceError):
     code = "rate-limited"
-
-
-class TooManyConnections(PresenceError):
-    code = "too-many-connections"
 
 
 class Unavailable(PresenceError):

@@ -18,13 +18,18 @@ class Authenticated:
     """A connection proved with a token that it is this user's, for the first time or again.
 
     `is_active` says whether a person is at the device; None keeps what is known. Chat sessions of
-    the lease that the token does not allow end.
+    the lease that the token does not allow end. Of `session_ids` it joins those that it may.
+
+    Beyond MAX_CONNECTIONS it replaces another connection, whose chat sessions the user leaves at
+    `grace_until`, unless another connection is in them.
     """
 
     connection_id: str
     lease: Lease
     is_active: bool | None = None
     token: Token = _UNKNOWN
+    session_ids: tuple[str, ...] = ()
+    grace_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +78,18 @@ class GraceEnded:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A connection joined a chat session."""
+    """A connection joined those of these chat sessions that it may join, at least one."""
 
     connection_id: str
-    session_id: str
+    session_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A connection left a chat session, which ends without a grace period."""
+    """A connection left chat sessions, which end without a grace period."""
 
     connection_id: str
-    session_id: str
+    session_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +234,18 @@ class LeaseRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseReplaced:
+    """Another connection took the place of this one, which must be told and closed."""
+
+    connection_id: str
+    sessions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class TimerDue:
     """The user must be looked at again at `at`."""
 
     at: int
 
 
-Effect: TypeAlias = PresenceChanged | ViewChanged | LeaseRemoved | TimerDue
+Effect: TypeAlias = PresenceChanged | ViewChanged | LeaseRemoved | LeaseReplaced | TimerDue

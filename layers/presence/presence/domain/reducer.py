@@ -22,7 +22,7 @@ for the length of a grace period (`Farewell`), and then the user is offline.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from presence.domain.errors import Conflict, TooManyConnections, no_access
+from presence.domain.errors import Conflict, PresenceError, no_access
 from presence.domain.events import (
     Allowed,
     Authenticated,
@@ -37,6 +37,7 @@ from presence.domain.events import (
     Joined,
     LeaseExpired,
     LeaseRemoved,
+    LeaseReplaced,
     LeaseStillValid,
     Left,
     PresenceChanged,
@@ -50,7 +51,7 @@ from presence.domain.events import (
     UserEvent,
     ViewChanged,
 )
-from presence.domain.standing import Standing
+from presence.domain.standing import AllowedSessions, Standing
 from presence.domain.user import (
     Choice,
     EarlierChoice,
@@ -78,18 +79,19 @@ def reduce(user: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, 
     removed before the event is applied. Repeating an event changes nothing but the ends of leases.
 
     Raises:
-        TooManyConnections: an `Authenticated` beyond MAX_CONNECTIONS; the user is unchanged.
-        Conflict: a `Joined`, or an `Authenticated` whose lease brings chat sessions, beyond
-            MAX_SESSIONS; or a `Blocked` beyond MAX_BLOCKED; likewise.
+        Conflict: an `Authenticated` whose lease brings chat sessions beyond MAX_SESSIONS, or a
+            `Blocked` beyond MAX_BLOCKED; the user is unchanged.
         TokenInvalid: an `Authenticated` with a token that was revoked; likewise.
-        Forbidden: a `Joined` of a chat session that is barred; likewise.
+        Forbidden, Conflict: a `Joined` of which no chat session may be joined, for the reason of
+            the first (see `no_entry`); likewise.
         LeaseStillValid: a `LeaseExpired` of a lease that is valid; likewise.
     """
     current = _without_ended(user, now)
     after = _end_choice(_apply(current, event, now), now)
     after = _decide_status(_hide_or_show(current, after, now))
     after = _count_versions(user, after, now)
-    return after, tuple(_effects(user, current, after))
+    replaced = _replaced(current, after) if isinstance(event, Authenticated) else ()
+    return after, (*replaced, *_effects(user, current, after))
 
 
 # ── what the clock decides ─────────────────────────────────────────────────────────────────
@@ -238,7 +240,8 @@ def _add(user: User, event: Authenticated, now: int) -> User:
     user.standing.require_accepted(event.token)
     known = user.leases.get(event.connection_id)
     if known is None and len(user.leases) >= MAX_CONNECTIONS:
-        raise TooManyConnections(f"Close one of the {MAX_CONNECTIONS} connections of this user.")
+        replaced = Disconnected(_to_replace(user, event.lease.device), event.grace_until)
+        user = _remove(user, replaced, now)
     sessions = _allowed(user, event, (known or event.lease).sessions)
     if len(user.all_sessions | sessions) > MAX_SESSIONS:
         raise Conflict(f"This user is in {MAX_SESSIONS} chat sessions; open a new connection.")
@@ -248,7 +251,14 @@ def _add(user: User, event: Authenticated, now: int) -> User:
     if not user.presence.is_online and (is_active or user.last_seen is None):
         arriving = _seen(arriving, now)
     leases = {**arriving.leases, event.connection_id: lease}
-    return replace(arriving, leases=leases, grace_until=None)
+    here = replace(arriving, leases=leases, grace_until=None)
+    return _take_part(here, event.connection_id, event.session_ids, event.token.allowed_sessions)
+
+
+def _to_replace(user: User, device: str | None) -> str:
+    """The connection that was heard longest ago, of the same device if there is one."""
+    same = {name: it for name, it in user.leases.items() if device and it.device == device}
+    return min((lease.seen_at, name) for name, lease in (same or user.leases).items())[1]
 
 
 def _allowed(user: User, event: Authenticated, sessions: frozenset[str]) -> frozenset[str]:
@@ -329,17 +339,36 @@ def _expire(user: User, event: LeaseExpired) -> User:
 
 
 def _join(user: User, event: Joined) -> User:
-    lease = user.leases.get(event.connection_id)
-    if lease is None:
+    """The claim of the token was looked at before: the connection record keeps it."""
+    if event.connection_id not in user.leases:
         return user
-    if event.session_id in user.standing.barred:
-        raise no_access()
+    refusals = [no_entry(user, name, None) for name in event.session_ids]
+    if refusals and refusals[0] is not None and all(refusals):
+        raise refusals[0]
+    return _take_part(user, event.connection_id, event.session_ids, None)
+
+
+def no_entry(user: User, session_id: str, allowed: AllowedSessions) -> PresenceError | None:
+    """Why the user may not join a chat session, by a token that allows these; None if it may."""
+    if not user.standing.lets_into(session_id, allowed):
+        return no_access()
     known = user.all_sessions
-    if event.session_id not in known and len(known) >= MAX_SESSIONS:
-        raise Conflict(f"Leave one of the {MAX_SESSIONS} chat sessions of this user first.")
-    user = _without_pending_leave(user, event.session_id)
-    joined = replace(lease, sessions=lease.sessions | {event.session_id})
-    return replace(user, leases={**user.leases, event.connection_id: joined})
+    if session_id not in known and len(known) >= MAX_SESSIONS:
+        return Conflict(f"Leave one of the {MAX_SESSIONS} chat sessions of this user first.")
+    return None
+
+
+def _take_part(
+    user: User, connection_id: str, session_ids: Iterable[str], allowed: AllowedSessions
+) -> User:
+    """In those of the chat sessions that the user may join, in their order."""
+    for session_id in session_ids:
+        if no_entry(user, session_id, allowed) is None:
+            user = _without_pending_leave(user, session_id)
+            lease = user.leases[connection_id]
+            joined = replace(lease, sessions=lease.sessions | {session_id})
+            user = replace(user, leases={**user.leases, connection_id: joined})
+    return user
 
 
 def _decide_standing(
@@ -371,11 +400,12 @@ def _without_pending_leave(user: User, session_id: str) -> User:
 
 
 def _leave(user: User, event: Left) -> User:
-    user = _without_pending_leave(user, event.session_id)
+    for session_id in event.session_ids:
+        user = _without_pending_leave(user, session_id)
     lease = user.leases.get(event.connection_id)
     if lease is None:
         return user
-    left = replace(lease, sessions=lease.sessions - {event.session_id})
+    left = replace(lease, sessions=lease.sessions.difference(event.session_ids))
     return replace(user, leases={**user.leases, event.connection_id: left})
 
 
@@ -523,6 +553,12 @@ def _count_for_returned(before: User, after: User, clock: int) -> User:
         return replace(after, returned=ahead)
     version = max(after.version + it.ahead for it in ahead.values()) + 1
     return replace(after, version=version, returned={})
+
+
+def _replaced(current: User, after: User) -> Iterable[Effect]:
+    for name, lease in current.leases.items():
+        if name not in after.leases:
+            yield LeaseReplaced(name, lease.sessions)
 
 
 def _effects(before: User, current: User, after: User) -> Iterable[Effect]:

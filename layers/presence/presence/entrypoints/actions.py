@@ -1,23 +1,30 @@
 """What each request of a client does, and the frame that answers it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 from presence.application.access import identify
 from presence.application.connections import AuthenticateCommand
 from presence.bootstrap import App
+from presence.domain.errors import PresenceError
 from presence.domain.user import Presence
 from presence.entrypoints.runtime import now
 from presence.fanout.sight import Reach
-from presence.limits import DEFAULT_PAGE
+from presence.limits import DEFAULT_PAGE, LISTED_MEMBERS
 from presence.ports import Post
 from presence.protocol.frames import (
+    ENTRY_BYTES,
+    LIST_BUDGET,
     Frame,
-    counted,
+    Joined,
+    chat_session_joined,
     fitting,
+    joined_entry,
     new_message,
     presence,
+    refused,
     status_change_frames,
 )
 from presence.protocol.requests import (
@@ -28,11 +35,13 @@ from presence.protocol.requests import (
     Ping,
     Request,
     Say,
+    Sessions,
     SetStatus,
     Typing,
     Unwatch,
     Watch,
 )
+from presence.protocol.strict_json import Json, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +69,10 @@ def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C90
             app.statuses.choose(user_id, request.event, call.now)
         case ListOnline():
             return _list_online(app, call, request)
-        case Join(session_id):
-            return _join(app, call, session_id)
-        case Leave(session_id):
-            _leave(app, call, session_id)
+        case Join(sessions):
+            return _join(app, call, sessions)
+        case Leave(sessions):
+            _leave(app, call, sessions)
         case Typing(session_id, is_typing):
             app.messages.typing(call.connection_id, session_id, call.now, is_typing=is_typing)
         case Say(session_id, content, client_id):
@@ -81,11 +90,13 @@ def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C90
 
 def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
     identity = identify(app.ports.tokens, request.token, request.user_id, call.now)
+    asked = request.session_ids or ()
     command = AuthenticateCommand(
-        call.connection_id, identity, call.opened_at, request.device, request.is_active
+        call.connection_id, identity, call.opened_at, request.device, request.is_active, asked
     )
     welcome = app.connections.authenticate(command, call.now)
-    return {
+    sessions = sorted(welcome.user.leases[call.connection_id].sessions)
+    frame: Frame = {
         "type": "authentication-success",
         "userId": identity.user_id,
         "connectionId": call.connection_id,
@@ -96,8 +107,12 @@ def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
         "connectionExpiresAt": welcome.connection_expires_at,
         "serverTime": call.now,
         "presence": presence(welcome.user.own_presence),
-        "chatSessions": sorted(welcome.user.leases[call.connection_id].sessions),
+        "chatSessions": _plain(sessions),
     }
+    if request.session_ids is None:
+        return frame
+    space = LIST_BUDGET - len(encode(frame["chatSessions"]).encode())
+    return frame | _joined(app, welcome.user.user_id, asked, welcome.refused, space)
 
 
 def _ping(app: App, call: Call, request: Ping) -> Frame | None:
@@ -122,26 +137,54 @@ def _list_online(app: App, call: Call, request: ListOnline) -> Frame:
     }
 
 
-def _join(app: App, call: Call, session_id: str) -> Frame:
-    user = app.chat_sessions.join(call.connection_id, session_id, call.now)
+def _join(app: App, call: Call, sessions: Sessions) -> Frame:
+    entry = app.chat_sessions.join(call.connection_id, sessions.ids, call.now)
+    user_id, refusals = entry.user.user_id, entry.refused
+    if sessions.is_list:
+        answer = _joined(app, user_id, sessions.ids, refusals, LIST_BUDGET)
+        return {"type": "chat-sessions-joined", **answer}
+    for refusal in refusals.values():
+        raise refusal
+    page = _first_page(app, user_id, sessions.ids[0], DEFAULT_PAGE, LIST_BUDGET)
+    return chat_session_joined(page)
+
+
+def _joined(
+    app: App,
+    user_id: str,
+    asked: Sequence[str],
+    refusals: Mapping[str, PresenceError],
+    space: int,
+) -> Frame:
+    """The fields `joined` and `refused`; the members of all share *space* bytes of a frame."""
+    names = [name for name in asked if name not in refusals]
+    said = refused(refusals)
+    space -= len(encode(said).encode()) + sum(ENTRY_BYTES + len(name) for name in names)
+    entries: list[Json] = []
+    for left, name in zip(range(len(names), 0, -1), names, strict=True):
+        share = space // left
+        limit = min(DEFAULT_PAGE, LISTED_MEMBERS // len(names))
+        entry = joined_entry(_first_page(app, user_id, name, limit, share), share)
+        space -= len(encode(entry.get("members", [])).encode())
+        entries.append(entry)
+    return {"joined": entries, "refused": said}
+
+
+def _first_page(app: App, user_id: str, session_id: str, limit: int, space: int) -> Joined:
     # By the clock after the write: what others were told before does not count this user, and must
     # look older to the client than this answer.
-    page = app.member_list.page(session_id, user.user_id, DEFAULT_PAGE, None, now(), fits=fitting)
-    return {
-        "type": "chat-session-joined",
-        "chatSessionId": session_id,
-        "members": _presences(page.members),
-        "cursor": page.cursor,
-        "memberCount": page.member_count,
-        **counted(page.as_of, is_sampled=page.is_sampled),
-    }
+    fits = partial(fitting, budget=space)
+    page = app.member_list.page(session_id, user_id, limit, None, now(), fits=fits)
+    return Joined(
+        session_id, page.members, page.cursor, page.member_count, page.as_of, page.is_sampled
+    )
 
 
-def _leave(app: App, call: Call, session_id: str | None) -> None:
-    if session_id is None:
+def _leave(app: App, call: Call, sessions: Sessions | None) -> None:
+    if sessions is None:
         app.connections.leave(call.connection_id, call.now)
     else:
-        app.chat_sessions.leave(call.connection_id, session_id, call.now)
+        app.chat_sessions.leave(call.connection_id, sessions.ids, call.now)
 
 
 def _watch(app: App, call: Call, user_ids: Sequence[str]) -> Frame:
@@ -152,6 +195,10 @@ def _watch(app: App, call: Call, user_ids: Sequence[str]) -> Frame:
         posts = [Post(text, [call.connection_id]) for text in status_change_frames(rest)]
         app.dispatcher.send(posts)
     return {"type": "watching", "users": _presences(users[:count])}
+
+
+def _plain(names: Sequence[str]) -> list[Json]:
+    return [*names]
 
 
 def _presences(users: Sequence[Presence]) -> list[Frame]:

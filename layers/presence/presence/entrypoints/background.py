@@ -128,8 +128,8 @@ def _on_timer(body: Object) -> OpenSocket | None:
             on_timer.user(_id(body, "userId"), moment)
         case "expired":
             sessions = frozenset(body.get("chatSessionIds", ()))
-            user_id = _id(body, "userId")
-            return on_timer.expired(_id(body, "connectionId"), user_id, sessions, moment)
+            ids = _id(body, "connectionId"), _id(body, "userId")
+            return on_timer.expired(*ids, sessions, moment, body.get("reason"))
         case "gone":
             on_timer.gone(_ids(body, "connectionIds"), _instant(body, "at"), moment)
         case "room":

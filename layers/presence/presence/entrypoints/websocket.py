@@ -13,7 +13,7 @@ from presence.entrypoints.runtime import (
     logger,
     now,
 )
-from presence.protocol.frames import Frame
+from presence.protocol.frames import Frame, refusal
 from presence.protocol.requests import action_of, id_of, names_in, parse
 from presence.protocol.strict_json import Object, encode, parse_object
 
@@ -76,15 +76,13 @@ def _answer(body: Object, context: LambdaEvent) -> Frame | None:
 def error_frame(body: Object, error: PresenceError) -> Frame:
     """The frame for a refusal; it repeats the action and the id if they are valid."""
     name = action_of(body)
-    frame: Frame = {"type": "error", "code": error.code, "message": error.message}
+    frame: Frame = {"type": "error", **refusal(error)}
     if name == "authenticate":
         frame["type"] = "authentication-error"
     elif name is not None:
         frame["action"] = name
     if (request_id := id_of(body)) is not None:
         frame["id"] = request_id
-    if error.retry_after_seconds is not None:
-        frame["retryAfterSeconds"] = error.retry_after_seconds
     return frame
 
 

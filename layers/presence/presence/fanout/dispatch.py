@@ -53,7 +53,9 @@ class Dispatcher:
         The reason goes ahead in a frame, as API Gateway sends no code of ours. May be repeated: a
         closed socket takes no frame.
         """
-        reasons = {it.connection_id: it.reason for it in sockets}
+        reasons: dict[str, str | None] = {}
+        for it in sockets:  # of two checks of one socket, one may not know the reason any more
+            reasons[it.connection_id] = reasons.get(it.connection_id) or it.reason
         if has_time():
             self._say_why(reasons)
         closed, patience = set[str](), limits.UNCLOSED_SOCKETS

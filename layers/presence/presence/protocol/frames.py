@@ -1,8 +1,10 @@
 """Frames to clients: from values to JSON objects and text (docs/protocol.md, section 1)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
+from presence.domain.errors import PresenceError
 from presence.domain.message import Message
 from presence.domain.user import Presence
 from presence.limits import MAX_FRAME_BYTES
@@ -10,6 +12,9 @@ from presence.protocol.strict_json import Json, encode
 
 #: The bytes that a list may take in a frame; the other fields take less than 1 KB.
 LIST_BUDGET = MAX_FRAME_BYTES - 1024
+#: The bytes that an entry of `joined` takes at most, without its members and its name: a cursor,
+#: which has an id in it, and numbers.
+ENTRY_BYTES = 290
 
 Frame: TypeAlias = dict[str, Json]
 
@@ -95,9 +100,9 @@ def _framed(texts: Sequence[str], budget: int) -> Iterator[Sequence[str]]:
         texts = texts[count:]
 
 
-def fitting(presences: Iterable[Presence]) -> int:
-    """How many, from the first on, fit into a frame; at least one of any."""
-    return _fitting([presence_text(it) for it in presences], LIST_BUDGET)
+def fitting(presences: Iterable[Presence], budget: int = LIST_BUDGET) -> int:
+    """How many, from the first on, fit into so many bytes; at least one of any."""
+    return _fitting([presence_text(it) for it in presences], budget)
 
 
 def _fitting(texts: Sequence[str], budget: int) -> int:
@@ -107,6 +112,60 @@ def _fitting(texts: Sequence[str], budget: int) -> int:
         if size > budget and count:
             return count
     return len(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A chat session that was joined, with its first members as far as there was space for them."""
+
+    session_id: str
+    members: Sequence[Presence]
+    cursor: str | None
+    member_count: int
+    as_of: int
+    is_sampled: bool = False
+
+
+def chat_session_joined(value: Joined) -> Frame:
+    return {
+        "type": "chat-session-joined",
+        **_joined(value),
+        "members": [presence(it) for it in value.members],
+        "cursor": value.cursor,
+    }
+
+
+def joined_entry(value: Joined, budget: int) -> Frame:
+    """One of several, in *budget* bytes for its members.
+
+    The last page has no `cursor`. Without space for the first member it has no `members` either.
+    """
+    frame = _joined(value)
+    members: list[Json] = [presence(it) for it in value.members]
+    if len(encode(members).encode()) > budget + len("[]"):
+        return frame
+    cursor: Frame = {} if value.cursor is None else {"cursor": value.cursor}
+    return {**frame, "members": members, **cursor}
+
+
+def _joined(value: Joined) -> Frame:
+    return {
+        "chatSessionId": value.session_id,
+        "memberCount": value.member_count,
+        **counted(value.as_of, is_sampled=value.is_sampled),
+    }
+
+
+def refused(refusals: Mapping[str, PresenceError]) -> list[Json]:
+    """What the answer to a `join` of several says of those that were not joined."""
+    return [{"chatSessionId": name, **refusal(it)} for name, it in refusals.items()]
+
+
+def refusal(error: PresenceError) -> Frame:
+    frame: Frame = {"code": error.code, "message": error.message}
+    if error.retry_after_seconds is not None:
+        frame["retryAfterSeconds"] = error.retry_after_seconds
+    return frame
 
 
 def message(value: Message) -> Frame:

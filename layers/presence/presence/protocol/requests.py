@@ -17,6 +17,7 @@ from presence.limits import (
     ID_PATTERN,
     MAX_CONTENT_BYTES,
     MAX_PAGE,
+    MAX_SESSIONS,
     MAX_TEXT_LENGTH,
     MAX_TOKEN_LENGTH,
 )
@@ -63,9 +64,13 @@ def user_id(value: Json) -> str:
 
 def user_ids(value: Json) -> tuple[str, ...]:
     """1 to MAX_PAGE ids, in their order; duplicates are allowed."""
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_PAGE:
-        raise InvalidMessage(f"userIds has to be a list of 1 to {MAX_PAGE} ids.")
-    return tuple(_id("userIds", item) for item in value)
+    return _ids("userIds", value, 1, MAX_PAGE)
+
+
+def _ids(name: str, value: Json, least: int, most: int) -> tuple[str, ...]:
+    if not isinstance(value, list) or not least <= len(value) <= most:
+        raise InvalidMessage(f"{name} has to be a list of {least} to {most} ids.")
+    return tuple(_id(name, item) for item in value)
 
 
 def _optional(body: Object, name: str, read: Callable[[str, Json], str]) -> str | None:
@@ -155,6 +160,20 @@ def session_id(value: Json) -> str:
     return _id("chatSessionId", value)
 
 
+def _sessions(body: Object) -> "Sessions":
+    one, several = body.get("chatSessionId"), body.get("chatSessionIds")
+    if several is None:
+        return Sessions((session_id(one),))
+    if one is not None:
+        raise InvalidMessage("chatSessionIds has to be left out beside chatSessionId.")
+    return Sessions(_session_ids(several, 1), is_list=True)
+
+
+def _session_ids(value: Json, least: int) -> tuple[str, ...]:
+    """Each once, in their order."""
+    return tuple(dict.fromkeys(_ids("chatSessionIds", value, least, MAX_SESSIONS)))
+
+
 def revocation(body: Object, now: int) -> TokensRevoked | TokenRevoked:
     """One token, by its `jti`, or all that were issued before an instant that is not to come."""
     token_id, not_before = body.get("tokenId"), body.get("notBefore")
@@ -178,6 +197,16 @@ class Authenticate:
     user_id: str | None = None
     device: str | None = None
     is_active: bool | None = None
+    #: None if the client does not say which chat sessions it wants to be in.
+    session_ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Chat sessions; `is_list` says whether the client named them in a list."""
+
+    ids: tuple[str, ...]
+    is_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +235,14 @@ class ListOnline:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    session_id: str
+    sessions: Sessions
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Without a chat session, the connection leaves altogether."""
+    """Without chat sessions, the connection leaves altogether."""
 
-    session_id: str | None
+    sessions: Sessions | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +282,13 @@ Request: TypeAlias = (
 
 
 def _authenticate(body: Object) -> Authenticate:
+    named = body.get("chatSessionIds")
     return Authenticate(
         token=_token("token", body.get("token")),
         user_id=_optional(body, "userId", _id),
         device=_optional(body, "device", _id),
         is_active=_boolean(body, "active"),
+        session_ids=None if named is None else _session_ids(named, 0),
     )
 
 
@@ -291,12 +322,12 @@ def list_online(body: Object) -> ListOnline:
 
 
 def _join(body: Object) -> Join:
-    return Join(session_id(body.get("chatSessionId")))
+    return Join(_sessions(body))
 
 
 def _leave(body: Object) -> Leave:
-    named = body.get("chatSessionId")
-    return Leave(None if named is None else session_id(named))
+    named = (body.get("chatSessionId"), body.get("chatSessionIds"))
+    return Leave(None if named == (None, None) else _sessions(body))
 
 
 def _typing(body: Object) -> Typing:

@@ -23,6 +23,10 @@ function sentence(connection: ConnectionState, labels: PresenceLabels): string {
   }
 }
 
+/** Another connection took the place of this one, which comes back if a person wants it. */
+const isReplaced = (connection: ConnectionState): boolean =>
+  connection.name === "failed" && connection.error.code === "replaced";
+
 /** Whether it has been so for that long. */
 function useLasting(isSo: boolean, milliseconds: number): boolean {
   const { clock } = useShared();
@@ -56,7 +60,7 @@ export function ConnectionBanner({
         {isShown && sentence(connection, labels)}
       </span>
       {isTrying && seconds ? <span aria-hidden>{labels.reconnecting(seconds)}</span> : null}
-      {isTrying && (
+      {(isTrying || isReplaced(connection)) && (
         <button type="button" onClick={() => retryNow()}>
           {labels.retry}
         </button>

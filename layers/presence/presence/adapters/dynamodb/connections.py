@@ -1,6 +1,8 @@
 """Connection records, in the Connections table."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from pynamodb.attributes import Attribute
@@ -12,6 +14,7 @@ from presence import limits
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     ConnectionItem,
+    Item,
     Operation,
     instant,
     put_of,
@@ -30,10 +33,13 @@ from presence.domain.connection import (
     Returning,
     State,
     Typed,
+    begun,
     ended,
 )
+from presence.domain.rate_limit import Charge
 from presence.domain.user import User
 from presence.limits import CLOSED_RECORD_SECONDS, OPEN_RECORD_SECONDS
+from presence.ports import EVERYONE, Topic
 
 #: What is removed from the record of a closed connection.
 _PERSONAL: Sequence[Attribute[Any]] = (
@@ -95,43 +101,102 @@ class DynamoDBConnections:
             )
         return True
 
-    def charge(self, before: Connection, after: Connection) -> bool:
-        actions = [ConnectionItem.theoretical_arrival.set(after.theoretical_arrival)]
-        if after.typed != before.typed:
-            actions.append(ConnectionItem.typed.set(_typed_item(after.typed)))
-        same = (ConnectionItem.theoretical_arrival == before.theoretical_arrival) & _is_still(
-            before.revision
+    def charge(
+        self, connection: Connection, charge: Charge, typed: Mapping[str, Typed] | None = None
+    ) -> bool:
+        may_be = (ConnectionItem.state == State.AUTHENTICATED.value) & _is_still(
+            connection.revision
         )
-        is_authenticated = ConnectionItem.state == State.AUTHENTICATED.value
-        item = ConnectionItem(before.connection_id)
+        if typed is not None:
+            may_be &= _has_typed(connection.typed)
+        # What was read, perhaps late, only says which one to try first.
+        adds = connection.theoretical_arrival >= charge.now
+        for adding in (adds, not adds):
+            found = self._charge(connection.connection_id, charge, typed, may_be, adds=adding)
+            if found is None:
+                return True
+            if not _is_same(found, connection, typed is not None):
+                return False
+            if found.theoretical_arrival > charge.latest:
+                raise charge.refusal(found.theoretical_arrival)
+        return False  # it was charged between the two writes
+
+    def _charge(
+        self,
+        connection_id: str,
+        charge: Charge,
+        typed: Mapping[str, Typed] | None,
+        may_be: Condition,
+        *,
+        adds: bool,
+    ) -> Connection | None:
+        """One of the two writes of `take`; the record that did not allow it, None if it is done."""
+        arrival = ConnectionItem.theoretical_arrival
+        action: Action = arrival.add(charge.cost) if adds else arrival.set(charge.restart)
+        allows: Condition = arrival < charge.now
+        if adds:
+            allows = (arrival >= charge.now) & (arrival <= charge.latest)
+        item, actions = ConnectionItem(connection_id), [action]
+        if typed is not None:
+            actions.append(ConnectionItem.typed.set(_typed_item(typed)))
         try:
-            write(self._client, "UpdateItem", update_of(item, actions, same & is_authenticated))
+            write(self._client, "UpdateItem", update_of(item, actions, allows & may_be))
         except ConditionFailed as error:
-            charged = {"N": str(after.theoretical_arrival)}
-            authenticated = {"S": State.AUTHENTICATED.value}
-            return error.was_done({"theoretical_arrival": charged, "state": authenticated})
-        return True
+            left = _typed_by(typed) if adds else {"theoretical_arrival": _number(charge.restart)}
+            is_done = left and error.was_done({**left, "state": {"S": State.AUTHENTICATED.value}})
+            return None if is_done else _found(connection_id, error.item)
+        return None
 
 
-def connection_update(change: ConnectionChange, user: User, shard: int) -> Operation:
-    """The record's part of a transaction with its user; *shard* is where the subscription is."""
+def _number(value: int) -> Item:
+    return {"N": str(value)}
+
+
+def _typed_by(typed: Mapping[str, Typed] | None) -> Item:
+    """What a write has left in the item, if it says so: what is added may be added twice."""
+    stored = _typed_item(typed or {})
+    return {"typed": {"M": {name: _number(at) for name, at in stored.items()}}} if stored else {}
+
+
+def _found(connection_id: str, item: Item | None) -> Connection:
+    """The record in a refusal; a closed one for none."""
+    if item is None:
+        return Connection(connection_id, "", 0, State.CLOSED)
+    return _connection(ConnectionItem.from_raw_data(item))
+
+
+def _is_same(found: Connection, read: Connection, types: bool) -> bool:
+    is_still = found.state is State.AUTHENTICATED and found.revision == read.revision
+    return is_still and not (types and found.typed != read.typed)
+
+
+def _has_typed(typed: Mapping[str, Typed]) -> Condition:
+    same: Condition = ConnectionItem.typed == _typed_item(typed)
+    return same if typed else same | ConnectionItem.typed.does_not_exist()
+
+
+def connection_update(
+    change: ConnectionChange, user: User, places: Mapping[Topic, int]
+) -> Operation:
+    """The record's part of a transaction with its user; *places* as in `places_for`."""
     item, is_same_user = ConnectionItem(change.connection_id), still_of(user.user_id)
     match change:
         case Admission():
             may_be = (ConnectionItem.state == State.OPEN.value) | is_same_user
-            actions = [*_admitting(change, user.user_id, shard), *_leaving(ended(change, user))]
-            return update_of(item, [*actions, NEXT], may_be & _is_still(change.revision))
+            admitting = _admitting(change, user.user_id, places)
+            actions = [*admitting, *_taking_part(change, user, places), NEXT]
+            return update_of(item, actions, may_be & _is_still(change.revision))
         case Returning():
             left = _leaving(ended(change, user))
             actions = [*left, NEXT] if left else [_SAME]
             return update_of(item, actions, is_same_user & _is_still(change.revision))
         case Joining():
-            joined = ConnectionItem.chat_sessions.add({entry(change.session_id, shard)})
+            entries = _entries(begun(change, user), places)
+            joined = [ConnectionItem.chat_sessions.add(entries)] if entries else []
             still_allows = _still_allows(change.allowed_by)
-            return update_of(item, [joined, NEXT], is_same_user & still_allows)
+            return update_of(item, [*joined, NEXT], is_same_user & still_allows)
         case Leaving():
-            left = _leaving({change.session_id: change.shards})
-            return update_of(item, [*left, NEXT], is_same_user)
+            return update_of(item, [*_leaving(change.left), NEXT], is_same_user)
         case Closing():
             closed = [ConnectionItem.state.set(State.CLOSED.value)]
             return update_of(item, closed, is_same_user)
@@ -153,6 +218,21 @@ def _leaving(sessions: Mapping[str, Collection[int]]) -> Sequence[Action]:
     return [ConnectionItem.chat_sessions.delete(entries)] if entries else []
 
 
+def _entries(session_ids: Iterable[str], places: Mapping[Topic, int]) -> set[str]:
+    return {entry(name, places[Topic("session", name)]) for name in session_ids}
+
+
+def _taking_part(change: Admission, user: User, places: Mapping[Topic, int]) -> Sequence[Action]:
+    """All chat sessions that it is in: one update cannot add some and remove others."""
+    left, new = ended(change, user), _entries(begun(change, user), places)
+    if not left and not new:
+        return []
+    kept = {name: shards for name, shards in change.joined.items() if name not in left}
+    entries = {entry(name, it) for name, shards in kept.items() for it in shards} | new
+    sessions = ConnectionItem.chat_sessions
+    return [sessions.set(entries) if entries else sessions.remove()]
+
+
 def still_of(user_id: str) -> Condition:
     """The connection is authenticated as this user."""
     condition: Condition = (ConnectionItem.state == State.AUTHENTICATED.value) & (
@@ -169,16 +249,16 @@ def still_limited(connection: Connection) -> Condition:
     return condition
 
 
-def _still_allows(allowed_by: str | None) -> Condition:
+def _still_allows(allowed_by: frozenset[str] | None) -> Condition:
     """The claim of its token still allows what it allowed; a fresh token may have replaced it."""
     claim = ConnectionItem.allowed_sessions
-    condition: Condition = (
-        claim.does_not_exist() if allowed_by is None else claim.contains(allowed_by)
-    )
-    return condition
+    if allowed_by is None:
+        condition: Condition = claim.does_not_exist()
+        return condition
+    return reduce(and_, (claim.contains(it) for it in sorted(allowed_by)))
 
 
-def _admitting(change: Admission, user_id: str, shard: int) -> Iterator[Action]:
+def _admitting(change: Admission, user_id: str, places: Mapping[Topic, int]) -> Iterator[Action]:
     item, token = ConnectionItem, change.token
     yield item.state.set(State.AUTHENTICATED.value)
     yield item.user_id.set(user_id)
@@ -189,7 +269,8 @@ def _admitting(change: Admission, user_id: str, shard: int) -> Iterator[Action]:
         yield item.allowed_sessions.remove()
     else:  # a set in DynamoDB is never empty; no session has this name
         yield item.allowed_sessions.set(set(token.allowed_sessions) or {_NONE})
-    if shard != shard_of(change.connection_id, limits.EVERYONE_SHARDS):
+    usual = shard_of(change.connection_id, limits.EVERYONE_SHARDS)
+    if (shard := places.get(EVERYONE, usual)) != usual:
         yield item.everyone_shards.add({shard})
 
 

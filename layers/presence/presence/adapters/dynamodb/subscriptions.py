@@ -29,12 +29,12 @@ from presence.adapters.dynamodb.topics import Shards, entry, key_of, parsed
 from presence.chunks import chunked
 from presence.domain.connection import (
     Admission,
-    Closing,
     Connection,
     ConnectionChange,
     Joining,
     Leaving,
     Returning,
+    begun,
     ended,
 )
 from presence.domain.errors import Conflict
@@ -299,37 +299,42 @@ def _subscriber(
     return {"Put": item.get_save_kwargs_from_instance()}
 
 
-def shard_for(change: ConnectionChange, shards: Shards, *, is_global: bool) -> int:
-    """The shard for the connection's row; a second join stays in the shard of the first."""
-    match change:
-        case Admission(connection_id):
-            base = topics.shard_of(connection_id, limits.EVERYONE_SHARDS)
-            return shards.pick(EVERYONE, connection_id) if is_global else base
-        case Joining(connection_id, _, session_id, known):
-            return min(known) if known else shards.pick(Topic("session", session_id), connection_id)
-        case Returning() | Leaving() | Closing():
-            return 0
+def places_for(
+    change: ConnectionChange, user: User, shards: Shards, *, is_global: bool
+) -> Mapping[Topic, int]:
+    """The topics that the connection subscribes to, each with the shard for its row.
+
+    A second join stays in the shard of the first.
+    """
+    if not isinstance(change, Admission | Joining):
+        return {}
+    joined = {Topic("session", name): change.joined.get(name) for name in begun(change, user)}
+    everyone = {EVERYONE: None} if is_global and isinstance(change, Admission) else {}
+    return {
+        topic: min(known) if known else shards.pick(topic, change.connection_id)
+        for topic, known in {**everyone, **joined}.items()
+    }
 
 
 def subscription_changes(
-    change: ConnectionChange, user: User, shard: int, *, is_global: bool
+    change: ConnectionChange, user: User, places: Mapping[Topic, int]
 ) -> Iterator[Operation]:
     """What a change of a connection record does to the connection's subscriptions."""
-    match change:
-        case Admission(connection_id, opened_at, token):
-            if is_global:
-                row, is_limited = key_of(EVERYONE, shard), token.allowed_sessions is not None
-                yield _subscriber(
-                    row, connection_id, user.user_id, opened_at, is_limited=is_limited
-                )
-            yield from _unsubscribe(connection_id, ended(change, user))
-        case Returning(connection_id):
-            yield from _unsubscribe(connection_id, ended(change, user))
-        case Joining(connection_id, opened_at, session_id):
-            row = key_of(Topic("session", session_id), shard)
-            yield _subscriber(row, connection_id, user.user_id, opened_at)
-        case Leaving(connection_id, session_id, shards):
-            yield from _unsubscribe(connection_id, {session_id: shards})
+    name = change.connection_id
+    if isinstance(change, Admission | Joining):
+        is_limited = isinstance(change, Admission) and change.token.allowed_sessions is not None
+        for topic, shard in places.items():
+            yield _subscriber(
+                key_of(topic, shard),
+                name,
+                user.user_id,
+                change.opened_at,
+                is_limited=is_limited and topic == EVERYONE,
+            )
+    if isinstance(change, Admission | Returning):
+        yield from _unsubscribe(name, ended(change, user))
+    if isinstance(change, Leaving):
+        yield from _unsubscribe(name, change.left)
 
 
 def _unsubscribe(

@@ -14,7 +14,7 @@ from pynamodb.expressions.update import Action
 
 from presence.adapters.dynamodb.connections import connection_update
 from presence.adapters.dynamodb.online_index import shard_of
-from presence.adapters.dynamodb.subscriptions import row_changes, shard_for, subscription_changes
+from presence.adapters.dynamodb.subscriptions import places_for, row_changes, subscription_changes
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     FloorItem,
@@ -50,7 +50,7 @@ from presence.limits import (
     RETENTION_SECONDS,
     USERS_TOGETHER,
 )
-from presence.ports import Renewal, UserChange, WriteConflict
+from presence.ports import Renewal, TooManyRows, UserChange, WriteConflict
 
 
 class DynamoDBUsers:
@@ -97,10 +97,10 @@ class DynamoDBUsers:
         swap = _swap(before, after, now, announce=announce)
         others = [*row_changes(before, after)]
         if connection_change is not None:
-            shard = shard_for(connection_change, self._shards, is_global=self._is_global)
+            places = places_for(connection_change, after, self._shards, is_global=self._is_global)
             others += [
-                {"Update": connection_update(connection_change, after, shard)},
-                *subscription_changes(connection_change, after, shard, is_global=self._is_global),
+                {"Update": connection_update(connection_change, after, places)},
+                *subscription_changes(connection_change, after, places),
             ]
         if not others:
             self._save_alone(swap, replace(after, revision=before.revision + 1))
@@ -117,6 +117,8 @@ class DynamoDBUsers:
 
     def _save_together(self, swap: Operation, others: Sequence[Operation]) -> bool:
         operations = [{"Update": swap}, *others]
+        if len(operations) > MAX_OPERATIONS:
+            raise TooManyRows
         try:
             write(self._client, "TransactWriteItems", {"TransactItems": operations})
         except TransactionRefused as error:
