@@ -795,6 +795,15 @@ def test_a_timed_choice_gives_back_the_one_before_it() -> None:
     assert [it.until for it in found] == [NOW + 25_000, NOW + 40_000, None]
 
 
+def test_the_same_choice_with_an_end_does_not_come_back() -> None:
+    user = choose(arrive(ADA, "tab"), Choice.BUSY, NOW)
+
+    user = choose(user, Choice.BUSY, NOW + 1, NOW + 40_000)
+
+    assert user.earlier == ()
+    assert wait(user, NOW + 40_000)[0].choice is Choice.ONLINE
+
+
 def test_a_lasting_choice_ends_all_before_it() -> None:
     user = choose(arrive(ADA, "tab"), Choice.BUSY, NOW, NOW + 40_000)
 

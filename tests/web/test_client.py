@@ -62,7 +62,7 @@ def test_the_test_double_answers_as_the_reducer(tools: Tools, tmp_path: Path) ->
     effects = {it["type"] for step in steps for it in step.get("effects", ())}
     assert len({kind for kind, _ in events}) == len(vectors.EVENTS)
     assert {kind for kind, refused in events if refused} == {"authenticated", "joined", "blocked"}
-    assert effects == {"lease-removed", "presence-changed", "view-changed"}
+    assert effects == {"lease-removed", "lease-replaced", "presence-changed", "view-changed"}
 
 
 # ── the package: others can import it, and it is small ───────────────────────────────────────────

@@ -370,17 +370,19 @@ function choose(user: User, event: Chosen, now: number): User {
     choice,
     text,
     until,
-    earlier: earlierThan(user, until),
+    earlier: earlierThan(user, event),
     chosenAt: event.chosenAt === null ? Math.max(now, user.chosenAt) : asked,
     disclosure: event.disclosure ?? user.disclosure,
   };
 }
 
-/** The choices that outlast one; the lasting one is never dropped. */
-function earlierThan(user: User, end: number | null): readonly EarlierChoice[] {
+/** The choices that outlast a timed one; the same choice again with an end gets that end. */
+function earlierThan(user: User, event: Chosen): readonly EarlierChoice[] {
+  const end = event.until;
   if (end === null) return [];
   const { choice, text, until } = user;
-  const known = [...user.earlier, { choice, text, until }];
+  const isSame = choice === event.choice && text === event.text;
+  const known = isSame ? user.earlier : [...user.earlier, { choice, text, until }];
   const isChosen = (it: EarlierChoice) => it.choice !== "online" || it.text !== null;
   const lasting = known.filter((it) => it.until === null && isChosen(it));
   const timed = known.filter((it) => it.until !== null && it.until > end);

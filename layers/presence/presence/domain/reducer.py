@@ -421,17 +421,22 @@ def _choose(user: User, event: Chosen, now: int) -> User:
         choice=event.choice,
         text=event.text,
         until=event.until,
-        earlier=_earlier(user, event.until),
+        earlier=_earlier(user, event),
         chosen_at=chosen_at,
         disclosure=event.disclosure or user.disclosure,
     )
 
 
-def _earlier(user: User, until: int | None) -> tuple[EarlierChoice, ...]:
-    """The choices that outlast one that ends at *until*; the lasting one is never dropped."""
-    if until is None:
+def _earlier(user: User, event: Chosen) -> tuple[EarlierChoice, ...]:
+    """The choices that outlast a timed one; the lasting one is never dropped.
+
+    The same choice again with an end gets that end: it is not what comes after it.
+    """
+    if (until := event.until) is None:
         return ()
-    known = (*user.earlier, EarlierChoice(user.choice, user.text, user.until))
+    current = EarlierChoice(user.choice, user.text, user.until)
+    is_same = (current.choice, current.text) == (event.choice, event.text)
+    known = user.earlier if is_same else (*user.earlier, current)
     lasting = [it for it in known if it.until is None and it != EarlierChoice()]
     timed = [it for it in known if it.until is not None and it.until > until]
     return (*lasting, *timed[-MAX_EARLIER_CHOICES:])
