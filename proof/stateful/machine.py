@@ -364,7 +364,8 @@ class Presence(Steps):
             return  # something came to its end meanwhile
         self.is_sound = False
         for name, conn in self.world.conns.items():
-            if conn.is_claimed and conn.end <= now and not self.is_cut(name):
+            is_over = conn.is_claimed and max(conn.end, conn.told_by) <= now
+            if is_over and not self.is_cut(name):
                 raise Impossible(f"{name} is silent and was not closed by the sweep (I12)")
             if name not in self.vanished | self.deaf:
                 self.compare(name)

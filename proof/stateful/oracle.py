@@ -14,6 +14,8 @@ from proof.stateful.rig import MAX_CONNECTIONS
 
 LEASE, GRACE, AUTHENTICATION, LEEWAY = 75_000, 10_000, 10_000, 30_000
 BETWEEN_PINGS, COST, BURST, YOUNG = 10_000, 1_000, 20, 10_000
+#: How long after it was replaced a connection is closed, at the latest.
+TELLS = 31_000
 
 #: A status and a text.
 View: TypeAlias = tuple[str, str | None]
@@ -33,7 +35,8 @@ def expect(found: object, *allowed: object) -> None:
 class Conn:
     """`spent` is the bucket if it was charged only where that is certain, or wherever it may be.
 
-    `heard` is when its lease was renewed last.
+    `heard` is when its lease was renewed last, `told_by` until when the server has to close it, if
+    another connection took its place.
     """
 
     opened: int
@@ -42,6 +45,7 @@ class Conn:
     token_end: int = 0
     end: int = 0
     heard: int = 0
+    told_by: int = 0
     active: bool | None = True
     rooms: frozenset[str] = frozenset()
     watched: frozenset[str] = frozenset()
@@ -213,7 +217,7 @@ class Oracle:
         """When something changes by itself."""
         for conn in self.conns.values():
             if not conn.is_closed:
-                yield from (conn.end, conn.token_end, conn.opened + AUTHENTICATION)
+                yield from (conn.end, conn.told_by, conn.token_end, conn.opened + AUTHENTICATION)
         for it in self.people.values():
             yield from (it.grace, it.until or 0, *it.left.values())
             yield from (end or 0 for _, _, end in it.earlier)
@@ -262,7 +266,7 @@ class Oracle:
             return self
         oldest = min(live, key=lambda it: (live[it].heard, it))
         rooms = live[oldest].rooms
-        after = self._conn(oldest, replace(live[oldest], end=now))
+        after = self._conn(oldest, replace(live[oldest], end=now, told_by=now + TELLS))
         held = {room for it in after.live(user, now).values() for room in it.rooms}
         person = self.person(user)
         left = {**person.left, **dict.fromkeys(rooms - held, now + GRACE)}

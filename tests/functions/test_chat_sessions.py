@@ -517,8 +517,8 @@ def test_one_too_many_is_told_replaced(private: Stack) -> None:
         stack.wait(1)
     stack.run_timers()
 
-    assert stack.heard(names[0]) == [{"type": "closing", "reason": "replaced"}]
-    assert stack.gateway.closed == [names[0]]
+    assert {"type": "closing", "reason": "replaced"} in stack.heard(names[0])
+    assert set(stack.gateway.closed) == {names[0]}
     record = stack.connection(names[0])
     assert record is not None
     assert record.state is State.CLOSED

@@ -18,7 +18,7 @@ from presence.domain.events import (
 )
 from presence.domain.reducer import reduce
 from presence.domain.user import User
-from presence.limits import MAX_DELAY_SECONDS, SWAP_ATTEMPTS
+from presence.limits import INTEGRATION_SECONDS, MAX_DELAY_SECONDS, SWAP_ATTEMPTS
 from presence.ports import ExpiredCheck, Timers, TooManyRows, UserCheck, Users, WriteConflict
 
 
@@ -150,23 +150,24 @@ def checks_of(
 ) -> Iterator[UserCheck | ExpiredCheck]:
     """The timers that the effects ask for, as far as SQS delays a message that long."""
     for effect in effects:
-        if (check := _check_of(user_id, effect, now)) is not None:
-            yield check
+        yield from _checks_of(user_id, effect, now)
 
 
-def _check_of(user_id: str, effect: Effect, now: int) -> UserCheck | ExpiredCheck | None:
+def _checks_of(user_id: str, effect: Effect, now: int) -> Iterator[UserCheck | ExpiredCheck]:
     match effect:
-        case TimerDue(at):
+        case TimerDue(at) if at - now <= MAX_DELAY_SECONDS * 1000:
             # Rounded up: a timer that fires early finds nothing to do.
-            seconds = max(0, -(-(at - now) // 1000))
-            return UserCheck(user_id, seconds) if seconds <= MAX_DELAY_SECONDS else None
+            yield UserCheck(user_id, max(0, -(-(at - now) // 1000)))
         case LeaseRemoved(connection_id, sessions):
-            return ExpiredCheck(connection_id, user_id, sessions)
+            yield ExpiredCheck(connection_id, user_id, sessions)
         case LeaseReplaced(connection_id, sessions):
-            # Later than the write: before it, the lease is valid, and is left alone.
-            return ExpiredCheck(connection_id, user_id, sessions, 1, "replaced")
-        case PresenceChanged() | ViewChanged():
-            return None  # announced by the stream
+            # Before the write the lease is valid, and is left alone. The second check comes when no
+            # function can write any more that sets it.
+            yield ExpiredCheck(connection_id, user_id, sessions, 1, "replaced")
+            late = INTEGRATION_SECONDS + 1
+            yield ExpiredCheck(connection_id, user_id, sessions, late, "replaced")
+        case TimerDue() | PresenceChanged() | ViewChanged():
+            pass  # left to the sweep, or announced by the stream
 
 
 def halves(names: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
