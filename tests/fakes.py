@@ -276,6 +276,8 @@ class FakeUsers:
         current = self._tables.users.get(user.user_id)
         if current is not None and current.revision != user.revision:
             raise WriteConflict(current)
+        if current is not None and (current.is_listed or current.special_viewers):
+            raise AssertionError("rows of other tables would name a user who is not there")
         self._tables.users.pop(user.user_id, None)
 
     def floor(self) -> int:
