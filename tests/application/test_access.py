@@ -512,6 +512,34 @@ def test_who_was_removed_while_late_does_not_return_to_the_session(world: World)
     assert "m1" not in says(world, "b2", "team.7")
 
 
+@pytest.mark.fault("A user is removed from a chat session while a connection is late.")
+@pytest.mark.parametrize("way", ["late", "halfway"])
+@pytest.mark.parametrize("deed", ["message", "typing"])
+def test_who_was_removed_does_not_speak_there_with_the_frame_that_comes_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, way: str, deed: str
+) -> None:
+    in_two_teams(world)
+    if way == "late":
+        world.wait(LEASE)
+        world.run_sweep()
+        world.removal.remove_member("team.7", "mallory", world.now)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(world.changes.__class__, "leave", _crash)
+            with pytest.raises(RuntimeError):
+                world.removal.remove_member("team.7", "mallory", world.now)
+    world.gateway.heard.clear()
+
+    def act() -> None:
+        if deed == "message":
+            world.messages.say("m1", "team.7", "still here", None, world.now)
+        else:
+            world.messages.typing("m1", "team.7", world.now, is_typing=True)
+
+    assert refusal_of(act) == "forbidden"
+    assert not world.gateway.heard
+
+
 def test_a_pending_leave_does_not_outlast_the_removal(world: World) -> None:
     in_two_teams(world)
     world.leave("m1")

@@ -103,6 +103,33 @@ def test_a_guest_sees_those_in_the_chat_sessions_of_the_token(world: World, way:
 
 
 @ways
+@pytest.mark.fault("A guest is removed from the only chat session that the token names.")
+def test_a_guest_sees_none_in_a_chat_session_that_the_back_end_has_barred(
+    world: World, way: str
+) -> None:
+    crowd(world)
+    reach = guest(world)
+
+    world.removal.remove_member("lobby", "eve", world.now)
+
+    assert WAYS[way](world, reach) == set()
+
+
+@pytest.mark.parametrize("is_global", [False, True])
+def test_a_guest_is_told_of_none_in_a_chat_session_that_is_barred(*, is_global: bool) -> None:
+    world = World(is_global=is_global)
+    crowd(world)
+    guest(world)
+    world.watching.watch("eve", ["ada"], world.now)
+    world.removal.remove_member("lobby", "eve", world.now)
+
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+
+    assert "ada" not in {user_id for user_id, _ in world.heard_by("eve")}
+
+
+@ways
 def test_where_sessions_must_be_shared_strangers_are_unseen(way: str) -> None:
     world = World(is_global=False, visibility=SharedSessions())
     crowd(world)

@@ -35,9 +35,11 @@ ALL = Reach(sees_all=True)
 def may_reach(viewer: User | None, target: User, allowed: AllowedSessions) -> bool | None:
     """Whether a viewer whose token allows these chat sessions may see the target; None: policy."""
     viewer_id = None if viewer is None else viewer.user_id
+    barred = frozenset[str]() if viewer is None else viewer.standing.barred
     if viewer_id == target.user_id:
         return True
-    seen_in = target.sessions_seen_by(viewer_id)
+    # A chat session that a token names shows nothing to a user who is kept out of it.
+    seen_in = target.sessions_seen_by(viewer_id) - barred
     if allowed is not None and not any(is_allowed(name, allowed) for name in seen_in):
         return False
     shared = seen_in & viewer.sessions if viewer else frozenset[str]()
