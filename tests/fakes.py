@@ -291,6 +291,7 @@ def _operations(before: User, after: User, change: ConnectionChange, is_global: 
     """The user, the record, the rows of the connection and those of the user."""
     rows = len(dict(before.audiences.items() ^ after.audiences.items()))
     rows += len(before.blocked.keys() ^ after.blocked.keys())
+    rows += len(before.returned.keys() ^ after.returned.keys())
     left, new = _moves(change, after)
     rows += sum(map(len, left.values())) + len(new)
     return 2 + rows + (is_global and isinstance(change, Admission))
