@@ -12,7 +12,7 @@ from presence import limits
 from presence.adapters.visibility import Everyone, SharedSessions
 from presence.domain.errors import InvalidMessage, Unavailable
 from presence.domain.standing import is_allowed
-from presence.domain.user import Choice, Presence
+from presence.domain.user import Choice, Presence, User
 from presence.fanout.sight import FREE, Reach
 from presence.limits import MAX_PAGE
 from tests.world import GRACE, SECOND, World
@@ -165,6 +165,30 @@ def test_a_function_that_fails_is_no_yes(way: str) -> None:
     else:
         with pytest.raises(Unavailable):
             WAYS[way](world, FREE)
+
+
+@pytest.mark.fault("Very many connections hear of all users, and may not see all of them.")
+def test_what_others_see_of_a_user_is_worked_out_once_for_all_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(is_global=True, visibility=SharedSessions())
+    names = [f"user-{number}" for number in range(40)]
+    for name in names:
+        world.join(name, name)
+    world.stream()
+    asked, sessions_seen_by = list[str | None](), User.sessions_seen_by
+
+    def counted(user: User, viewer_id: str | None) -> frozenset[str]:
+        asked.append(viewer_id)
+        return sessions_seen_by(user, viewer_id)
+
+    for name in names:
+        world.choose(name, Choice.BUSY)
+    monkeypatch.setattr(User, "sessions_seen_by", counted)
+
+    world.stream()
+
+    assert len(asked) < 20 * len(names)
 
 
 def test_who_may_not_be_seen_looks_like_one_who_was_never_here(world: World) -> None:
