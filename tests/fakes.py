@@ -276,6 +276,8 @@ class FakeUsers:
         current = self._tables.users.get(user.user_id)
         if current is not None and current.revision != user.revision:
             raise WriteConflict(current)
+        if current is not None and (current.is_listed or current.special_viewers):
+            raise AssertionError("rows of other tables would name a user who is not there")
         self._tables.users.pop(user.user_id, None)
 
     def floor(self) -> int:
@@ -289,6 +291,7 @@ def _operations(before: User, after: User, change: ConnectionChange, is_global: 
     """The user, the record, the rows of the connection and those of the user."""
     rows = len(dict(before.audiences.items() ^ after.audiences.items()))
     rows += len(before.blocked.keys() ^ after.blocked.keys())
+    rows += len(before.returned.keys() ^ after.returned.keys())
     left, new = _moves(change, after)
     rows += sum(map(len, left.values())) + len(new)
     return 2 + rows + (is_global and isinstance(change, Admission))

@@ -135,6 +135,9 @@ UNUSABLE: dict[str, Callable[[Issuer], dict[str, Any]]] = {
     "another-type-than-its-algorithm": lambda issuer: issuer.jwk("k1", alg="ES256"),
     "another-curve-than-its-algorithm": lambda _: issuer_of("ES384").jwk("k1", alg="ES256"),
     "a-curve-of-other-trades": lambda _: issuer_of("ES256K").jwk("k1"),
+    "operations-that-are-none": lambda issuer: issuer.jwk("k1", key_ops=1),
+    "an-id-that-is-none": lambda issuer: issuer.jwk("k1", kid=["k1"]),
+    "an-algorithm-that-is-none": lambda issuer: issuer.jwk("k1", alg=["RS256"]),
     "no-object": lambda _: "k1",  # type: ignore[dict-item, return-value]
 }
 

@@ -9,6 +9,7 @@ import pytest
 
 from presence.application.connections import AuthenticateCommand
 from presence.application.standings import Standings
+from presence.application.user_changes import UserChanges
 from presence.deadline import always
 from presence.domain.connection import Connection, Identity
 from presence.domain.errors import (
@@ -26,6 +27,7 @@ from presence.domain.user import Choice, Lease, User
 from presence.fanout.dispatch import OpenSocket
 from presence.limits import (
     MAX_BARRED,
+    MAX_RETURNED,
     MAX_REVOKED,
     MAX_SESSIONS,
     STANDING_MILLISECONDS,
@@ -33,7 +35,7 @@ from presence.limits import (
     TOKEN_LEEWAY_MILLISECONDS,
 )
 from presence.ports import WriteConflict
-from tests.world import HEARTBEAT, LEASE, SECOND, World
+from tests.world import GRACE, HEARTBEAT, LEASE, SECOND, World
 
 BOTH, ONE = frozenset({"team.1", "team.7"}), frozenset({"team.1"})
 
@@ -132,6 +134,49 @@ def test_a_token_that_allows_none_of_many_chat_sessions_ends_all_of_them(world: 
 
     assert world.tables.sessions == {}
     assert world.user("ada").sessions == frozenset()
+
+
+def test_a_token_that_ends_very_much_is_admitted_while_the_user_changes_too() -> None:
+    world = World(is_global=True)
+    world.join("ada", "a1")
+    for number in range(MAX_SESSIONS):
+        world.wait(SECOND)
+        world.enter("a1", f"room-{number}")
+    viewers = [f"viewer-{number}" for number in range(MAX_RETURNED)]
+    for viewer_id in viewers:
+        world.blocking.block("ada", viewer_id, world.now)
+    world.wait(GRACE)
+    world.on_timer.user("ada", world.now)
+    for viewer_id in viewers:
+        world.blocking.unblock("ada", viewer_id, world.now)
+    world.wait(HEARTBEAT)
+
+    # In the same write all viewers are told "away", so none is ahead of the others any more.
+    world.authenticate("ada", "a1", allowed=frozenset(), is_active=False)
+
+    assert world.user("ada").sessions == frozenset()
+    assert not world.user("ada").returned
+
+
+def test_a_connection_that_closes_while_its_token_ends_very_much_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.join("ada", "a1")
+    for number in range(MAX_SESSIONS):
+        world.wait(SECOND)
+        world.enter("a1", f"room-{number}")
+    leave = world.changes.__class__.leave
+
+    def closed_first(changes: UserChanges, *args: Any) -> None:
+        world.leave("a1")
+        leave(changes, *args)
+
+    monkeypatch.setattr(world.changes.__class__, "leave", closed_first)
+
+    def act() -> None:
+        world.authenticate("ada", "a1", allowed=frozenset())
+
+    assert refusal_of(act) == "not-authenticated"
 
 
 def test_a_token_within_seconds_of_the_first_ends_what_was_joined_between(world: World) -> None:
@@ -510,6 +555,34 @@ def test_who_was_removed_while_late_does_not_return_to_the_session(world: World)
 
     assert world.user("mallory").leases["m1"].sessions == ONE
     assert "m1" not in says(world, "b2", "team.7")
+
+
+@pytest.mark.fault("A user is removed from a chat session while a connection is late.")
+@pytest.mark.parametrize("way", ["late", "halfway"])
+@pytest.mark.parametrize("deed", ["message", "typing"])
+def test_who_was_removed_does_not_speak_there_with_the_frame_that_comes_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, way: str, deed: str
+) -> None:
+    in_two_teams(world)
+    if way == "late":
+        world.wait(LEASE)
+        world.run_sweep()
+        world.removal.remove_member("team.7", "mallory", world.now)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(world.changes.__class__, "leave", _crash)
+            with pytest.raises(RuntimeError):
+                world.removal.remove_member("team.7", "mallory", world.now)
+    world.gateway.heard.clear()
+
+    def act() -> None:
+        if deed == "message":
+            world.messages.say("m1", "team.7", "still here", None, world.now)
+        else:
+            world.messages.typing("m1", "team.7", world.now, is_typing=True)
+
+    assert refusal_of(act) == "forbidden"
+    assert not world.gateway.heard
 
 
 def test_a_pending_leave_does_not_outlast_the_removal(world: World) -> None:

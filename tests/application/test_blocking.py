@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from presence.domain.connection import Connection
 from presence.domain.disclosure import Disclosure, Precision
 from presence.domain.errors import Conflict, PresenceError, Unavailable
-from presence.domain.events import Chosen
+from presence.domain.events import Chosen, TokenRevoked
 from presence.domain.user import Choice, Presence, Status, User
 from presence.limits import MAX_BLOCKED, MAX_PAGE, MAX_RETURNED
 from presence.protocol.frames import fitting, presence
@@ -221,6 +221,28 @@ def test_erasing_leaves_nothing_and_tells_the_others(world: World) -> None:
     assert list(world.tables.watchers["ada"]) == ["bob-1"]
     assert world.tables.connections["ada-1"].user_id is None
     assert world.try_ping("ada-1") == "not-authenticated"
+
+
+@pytest.mark.parametrize("is_revoked", [False, True], ids=["deleted", "kept-as-revoked"])
+def test_erasing_names_no_viewer_who_was_blocked_once_and_tells_that_viewer(
+    world: World, *, is_revoked: bool
+) -> None:
+    meet(world, "ada", "eve")
+    if is_revoked:
+        world.removal.revoke("ada", TokenRevoked("an older one"), world.now)
+    world.block("ada", "eve")
+    world.blocking.unblock("ada", "eve", world.now)
+    world.stream()
+    held = world.read("ada", "eve").version
+    assert held > world.read("ada").version
+
+    world.removal.erase("ada", world.now, lifts_blocks=True)
+    world.stream()
+
+    assert not world.user("ada").special_viewers
+    assert world.heard_by("eve-1")[-1] == ("ada", "offline")
+    frames = [it for it in world.frames_of("eve-1") if "changes" in it]
+    assert frames[-1]["changes"][0]["version"] > held
 
 
 def test_erasing_a_blocked_viewer_keeps_the_block(world: World) -> None:

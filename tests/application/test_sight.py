@@ -12,7 +12,7 @@ from presence import limits
 from presence.adapters.visibility import Everyone, SharedSessions
 from presence.domain.errors import InvalidMessage, Unavailable
 from presence.domain.standing import is_allowed
-from presence.domain.user import Choice, Presence
+from presence.domain.user import Choice, Presence, User
 from presence.fanout.sight import FREE, Reach
 from presence.limits import MAX_PAGE
 from tests.world import GRACE, SECOND, World
@@ -103,6 +103,33 @@ def test_a_guest_sees_those_in_the_chat_sessions_of_the_token(world: World, way:
 
 
 @ways
+@pytest.mark.fault("A guest is removed from the only chat session that the token names.")
+def test_a_guest_sees_none_in_a_chat_session_that_the_back_end_has_barred(
+    world: World, way: str
+) -> None:
+    crowd(world)
+    reach = guest(world)
+
+    world.removal.remove_member("lobby", "eve", world.now)
+
+    assert WAYS[way](world, reach) == set()
+
+
+@pytest.mark.parametrize("is_global", [False, True])
+def test_a_guest_is_told_of_none_in_a_chat_session_that_is_barred(*, is_global: bool) -> None:
+    world = World(is_global=is_global)
+    crowd(world)
+    guest(world)
+    world.watching.watch("eve", ["ada"], world.now)
+    world.removal.remove_member("lobby", "eve", world.now)
+
+    world.choose("ada", Choice.BUSY)
+    world.stream()
+
+    assert "ada" not in {user_id for user_id, _ in world.heard_by("eve")}
+
+
+@ways
 def test_where_sessions_must_be_shared_strangers_are_unseen(way: str) -> None:
     world = World(is_global=False, visibility=SharedSessions())
     crowd(world)
@@ -138,6 +165,30 @@ def test_a_function_that_fails_is_no_yes(way: str) -> None:
     else:
         with pytest.raises(Unavailable):
             WAYS[way](world, FREE)
+
+
+@pytest.mark.fault("Very many connections hear of all users, and may not see all of them.")
+def test_what_others_see_of_a_user_is_worked_out_once_for_all_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(is_global=True, visibility=SharedSessions())
+    names = [f"user-{number}" for number in range(40)]
+    for name in names:
+        world.join(name, name)
+    world.stream()
+    asked, sessions_seen_by = list[str | None](), User.sessions_seen_by
+
+    def counted(user: User, viewer_id: str | None) -> frozenset[str]:
+        asked.append(viewer_id)
+        return sessions_seen_by(user, viewer_id)
+
+    for name in names:
+        world.choose(name, Choice.BUSY)
+    monkeypatch.setattr(User, "sessions_seen_by", counted)
+
+    world.stream()
+
+    assert len(asked) < 20 * len(names)
 
 
 def test_who_may_not_be_seen_looks_like_one_who_was_never_here(world: World) -> None:

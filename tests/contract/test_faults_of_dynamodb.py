@@ -20,7 +20,7 @@ from presence.domain.events import Authenticated, Blocked, Chosen, Disconnected,
 from presence.domain.rate_limit import Charge
 from presence.domain.reducer import reduce
 from presence.domain.user import Choice, User
-from presence.limits import CONFLICT_ATTEMPTS
+from presence.limits import CONFLICT_ATTEMPTS, FIRST_MEMBERS
 from presence.ports import EVERYONE, LargeRoom, Topic, WriteConflict
 from tests.contract.conftest import Store, items
 from tests.contract.test_store import (
@@ -91,6 +91,24 @@ def everything_listed(store: Store) -> list[Any]:
 
 def one_at_a_time(params: dict[str, Any], **_: object) -> None:
     params["Limit"] = 1
+
+
+@pytest.mark.fault(
+    "A guest lists who is online, and is in many chat sessions of very many members."
+)
+@pytest.mark.parametrize("after", ["", "a"])
+def test_members_are_not_read_much_further_than_they_are_needed(
+    dynamodb: Store, after: str
+) -> None:
+    sizes = list[int | None]()
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        sizes.append(params.get("Limit"))
+
+    with listening("before-parameter-build.dynamodb.Query", note):
+        next(dynamodb.members.of(ROOM, after), None)
+
+    assert sizes == [FIRST_MEMBERS]
 
 
 @pytest.mark.fault("A query ends its page early, even an empty one.")

@@ -698,7 +698,7 @@ def test_a_narrower_token_ends_its_chat_sessions_in_the_write_that_admits_it(sto
 def test_the_most_that_a_write_may_end_fits_into_one_transaction(store: Store) -> None:
     store.connections.open(RECORD)
     admit(store, "ada")
-    most = MAX_ENDED_ROWS // 2
+    most = MAX_ENDED_ROWS
     for number in range(most):
         enter(store, "ada", f"room.{number}")
 

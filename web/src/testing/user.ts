@@ -138,11 +138,15 @@ export function unknownUser(userId: string, rules: Rules, floor = 0): User {
   };
 }
 
-/** Versions stay, because clients drop older ones; so do blocks, or viewers would see the user leave. */
+/**
+ * Versions stay, or are raised beyond those of viewers who were blocked once, because clients drop
+ * older ones; so do blocks, or viewers would see the user leave.
+ */
 export function erased(user: User): User {
-  const { userId, version, ownVersion, blocked, rules } = user;
-  const returned = mapped(user.returned, (it) => ({ ...it, lastSeen: null }));
-  return { ...unknownUser(userId, rules), version, ownVersion, blocked, returned };
+  const { userId, ownVersion, blocked, rules } = user;
+  const ahead = [...user.returned.values()].map((it) => user.version + it.ahead + 1);
+  const version = Math.max(user.version, ...ahead);
+  return { ...unknownUser(userId, rules), version, ownVersion, blocked };
 }
 
 /** The greatest version that any viewer was told. */

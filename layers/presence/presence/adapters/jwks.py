@@ -86,17 +86,26 @@ class JWKSKeys:
 
 def _public_keys(document: Mapping[str, Any]) -> Mapping[str | None, Key]:
     """The keys that sign; those of other kinds are left out, as RFC 7517, section 5 asks for."""
-    return {jwk.key_id: key for jwk, key in _signing_keys(document["keys"])}
+    return dict(_signing_keys(document["keys"]))
 
 
-def _signing_keys(keys: Sequence[Any]) -> Iterator[tuple[jwt.PyJWK, Key]]:
+def _signing_keys(keys: Sequence[Any]) -> Iterator[tuple[str | None, Key]]:
+    """What cannot be read of one key concerns none of the others."""
     for member in keys:
         try:
-            jwk = jwt.PyJWK(member)
-        except (jwt.PyJWTError, AttributeError):
+            found = _signing_key(member)
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
             continue
-        if jwk.algorithm_name in _algorithms_of(member) and _is_for_signatures(member):
-            yield jwk, Key(jwk.algorithm_name, jwk.key)
+        if found is not None:
+            yield found
+
+
+def _signing_key(member: Mapping[str, Any]) -> tuple[str | None, Key] | None:
+    jwk = jwt.PyJWK(member)
+    is_signing = jwk.algorithm_name in _algorithms_of(member) and _is_for_signatures(member)
+    if not is_signing or not isinstance(jwk.key_id, str | None):
+        return None
+    return jwk.key_id, Key(jwk.algorithm_name, jwk.key)
 
 
 def _algorithms_of(member: Mapping[str, Any]) -> frozenset[str]:

@@ -21,6 +21,14 @@ class Actor:
     connection: Connection
     user: User
 
+    def takes_part_in(self, session_id: str) -> bool:
+        """Whether it has joined a chat session that its token and the back end still allow.
+
+        The user is newer than the record: a lease that is back has left what was barred meanwhile.
+        """
+        is_barred = session_id in self.user.standing.barred
+        return not is_barred and self.connection.takes_part_in(session_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Access:

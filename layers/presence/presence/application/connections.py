@@ -114,8 +114,8 @@ class Connections:
         asked, allowed = command.session_ids, command.identity.allowed_sessions
         with_it = asked
         for attempt in range(SWAP_ATTEMPTS):
-            record = self._prepared(record, command, now)
             try:
+                record = self._prepared(record, command, now)
                 before, after = self._admit_with(command, record, with_it, now)
             except TooManyRows:
                 if not with_it:
@@ -191,10 +191,10 @@ class Connections:
         """
         allowed = identity.allowed_sessions
         ending = [name for name in sorted(record.sessions) if not is_allowed(name, allowed)]
-        rows = sum(1 + len(record.shards_of(name)) for name in ending)
+        rows = sum(len(record.shards_of(name)) for name in ending)
         while rows > MAX_ENDED_ROWS:
             session_id = ending.pop()
-            rows -= 1 + len(record.shards_of(session_id))
+            rows -= len(record.shards_of(session_id))
             self.changes.leave(record, [session_id], now)
             record = replace(
                 record, sessions=record.sessions - {session_id}, revision=record.revision + 1

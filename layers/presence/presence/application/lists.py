@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from presence.application.statuses import Statuses
 from presence.chunks import chunked
-from presence.domain.standing import is_allowed
 from presence.domain.user import Presence, User
 from presence.fanout.sight import ALL, FREE, Reach
 from presence.limits import MAX_PAGE, MAX_SESSIONS
@@ -142,9 +141,9 @@ class OnlineList:
 def _sessions_of(viewer: User, reach: Reach) -> Sequence[str]:
     """MAX_SESSIONS at most: those that the viewer is in, and then those that the token names."""
     allowed = reach.allowed_sessions
-    joined = sorted(name for name in viewer.sessions if is_allowed(name, allowed))
     named = sorted(it for it in allowed or () if not it.endswith("*"))
-    return list(dict.fromkeys([*joined, *named]))[:MAX_SESSIONS]
+    names = dict.fromkeys([*sorted(viewer.sessions), *named])
+    return [it for it in names if viewer.standing.lets_into(it, allowed)][:MAX_SESSIONS]
 
 
 @dataclass(frozen=True, slots=True)

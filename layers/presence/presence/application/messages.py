@@ -43,7 +43,7 @@ class Messages:
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
         actor = self.access.authorize(connection_id, now)
-        if not actor.connection.takes_part_in(session_id):
+        if not actor.takes_part_in(session_id):
             raise _not_joined()
         message = self._message(actor.user.user_id, session_id, content, now, client_id)
         return self._relay_once(message, connection_id)
@@ -92,7 +92,10 @@ class Messages:
         connection = self._require_member(connection, session_id)
         if not self._charge_typing(connection, session_id, now, is_typing=is_typing):
             return
-        user = self.access.touch(connection, now).user
+        actor = self.access.touch(connection, now)
+        if not actor.takes_part_in(session_id):
+            raise _not_joined()
+        user = actor.user
         expires_at = now + TYPING_SHOWN_MILLISECONDS if is_typing else now
         frame = user_typing(session_id, user.user_id, is_typing=is_typing, expires_at=expires_at)
         found = self.broadcast.recipients(Topic("session", session_id))

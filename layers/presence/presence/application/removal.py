@@ -157,11 +157,12 @@ class Removal:
     def _delete(self, user_id: str, now: int) -> bool:
         """Delete the item; False if rows of other tables depend on it.
 
-        They do if the user is here again, and so in chat sessions and announced, or blocks viewers.
+        They do if the user is here again, and so in chat sessions and announced, or blocks or has
+        blocked viewers.
         The item stays, with nothing but that, while the back end refuses the user something.
         """
         stored = self.users.read(user_id, consistent=True)
-        if stored.is_listed or stored.blocked:
+        if stored.is_listed or stored.special_viewers:
             return False
         until = stored.standing.matters_until()
         if until is None or until > now:

@@ -10,6 +10,8 @@ from presence.domain.standing import AllowedSessions, Token, is_allowed, matches
 from presence.domain.user import Lease, User
 from presence.limits import (
     MAX_OPERATIONS,
+    MAX_RETURNED,
+    MAX_SESSIONS,
     MIN_PING_MILLISECONDS,
     TOKEN_LEEWAY_MILLISECONDS,
     TYPING_MILLISECONDS,
@@ -207,9 +209,10 @@ class Closing:
 
 ConnectionChange: TypeAlias = Admission | Returning | Joining | Leaving | Closing
 
-#: Rows that one transaction ends, beside the user, the record and the row of all users. A chat
-#: session has one for each shard that the connection is in, and one of its members.
-MAX_ENDED_ROWS = MAX_OPERATIONS - 4
+#: Subscriptions to chat sessions that one transaction ends: one for each shard that the connection
+#: is in. Beside them are the user, the record and the row of all users; and what else becomes of
+#: the user in the same moment may touch each membership, and each row of a viewer who is back.
+MAX_ENDED_ROWS = MAX_OPERATIONS - 3 - MAX_SESSIONS - MAX_RETURNED
 
 
 def ended(change: Admission | Returning, user: User) -> Mapping[str, frozenset[int]]:

@@ -5,6 +5,7 @@ It is stored with the user, so each decision about the user sees it, without one
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import sha256
 from typing import TypeAlias
 
@@ -104,7 +105,13 @@ class Standing:
 
 def is_allowed(session_id: str, allowed: AllowedSessions) -> bool:
     """Whether the claim `chat_sessions` of a token allows a chat session."""
-    return allowed is None or any(matches(entry, session_id) for entry in allowed)
+    return allowed is None or session_id in allowed or session_id.startswith(_prefixes(allowed))
+
+
+@lru_cache(maxsize=1_000)
+def _prefixes(allowed: frozenset[str]) -> tuple[str, ...]:
+    """A claim has many entries, and is asked for each chat session of each user of a list."""
+    return tuple(entry[:-1] for entry in allowed if entry.endswith("*"))
 
 
 def matches(entry: str, session_id: str) -> bool:

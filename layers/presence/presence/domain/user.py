@@ -185,15 +185,16 @@ class User:
     def erased(self) -> "User":
         """What must be kept until others are told: they drop versions that they already hold.
 
-        What the back end refused stays refused.
+        The version is raised beyond those of viewers who were blocked once, so that nothing has to
+        name these any more. What the back end refused stays refused.
         """
+        ahead = (self.version + it.ahead + 1 for it in self.returned.values())
         return User(
             self.user_id,
             revision=self.revision,
-            version=self.version,
+            version=max((self.version, *ahead)),
             own_version=self.own_version,
             blocked=self.blocked,
-            returned={name: replace(it, last_seen=None) for name, it in self.returned.items()},
             standing=self.standing,
             rules=self.rules,
         )

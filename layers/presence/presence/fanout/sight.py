@@ -11,9 +11,10 @@ default, nothing is read for it, but for viewers whose token has a claim.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from presence.domain.errors import Unavailable
-from presence.domain.standing import AllowedSessions, is_allowed
+from presence.domain.standing import AllowedSessions, Standing
 from presence.domain.user import User
 from presence.ports import ConnectionRecords, Subscriber, Users, Visibility
 
@@ -32,16 +33,49 @@ FREE = Reach()
 ALL = Reach(sees_all=True)
 
 
-def may_reach(viewer: User | None, target: User, allowed: AllowedSessions) -> bool | None:
-    """Whether a viewer whose token allows these chat sessions may see the target; None: policy."""
-    viewer_id = None if viewer is None else viewer.user_id
-    if viewer_id == target.user_id:
-        return True
-    seen_in = target.sessions_seen_by(viewer_id)
-    if allowed is not None and not any(is_allowed(name, allowed) for name in seen_in):
-        return False
-    shared = seen_in & viewer.sessions if viewer else frozenset[str]()
-    return True if any(is_allowed(name, allowed) for name in shared) else None
+@dataclass(frozen=True)
+class _Target:
+    """A user who may be seen; what most viewers see is computed once for all of them."""
+
+    user: User
+
+    @cached_property
+    def _usual(self) -> frozenset[str]:
+        return self.user.sessions_seen_by(None)
+
+    def sessions_seen_by(self, viewer_id: str | None) -> frozenset[str]:
+        is_special = viewer_id is not None and viewer_id in self.user.blocked
+        return self.user.sessions_seen_by(viewer_id) if is_special else self._usual
+
+
+@dataclass(frozen=True)
+class _Viewer:
+    """A viewer whose token allows these chat sessions; None is a reader without a token."""
+
+    user: User | None
+    allowed: AllowedSessions
+
+    @cached_property
+    def _standing(self) -> Standing:
+        return Standing() if self.user is None else self.user.standing
+
+    @cached_property
+    def _sessions(self) -> frozenset[str]:
+        return frozenset(filter(self._is_let_into, self.user.sessions if self.user else ()))
+
+    def _is_let_into(self, session_id: str) -> bool:
+        # A chat session that a token names shows nothing to a user who is kept out of it.
+        return self._standing.lets_into(session_id, self.allowed)
+
+    def may_see(self, target: _Target) -> bool | None:
+        """Whether the viewer may see the target; None: the policy says so."""
+        viewer_id = None if self.user is None else self.user.user_id
+        if viewer_id == target.user.user_id:
+            return True
+        seen_in = target.sessions_seen_by(viewer_id)
+        if self.allowed is not None and not any(map(self._is_let_into, seen_in)):
+            return False
+        return None if seen_in.isdisjoint(self._sessions) else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +95,9 @@ class Sight:
         """The ids of those that a reader may see."""
         if not self.is_restricted(reach):
             return {it.user_id for it in targets}
-        viewer = None if viewer_id is None else self.users.read(viewer_id, consistent=True)
-        answers = {it.user_id: may_reach(viewer, it, reach.allowed_sessions) for it in targets}
+        user = None if viewer_id is None else self.users.read(viewer_id, consistent=True)
+        viewer = _Viewer(user, reach.allowed_sessions)
+        answers = {it.user_id: viewer.may_see(_Target(it)) for it in targets}
         open_questions = {(str(viewer_id), name) for name, it in answers.items() if it is None}
         granted = self._granted(open_questions)
         return {name for name, it in answers.items() if it or (str(viewer_id), name) in granted}
@@ -93,14 +128,15 @@ class Sight:
         if not some:
             return ()
         claims = self._claims(it.connection_id for it in some if it.is_limited)
-        viewers = self.users.read_many({it.user_id for it in some}, consistent=True)
+        users = self.users.read_many({it.user_id for it in some}, consistent=True)
+        images = {name: [_Target(it) for it in targets[name]] for name in targets}
         hidden = set[tuple[str, str]]()
         questions = dict[tuple[str, str], tuple[str, str]]()
         for it in some:
             is_known = not it.is_limited or it.connection_id in claims
-            viewer, allowed = viewers[it.user_id], claims.get(it.connection_id)
-            for user_id, images in targets.items():
-                answers = {may_reach(viewer, image, allowed) for image in images}
+            viewer = _Viewer(users[it.user_id], claims.get(it.connection_id))
+            for user_id, some_images in images.items():
+                answers = {viewer.may_see(image) for image in some_images}
                 if not is_known or answers <= {False}:
                     hidden.add((it.connection_id, user_id))
                 elif True not in answers:

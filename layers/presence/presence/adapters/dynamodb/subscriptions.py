@@ -222,10 +222,9 @@ class DynamoDBMembers:
 
     def of(self, session_id: str, after: str = "") -> Iterator[Member]:
         behind = SubscriptionItem.subscriber > (after or RoomItem.KEY)
-        # Read on only as far as it is needed; all of a room of 1,000 is four pages.
-        size = limits.FIRST_MEMBERS if after else None
+        # Read on only as far as it is needed: a list may begin in many chat sessions at once.
         found = SubscriptionItem.query(
-            members(session_id), behind, consistent_read=True, page_size=size
+            members(session_id), behind, consistent_read=True, page_size=limits.FIRST_MEMBERS
         )
         return map(_member, found)
 
