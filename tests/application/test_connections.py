@@ -66,6 +66,30 @@ def test_authenticating_again_renews_the_token_and_nothing_else(world: World) ->
     assert len(world.tables.stream) == 1
 
 
+@pytest.mark.fault("A gateway gives the time of the frame as that at which the socket was opened.")
+def test_a_connection_ends_when_it_ends_whatever_the_gateway_says_of_its_opening(
+    world: World,
+) -> None:
+    first = world.join("ada", "a1")
+    world.wait(60_000)
+
+    second = world.authenticate("ada", "a1", opened_at=world.now)
+
+    assert second.connection_expires_at == first.connection_expires_at
+
+
+def test_a_gateway_knows_earlier_than_a_record_when_the_socket_was_opened(world: World) -> None:
+    opened_at = world.now
+    world.wait(1_500)
+    world.open("a1")
+    first = world.authenticate("ada", "a1", opened_at=opened_at)
+    world.wait(60_000)
+
+    second = world.authenticate("ada", "a1", opened_at=opened_at)
+
+    assert second.connection_expires_at == first.connection_expires_at == opened_at + 7_200_000
+
+
 @pytest.mark.fault("A connection authenticates as another user.")
 def test_a_connection_stays_with_the_user_who_came_first(world: World) -> None:
     world.join("ada", "a1")
