@@ -211,7 +211,7 @@ class World(App):
         return ""
 
     def leave(self, connection_id: str) -> None:
-        self.connections.close(connection_id, self.now)
+        self.connections.disconnect(connection_id, self.now)
 
     def enter(self, connection_id: str, session_id: str) -> MemberPage:
         entry = self.chat_sessions.join(connection_id, [session_id], self.now)

@@ -473,6 +473,32 @@ def test_a_disconnect_that_comes_twice_is_heard_once(world: World) -> None:
     assert len(world.tables.stream) == revision
 
 
+@pytest.mark.fault("A connection record is closed, and the answer that names its user is lost.")
+@pytest.mark.parametrize("way", ["disconnect", "leave", "gone"])
+def test_a_close_whose_answer_was_lost_does_its_work(world: World, way: str) -> None:
+    world.join("ada", "a1")
+    world.enter("a1", "room")
+    world.wait(60_000)
+    close = world.records.close
+
+    def loses_its_answer(
+        connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
+        close(connection_id, now)
+        return known  # the adapter finds its own write
+
+    world.records.close = loses_its_answer  # type: ignore[method-assign]
+    if way == "disconnect":
+        world.leave("a1")
+    elif way == "leave":
+        world.connections.leave("a1", world.now)
+    else:
+        world.expiry.lose("a1", world.now, world.now)
+
+    assert not world.user("ada").leases
+    assert (world.tables.sessions, world.tables.everyone) == ({}, {})
+
+
 def test_a_disconnect_after_the_sweep_announces_nothing(world: World) -> None:
     world.join("ada", "a1")
     world.wait(LEASE)

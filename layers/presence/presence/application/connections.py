@@ -242,14 +242,24 @@ class Connections:
         Raises:
             NotAuthenticated, TokenExpired: see `Access.require_authenticated`.
         """
-        self.access.require_authenticated(connection_id, now)
+        known = self.access.require_authenticated(connection_id, now)
         self.timers.check_connection(connection_id, LEAVE_SECONDS)
-        connection = self.close_record(connection_id, now)
+        connection = self.close_record(connection_id, now, known)
         if connection is None or connection.user_id is None:
             raise over()  # its socket was closed meanwhile, with a grace period
         self.changes.apply(connection.user_id, Disconnected(connection_id, grace_until=now), now)
 
-    def close(self, connection_id: str, now: int) -> Connection | None:
+    def disconnect(self, connection_id: str, now: int) -> Connection | None:
+        """`close`, after API Gateway has told that the socket is closed.
+
+        The record is read first: only so is it known whose it was if the answer to the write that
+        closes it is lost.
+        """
+        return self.close(connection_id, now, self.records.read(connection_id))
+
+    def close(
+        self, connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
         """Close the record, then remove the subscriptions and the lease. May be repeated.
 
         The record first: an `authenticate` that comes later is refused. The user is always written:
@@ -258,15 +268,17 @@ class Connections:
 
         Returns the connection as it was before; None if there is no record.
         """
-        connection = self.close_record(connection_id, now)
+        connection = self.close_record(connection_id, now, known)
         if connection is not None and connection.user_id is not None:
             event = Disconnected(connection_id, grace_until=now + self.durations.grace)
             self.changes.apply(connection.user_id, event, now)
         return connection
 
-    def close_record(self, connection_id: str, now: int) -> Connection | None:
+    def close_record(
+        self, connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
         """The first half of `close`: the record and the subscriptions."""
-        connection = self.records.close(connection_id, now)
+        connection = self.records.close(connection_id, now, known)
         if connection is not None and connection.user_id is not None:
             self.subscriptions.remove(connection)
         return connection
