@@ -97,8 +97,10 @@ class FakeConnections:
     def read_many(self, connection_ids: Collection[str]) -> Mapping[str, Connection]:
         return {it: self._items[it] for it in connection_ids if it in self._items}
 
-    def close(self, connection_id: str, now: int) -> Connection | None:
-        del now
+    def close(
+        self, connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
+        del now, known  # no answer of a fake is lost
         before = self._items.get(connection_id)
         if before is not None:
             self._items[connection_id] = Connection(

@@ -26,7 +26,9 @@ from typing import Any, TypeAlias
 from presence.domain.disclosure import Disclosure, Precision, Rules
 from presence.domain.errors import PresenceError
 from presence.domain.events import (
+    Allowed,
     Authenticated,
+    Barred,
     Blocked,
     Chosen,
     Disconnected,
@@ -42,14 +44,16 @@ from presence.domain.events import (
     UserEvent,
 )
 from presence.domain.reducer import reduce
+from presence.domain.standing import Standing
 from presence.domain.user import Choice, FrozenView, Lease, Status, User
-from presence.limits import MAX_BLOCKED, MAX_CONNECTIONS, MAX_SESSIONS
+from presence.limits import MAX_BARRED, MAX_BLOCKED, MAX_CONNECTIONS, MAX_SESSIONS
 
 STORIES = 2_000
 STEPS = 15
 
-#: What the double does not keep.
-LEFT_OUT = {"revision", "standing"}
+#: What the double does not keep. Of `standing` it keeps the barred chat sessions; what was revoked
+#: is with its tokens.
+LEFT_OUT = {"revision", "standing", "token"}
 START = 1_800_000_000_000
 LEASE = 75_000
 GRACE = 10_000
@@ -199,7 +203,9 @@ EVENTS = {
     Seen: Kind(1, lambda _: Seen()),
     Blocked: Kind(2, lambda at: Blocked(at.random.choice(VIEWERS))),
     Unblocked: Kind(3, unblocked),
-    Erased: Kind(1, lambda _: Erased()),
+    Barred: Kind(1, lambda at: Barred(at.session())),
+    Allowed: Kind(1, lambda at: Allowed(at.session())),
+    Erased: Kind(1, lambda at: Erased(allows_sessions=at.random.random() < 0.5)),
     TimePassed: Kind(2, lambda _: TimePassed()),
 }
 
@@ -233,12 +239,17 @@ def with_sessions(random: Random) -> User:
     return known({"laptop": Lease(START + LEASE, START, sessions=frozenset(names))})
 
 
+def with_bars(_: Random) -> User:
+    barred = frozenset(f"barred-{number}" for number in range(MAX_BARRED - 1))
+    return User(USER, standing=Standing(barred=barred), rules=Rules(GRACE))
+
+
 def with_blocks(random: Random) -> User:
     return known({"laptop": Lease(START + LEASE, START)}, MAX_BLOCKED - random.randrange(2))
 
 
 #: Limits are rare, and long to write.
-BEGINNINGS = (*[unknown] * 27, with_connections, with_sessions, with_blocks)
+BEGINNINGS = (*[unknown] * 27, with_connections, with_sessions, with_blocks, with_bars)
 
 
 # ── as JSON ────────────────────────────────────────────────────────────────────────────────
@@ -252,7 +263,8 @@ def typed(value: Json) -> Json:
 def plain(value: Json) -> Json:
     if is_dataclass(value) and not isinstance(value, type):
         names = names_of(type(value))
-        return {name: plain(getattr(value, field)) for field, name in names.items()}
+        kept = {name: plain(getattr(value, field)) for field, name in names.items()}
+        return kept | {"barred": plain(value.standing.barred)} if isinstance(value, User) else kept
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, tuple):

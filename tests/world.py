@@ -174,7 +174,9 @@ class World(App):
         token_id: str | None = None,
         session_ids: Sequence[str] = (),
         device: str | None = None,
+        opened_at: int | None = None,
     ) -> Welcome:
+        """*opened_at* is what the gateway says; without it, when the record was opened."""
         identity = Identity(
             user_id,
             self.now + token_life,
@@ -182,8 +184,9 @@ class World(App):
             issued_at=self.now,
             token_id=token_id,
         )
-        record = self.records.read(connection_id)
-        opened_at = self.now if record is None else record.opened_at
+        if opened_at is None:
+            record = self.records.read(connection_id)
+            opened_at = self.now if record is None else record.opened_at
         command = AuthenticateCommand(
             connection_id, identity, opened_at, device, is_active, session_ids
         )
@@ -208,7 +211,7 @@ class World(App):
         return ""
 
     def leave(self, connection_id: str) -> None:
-        self.connections.close(connection_id, self.now)
+        self.connections.disconnect(connection_id, self.now)
 
     def enter(self, connection_id: str, session_id: str) -> MemberPage:
         entry = self.chat_sessions.join(connection_id, [session_id], self.now)

@@ -345,7 +345,7 @@ class Simulation:
 
         def work(now: int) -> Any:
             self._may_be_here(link, now + GRACE)
-            return connections.close(link, now)
+            return connections.disconnect(link, now)
 
         self.functions.invoke(f"$disconnect {link}", work, ended)
 

@@ -351,8 +351,10 @@ def test_a_connection_racing_an_erase_is_closed_too(world: World) -> None:
     world.join("ada", "a1")
     close, late = world.records.close, ["a2"]
 
-    def close_and_be_overtaken(connection_id: str, now: int) -> Connection | None:
-        before = close(connection_id, now)
+    def close_and_be_overtaken(
+        connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
+        before = close(connection_id, now, known)
         if late:
             world.join("ada", late[0])
             world.enter(late.pop(), "room")

@@ -66,6 +66,30 @@ def test_authenticating_again_renews_the_token_and_nothing_else(world: World) ->
     assert len(world.tables.stream) == 1
 
 
+@pytest.mark.fault("A gateway gives the time of the frame as that at which the socket was opened.")
+def test_a_connection_ends_when_it_ends_whatever_the_gateway_says_of_its_opening(
+    world: World,
+) -> None:
+    first = world.join("ada", "a1")
+    world.wait(60_000)
+
+    second = world.authenticate("ada", "a1", opened_at=world.now)
+
+    assert second.connection_expires_at == first.connection_expires_at
+
+
+def test_a_gateway_knows_earlier_than_a_record_when_the_socket_was_opened(world: World) -> None:
+    opened_at = world.now
+    world.wait(1_500)
+    world.open("a1")
+    first = world.authenticate("ada", "a1", opened_at=opened_at)
+    world.wait(60_000)
+
+    second = world.authenticate("ada", "a1", opened_at=opened_at)
+
+    assert second.connection_expires_at == first.connection_expires_at == opened_at + 7_200_000
+
+
 @pytest.mark.fault("A connection authenticates as another user.")
 def test_a_connection_stays_with_the_user_who_came_first(world: World) -> None:
     world.join("ada", "a1")
@@ -447,6 +471,32 @@ def test_a_disconnect_that_comes_twice_is_heard_once(world: World) -> None:
 
     assert world.read("ada").status is Status.OFFLINE
     assert len(world.tables.stream) == revision
+
+
+@pytest.mark.fault("A connection record is closed, and the answer that names its user is lost.")
+@pytest.mark.parametrize("way", ["disconnect", "leave", "gone"])
+def test_a_close_whose_answer_was_lost_does_its_work(world: World, way: str) -> None:
+    world.join("ada", "a1")
+    world.enter("a1", "room")
+    world.wait(60_000)
+    close = world.records.close
+
+    def loses_its_answer(
+        connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
+        close(connection_id, now)
+        return known  # the adapter finds its own write
+
+    world.records.close = loses_its_answer  # type: ignore[method-assign]
+    if way == "disconnect":
+        world.leave("a1")
+    elif way == "leave":
+        world.connections.leave("a1", world.now)
+    else:
+        world.expiry.lose("a1", world.now, world.now)
+
+    assert not world.user("ada").leases
+    assert (world.tables.sessions, world.tables.everyone) == ({}, {})
 
 
 def test_a_disconnect_after_the_sweep_announces_nothing(world: World) -> None:

@@ -1,11 +1,13 @@
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
 import httpx
 import pytest
 
+from local.stack import ROOT
 from presence_client.api import Api
 from presence_client.errors import CannotConnect, NotAnswered, Refused
 from presence_client.models import Config, MembersPage, Message, OnlineCount, OnlinePage, Presence
@@ -83,6 +85,35 @@ def asked(answer: httpx.Response | Exception, ask: Ask, token: Any = "t") -> tup
         (lambda it: it.unblock("eve"), "DELETE /blocked/eve", None, None, None),
         (lambda it: it.kick("eve"), "DELETE /users/eve/connections", None, None, None),
         (lambda it: it.erase("eve"), "DELETE /users/eve", None, None, None),
+        (lambda it: it.revoke("e=e"), "POST /users/e%3De/revocations", {}, None, None),
+        (
+            lambda it: it.revoke("eve", token_id="j"),
+            "POST /users/eve/revocations",
+            {"tokenId": "j"},
+            None,
+            None,
+        ),
+        (
+            lambda it: it.revoke("eve", not_before=7),
+            "POST /users/eve/revocations",
+            {"notBefore": 7},
+            None,
+            None,
+        ),
+        (
+            lambda it: it.remove_member("a:b", "e=e"),
+            "DELETE /chat-sessions/a%3Ab/members/e%3De",
+            None,
+            None,
+            None,
+        ),
+        (
+            lambda it: it.allow_member("lobby", "eve"),
+            "PUT /chat-sessions/lobby/members/eve",
+            None,
+            None,
+            None,
+        ),
         (
             lambda it: it.members("lobby", cursor="c"),
             "GET /chat-sessions/lobby/members?cursor=c",
@@ -121,6 +152,14 @@ def test_a_call_is_one_route(ask: Ask, route: str, sent: Any, told: Any, made: A
     assert json.loads(request.content or b"null") == sent
     is_open = route in {"GET /config", "GET /health"}
     assert request.headers.get("Authorization") == (None if is_open else "Bearer t")
+
+
+def test_its_page_names_every_method() -> None:
+    page = (ROOT / "clients" / "python" / "README.md").read_text("utf-8")
+    (named,) = re.findall(r"^`Api` has a method for each route: (.*)\.$", page, re.MULTILINE)
+    methods = {name for name in vars(Api) if not name.startswith("_")} - {"close"}
+
+    assert sorted(re.findall(r"`(\w+)`", named)) == sorted(methods)
 
 
 def test_many_users_are_read_in_pages_and_the_online_ones_page_by_page() -> None:

@@ -28,6 +28,8 @@ ADA = {"userId": "ada", "status": "online", "isOnline": True, "lastSeen": 1, "ve
 BUSY = {**ADA, "status": "busy", "version": 2, "text": "In a \x1b[31mmeeting"}
 GRACE = {**ADA, "userId": "grace", "status": "offline", "isOnline": False, "lastSeen": None}
 
+FORBIDDEN = {"error": {"code": "forbidden", "message": "The token needs the scope."}}
+
 WELCOME = {
     "type": "authentication-success",
     "userId": "ada",
@@ -50,9 +52,12 @@ class Stack:
     refusal: Frame | None = None
     closes: int = 0
     is_public: bool = True
+    authorization: str = ""
 
     def http(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         self.heard.append((f"{method} {path}", body))
+        if path.endswith("/revocations") or "/members/" in path:
+            return (204, None) if self.is_public else (403, FORBIDDEN)
         if path.endswith("/config"):
             return 200, {"webSocketUrl": self.web_socket_url}
         if path.endswith("/batch"):
@@ -93,14 +98,15 @@ def http_server(stack: Stack) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             sent = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            stack.authorization = self.headers.get("Authorization", "")
             status, told = stack.http(self.command, self.path, json.loads(sent or b"null"))
-            content = json.dumps(told).encode()
+            content = b"" if told is None else json.dumps(told).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 
-        do_PUT = do_POST = do_GET  # noqa: N815
+        do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -355,6 +361,66 @@ def test_an_error_of_the_stack_is_told_with_its_code(
     assert cli.main(["online", "--api-url", stack.http_url]) == 1
     told = "not-authenticated: Send a token. Give one with --token.\n"
     assert capsys.readouterr().err == told
+
+
+# ── removal ────────────────────────────────────────────────────────────────────────────────
+
+BASE = "/api/user-status"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked", "said"),
+    [
+        (
+            ["revoke", "eve"],
+            ("POST", "/users/eve/revocations", {}),
+            "Tokens of eve that were issued before now are refused.",
+        ),
+        (
+            ["revoke", "eve", "--token-id", "j 1"],
+            ("POST", "/users/eve/revocations", {"tokenId": "j 1"}),
+            "The token 'j 1' of eve is refused.",
+        ),
+        (
+            ["remove", "auth0|5f", "lobby"],
+            ("DELETE", "/chat-sessions/lobby/members/auth0%7C5f", None),
+            "auth0|5f is out of lobby until `presence allow auth0|5f lobby`.",
+        ),
+        (
+            ["allow", "eve", "a:b"],
+            ("PUT", "/chat-sessions/a%3Ab/members/eve", None),
+            "eve may join a:b again.",
+        ),
+    ],
+)
+def test_an_administrator_removes_and_lets_in_again(
+    arguments: list[str],
+    asked: tuple[str, str, Any],
+    said: str,
+    stack: Stack,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(arguments) == 0
+
+    method, path, body = asked
+    assert stack.heard == [(f"{method} {BASE}{path}", body)]
+    assert capsys.readouterr().out == f"{said}\n"
+    claims = jwt.decode(stack.authorization.split()[1], options={"verify_signature": False})
+    assert claims["scope"] == "presence:admin"
+
+
+@pytest.mark.parametrize(
+    "command", [["revoke", "eve"], ["remove", "eve", "a"], ["allow", "eve", "a"]]
+)
+def test_a_deployed_stack_decides_who_is_an_administrator(
+    command: list[str], stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.is_public = False
+
+    assert cli.main([*command, "--api-url", stack.http_url, "--token", "t"]) == 1
+
+    assert stack.authorization == "Bearer t"
+    assert capsys.readouterr() == ("", "forbidden: The token needs the scope.\n")
 
 
 # ── visits ─────────────────────────────────────────────────────────────────────────────────

@@ -31,6 +31,7 @@ from tests.contract.test_store import (
     TAB,
     admit,
     enter,
+    full_record,
     lease,
     record_of,
     renew,
@@ -363,6 +364,17 @@ def test_a_connection_that_never_authenticated_is_closed_though_the_answer_was_l
         assert dynamodb.connections.close_unauthenticated(TAB, NOW)
     with lost_answers("UpdateItem"):
         assert not dynamodb.connections.close_unauthenticated(TAB, NOW + 1_000)
+
+
+def test_a_close_whose_answer_was_lost_says_what_was_there(dynamodb: Store) -> None:
+    record = full_record(dynamodb)
+
+    with lost_answers("UpdateItem"):
+        assert dynamodb.connections.close(TAB, NOW, record) == record
+    closed = record_of(dynamodb)
+    assert closed.user_id is None
+    with lost_answers("UpdateItem"):  # what another has closed is not ours
+        assert dynamodb.connections.close(TAB, NOW + 1_000, record) == closed
 
 
 def test_a_renewal_whose_answer_was_lost_is_done(dynamodb: Store) -> None:

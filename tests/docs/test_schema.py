@@ -363,6 +363,12 @@ def test_every_route_is_described() -> None:
     assert set(ROUTED) == {f"{method} {path}" for method, path in paths}
 
 
+def test_the_test_double_has_every_route() -> None:
+    source = (ROOT / "web" / "src" / "testing" / "routes.ts").read_text("utf-8")
+
+    assert set(re.findall(r'^  \["([A-Z]+ /\S*)", ', source, re.MULTILINE)) == set(ROUTED)
+
+
 def test_a_published_message_is_a_new_message_without_what_is_of_sockets() -> None:
     frame, answer = SCHEMAS["NewMessage"], SCHEMAS["PublishedMessage"]
 

@@ -624,6 +624,21 @@ def test_a_user_id_that_differs_from_the_token_is_refused(stack: Stack) -> None:
     assert stack.image("eve") is None
 
 
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_a_connection_id_in_a_frame_is_not_read(stack: Stack, action: str) -> None:
+    stack.join("grace", "another")
+    stack.enter("another")
+    stack.join("ada", TAB)
+    stack.enter(TAB)
+    record, user = stack.connection("another"), stack.user("grace")
+    names = {"connectionId": "another", "connection_id": "another"}
+
+    answer = frame_of(stack.send(TAB, {**stack.fields(action), **names}))
+
+    assert answer["type"] == ANSWERS[action]
+    assert (stack.connection("another"), stack.user("grace")) == (record, user)
+
+
 # ── refusals ───────────────────────────────────────────────────────────────────────────────
 
 

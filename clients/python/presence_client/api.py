@@ -135,7 +135,8 @@ class Api:
         One token by its `jti`, or all that were issued before an instant in epoch milliseconds, by
         default before now.
         """
-        body = {"tokenId": token_id, "notBefore": not_before}
+        said = {"tokenId": token_id, "notBefore": not_before}
+        body = {name: value for name, value in said.items() if value is not None}
         await self._call("POST", f"/users/{_id(user_id)}/revocations", body)
 
     async def erase(self, user_id: str) -> None:

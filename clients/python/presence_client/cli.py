@@ -33,6 +33,7 @@ _WATCHER = "presence.watch"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _SHAPES = {"online": "●", "offline": "○"}
 _COLOURS = {"online": 32, "away": 33, "busy": 31, "dnd": 31, "offline": 90}
+_ADMIN = "presence:admin"
 _NO_STACK = "No stack is running here: run `make up` first, or name one with --api-url."
 
 
@@ -94,16 +95,16 @@ class Target:
     given: str | None = None
     home: Path | None = None
 
-    def token(self, user_id: str) -> str | Callable[[], str] | None:
+    def token(self, user_id: str, scope: str | None = None) -> str | Callable[[], str] | None:
         if self.given or self.home is None:
             return self.given
         secret, rules = tokens.secret(self.home), _local_rules(self.home)
-        return partial(tokens.mint, secret, user_id, rules=rules)
+        return partial(tokens.mint, secret, user_id, scope, rules=rules)
 
-    def api(self) -> "Api":
+    def api(self, scope: str | None = None) -> "Api":
         from presence_client.api import Api
 
-        return Api(self.api_url, self.token(_WATCHER))
+        return Api(self.api_url, self.token(_WATCHER, scope))
 
     def client(self, user_id: str, device: str | None = None) -> "Client":
         from presence_client.client import Client
@@ -273,6 +274,31 @@ async def _online(options: argparse.Namespace) -> int:
     return 0
 
 
+async def _revoke(options: argparse.Namespace) -> int:
+    async with _target(options).api(_ADMIN) as api:
+        await api.revoke(options.user, token_id=options.token_id)
+    if options.token_id is None:
+        print(f"Tokens of {options.user} that were issued before now are refused.")
+    else:
+        print(f"The token {options.token_id!r} of {options.user} is refused.")
+    return 0
+
+
+async def _remove(options: argparse.Namespace) -> int:
+    user, session = options.user, options.session
+    async with _target(options).api(_ADMIN) as api:
+        await api.remove_member(session, user)
+    print(f"{user} is out of {session} until `presence allow {user} {session}`.")
+    return 0
+
+
+async def _allow(options: argparse.Namespace) -> int:
+    async with _target(options).api(_ADMIN) as api:
+        await api.allow_member(options.session, options.user)
+    print(f"{options.user} may join {options.session} again.")
+    return 0
+
+
 # ── commands that stay ─────────────────────────────────────────────────────────────────────
 
 
@@ -412,6 +438,7 @@ def parser() -> argparse.ArgumentParser:
     _add_token_commands(commands)
     _add_questions(commands)
     _add_visits(commands)
+    _add_removal(commands)
     return top
 
 
@@ -463,6 +490,23 @@ def _add_visits(commands: Any) -> None:  # noqa: ANN401
     join.add_argument("--status", choices=STATUSES)
     join.add_argument("--text", help="at most 140 characters")
     join.set_defaults(do=_run(_join))
+
+
+def _add_removal(commands: Any) -> None:  # noqa: ANN401
+    what = f"refuse a user's tokens so far; needs {_ADMIN}"
+    revoke = commands.add_parser("revoke", help=what, parents=[_where()])
+    revoke.add_argument("user")
+    revoke.add_argument("--token-id", metavar="JTI", help="only the token with this claim jti")
+    revoke.set_defaults(do=_run(_revoke))
+    out = f"take a user out of a chat session; needs {_ADMIN}"
+    remove = commands.add_parser("remove", help=out, parents=[_where()])
+    remove.set_defaults(do=_run(_remove))
+    again = f"let a user who was removed join again; needs {_ADMIN}"
+    allow = commands.add_parser("allow", help=again, parents=[_where()])
+    allow.set_defaults(do=_run(_allow))
+    for command in (remove, allow):
+        command.add_argument("user")
+        command.add_argument("session")
 
 
 def _where() -> argparse.ArgumentParser:

@@ -48,10 +48,13 @@ class ConnectionRecords(Protocol):
         """Those that are stored, consistently."""
         ...
 
-    def close(self, connection_id: str, now: int) -> Connection | None:
+    def close(
+        self, connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
         """Close a connection and return it as it was before; None if there is no record.
 
-        A closed record names no user and no subscriptions, so the caller must remove those.
+        A closed record names no user and no subscriptions, so the caller must remove those. If the
+        answer to the write was lost, *known* is returned: the connection as the caller had read it.
         """
         ...
 

@@ -9,7 +9,7 @@ import type {
 import type { Connection } from "./connections.js";
 import { fitting, framed, MAX_LIST_BYTES } from "./pages.js";
 import { noEntry } from "./reducer.js";
-import { Refusal } from "./refusal.js";
+import { noAccess, Refusal } from "./refusal.js";
 import * as read from "./requests.js";
 import type { Stack } from "./stack.js";
 import { type Identity, isAllowed } from "./tokens.js";
@@ -160,7 +160,7 @@ function authenticate(stack: Stack, connection: Connection, request: Authenticat
   const wasOnline = stack.users.get(userId).status !== "offline";
   const others = stack.users.onlineCount - (wasOnline ? 1 : 0);
   admit(stack, connection, identity, request);
-  leaveForbidden({ stack, connection, userId });
+  leaveForbidden({ stack, connection, userId }, identity);
   const { heartbeatSeconds, leaseSeconds, maxConnectionSeconds } = stack.parameters;
   const answer: AuthenticationSuccess = {
     type: "authentication-success",
@@ -182,11 +182,12 @@ function authenticate(stack: Stack, connection: Connection, request: Authenticat
 function admit(
   stack: Stack,
   connection: Connection,
-  { userId, expiresAt, allowed }: Identity,
+  identity: Identity,
   { device, isActive, sessionIds }: Authentication,
 ): void {
-  const before = [connection.userId, connection.tokenExpiresAt] as const;
-  [connection.userId, connection.tokenExpiresAt] = [userId, expiresAt];
+  const { userId, allowed } = identity;
+  const before = [connection.userId, connection.identity] as const;
+  [connection.userId, connection.identity] = [userId, identity];
   const arrives = {
     ...heard(stack, connection, isActive, device),
     sessionIds: (sessionIds ?? []).filter((id) => isAllowed(id, allowed)),
@@ -196,16 +197,15 @@ function admit(
     const after = stack.users.change(userId, { type: "authenticated", ...arrives });
     takePart(connection, after, arrives.sessionIds);
   } catch (refusal) {
-    [connection.userId, connection.tokenExpiresAt] = before;
+    [connection.userId, connection.identity] = before;
     throw refusal;
   }
-  connection.allowed = allowed;
 }
 
 /** A fresh token may allow less than the one before. */
-function leaveForbidden(call: Call): void {
+function leaveForbidden(call: Call, { allowed }: Identity): void {
   for (const sessionId of [...call.connection.sessions]) {
-    if (!isAllowed(sessionId, call.connection.allowed)) leave(call, [sessionId]);
+    if (!isAllowed(sessionId, allowed)) leave(call, [sessionId]);
   }
 }
 
@@ -250,8 +250,6 @@ function takePart(connection: Connection, after: User, sessionIds: readonly stri
   const lease = after.leases.get(connection.connectionId);
   for (const id of sessionIds) if (lease?.sessions.has(id)) connection.sessions.add(id);
 }
-
-const noAccess = () => new Refusal("forbidden", "Ask for access to this chat session.");
 
 /** What is told of several chat sessions, with their first members as far as a frame holds them. */
 function told(call: Call, ids: readonly string[]): Pick<ChatSessionsJoined, "joined" | "refused"> {

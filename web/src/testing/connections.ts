@@ -3,7 +3,7 @@
 import type { ServerFrame } from "../protocol.js";
 import { Refusal } from "./refusal.js";
 import type { Link } from "./socket.js";
-import { isOver } from "./tokens.js";
+import { type Identity, isOver } from "./tokens.js";
 
 const COST_MS = 1_000;
 const BURST = 20;
@@ -15,14 +15,22 @@ export class Connection {
   readonly sessions = new Set<string>();
   readonly watched = new Set<string>();
   userId: string | null = null;
-  tokenExpiresAt = 0;
-  allowed: readonly string[] | null = null;
+  /** What its newest token says; null before authentication. */
+  identity: Identity | null = null;
   isOpen = true;
   /** Stops the timers that were set when it was opened. */
   stopTimers: () => void = () => {};
   readonly #link: Link;
   readonly #typed = new Map<string, { readonly at: number; readonly isTyping: boolean }>();
   #chargedUntil = 0;
+
+  get allowed(): readonly string[] | null {
+    return this.identity?.allowed ?? null;
+  }
+
+  get tokenExpiresAt(): number {
+    return this.identity?.expiresAt ?? 0;
+  }
 
   constructor(connectionId: string, openedAt: number, link: Link) {
     this.connectionId = connectionId;

@@ -63,9 +63,9 @@ export class HttpApi {
       const notFound = () => json({ message: "Not Found" }, 404);
       return this.#answered(request, `${method} ${path}`, notFound);
     }
-    const { route, id, handler } = found;
+    const { route, ids, handler } = found;
     const [stack, addresses] = [this.#stack, this.#addresses];
-    return this.#answered(request, route, () => handler({ stack, addresses, request, id }));
+    return this.#answered(request, route, () => handler({ stack, addresses, request, ids }));
   }
 
   #developmentToken({ body }: HttpRequest): HttpAnswer {

@@ -5,12 +5,14 @@
  * What differs, and why:
  *
  * - A user has no `revision`: the server in memory does not read it.
+ * - Revoked tokens are those of `tokens.ts`; of the back end's decisions a user has the barred chat
+ *   sessions only.
  * - There is no `LeaseExpired` event and no `TimerDue` effect: they are for timers that come late
  *   or twice. The clock in memory is exact, so each user is looked at when something changes.
  */
 
 import type { Choice, Disclosure, Presence } from "../protocol.js";
-import { Refusal } from "./refusal.js";
+import { noAccess, Refusal } from "./refusal.js";
 import {
   allSessions,
   type EarlierChoice,
@@ -24,6 +26,7 @@ import {
   joinedSessions,
   type Lease,
   looksLike,
+  MAX_BARRED,
   MAX_BLOCKED,
   MAX_CONNECTIONS,
   MAX_EARLIER_CHOICES,
@@ -65,6 +68,11 @@ interface Authenticated extends Heard<"authenticated">, InSessions<"authenticate
   readonly graceUntil: number;
 }
 
+interface OfSession<Type extends string> {
+  readonly type: Type;
+  readonly sessionId: string;
+}
+
 export interface Chosen {
   readonly type: "chosen";
   readonly choice: Choice;
@@ -87,7 +95,9 @@ export type UserEvent =
   | { readonly type: "seen" }
   | { readonly type: "blocked"; readonly viewerId: string }
   | { readonly type: "unblocked"; readonly viewerIds: readonly string[]; readonly gone: boolean }
-  | { readonly type: "erased" }
+  | OfSession<"barred">
+  | OfSession<"allowed">
+  | { readonly type: "erased"; readonly allowsSessions: boolean }
   | { readonly type: "time-passed" };
 
 export type Effect =
@@ -228,8 +238,12 @@ function apply(user: User, event: UserEvent, now: number): User {
       return block(user, event.viewerId, now);
     case "unblocked":
       return unblock(user, event.viewerIds, event.gone);
+    case "barred":
+      return bar(user, event.sessionId);
+    case "allowed":
+      return { ...user, barred: without(user.barred, event.sessionId) };
     case "erased":
-      return erased(user);
+      return erased(event.allowsSessions ? { ...user, barred: new Set() } : user);
     case "time-passed":
       return user;
   }
@@ -241,7 +255,8 @@ function add(before: User, event: Authenticated, now: number): User {
   const user = isFull
     ? remove(before, toReplace(before, event.lease.device), event.graceUntil, now)
     : before;
-  const { sessions } = known ?? event.lease;
+  const brought = [...(known ?? event.lease).sessions];
+  const sessions = new Set(brought.filter((name) => !user.barred.has(name)));
   if (new Set([...allSessions(user), ...sessions]).size > MAX_SESSIONS) {
     const message = `This user is in ${MAX_SESSIONS} chat sessions; open a new connection.`;
     throw new Refusal("conflict", message);
@@ -322,6 +337,7 @@ function join(user: User, event: InSessions<"joined">): User {
 
 /** Why the user may not join a chat session; null if they may. */
 export function noEntry(user: User, sessionId: string): Refusal | null {
+  if (user.barred.has(sessionId)) return noAccess();
   const known = allSessions(user);
   if (known.has(sessionId) || known.size < MAX_SESSIONS) return null;
   const message = `Leave one of the ${MAX_SESSIONS} chat sessions of this user first.`;
@@ -338,6 +354,16 @@ function takePart(before: User, { connectionId, sessionIds }: InSessions<string>
     user = withLease(withoutPending(user, sessionId), connectionId, { ...lease, sessions });
   }
   return user;
+}
+
+/** Connections that are in it have to leave it yet. */
+function bar(user: User, sessionId: string): User {
+  const barred = new Set([...user.barred, sessionId]);
+  if (barred.size > MAX_BARRED) {
+    const message = `${MAX_BARRED} chat sessions are barred; revoke the user's tokens.`;
+    throw new Refusal("conflict", message);
+  }
+  return { ...withoutPending(user, sessionId), barred };
 }
 
 function withoutPending(user: User, sessionId: string): User {
@@ -539,7 +565,11 @@ function specialViewers(before: User, after: User): readonly Viewer[] {
   return [null, before.userId, ...new Set(special)];
 }
 
-// Maps.
+// Maps and sets.
+
+function without(names: ReadonlySet<string>, name: string): ReadonlySet<string> {
+  return new Set([...names].filter((it) => it !== name));
+}
 
 function withLease(user: User, connectionId: string, lease: Lease): User {
   return { ...user, leases: new Map(user.leases).set(connectionId, lease) };

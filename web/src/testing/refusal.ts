@@ -27,6 +27,11 @@ export class Refusal extends Error {
   }
 }
 
+/** The same for a chat session that exists and one that does not. */
+export function noAccess(): Refusal {
+  return new Refusal("forbidden", "Ask for access to this chat session.");
+}
+
 export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   "invalid-message": 400,
   "unknown-action": 404,

@@ -270,6 +270,22 @@ function until(value: unknown, now: number): number | null {
   throw invalid("until has to be a time to come, in epoch milliseconds.");
 }
 
+/** What a back end revokes: one token by its `jti`, or those that were issued before an instant. */
+export type Revocation = { readonly tokenId: string } | { readonly notBefore: number };
+
+/** One token, by its `jti`, or all that were issued before an instant that is not to come. */
+export function revocation(fields: Fields, now: number): Revocation {
+  const { tokenId = null, notBefore = null } = fields;
+  if (tokenId !== null) {
+    if (typeof tokenId === "string" && tokenId !== "" && notBefore === null) return { tokenId };
+    throw invalid("tokenId has to be the jti of a token, without notBefore.");
+  }
+  if (notBefore === null) return { notBefore: now };
+  const at = notBefore as number;
+  if (Number.isSafeInteger(at) && at > 0 && at <= now) return { notBefore: at };
+  throw invalid("notBefore has to be a time that is past, in epoch milliseconds.");
+}
+
 export interface PageRequest {
   readonly limit: number;
   readonly cursor: string | null;

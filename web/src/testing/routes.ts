@@ -1,6 +1,6 @@
 /** The HTTP routes under /api/user-status: `entrypoints/http.py` of the server. */
 
-import { HTTP_STATUS, Refusal } from "./refusal.js";
+import { HTTP_STATUS, noAccess, Refusal } from "./refusal.js";
 import * as read from "./requests.js";
 import type { Stack } from "./stack.js";
 import { type Identity, isAllowed } from "./tokens.js";
@@ -33,9 +33,11 @@ interface Call {
   readonly stack: Stack;
   readonly addresses: Addresses;
   readonly request: HttpRequest;
-  /** What stands in the path for `{userId}` or `{chatSessionId}`. */
-  readonly id: string;
+  readonly ids: Ids;
 }
+
+/** What stands in the path for `{userId}` and `{chatSessionId}`. */
+type Ids = Readonly<Record<string, string>>;
 
 /** Throws a Refusal. */
 type Handler = (call: Call) => HttpAnswer;
@@ -59,7 +61,10 @@ const ROUTES: readonly (readonly [string, Handler])[] = [
   ["PUT /", setStatus],
   ["GET /chat-sessions/{chatSessionId}/members", members],
   ["POST /chat-sessions/{chatSessionId}/messages", publish],
+  ["DELETE /chat-sessions/{chatSessionId}/members/{userId}", removeMember],
+  ["PUT /chat-sessions/{chatSessionId}/members/{userId}", allowMember],
   ["DELETE /users/{userId}/connections", kick],
+  ["POST /users/{userId}/revocations", revoke],
   ["GET /users/{userId}", readStatus],
   ["GET /{userId}", readStatus],
   ["DELETE /users/{userId}", erase],
@@ -68,7 +73,7 @@ const ROUTES: readonly (readonly [string, Handler])[] = [
 /** What a request asks for: the route as docs/protocol.md names it, or null for none. */
 export interface Match {
   readonly route: string;
-  readonly id: string;
+  readonly ids: Ids;
   readonly handler: Handler;
 }
 
@@ -76,17 +81,18 @@ export function match(method: string, path: string): Match | null {
   if (path !== BASE && !path.startsWith(`${BASE}/`)) return null;
   const asked = `${method} ${path.slice(BASE.length) || "/"}`;
   for (const [route, handler] of ROUTES) {
-    const found = new RegExp(`^${route.replace(/{\w+}/, "([^/]+)")}$`).exec(asked);
-    if (found) return { route, id: decoded(found[1] ?? ""), handler };
+    const found = new RegExp(`^${route.replaceAll(/{(\w+)}/g, "(?<$1>[^/]+)")}$`).exec(asked);
+    if (found) return { route, ids: decoded(found.groups ?? {}), handler };
   }
   return null;
 }
 
-function decoded(part: string): string {
+function decoded(parts: Ids): Ids {
   try {
-    return decodeURIComponent(part);
+    const pairs = Object.entries(parts).map(([name, part]) => [name, decodeURIComponent(part)]);
+    return Object.fromEntries(pairs);
   } catch {
-    return part;
+    return parts;
   }
 }
 
@@ -128,7 +134,7 @@ function config({ stack, addresses }: Call): HttpAnswer {
 }
 
 function readStatus(call: Call): HttpAnswer {
-  const value = call.stack.presence(read.id("userId", call.id), viewerOf(call));
+  const value = call.stack.presence(userIn(call), viewerOf(call));
   const tag = `"${value.version}-${value.status}"`;
   const headers = { ETag: tag, "Cache-Control": "private, no-cache", Vary: "Authorization" };
   const condition = call.request.headers.get("if-none-match") ?? "";
@@ -144,10 +150,10 @@ function batch(call: Call): HttpAnswer {
 }
 
 function members(call: Call): HttpAnswer {
-  const name = read.id("chatSessionId", call.id);
+  const name = sessionIn(call);
   const caller = readerOf(call);
   const isBackEnd = caller?.scope.has(PUBLISH) || caller?.scope.has(ADMIN);
-  if (caller && !isBackEnd) requireAllowed(name, caller);
+  if (caller && !isBackEnd) requireEntry(call, name, caller);
   const page = call.stack.members(name, caller?.userId ?? null, pageRequest(call));
   const { presences, cursor, count: memberCount } = page;
   return json({
@@ -178,7 +184,7 @@ function listBlocked(call: Call): HttpAnswer {
 
 function readBlocked(call: Call): HttpAnswer {
   const blocked = blockedBy(call);
-  const userId = read.id("userId", call.id);
+  const userId = userIn(call);
   return json({ userId, blocked: blocked.includes(userId) });
 }
 
@@ -188,7 +194,7 @@ function blockedBy(call: Call): readonly string[] {
 
 function block(call: Call): HttpAnswer {
   const { userId } = callerOf(call);
-  const viewerId = read.id("userId", call.id);
+  const viewerId = userIn(call);
   if (viewerId === userId) {
     throw new Refusal("conflict", "Nobody can hide from themselves; choose the status invisible.");
   }
@@ -198,7 +204,7 @@ function block(call: Call): HttpAnswer {
 
 function unblock(call: Call): HttpAnswer {
   const { userId, scope } = callerOf(call);
-  if (call.id === "connections" && scope.has(ADMIN)) {
+  if (call.ids.userId === "connections" && scope.has(ADMIN)) {
     throw new Refusal(
       "conflict",
       "DELETE /users/blocked/connections closes the sockets of the user `blocked`; " +
@@ -207,7 +213,7 @@ function unblock(call: Call): HttpAnswer {
   }
   call.stack.users.change(userId, {
     type: "unblocked",
-    viewerIds: [read.id("userId", call.id)],
+    viewerIds: [userIn(call)],
     gone: false,
   });
   return NOTHING;
@@ -218,11 +224,11 @@ function unblock(call: Call): HttpAnswer {
 function publish(call: Call): HttpAnswer {
   const caller = callerOf(call);
   requireScope(caller, PUBLISH);
-  const name = read.id("chatSessionId", call.id);
+  const name = sessionIn(call);
   const body = bodyOf(call);
   const content = read.content(body);
   const clientId = read.optionalId(body, "clientId");
-  requireAllowed(name, caller);
+  requireEntry(call, name, caller);
   const said = call.stack.fanout.messageOnce(name, caller.userId, content, clientId);
   const { type: _, ...message } = said;
   return json(message);
@@ -230,14 +236,40 @@ function publish(call: Call): HttpAnswer {
 
 function kick(call: Call): HttpAnswer {
   requireScope(callerOf(call), ADMIN);
-  call.stack.kick(read.id("userId", call.id));
+  call.stack.kick(userIn(call));
   return NOTHING;
+}
+
+function revoke(call: Call): HttpAnswer {
+  requireScope(callerOf(call), ADMIN);
+  const what = read.revocation(bodyOf(call), call.stack.now);
+  call.stack.revoke(userIn(call), what);
+  return NOTHING;
+}
+
+function removeMember(call: Call): HttpAnswer {
+  call.stack.removeMember(...membershipIn(call));
+  return NOTHING;
+}
+
+function allowMember(call: Call): HttpAnswer {
+  call.stack.allowMember(...membershipIn(call));
+  return NOTHING;
+}
+
+/** The ids, if the caller administers this chat session; a claim limits which. */
+function membershipIn(call: Call): readonly [sessionId: string, userId: string] {
+  const caller = callerOf(call);
+  requireScope(caller, ADMIN);
+  const sessionId = sessionIn(call);
+  if (!isAllowed(sessionId, caller.allowed)) throw noAccess();
+  return [sessionId, userIn(call)];
 }
 
 function erase(call: Call): HttpAnswer {
   const caller = callerOf(call);
-  if (caller.userId !== call.id) requireScope(caller, ADMIN);
-  call.stack.erase(read.id("userId", call.id), caller.scope.has(ADMIN));
+  if (caller.userId !== call.ids.userId) requireScope(caller, ADMIN);
+  call.stack.erase(userIn(call), caller.scope.has(ADMIN));
   return NOTHING;
 }
 
@@ -267,13 +299,16 @@ function requireScope(caller: Identity, scope: string): void {
   }
 }
 
-function requireAllowed(sessionId: string, caller: Identity): void {
-  if (!isAllowed(sessionId, caller.allowed)) {
-    throw new Refusal("forbidden", "Ask for access to this chat session.");
-  }
+/** The token has to allow the chat session, and so has the back end. */
+function requireEntry({ stack }: Call, sessionId: string, { userId, allowed }: Identity): void {
+  const isBarred = stack.users.get(userId).barred.has(sessionId);
+  if (isBarred || !isAllowed(sessionId, allowed)) throw noAccess();
 }
 
 // Requests.
+
+const userIn = ({ ids }: Call) => read.id("userId", ids.userId);
+const sessionIn = ({ ids }: Call) => read.id("chatSessionId", ids.chatSessionId);
 
 function bodyOf({ request }: Call): read.Fields {
   return read.parseObject(request.body, read.MAX_BODY_BYTES);

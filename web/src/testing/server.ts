@@ -72,6 +72,8 @@ function connectionOf(stack: Stack, connection: Connection): FakeConnection {
     },
     send: (frame) => connection.send(frame),
     close: (code) => stack.cut(connection, code),
-    closing: (reason, retryAfterSeconds) => stack.close(connection, reason, retryAfterSeconds),
+    closing(reason, retryAfterSeconds) {
+      stack.close(connection, reason, retryAfterSeconds === undefined ? {} : { retryAfterSeconds });
+    },
   };
 }

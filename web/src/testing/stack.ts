@@ -5,7 +5,7 @@ import { Connection } from "./connections.js";
 import { Fanout } from "./fanout.js";
 import { type Page, page } from "./pages.js";
 import type { Effect } from "./reducer.js";
-import type { PageRequest } from "./requests.js";
+import type { PageRequest, Revocation } from "./requests.js";
 import type { Link } from "./socket.js";
 import type { Timeline } from "./surroundings.js";
 import { isOver, servedUntil, Tokens } from "./tokens.js";
@@ -30,6 +30,12 @@ export interface Parameters {
   readonly globalPresence: boolean;
   readonly publicReads: boolean;
   readonly lastSeenPrecision: Precision;
+}
+
+interface ClosingHow {
+  readonly retryAfterSeconds?: number;
+  /** That of the stack, but after `kicked`. */
+  readonly graceSeconds?: number;
 }
 
 /** As API Gateway closes: when the time is over, and when it was told to. */
@@ -96,12 +102,12 @@ export class Stack {
   }
 
   /** The server closes it, for a reason of its own or without a word. */
-  close(connection: Connection, reason: ClosingReason | null, retryAfterSeconds?: number): void {
+  close(connection: Connection, reason: ClosingReason | null, how: ClosingHow = {}): void {
     if (!connection.isOpen) return;
-    const retry = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+    const { graceSeconds = reason === "kicked" ? 0 : undefined, ...retry } = how;
     if (reason !== null) connection.send({ type: "closing", reason, ...retry });
     connection.closeSocket(NORMAL);
-    this.closed(connection, reason === "kicked" ? 0 : undefined);
+    this.closed(connection, graceSeconds);
   }
 
   /** API Gateway closes it, for reasons that are not the server's. */
@@ -147,13 +153,39 @@ export class Stack {
   /** Deletes everything about a user; the blocks that others have set, if it is said. */
   erase(userId: string, liftsBlocks: boolean): void {
     this.kick(userId);
-    const { blocked } = this.users.change(userId, { type: "erased" });
+    const erasing = { type: "erased", allowsSessions: liftsBlocks } as const;
+    const { blocked, barred } = this.users.change(userId, erasing);
     this.users.change(userId, { type: "unblocked", viewerIds: [...blocked.keys()], gone: false });
-    this.users.forget(userId);
+    if (barred.size === 0) this.users.forget(userId);
     const isNaming = (user: User) => specialViewersOf(user).includes(userId);
     for (const { userId: name } of this.users.all.filter((user) => liftsBlocks && isNaming(user))) {
       this.users.change(name, { type: "unblocked", viewerIds: [userId], gone: true });
     }
+  }
+
+  /** Refuses tokens of a user, and closes what they opened. Throws a Refusal. */
+  revoke(userId: string, what: Revocation): void {
+    this.tokens.revokeOf(userId, what, this.now);
+    for (const connection of this.connections) {
+      const { identity } = connection;
+      const isRevoked = identity?.userId === userId && this.tokens.isRevoked(identity);
+      if (isRevoked) this.close(connection, "token-expired", { graceSeconds: 0 });
+    }
+  }
+
+  /** Takes a user out of a chat session, on all devices, until `allowMember`. Throws a Refusal. */
+  removeMember(sessionId: string, userId: string): void {
+    const { leases } = this.users.change(userId, { type: "barred", sessionId });
+    for (const [connectionId, lease] of leases) {
+      if (!lease.sessions.has(sessionId)) continue;
+      this.#connections.get(connectionId)?.sessions.delete(sessionId);
+      this.users.change(userId, { type: "left", connectionId, sessionIds: [sessionId] });
+    }
+  }
+
+  /** Lets the user join again; brings no device back. */
+  allowMember(sessionId: string, userId: string): void {
+    this.users.change(userId, { type: "allowed", sessionId });
   }
 
   /** Closes all connections of a user, who is offline at once. */

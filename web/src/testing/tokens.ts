@@ -1,10 +1,14 @@
 /** Tokens that look like a JWT; only those that were made here are accepted. */
 
 import { Refusal } from "./refusal.js";
-import { id } from "./requests.js";
+import { id, type Revocation } from "./requests.js";
 
 /** The clocks of issuers differ: a token is accepted for so long after its end. */
 const LEEWAY_MS = 30_000;
+
+/** From its issue on, no token is accepted for longer. */
+const LONGEST_LIFE_MS = 24 * 3_600_000 + 2 * LEEWAY_MS;
+const MAX_REVOKED = 50;
 
 /** What a token may say besides whose it is. */
 export interface TokenOptions {
@@ -22,22 +26,29 @@ export interface Identity {
   readonly scope: ReadonlySet<string>;
   /** Null for all. */
   readonly allowed: readonly string[] | null;
+  readonly issuedAt: number;
+  /** Its claim `jti`. */
+  readonly tokenId: string;
 }
 
 export class Tokens {
   readonly #known = new Map<string, Identity>();
   readonly #revoked = new Map<string, "token-invalid" | "token-expired">();
+  readonly #notBefore = new Map<string, number>();
+  /** By the user, the ids of single tokens, each with when it may be forgotten. */
+  readonly #revokedIds = new Map<string, ReadonlyMap<string, number>>();
 
   make(userId: string, options: TokenOptions, now: number): string {
     const issuedAt = Math.floor(now / 1000);
     const expires = issuedAt + (options.ttlSeconds ?? 3600);
+    const tokenId = String(this.#known.size + 1);
     const claims = {
       iss: "presence-testing",
       aud: "presence",
       sub: id("userId", userId),
       iat: issuedAt,
       exp: expires,
-      jti: String(this.#known.size + 1),
+      jti: tokenId,
       ...(options.scope === undefined ? {} : { scope: options.scope }),
       ...(options.chatSessions === undefined ? {} : { chat_sessions: options.chatSessions }),
     };
@@ -47,6 +58,8 @@ export class Tokens {
       expiresAt: expires * 1000,
       scope: new Set((options.scope ?? "").split(" ").filter(Boolean)),
       allowed: options.chatSessions ?? null,
+      issuedAt: issuedAt * 1000,
+      tokenId,
     });
     return token;
   }
@@ -64,10 +77,35 @@ export class Tokens {
     if (reason === "token-expired" || isOver(identity.expiresAt, now)) {
       throw new Refusal("token-expired", "The token has expired; ask for a fresh one.");
     }
+    if (this.isRevoked(identity)) {
+      throw new Refusal("token-invalid", "The token was revoked; sign in again.");
+    }
     return identity;
   }
 
-  /** From now on a token, or every token of a user made so far, is refused. */
+  /** Whether a back end has revoked it. */
+  isRevoked({ userId, issuedAt, tokenId }: Identity): boolean {
+    const isTooOld = issuedAt < (this.#notBefore.get(userId) ?? 0);
+    return isTooOld || (this.#revokedIds.get(userId)?.has(tokenId) ?? false);
+  }
+
+  /** As a back end does. Throws a Refusal. */
+  revokeOf(userId: string, what: Revocation, now: number): void {
+    if ("notBefore" in what) {
+      const before = this.#notBefore.get(userId) ?? 0;
+      this.#notBefore.set(userId, Math.max(before, what.notBefore));
+      return;
+    }
+    const known = [...(this.#revokedIds.get(userId) ?? [])];
+    const kept = new Map(known.filter(([, until]) => until > now));
+    if (!kept.has(what.tokenId) && kept.size >= MAX_REVOKED) {
+      const message = `${MAX_REVOKED} tokens are revoked; revoke all that were issued so far.`;
+      throw new Refusal("conflict", message);
+    }
+    this.#revokedIds.set(userId, kept.set(what.tokenId, now + LONGEST_LIFE_MS));
+  }
+
+  /** As a test says: from now on a token, or every token of a user made so far, is refused. */
   revoke(tokenOrUserId: string, code: "token-invalid" | "token-expired"): void {
     for (const [token, { userId }] of this.#known) {
       if (token === tokenOrUserId || userId === tokenOrUserId) this.#revoked.set(token, code);

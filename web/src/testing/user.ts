@@ -5,6 +5,7 @@ import type { Choice, Disclosure, Presence, Status } from "../protocol.js";
 export const MAX_CONNECTIONS = 20;
 export const MAX_SESSIONS = 50;
 export const MAX_BLOCKED = 200;
+export const MAX_BARRED = 100;
 export const MAX_RETURNED = 20;
 export const MAX_EARLIER_CHOICES = 3;
 
@@ -105,6 +106,8 @@ export interface User {
   readonly disclosure: Disclosure;
   readonly blocked: ReadonlyMap<string, FrozenView>;
   readonly returned: ReadonlyMap<string, Returned>;
+  /** Chat sessions that the back end has taken the user out of, until it allows them again. */
+  readonly barred: ReadonlySet<string>;
   /** A version that an unknown user has to exceed. */
   readonly floor: number;
   readonly rules: Rules;
@@ -133,6 +136,7 @@ export function unknownUser(userId: string, rules: Rules, floor = 0): User {
     disclosure: "exact",
     blocked: new Map(),
     returned: new Map(),
+    barred: new Set(),
     floor,
     rules,
   };
@@ -140,13 +144,13 @@ export function unknownUser(userId: string, rules: Rules, floor = 0): User {
 
 /**
  * Versions stay, or are raised beyond those of viewers who were blocked once, because clients drop
- * older ones; so do blocks, or viewers would see the user leave.
+ * older ones; so do blocks, or viewers would see the user leave, and what is barred.
  */
 export function erased(user: User): User {
-  const { userId, ownVersion, blocked, rules } = user;
+  const { userId, ownVersion, blocked, barred, rules } = user;
   const ahead = [...user.returned.values()].map((it) => user.version + it.ahead + 1);
   const version = Math.max(user.version, ...ahead);
-  return { ...unknownUser(userId, rules), version, ownVersion, blocked };
+  return { ...unknownUser(userId, rules), version, ownVersion, blocked, barred };
 }
 
 /** The greatest version that any viewer was told. */

@@ -211,6 +211,125 @@ describe("a back end", () => {
   });
 });
 
+describe("an administrator revokes", () => {
+  const ALL = "POST /users/alan/revocations";
+
+  test("all tokens of a user so far, which closes what they opened", async () => {
+    const { fake, ask } = started({}, { scope: "presence:admin" });
+    const alan = caller(fake, "alan");
+    const device = await Device.of(fake, "alan");
+    const grace = await Device.of(fake, "grace");
+    await fake.clock.advance(1);
+    expect(await ask(ALL, {})).toMatchObject({ status: 204, json: undefined });
+    await fake.clock.settle();
+    expect(device.told("closing")).toEqual([{ type: "closing", reason: "token-expired" }]);
+    expect(grace.closes).toEqual([]);
+    expect(fake.server.presence("alan").isOnline).toBe(false);
+    expect((await alan("GET /online")).json.error.code).toBe("token-invalid");
+    const soon = { action: "authenticate", token: fake.server.tokenFor("alan") };
+    const next = new Device(fake);
+    await fake.clock.settle();
+    expect(await next.ask(soon)).toMatchObject({ code: "token-invalid" });
+    await fake.clock.advance(1_000);
+    expect(await next.ask({ ...soon, token: fake.server.tokenFor("alan") })).toMatchObject({
+      type: "authentication-success",
+    });
+  });
+
+  test("those before an instant, or one by its jti", async () => {
+    const { fake, ask } = started({}, { scope: "presence:admin" });
+    const [first, second] = [caller(fake, "alan"), caller(fake, "alan")];
+    expect((await ask(ALL, { tokenId: "2" })).status).toBe(204);
+    expect((await first("GET /online")).status).toBe(401);
+    expect((await ask(ALL, { notBefore: fake.server.now() })).status).toBe(204);
+    expect((await second("GET /online")).status).toBe(200);
+  });
+
+  test("no more than 50 one by one", async () => {
+    const { fake, ask } = started({}, { scope: "presence:admin" });
+    for (let number = 0; number < 50; number += 1) await ask(ALL, { tokenId: `j${number}` });
+    expect((await ask(ALL, { tokenId: "j0" })).status).toBe(204);
+    expect((await ask(ALL, { tokenId: "more" })).json.error.code).toBe("conflict");
+    await fake.clock.advance(24 * 3_600_000 + 60_000);
+    expect(
+      (await caller(fake, "root", { scope: "presence:admin" })(ALL, { tokenId: "m" })).status,
+    ).toBe(204);
+  });
+
+  test.each([
+    { tokenId: "" },
+    { tokenId: 1 },
+    { tokenId: "j", notBefore: 1 },
+    { notBefore: 0 },
+    { notBefore: true },
+    { notBefore: 1e15 },
+  ])("but not by %j", async (body) => {
+    const { ask } = started({}, { scope: "presence:admin" });
+    expect((await ask(ALL, body)).json.error.code).toBe("invalid-message");
+  });
+});
+
+describe("an administrator takes a member out of a chat session", () => {
+  const MEMBER = "/chat-sessions/lobby/members/alan";
+
+  async function member() {
+    const { fake, ask } = started({}, { scope: "presence:admin" });
+    const [alan, grace] = [await Device.of(fake, "alan"), await Device.of(fake, "grace")];
+    for (const device of [alan, grace])
+      await device.ask({ action: "join", chatSessionId: "lobby" });
+    for (const device of [alan, grace]) device.clear();
+    return { fake, ask, alan, grace };
+  }
+
+  test("on all devices, until allowed again", async () => {
+    const { fake, ask, alan, grace } = await member();
+    expect(await ask(`DELETE ${MEMBER}`)).toMatchObject({ status: 204, json: undefined });
+    await fake.clock.settle();
+    expect(grace.told("chat-session-members")).toMatchObject([{ left: ["alan"], memberCount: 1 }]);
+    fake.server.say("grace", "lobby", "Hello");
+    await fake.clock.settle();
+    expect(alan.told("new-message")).toEqual([]);
+    const join = { action: "join", chatSessionId: "lobby" };
+    for (const frame of [join, { ...join, action: "message", content: 1 }])
+      expect(await alan.ask(frame)).toMatchObject({ code: "forbidden" });
+    const own = caller(fake, "alan", { scope: "presence:publish" });
+    expect((await own("POST /chat-sessions/lobby/messages", { content: 1 })).status).toBe(403);
+    expect((await caller(fake, "alan")("GET /chat-sessions/lobby/members")).status).toBe(403);
+    expect((await ask(`PUT ${MEMBER}`)).status).toBe(204);
+    expect(await alan.ask(join)).toMatchObject({ type: "chat-session-joined" });
+  });
+
+  test("also one who is expected back", async () => {
+    const { fake, ask, alan, grace } = await member();
+    alan.socket.close();
+    await fake.clock.settle();
+    await ask(`DELETE ${MEMBER}`);
+    await fake.clock.settle();
+    expect(grace.told("chat-session-members")).toMatchObject([{ left: ["alan"] }]);
+  });
+
+  test("only where the own claim allows, and with the scope", async () => {
+    const { fake } = await member();
+    const elsewhere = { scope: "presence:admin", chatSessions: ["hall"] };
+    for (const ask of [caller(fake, "root", elsewhere), caller(fake, "root")])
+      for (const method of ["DELETE", "PUT"])
+        expect((await ask(`${method} ${MEMBER}`)).json.error.code).toBe("forbidden");
+    expect((await caller(fake, "root")("POST /users/alan/revocations", {})).status).toBe(403);
+  });
+
+  test("for good: erasing oneself does not bring it back, an administrator's erasure does", async () => {
+    const { fake, ask } = await member();
+    await ask(`DELETE ${MEMBER}`);
+    await caller(fake, "alan")("DELETE /users/alan");
+    const again = await Device.of(fake, "alan");
+    const join = { action: "join", chatSessionId: "lobby" };
+    expect(await again.ask(join)).toMatchObject({ code: "forbidden" });
+    await ask("DELETE /users/alan");
+    const free = await Device.of(fake, "alan");
+    expect(await free.ask(join)).toMatchObject({ type: "chat-session-joined" });
+  });
+});
+
 describe("ids in a path", () => {
   const ids = [
     "users",

@@ -46,9 +46,11 @@ function answerTo(before: User, { now, event, views = [] }: Json) {
   }
 }
 
+const SETS = ["sessions", "barred"];
+
 /** What the file has as objects and lists is in memory a map of leases, a set of sessions, … */
 function read(json: Json, name = ""): unknown {
-  if (Array.isArray(json)) return name === "sessions" ? new Set(json) : json.map((it) => read(it));
+  if (Array.isArray(json)) return SETS.includes(name) ? new Set(json) : json.map((it) => read(it));
   if (typeof json !== "object" || json === null) return json;
   const entries = Object.entries(json).map(([key, value]) => [key, read(value, key)] as const);
   const isMap = ["leases", "pendingLeaves", "blocked", "returned", "sessions"].includes(name);

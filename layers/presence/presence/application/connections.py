@@ -29,8 +29,9 @@ class AuthenticateCommand:
     """`is_active` says whether a person is at the device; None keeps what is known.
 
     It comes with the token: said a moment later, a user who is away would be online in between.
-    `opened_at` is when API Gateway opened the socket, in epoch milliseconds. `session_ids` are chat
-    sessions to join, which the user may have been in a moment ago.
+    `opened_at` is when the gateway says that it opened the socket, in epoch milliseconds; another
+    gateway than AWS's may say when the frame came. `session_ids` are chat sessions to join, which
+    the user may have been in a moment ago.
     """
 
     connection_id: str
@@ -95,18 +96,19 @@ class Connections:
             identity.user_id, Standing(), identity.allowed_sessions, asked
         )
         allowed = [name for name in asked if name not in refused]
-        before, entry = self._admit(replace(command, session_ids=allowed), now)
+        before, entry, opened_at = self._admit(replace(command, session_ids=allowed), now)
         # The count includes every user that others saw online; one's own devices always count one.
         others = max(0, self.online_index.count().online - before.presence.is_online)
-        ends_at = command.opened_at + self.durations.connection
+        ends_at = opened_at + self.durations.connection
         all_refused = {**refused, **entry.refused}
         return Welcome(entry.user, others + 1, identity.expires_at, ends_at, all_refused)
 
-    def _admit(self, command: AuthenticateCommand, now: int) -> tuple[User, Entry]:
-        """The user before and after; what the token does not allow ends in the same transaction.
+    def _admit(self, command: AuthenticateCommand, now: int) -> tuple[User, Entry, int]:
+        """The user before and after, and when the socket was opened, as far as that is known.
 
-        A new connection has joined nothing, which saves the read of its record; if it has, the
-        write is refused, and the record is read.
+        What the token does not allow ends in the same transaction. A new connection has joined
+        nothing, which saves the read of its record; if it has, the write is refused, and the record
+        is read.
         """
         is_new = now - command.opened_at <= NEW_CONNECTION_MILLISECONDS
         name, opened_at = command.connection_id, command.opened_at
@@ -116,6 +118,8 @@ class Connections:
         for attempt in range(SWAP_ATTEMPTS):
             try:
                 record = self._prepared(record, command, now)
+                # A record is opened after its socket: what is later is the time of the frame.
+                command = replace(command, opened_at=min(command.opened_at, record.opened_at))
                 before, after = self._admit_with(command, record, with_it, now)
             except TooManyRows:
                 if not with_it:
@@ -128,7 +132,8 @@ class Connections:
                 refused = not_joined(after, name, allowed, with_it)
                 rest = asked[len(with_it) :]
                 entry = self.chat_sessions.take_part(_admitted(record, command), after, rest, now)
-                return before, Entry(entry.user, {**refused, **entry.refused})
+                told = Entry(entry.user, {**refused, **entry.refused})
+                return before, told, command.opened_at
         raise too_busy()
 
     def _admit_with(
@@ -237,14 +242,24 @@ class Connections:
         Raises:
             NotAuthenticated, TokenExpired: see `Access.require_authenticated`.
         """
-        self.access.require_authenticated(connection_id, now)
+        known = self.access.require_authenticated(connection_id, now)
         self.timers.check_connection(connection_id, LEAVE_SECONDS)
-        connection = self.close_record(connection_id, now)
+        connection = self.close_record(connection_id, now, known)
         if connection is None or connection.user_id is None:
             raise over()  # its socket was closed meanwhile, with a grace period
         self.changes.apply(connection.user_id, Disconnected(connection_id, grace_until=now), now)
 
-    def close(self, connection_id: str, now: int) -> Connection | None:
+    def disconnect(self, connection_id: str, now: int) -> Connection | None:
+        """`close`, after API Gateway has told that the socket is closed.
+
+        The record is read first: only so is it known whose it was if the answer to the write that
+        closes it is lost.
+        """
+        return self.close(connection_id, now, self.records.read(connection_id))
+
+    def close(
+        self, connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
         """Close the record, then remove the subscriptions and the lease. May be repeated.
 
         The record first: an `authenticate` that comes later is refused. The user is always written:
@@ -253,15 +268,17 @@ class Connections:
 
         Returns the connection as it was before; None if there is no record.
         """
-        connection = self.close_record(connection_id, now)
+        connection = self.close_record(connection_id, now, known)
         if connection is not None and connection.user_id is not None:
             event = Disconnected(connection_id, grace_until=now + self.durations.grace)
             self.changes.apply(connection.user_id, event, now)
         return connection
 
-    def close_record(self, connection_id: str, now: int) -> Connection | None:
+    def close_record(
+        self, connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
         """The first half of `close`: the record and the subscriptions."""
-        connection = self.records.close(connection_id, now)
+        connection = self.records.close(connection_id, now, known)
         if connection is not None and connection.user_id is not None:
             self.subscriptions.remove(connection)
         return connection

@@ -92,7 +92,7 @@ class Expiry:
             return
         is_young = at - connection.opened_at <= YOUNG_SOCKET_MILLISECONDS
         if connection.endpoint == self.endpoint and not is_young:
-            self.connections.close(connection_id, now)
+            self.connections.close(connection_id, now, connection)
 
     def _remove_trace(self, connection_id: str, sessions: frozenset[str], now: int) -> None:
         """Remove the subscriptions of a connection whose record no longer lists them."""

@@ -34,7 +34,7 @@ def connect(event: LambdaEvent) -> Response:
 def disconnect(event: LambdaEvent) -> Response:
     context = event["requestContext"]
     logger.append_keys(close_code=context.get("disconnectStatusCode"))
-    app().connections.close(context["connectionId"], now())
+    app().connections.disconnect(context["connectionId"], now())
     return {"statusCode": 200}
 
 

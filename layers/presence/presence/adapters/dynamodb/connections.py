@@ -81,14 +81,19 @@ class DynamoDBConnections:
             found |= {item.connection_id: _connection(item) for item in items}
         return found
 
-    def close(self, connection_id: str, now: int) -> Connection | None:
-        known = ConnectionItem.connection_id.exists()
-        update = update_of(ConnectionItem(connection_id), _closing(now), known)
+    def close(
+        self, connection_id: str, now: int, known: Connection | None = None
+    ) -> Connection | None:
+        # One that is closed, but names its user, is left to be cleaned up (see `Closing`).
+        has_more = (ConnectionItem.state == State.OPEN.value) | ConnectionItem.user_id.exists()
+        update = update_of(ConnectionItem(connection_id), _closing(now), has_more)
         try:
             before = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_OLD"})
-        except ConditionFailed:
-            return None
-        return _connection(ConnectionItem.from_raw_data(before))
+        except ConditionFailed as error:
+            if known is not None and error.was_done(_closed(now)):
+                return known
+            before = error.item or {}
+        return _connection(ConnectionItem.from_raw_data(before)) if before else None
 
     def close_unauthenticated(self, connection_id: str, now: int) -> bool:
         is_open = ConnectionItem.state == State.OPEN.value
@@ -96,9 +101,7 @@ class DynamoDBConnections:
         try:
             write(self._client, "UpdateItem", update)
         except ConditionFailed as error:
-            return error.was_done(
-                {"state": {"S": State.CLOSED.value}, "ttl": {"N": str(_closed_until(now))}}
-            )
+            return error.was_done(_closed(now))
         return True
 
     def charge(
@@ -279,6 +282,11 @@ _NONE = "#none"
 
 def _closed_until(now: int) -> int:
     return now // 1000 + CLOSED_RECORD_SECONDS
+
+
+def _closed(now: int) -> dict[str, Any]:
+    """What a record has that was closed at *now*."""
+    return {"state": {"S": State.CLOSED.value}, "ttl": {"N": str(_closed_until(now))}}
 
 
 def _closing(now: int) -> Sequence[Action]:
