@@ -100,7 +100,7 @@ def _signing_keys(keys: Sequence[Any]) -> Iterator[tuple[str | None, Key]]:
             yield found
 
 
-def _signing_key(member: Mapping[str, Any]) -> tuple[str | None, Key] | None:
+def _signing_key(member: dict[str, Any]) -> tuple[str | None, Key] | None:
     jwk = jwt.PyJWK(member)
     is_signing = jwk.algorithm_name in _algorithms_of(member) and _is_for_signatures(member)
     if not is_signing or not isinstance(jwk.key_id, str | None):
