@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from presence.application.user_changes import RecordRefused, UserChanges, too_busy
 from presence.domain.connection import Connection, Durations, Identity, Returning, State, over
 from presence.domain.errors import Forbidden, TokenExpired
-from presence.domain.events import Authenticated
+from presence.domain.events import Authenticated, Evicted
 from presence.domain.rate_limit import Charge
 from presence.domain.user import Lease, User
 from presence.limits import SWAP_ATTEMPTS
@@ -109,15 +109,35 @@ class Access:
     def renew(
         self, connection: Connection, now: int, *, is_active: bool | None = None, by: int = 0
     ) -> Renewal:
-        """Extend the lease, if that makes it longer by *by* milliseconds at least."""
+        """Extend the lease, if that makes it longer by *by* milliseconds at least.
+
+        Raises:
+            TokenInvalid: the token was revoked, by a request that stopped before it closed this.
+        """
         lease = self.lease_of(connection, now)
-        return self.users.renew(
+        renewal = self.users.renew(
             connection.user_at(now),
             connection.connection_id,
             lease,
             is_active=is_active,
             if_before=lease.expires_at - by,
         )
+        if not renewal.user.standing.accepts(connection.token):
+            self._end_revoked(connection.connection_id, now)
+        return renewal
+
+    def _end_revoked(self, connection_id: str, now: int) -> None:
+        """End the lease, and have the rest closed in a moment, unless there is a fresh token."""
+        connection = self.require_authenticated_now(connection_id, now)
+        user = self.users.read(connection.user_at(now), consistent=True)
+        if user.standing.accepts(connection.token):
+            return
+        if connection_id in user.leases:
+            # First: without a lease, no sweep would find that the connection is still open.
+            timers, user_id = self.changes.timers, user.user_id
+            timers.check_expired(connection_id, user_id, connection.sessions, 1)
+            self.changes.apply(user_id, Evicted(frozenset({connection_id})), now)
+        user.standing.require_accepted(connection.token)
 
     def readmit(
         self, connection: Connection, known: User, now: int, *, is_active: bool | None = None
