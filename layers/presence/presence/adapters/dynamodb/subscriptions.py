@@ -152,6 +152,14 @@ class DynamoDBSubscriptions:
 
     def unwatch_all(self, connection: Connection) -> None:
         name = connection.connection_id
+        if self._is_global:
+            # The next one may lie in another shard.
+            usual = topics.shard_of(name, limits.EVERYONE_SHARDS)
+            delete_all(
+                self._client, topics.rows(EVERYONE, name, {usual, *connection.everyone_shards})
+            )
+        if not connection.is_watching:
+            return
         delete_all(self._client, _rows_of_list(name, _read_list(name)))
         item = WatchItem(_list_of(name))
         write(self._client, "DeleteItem", item.get_delete_kwargs_from_instance())
