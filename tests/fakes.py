@@ -490,6 +490,9 @@ class FakeSubscriptions:
 
     def unwatch_all(self, connection: Connection) -> None:
         name = connection.connection_id
+        self._tables.everyone.pop(name, None)
+        if not connection.is_watching:
+            return
         self.unwatch(name, list(self._tables.watchers))
         if (current := self._tables.connections.get(name)) is not None:
             self._tables.connections[name] = replace(

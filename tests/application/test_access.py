@@ -402,6 +402,46 @@ def authenticate(world: World, name: str, issued_at: int, token_id: str | None =
     world.connections.authenticate(AuthenticateCommand(name, identity, world.now), world.now)
 
 
+@pytest.mark.fault("A revocation stops before it has closed what the token opened.")
+@pytest.mark.parametrize("deed", ["ping", "join"])
+def test_the_next_frame_ends_what_a_revocation_left_open(
+    world: World, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    in_two_teams(world)
+    world.wait(2 * SECOND)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.expiry.__class__, "evict", _crash)
+        with pytest.raises(RuntimeError):
+            world.removal.revoke("mallory", TokensRevoked(world.now), world.now)
+    world.wait(HEARTBEAT)
+
+    def act() -> None:
+        if deed == "ping":
+            world.ping("m1")
+        else:
+            world.enter("m1", "team.1")
+
+    assert refusal_of(act) == "token-invalid"
+    world.fire_timers()
+    assert world.gateway.closed == ["m1"]
+    assert not world.read("mallory").is_online
+    assert says(world, "b1", "team.7") == []
+
+
+def test_a_fresh_token_that_is_read_late_is_not_taken_for_the_revoked_one(world: World) -> None:
+    in_two_teams(world)
+    end = reads_late(world, "m1")
+    world.wait(2 * SECOND)
+    world.authenticate("mallory", "m1", allowed=BOTH)
+    world.removal.revoke("mallory", TokensRevoked(world.now), world.now)
+
+    world.ping("m1")
+
+    end()
+    assert world.gateway.closed == []
+    assert world.read("mallory").is_online
+
+
 def test_revoking_one_token_leaves_the_others(world: World) -> None:
     for name in ("m1", "m2"):
         world.open(name)

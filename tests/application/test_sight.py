@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from presence import limits
 from presence.adapters.visibility import Everyone, SharedSessions
+from presence.domain.connection import Connection
 from presence.domain.errors import InvalidMessage, Unavailable
 from presence.domain.standing import is_allowed
 from presence.domain.user import Choice, Presence, User
@@ -368,6 +369,25 @@ def test_a_token_that_becomes_a_guests_ends_the_watch_list_of_before(world: Worl
     world.watching.watch("eve", ["ada", "bob"], world.now)
     everyone_changes(world, Choice.AWAY)
     assert told_to(world) == [("ada", "away")]
+
+
+def test_a_token_that_becomes_a_guests_leaves_no_row_of_before_among_those_of_all_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, ended = World(is_global=True), list[str]()
+    unwatch_all = world.subscriptions.unwatch_all
+
+    def noted(connection: Connection) -> None:
+        ended.append(connection.connection_id)
+        unwatch_all(connection)
+
+    monkeypatch.setattr(world.subscriptions, "unwatch_all", noted)
+    world.open("eve")
+    for allowed in (None, LOBBY, LOBBY):
+        world.authenticate("eve", "eve", allowed=allowed)
+
+    assert ended == ["eve"]
+    assert "eve" in world.tables.everyone
 
 
 def test_a_guest_whose_token_is_renewed_goes_on_watching(world: World) -> None:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from presence import limits
+from presence.adapters.dynamodb.topics import shard_of
 from presence.domain.connection import Connection, State, Typed
 from presence.domain.disclosure import Disclosure, Rules
 from presence.domain.errors import Conflict
@@ -107,6 +108,22 @@ def test_a_watch_list_is_ended_as_a_whole(store: Store) -> None:
     assert after.revision > record.revision
     assert watching(store, "bob", "kim") == {"bob": [], "kim": []}
     assert store.subscriptions.watch(after, {"bob"})
+
+
+@pytest.mark.fault("A token with a claim follows one without, while the topic of all users grows.")
+@pytest.mark.parametrize("is_watching", [False, True])
+def test_no_row_of_before_the_claim_hears_of_all_users(store: Store, *, is_watching: bool) -> None:
+    moving = (f"connection-{number}=" for number in count())
+    name = next(it for it in moving if shard_of(it, 8) != shard_of(it, 16))
+    arrive(store, "ada", name)
+    if is_watching:
+        store.subscriptions.watch(record_of(store, name), {"bob"})
+    store.subscriptions.grow(EVERYONE, 8, 16)
+
+    store.subscriptions.unwatch_all(record_of(store, name))
+
+    assert store.heard(EVERYONE) == []
+    assert watching(store, "bob") == {"bob": []}
 
 
 def test_many_records_are_read_at_once(store: Store) -> None:

@@ -394,7 +394,10 @@ class Subscriptions(Protocol):
         ...
 
     def unwatch_all(self, connection: Connection) -> None:
-        """End the watch list of a connection, whose record says so after that."""
+        """End the watch list of a connection, whose record says so after that.
+
+        It does not hear of all users either, until it is admitted again.
+        """
         ...
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from presence.application.user_changes import RecordRefused, UserChanges, too_busy
 from presence.domain.connection import Connection, Durations, Identity, Returning, over
 from presence.domain.errors import Forbidden, RateLimited, TokenExpired
-from presence.domain.events import Authenticated
+from presence.domain.events import Authenticated, Evicted
 from presence.domain.rate_limit import Charge
 from presence.domain.user import Lease, User
 from presence.limits import SWAP_ATTEMPTS
@@ -90,6 +90,7 @@ class Access:
         acted = self.users.act(
             connection.user_at(now), name, self.lease_of(connection, now), charge
         )
+        self._require_accepted(connection, acted.user, now)
         if acted.is_done:
             return Actor(connection, acted.user)
         if name in acted.user.leases:
@@ -99,15 +100,41 @@ class Access:
     def renew(
         self, connection: Connection, now: int, *, is_active: bool | None = None, by: int = 0
     ) -> Renewal:
-        """Extend the lease, if that makes it longer by *by* milliseconds at least."""
+        """Extend the lease, if that makes it longer by *by* milliseconds at least.
+
+        Raises:
+            TokenInvalid: the token was revoked, by a request that stopped before it closed this.
+        """
         lease = self.lease_of(connection, now)
-        return self.users.renew(
+        renewal = self.users.renew(
             connection.user_at(now),
             connection.connection_id,
             lease,
             is_active=is_active,
             if_before=lease.expires_at - by,
         )
+        self._require_accepted(connection, renewal.user, now)
+        return renewal
+
+    def _require_accepted(self, connection: Connection, user: User, now: int) -> None:
+        """End what a revocation left open: the lease now, and the rest in a moment.
+
+        Raises:
+            TokenInvalid: the token is revoked, and there is no fresh one.
+        """
+        if user.standing.accepts(connection.token):
+            return
+        connection_id = connection.connection_id
+        connection = self.require_authenticated(connection_id, now, consistent=True)
+        user = self.users.read(connection.user_at(now), consistent=True)
+        if user.standing.accepts(connection.token):
+            return
+        if connection_id in user.leases:
+            # First: without a lease, no sweep would find that the connection is still open.
+            timers, user_id = self.changes.timers, user.user_id
+            timers.check_expired(connection_id, user_id, connection.sessions, 1)
+            self.changes.apply(user_id, Evicted(frozenset({connection_id})), now)
+        user.standing.require_accepted(connection.token)
 
     def readmit(
         self,

@@ -178,8 +178,9 @@ class Connections:
     def _prepared(self, record: Connection, command: AuthenticateCommand, now: int) -> Connection:
         """The record after what has to end before the token is admitted."""
         record = self._without_excess(record, command.identity, now)
-        if record.is_watching and record.allowed_sessions is None and command.identity.is_limited:
-            # Rows of watched users say nothing of a claim yet: the client watches again.
+        is_claimless = record.user_id is not None and record.allowed_sessions is None
+        if is_claimless and command.identity.is_limited:
+            # Rows of users say nothing of a claim yet: the client watches again.
             self.subscriptions.unwatch_all(record)
             record = self._theirs(command)
         return record

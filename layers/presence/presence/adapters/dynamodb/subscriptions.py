@@ -124,6 +124,14 @@ class DynamoDBSubscriptions:
 
     def unwatch_all(self, connection: Connection) -> None:
         name = connection.connection_id
+        if self._is_global:
+            # The next one may lie in another shard.
+            usual = topics.shard_of(name, limits.EVERYONE_SHARDS)
+            delete_all(
+                self._client, topics.rows(EVERYONE, name, {usual, *connection.everyone_shards})
+            )
+        if not connection.is_watching:
+            return
         self._delete_list(name)
         ended = [ConnectionItem.is_watching.remove(), NEXT]
         known = ConnectionItem.connection_id.exists()
