@@ -53,11 +53,9 @@ def test_a_sink_sees_each_change_also_those_that_a_batch_coalesces(history: Hist
     world = World()
     world.join("bob", "b1")
     world.stream()
-    for choice in (Choice.AWAY, Choice.BUSY):
+    for choice in (Choice.AWAY, Choice.BUSY, Choice.INVISIBLE, Choice.ONLINE):
         world.wait(1)
         world.choose("bob", choice)
-    world.hide("bob")
-    world.choose("bob", Choice.ONLINE)
     world.enter("b1", "room.1")
     world.leave("b1")
     world.wait(GRACE)
