@@ -175,7 +175,7 @@ def authenticated(at: Moment) -> UserEvent:
 
 def chosen(at: Moment) -> UserEvent:
     text = at.random.choice((None, None, "At lunch"))
-    until = at.random.choice((None, at.to_come(1, 3_000, GRACE, LEASE)))
+    until = at.random.choice((None, at.to_come(-1, 1, 3_000, GRACE, LEASE)))
     chosen_at = at.random.choice((None, None, at.now, at.now - 1, at.now - 2_000, at.now + 1))
     disclosure = at.random.choice((None, None, None, *Disclosure))
     return Chosen(at.random.choice([*Choice]), text, until, chosen_at, disclosure)

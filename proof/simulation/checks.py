@@ -85,7 +85,8 @@ class Checks:
     def _hidden(self, before: User, after: User) -> None:
         """A viewer from whom the user hides sees the user leave once, and nothing else."""
         viewers: set[str | None] = {*(before.blocked.keys() & after.blocked.keys())}
-        if before.choice is after.choice is Choice.INVISIBLE:
+        # One that ends by itself may have ended in between.
+        if before.choice is after.choice is Choice.INVISIBLE and before.until is None:
             viewers.add(None)
         for viewer_id in viewers:
             old, new = before.seen_by(viewer_id), after.seen_by(viewer_id)

@@ -74,7 +74,7 @@ def asked(answer: httpx.Response | Exception, ask: Ask, token: Any = "t") -> tup
         (
             lambda it: it.set_status("busy", "x"),
             "PUT ",
-            {"status": "busy", "text": "x", "until": None},
+            {"status": "busy", "text": "x", "until": None, "showLastSeen": None},
             ADA,
             PRESENCE,
         ),

@@ -130,6 +130,32 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
+def test_a_choice_that_waited_says_when_it_was_made(
+    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another device may have chosen since."""
+    monkeypatch.setattr(presence_client.client, "_WAITED_SECONDS", 0.05)
+
+    async def story(stack: Stack) -> None:
+        welcome = stack.answer({"action": "authenticate"})
+        refused = {"type": "authentication-error", "code": "unavailable", "message": "Later."}
+        stack.answers["authenticate"] = refused
+        async with Client("https://stack.test", "token") as client:
+            choosing = asyncio.create_task(client.status("busy"))
+            await asyncio.sleep(0.2)
+            stack.answers["authenticate"] = welcome
+            await choosing
+            await client.status("away", show_last_seen="coarse")
+            await client.leave()
+        late, soon, left = stack.heard[-3:]
+        assert 100 < welcome["serverTime"] - late["chosenAt"] < 5_000
+        assert "chosenAt" not in soon
+        assert (soon["showLastSeen"], left["action"]) == ("coarse", "leave")
+        assert "chatSessionId" not in left
+
+    play(story)
+
+
 async def next_of(client: Client, kind: type[Event]) -> Any:
     async for event in client:
         if isinstance(event, kind):

@@ -848,6 +848,15 @@ def test_an_older_choice_never_beats_a_newer_one() -> None:
     assert (plain.choice, plain.chosen_at) == (Choice.BUSY, NOW + 32_000)
 
 
+def test_a_choice_that_is_over_when_it_comes_does_not_show_a_hidden_user() -> None:
+    """Found by the simulation: it was late, or the clocks differ."""
+    hidden = hide(arrive(DISCREET, "tab"), NOW)
+
+    late, changes = reduce(hidden, Chosen(Choice.BUSY, until=NOW + 5_000), NOW + 5_000)
+
+    assert (late, changes) == (hidden, ())
+
+
 def test_own_devices_see_what_was_chosen_also_while_offline() -> None:
     user, _ = reduce(arrive(ADA, "tab"), Chosen(Choice.BUSY, "lunch", NOW + 900_000), NOW)
     gone, _ = wait(leave(user, "tab", NOW), NOW + GRACE)

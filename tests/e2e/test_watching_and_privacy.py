@@ -79,7 +79,9 @@ async def test_own_devices_see_the_truth(private: RunningStack) -> None:
 
         assert (own["isOnline"], own["text"]) == (True, "writing")
         assert private.call(f"GET /{grace_id}", user_id=grace_id).json == own
-        assert private.call(f"GET /{grace_id}").json["status"] == "offline"
+        shown = private.call(f"GET /{grace_id}").json
+        assert shown["status"] != "invisible"
+        assert "text" not in shown
 
 
 def test_blocking_oneself_is_refused(private: RunningStack) -> None:

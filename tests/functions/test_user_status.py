@@ -398,7 +398,7 @@ def test_a_status_is_chosen_without_a_socket(stack: Stack, path: str) -> None:
         "status": "dnd",
         "isOnline": True,
         "lastSeen": START,
-        "version": START + 1,
+        "version": START + 2,
         "text": "flying ✈",
         "until": until,
     }

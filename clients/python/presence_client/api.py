@@ -14,6 +14,7 @@ from presence_client.errors import CannotConnect, Code, NotAnswered, Refused
 from presence_client.models import (
     Choice,
     Config,
+    Disclosure,
     MembersPage,
     Message,
     OnlineCount,
@@ -98,10 +99,15 @@ class Api:
         return parse(OnlineCount, await self._call("GET", "/online/count"))
 
     async def set_status(
-        self, status: Choice, text: str | None = None, until: int | None = None
+        self,
+        status: Choice,
+        text: str | None = None,
+        until: int | None = None,
+        *,
+        show_last_seen: Disclosure | None = None,
     ) -> Presence:
         """Choose a status, until an instant in epoch milliseconds; brings no user online."""
-        body = {"status": status, "text": text, "until": until}
+        body = {"status": status, "text": text, "until": until, "showLastSeen": show_last_seen}
         return parse(Presence, await self._call("PUT", "", body))
 
     async def mark_seen(self) -> int:

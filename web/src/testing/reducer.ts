@@ -388,6 +388,8 @@ const NO_CHOICE: EarlierChoice = { choice: "online", text: null, until: null };
 
 /** With the choice, unless a newer one is known; a timed one remembers those before it. */
 function choose(user: User, event: Chosen, now: number): User {
+  // One that is over when it comes was never made.
+  if (event.until !== null && event.until <= now) return user;
   const asked = Math.min(event.chosenAt ?? now, now);
   if (event.chosenAt !== null && asked < user.chosenAt) return user;
   const { choice, text, until } = event;
@@ -497,10 +499,13 @@ export function countVersions(before: User, after: User, now: number): User {
     countForBlocked(before, { ...after, version }, now),
     clock,
   );
-  const ownVersion = looksLike(ownPresence(after), ownPresence(before))
+  const own = ownPresence(counted);
+  const changed = looksLike(own, ownPresence(before))
     ? after.ownVersion
     : Math.max(Math.max(before.ownVersion, before.floor) + 1, counted.version, now);
-  return { ...counted, ownVersion };
+  // A large room may name users to themselves, as others see them: that must look older.
+  const isPublic = looksLike(own, publicPresence(counted));
+  return { ...counted, ownVersion: isPublic ? changed : Math.max(changed, counted.version + 1) };
 }
 
 /** The version of what a viewer sees, who saw `known` before. */

@@ -418,7 +418,12 @@ def _leave(user: User, event: Left) -> User:
 
 
 def _choose(user: User, event: Chosen, now: int) -> User:
-    """With the choice, unless a newer one is known; a timed one remembers those before it."""
+    """With the choice, unless a newer one is known; a timed one remembers those before it.
+
+    One that is over when it comes was never made: it would show a hidden user for no time.
+    """
+    if event.until is not None and event.until <= now:
+        return user
     chosen_at = max(now, user.chosen_at)
     if event.chosen_at is not None:
         chosen_at = min(event.chosen_at, now)
@@ -547,10 +552,13 @@ def _count_versions(before: User, after: User, now: int) -> User:
         version = max(after.version, max(before.version, before.floor) + 1, clock)
         after = replace(after, version=version)
     after = _count_for_returned(before, _count_for_blocked(before, after, now), clock)
+    own_version = after.own_version
     if not after.own_presence.equals_except_version(before.own_presence):
         own_version = max(max(before.own_version, before.floor) + 1, after.version, now)
-        after = replace(after, own_version=own_version)
-    return after
+    if not after.own_presence.equals_except_version(after.presence):
+        # A large room may name users to themselves, as others see them: that must look older.
+        own_version = max(own_version, after.version + 1)
+    return replace(after, own_version=own_version)
 
 
 def _next_version(known: Presence, seen: Presence, clock: int) -> int:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from presence import limits
+from presence.domain.disclosure import Disclosure
 from presence.domain.user import Presence, Status, User
 from presence.protocol.frames import presence, presence_text, status_change_texts
 from presence.protocol.strict_json import Json, Object
@@ -235,4 +236,6 @@ def _from_json(value: Json) -> Presence | None:
         value["lastSeen"],
         value["version"],
         value.get("text"),
+        value.get("until"),
+        Disclosure(value["showLastSeen"]) if "showLastSeen" in value else None,
     )
