@@ -177,7 +177,7 @@ PATH: tuple[tuple[str, str], ...] = (
     (f"{LAYER}/application/access.py", "Actor Access"),
     (f"{LAYER}/domain/connection.py", "State Connection"),
     (f"{LAYER}/domain/rate_limit.py", "Take Charge"),
-    (f"{LAYER}/application/statuses.py", ""),
+    (f"{LAYER}/application/statuses.py", "Statuses"),
     (f"{LAYER}/application/user_changes.py", "UserChanges"),
     (f"{LAYER}/domain/user.py", "Presence Lease User"),
     (
@@ -192,7 +192,7 @@ PATH: tuple[tuple[str, str], ...] = (
     ("functions/announce.py", ""),
     (f"{LAYER}/entrypoints/stream.py", "announce _record"),
     (f"{LAYER}/fanout/announcer.py", "Announced Announcer"),
-    (f"{LAYER}/fanout/diffs.py", "Record UserDiff _newest _age _news_for user_diffs"),
+    (f"{LAYER}/fanout/diffs.py", "Record UserDiff _newest user_diffs"),
     (f"{LAYER}/fanout/sinks/__init__.py", ""),
     (f"{LAYER}/fanout/sinks/sockets.py", ""),
     (f"{LAYER}/fanout/recipients.py", "Few TooMany Sampled read_recipients _read_on"),
