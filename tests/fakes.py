@@ -22,7 +22,7 @@ from presence.domain.connection import (
 from presence.domain.disclosure import Rules
 from presence.domain.errors import Conflict, InvalidMessage, TokenInvalid, Unavailable
 from presence.domain.message import Message
-from presence.domain.rate_limit import Charge, take
+from presence.domain.rate_limit import Charge
 from presence.domain.user import Lease, User
 from presence.limits import MAX_OPERATIONS
 from presence.ports import (
@@ -107,7 +107,6 @@ class FakeConnections:
                 before.opened_at,
                 State.CLOSED,
                 revision=before.revision,
-                theoretical_arrival=before.theoretical_arrival,
             )
         return before
 
@@ -118,21 +117,13 @@ class FakeConnections:
         self.close(connection_id, now)
         return True
 
-    def charge(
-        self, connection: Connection, charge: Charge, typed: Mapping[str, Typed] | None = None
-    ) -> bool:
+    def keep_typed(self, connection: Connection, typed: Mapping[str, Typed]) -> bool:
         current = self._items.get(connection.connection_id)
         if current is None or current.state is not State.AUTHENTICATED:
             return False
-        if current.revision != connection.revision:
+        if (current.revision, current.typed) != (connection.revision, connection.typed):
             return False
-        if typed is not None and current.typed != connection.typed:
-            return False
-        self._items[connection.connection_id] = replace(
-            current,
-            theoretical_arrival=take(current.theoretical_arrival, charge),
-            typed=current.typed if typed is None else typed,
-        )
+        self._items[connection.connection_id] = replace(current, typed=typed)
         return True
 
 
@@ -173,11 +164,18 @@ class FakeUsers:
         current = self.read(before.user_id)
         touched = [name for name, it in before.leases.items() if after.leases.get(name) != it]
         same = all(_end(current, name) == _end(before, name) for name in touched)
+        takes = after.arrival != before.arrival
+        same &= not takes or current.arrival == before.arrival
         if current.revision != before.revision or not same:
             raise WriteConflict(current if current.revision else None)
         untouched = {name: it for name, it in current.leases.items() if name not in touched}
         changed = {name: it for name, it in after.leases.items() if name not in untouched}
-        written = replace(after, revision=before.revision + 1, leases={**untouched, **changed})
+        written = replace(
+            after,
+            revision=before.revision + 1,
+            leases={**untouched, **changed},
+            arrival=after.arrival if takes else current.arrival,
+        )
         self._tables.users[before.user_id] = written
         if announce:
             self._tables.stream.append((current, written))
@@ -265,12 +263,33 @@ class FakeUsers:
             return Renewal(user, is_done=False)
         if is_active not in (None, current.is_active):
             return Renewal(user, is_done=False)
-        if current.ends_by is not None and current.ends_by < lease.expires_at:
+        if not current.takes(lease):
             return Renewal(user, is_done=False)
         renewed = replace(current, expires_at=lease.expires_at, seen_at=lease.seen_at)
         user = replace(user, leases={**user.leases, connection_id: renewed})
         self._tables.users[user_id] = user
         return Renewal(user, is_done=True)
+
+    def act(self, user_id: str, connection_id: str, lease: Lease, charge: Charge) -> Renewal:
+        user = self.read(user_id)
+        current = user.leases.get(connection_id)
+        if current is None:
+            return Renewal(user, is_done=False)
+        arrivals = user.arrivals(connection_id).after(charge)
+        kept = replace(current, arrival=arrivals.connection)
+        if current.takes(lease):
+            kept = replace(kept, expires_at=lease.expires_at, seen_at=lease.seen_at)
+        leases = {**user.leases, connection_id: kept}
+        user = replace(user, leases=leases, arrival=arrivals.user)
+        self._tables.users[user_id] = user
+        return Renewal(user, is_done=True)
+
+    def charge(self, user_id: str, charge: Charge) -> bool:
+        user = self._tables.users.get(user_id)
+        if user is None:
+            return False
+        self._tables.users[user_id] = replace(user, arrival=charge.user.of(user.arrival))
+        return True
 
     def forget(self, user: User) -> None:
         current = self._tables.users.get(user.user_id)
@@ -312,9 +331,9 @@ def _still_allows(record: Connection, allowed_by: frozenset[str] | None) -> bool
     return allowed is None if allowed_by is None else allowed_by <= (allowed or frozenset())
 
 
-def _end(user: User, name: str) -> int | None:
+def _end(user: User, name: str) -> tuple[int, int] | None:
     lease = user.leases.get(name)
-    return None if lease is None else lease.expires_at
+    return None if lease is None else (lease.expires_at, lease.arrival)
 
 
 class FakeOnlineIndex:
@@ -530,6 +549,10 @@ class FakeTimers:
     gone: list[tuple[str, int]] = field(default_factory=list)
     rooms: list[tuple[str, int, int]] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
+    told: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def check_told(self, user_id: str, version: int, delay_seconds: int) -> None:
+        self.told.append((user_id, version, delay_seconds))
 
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
         self.rooms.append((session_id, tick, delay_seconds))

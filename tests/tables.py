@@ -73,6 +73,7 @@ _ROSTER = ("online_shard", "user_id")
 _PATH = r"#\d+(?:\.#\d+)*"
 #: An expression of DynamoDB as one of Python.
 _WORDS = (
+    (rf"({_PATH}) BETWEEN (:\d+) AND (:\d+)", r"\2 <= \1 and \1 <= \3"),
     (rf"({_PATH})", r'get("\1")'),
     (r"(:\d+)", r'given("\1")'),
     (r"(?<![<>])=", "=="),
@@ -288,8 +289,9 @@ def _steps(expression: str) -> list[tuple[str, str, str | None]]:
     parts = re.split(r"\b(SET|REMOVE|ADD|DELETE)\b", expression)[1:]
     steps = []
     for verb, text in zip(parts[::2], parts[1::2], strict=True):
-        found: Iterator[re.Match[str]] = re.finditer(rf"({_PATH})(?:\s*=?\s*(:\d+))?", text)
-        steps += [(verb, it[1], it[2]) for it in found]
+        one = rf"({_PATH})(?:\s*=\s*{_PATH} (\+) (:\d+)|\s*=?\s*(:\d+))?"
+        found: Iterator[re.Match[str]] = re.finditer(one, text)
+        steps += [("ADD" if it[2] else verb, it[1], it[3] or it[4]) for it in found]
     return steps
 
 

@@ -241,10 +241,25 @@ class World(App):
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 
     def stream(self) -> Announced:
+        """Deliver what was written since the last time, and after that what was held."""
+        announced = self.announce()
+        self.tell()
+        return announced
+
+    def announce(self) -> Announced:
         """Deliver what was written since the last time."""
         records = self.tables.stream[self.announced :]
         self.announced = len(self.tables.stream)
         return self.announcer.announce([Record(*images, at=self.now) for images in records])
+
+    def tell(self, due_at: int | None = None) -> None:
+        """Run the timers of changes that were held; a version is when its change was."""
+        held, self.timers.told = self.timers.told, []
+        for it in held:
+            if due_at is None or it[1] <= due_at:
+                self.announcer.tell(it[0], it[1], self.now)
+            else:
+                self.timers.told.append(it)
 
     def work(self) -> int:
         """Do each job, and those that follow from it; how many there were."""

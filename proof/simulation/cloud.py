@@ -205,6 +205,9 @@ class SimulatedQueue:
         for connection_id in connection_ids:
             self._put("gone", connection_id, at)
 
+    def check_told(self, user_id: str, version: int, delay_seconds: int) -> None:
+        self._put("told", user_id, version, seconds=delay_seconds)
+
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
         self._put("room", session_id, tick, seconds=delay_seconds)
 

@@ -414,6 +414,7 @@ class Simulation:
             ),
             "gone": lambda name, at, now: cases.on_timer.gone([name], at, now),
             "room": cases.large_rooms.tick,
+            "told": cases.announcer.tell,
         }
         if kind == "post":
             cases.dispatcher.deliver(*what)

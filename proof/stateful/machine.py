@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from presence import bootstrap
 from proof.stateful.oracle import OFFLINE, Impossible, expect
-from proof.stateful.rig import TAKES
+from proof.stateful.rig import TAKES, packed
 from proof.stateful.steps import ROOMS, USERS, Client, Step, Steps, Told
 
 SECOND, MINUTE = 1_000, 60_000
@@ -425,24 +425,21 @@ class Presence(Steps):
 
 def _rows(item: Any) -> Iterator[tuple[str, str]]:
     """What a stored user says about other rows."""
-    user, rooms = item["user_id"]["S"], [*item.get("pending_leaves", {"M": {}})["M"]]
-    for lease in item["leases"]["M"].values():
-        rooms += [it["S"] for it in lease["M"].get("sessions", {"L": []})["L"]]
+    user, rooms = item["user_id"]["S"], [*packed(item, "pending_leaves"), *packed(item, "sessions")]
     if item["status"] == {"S": "offline"}:
         rooms = []
     if "farewell" in item:
-        rooms = [*_rooms(item)]
-    for name, view in item.get("blocked", {"M": {}})["M"].items():
-        rooms += _rooms(view["M"])
+        rooms = [*_rooms(packed(item, "farewell"))]
+    for name, view in packed(item, "blocked").items():
+        rooms += _rooms(view.get("farewell", {}))
         yield f"blocked:{name}", user
     yield from ((f"members:{room}", user) for room in rooms)
-    yield from ((f"returned:{it}", user) for it in item.get("returned", {"M": {}})["M"])
+    yield from ((f"returned:{it}", user) for it in packed(item, "returned"))
 
 
-def _rooms(view: Any) -> Iterator[str]:
+def _rooms(farewell: Any) -> Iterator[str]:
     """Where a user who hides is still seen."""
-    farewell = view.get("farewell", {"M": {}})["M"]
-    yield from farewell.get("sessions", {"M": {}})["M"]
+    yield from farewell.get("sessions", {})
 
 
 def _blocked(world: Any, now: int, **choice: Any) -> Any:

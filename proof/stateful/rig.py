@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from presence.adapters.dynamodb.tables import PackedById
 from presence.domain import reducer
 from presence.entrypoints import runtime
 from tests.fakes import FakeGateway
@@ -137,17 +138,16 @@ def _ends(item: Item) -> Iterator[int]:
             yield int(item[name]["N"])
     for lease in item["leases"]["M"].values():
         yield int(lease["M"]["expires_at"]["N"])
-    for end in item.get("pending_leaves", {"M": {}})["M"].values():
-        yield int(end["N"])
-    blocked = item.get("blocked", {"M": {}})["M"].values()
-    for view in (item, *(it["M"] for it in blocked)):
-        yield from _farewell_ends(view)
+    yield from packed(item, "pending_leaves").values()
+    blocked = packed(item, "blocked").values()
+    for farewell in (packed(item, "farewell"), *(it.get("farewell") for it in blocked)):
+        if farewell:
+            yield from (farewell["until"], *farewell.get("sessions", {}).values())
 
 
-def _farewell_ends(view: Item) -> Iterator[int]:
-    if farewell := view.get("farewell", {"M": {}})["M"]:
-        ends = farewell.get("sessions", {"M": {}})["M"].values()
-        yield from (int(end["N"]) for end in (farewell["until"], *ends))
+def packed(item: Item, name: str) -> dict[str, Any]:
+    """A map by id, as it was before it was compressed."""
+    return PackedById().deserialize(item[name]["B"]) if name in item else {}
 
 
 _FLEETING = {
@@ -155,7 +155,7 @@ _FLEETING = {
     "chosen_at",
     "changed",
     "ttl",
-    "theoretical_arrival",
+    "arrival",
     "typed",
     "token_expires_at",
 }
@@ -168,4 +168,6 @@ def _timeless(item: Item) -> Item:
 
 
 def _without_ends(lease: Item) -> Item:
-    return {name: it for name, it in lease.items() if name not in ("expires_at", "seen_at")}
+    return {
+        name: it for name, it in lease.items() if name not in ("expires_at", "seen_at", "arrival")
+    }

@@ -286,13 +286,13 @@ def test_a_late_ping_that_races_a_disconnect_leaves_no_ghost(world: World) -> No
 
 def test_an_action_racing_a_disconnect_is_refused(world: World) -> None:
     world.join("ada", "a1")
-    charge = world.records.charge
+    act = world.users.act
 
-    def charge_late(connection: Connection, *about: Any) -> bool:
+    def act_late(*args: Any) -> Renewal:
         world.leave("a1")
-        return charge(connection, *about)
+        return act(*args)
 
-    world.records.charge = charge_late  # type: ignore[method-assign, assignment]
+    world.users.act = act_late  # type: ignore[method-assign, assignment]
     with pytest.raises(NotAuthenticated):
         world.access.authorize("a1", world.now)
 

@@ -12,9 +12,10 @@ import pytest
 from moto import mock_aws
 
 from presence.adapters.dynamodb.connections import DynamoDBConnections
+from presence.adapters.dynamodb.members import DynamoDBMembers
 from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
 from presence.adapters.dynamodb.sent_messages import DynamoDBSentMessages
-from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
+from presence.adapters.dynamodb.subscriptions import DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.users import DynamoDBUsers
 from presence.ports import (

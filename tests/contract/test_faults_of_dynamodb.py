@@ -322,36 +322,27 @@ def test_a_handshake_is_not_refused_for_what_it_has_written_itself(dynamodb: Sto
     assert record_of(dynamodb) == RECORD
 
 
-def test_a_charge_whose_answer_was_lost_counts_once(dynamodb: Store) -> None:
+def test_what_was_typed_and_whose_answer_was_lost_is_kept(dynamodb: Store) -> None:
     dynamodb.connections.open(RECORD)
     admit(dynamodb, "ada")
     record = record_of(dynamodb)
-    typed = {ROOM: Typed(NOW, is_typing=True)}
+    typed, other = ({ROOM: Typed(at, is_typing=True)} for at in (NOW, NOW + 1))
 
     with lost_answers("UpdateItem"):
-        assert dynamodb.connections.charge(record, Charge(NOW))
+        assert dynamodb.connections.keep_typed(record, typed)
     with lost_answers("UpdateItem"):
-        assert dynamodb.connections.charge(record, Charge(NOW + 2_000), typed)
+        assert not dynamodb.connections.keep_typed(record, other)
 
-    assert record_of(dynamodb) == replace(record, theoretical_arrival=NOW + 3_000, typed=typed)
-
-
-def test_a_charge_that_is_added_and_whose_answer_was_lost_counts_twice_at_most(
-    dynamodb: Store,
-) -> None:
-    """Added to what is stored, it cannot be told from that of another frame."""
-    dynamodb.connections.open(RECORD)
-    admit(dynamodb, "ada")
-    assert dynamodb.connections.charge(record_of(dynamodb), Charge(NOW))
-
-    with lost_answers("UpdateItem"):
-        assert dynamodb.connections.charge(record_of(dynamodb), Charge(NOW))
-    typed = {ROOM: Typed(NOW, is_typing=True)}
-    with lost_answers("UpdateItem"):
-        assert dynamodb.connections.charge(record_of(dynamodb), Charge(NOW), typed)
-
-    assert record_of(dynamodb).theoretical_arrival == NOW + 4_000
     assert record_of(dynamodb).typed == typed
+
+
+def test_an_action_whose_answer_was_lost_is_done(dynamodb: Store) -> None:
+    save(dynamodb, "ada", Authenticated(TAB, lease()))
+
+    with lost_answers("UpdateItem"):
+        assert dynamodb.users.act("ada", TAB, lease(), Charge(NOW)).is_done
+    with lost_answers("UpdateItem"):
+        assert dynamodb.users.charge("ada", Charge(NOW))
 
 
 def test_a_connection_that_never_authenticated_is_closed_though_the_answer_was_lost(

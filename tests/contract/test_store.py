@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import boto3
@@ -31,23 +30,18 @@ from presence.domain.events import (
     Erased,
     Joined,
     Left,
+    Renewed,
     TimePassed,
     TokenRevoked,
     TokensRevoked,
     Unblocked,
     UserEvent,
 )
-from presence.domain.rate_limit import Charge, take
+from presence.domain.rate_limit import USER, Arrivals, Charge
 from presence.domain.reducer import reduce
 from presence.domain.standing import LONGEST_LIFE, Standing, Token
 from presence.domain.user import Choice, Lease, User
-from presence.limits import (
-    ACTION_MILLISECONDS,
-    BURST,
-    MANY_CHANGES,
-    MAX_SESSIONS,
-    USERS_TOGETHER,
-)
+from presence.limits import BURST, MANY_CHANGES, MAX_SESSIONS, USER_BURST, USERS_TOGETHER
 from presence.ports import (
     EVERYONE,
     Count,
@@ -173,8 +167,7 @@ def full_record(store: Store) -> Connection:
     admit(store, "ada", replace(TOKEN, allowed_sessions=frozenset({"room.*", "team"})))
     enter(store, "ada", ROOM, allowed_by="room.*")
     record = record_of(store)
-    typed = {ROOM: Typed(NOW, is_typing=True)}
-    assert store.connections.charge(record, Charge(NOW), typed)
+    assert store.connections.keep_typed(record, {ROOM: Typed(NOW, is_typing=True)})
     assert store.subscriptions.watch(record, {"bob"})
     return record_of(store)
 
@@ -191,7 +184,6 @@ def test_a_connection_record_is_read_back_with_all_fields(store: Store) -> None:
         token_issued_at=NOW,
         token_id=TOKEN.token_id,
         revision=3,
-        theoretical_arrival=NOW + ACTION_MILLISECONDS,
         sessions=frozenset({ROOM}),
         typed={ROOM: Typed(NOW, is_typing=True)},
         is_watching=True,
@@ -211,7 +203,6 @@ def test_closing_returns_the_fields_of_the_record_once_and_deletes_personal_data
         NOW,
         State.CLOSED,
         revision=record.revision,
-        theoretical_arrival=record.theoretical_arrival,
     )
     assert told == record
     assert record_of(store) == store.connections.close(TAB, NOW) == closed
@@ -267,80 +258,28 @@ def test_a_record_closed_as_unauthenticated_refuses_admission(store: Store) -> N
     assert record_of(store) == replace(RECORD, state=State.CLOSED)
 
 
-def test_frames_of_the_same_moment_are_all_charged(store: Store) -> None:
-    """Each knows the record as it was before all of them."""
-    store.connections.open(RECORD)
-    admit(store, "ada")
-    record = record_of(store)
-
-    for _ in range(BURST):
-        assert store.connections.charge(record, Charge(NOW))
-    with pytest.raises(RateLimited) as refused:
-        store.connections.charge(record, Charge(NOW))
-
-    assert refused.value.retry_after_seconds == 1
-    assert record_of(store).theoretical_arrival == NOW + BURST * ACTION_MILLISECONDS
-
-
-@pytest.mark.parametrize("arrival", [-1, 0, 1, 15_000, 15_001])
-def test_a_charge_is_that_of_the_rule_whatever_was_read_before(store: Store, arrival: int) -> None:
-    """Five actions at once, that many milliseconds before or after what was charged so far."""
-    for number, known in enumerate((0, NOW - 1, NOW, NOW + 30_000)):
-        store.connections.open(replace(RECORD, connection_id=f"tab-{number}"))
-        admit(store, f"user-{number}", name=f"tab-{number}")
-        record = store.connections.read(f"tab-{number}", consistent=True)
-        assert record is not None
-        earlier = NOW + arrival - BURST * ACTION_MILLISECONDS
-        assert store.connections.charge(record, Charge(earlier, BURST))
-        read = replace(record, theoretical_arrival=known)
-
-        told = charged(lambda: take(NOW + arrival, Charge(NOW, 5)))
-        done = charged(partial(store.connections.charge, read, Charge(NOW, 5)))
-
-        assert told[1] == done[1]
-        after = store.connections.read(f"tab-{number}", consistent=True)
-        assert after is not None
-        assert after.theoretical_arrival == (told[0] or NOW + arrival)
-
-
-def charged(charge: Callable[[], int]) -> tuple[int, int | None]:
-    """What it gives; after a refusal 0, and the seconds to wait."""
-    try:
-        return charge(), None
-    except RateLimited as refusal:
-        return 0, refusal.retry_after_seconds
-
-
 def test_of_two_who_type_at_once_one_is_told(store: Store) -> None:
     store.connections.open(RECORD)
     admit(store, "ada")
     record = record_of(store)
+    typed, stopped = ({ROOM: Typed(NOW + it, is_typing=not it)} for it in (0, 1))
 
-    assert store.connections.charge(record, Charge(NOW), {ROOM: Typed(NOW, is_typing=True)})
-    assert not store.connections.charge(record, Charge(NOW), {ROOM: Typed(NOW, is_typing=False)})
+    assert store.connections.keep_typed(record, typed)
+    assert not store.connections.keep_typed(record, stopped)
 
-
-def test_what_was_typed_is_kept_with_what_was_spent(store: Store) -> None:
-    store.connections.open(RECORD)
-    admit(store, "ada")
-    record = record_of(store)
-    typed = {ROOM: Typed(NOW, is_typing=True)}
-
-    assert store.connections.charge(record, Charge(NOW), typed)
-
-    assert record_of(store) == replace(record, theoretical_arrival=NOW + 1_000, typed=typed)
+    assert record_of(store) == replace(record, typed=typed)
+    assert store.connections.keep_typed(record_of(store), stopped)
 
 
 @pytest.mark.parametrize("state", ["unknown", "open", "closed"])
-def test_an_unauthenticated_record_is_not_charged(store: Store, state: str) -> None:
+def test_an_unauthenticated_record_keeps_nothing_typed(store: Store, state: str) -> None:
     if state != "unknown":
         store.connections.open(RECORD)
     if state == "closed":
         store.connections.close(TAB, NOW)
     before = store.everything()
 
-    assert not store.connections.charge(RECORD, Charge(NOW))
-    assert not store.connections.charge(RECORD, Charge(NOW), {ROOM: Typed(NOW, is_typing=True)})
+    assert not store.connections.keep_typed(RECORD, {ROOM: Typed(NOW, is_typing=True)})
 
     assert store.everything() == before
 
@@ -448,6 +387,88 @@ def test_all_chat_sessions_of_a_user_who_was_in_them_are_joined_at_once(store: S
 
     user = store.users.read("ada", consistent=True)
     assert (user.pending_leaves, user.joined_sessions) == ({}, frozenset(ROOMS))
+
+
+# ── rate limits ────────────────────────────────────────────────────────────────────────────
+
+
+def arrivals_of(store: Store, name: str = TAB) -> Arrivals:
+    return store.users.read("ada", consistent=True).arrivals(name)
+
+
+@pytest.mark.parametrize(
+    ("units", "frames", "times"), [(1, 1, BURST), (USER_BURST // 2, 1, 2), (0, BURST, 1)]
+)
+def test_so_much_is_done_at_once_and_nothing_more_is_written(
+    store: Store, units: int, frames: int, times: int
+) -> None:
+    save(store, "ada", Authenticated(TAB, lease()))
+    charge = Charge(NOW, units, frames)
+    for _ in range(times):
+        assert store.users.act("ada", TAB, lease(), charge).is_done
+    full = arrivals_of(store)
+
+    with pytest.raises(RateLimited) as refusal:
+        store.users.act("ada", TAB, lease(), charge)
+
+    assert refusal.value.retry_after_seconds
+    assert arrivals_of(store) == full
+    later = NOW + 1_000 * refusal.value.retry_after_seconds
+    assert store.users.act("ada", TAB, lease(), replace(charge, now=later)).is_done
+
+
+def test_an_action_renews_the_lease_but_makes_none_shorter_and_none_anew(store: Store) -> None:
+    save(store, "ada", Authenticated(TAB, replace(lease(), ends_by=NOW + 200_000)))
+    longer = replace(lease(), expires_at=NOW + 100_000, seen_at=NOW + 10)
+
+    renewed = store.users.act("ada", TAB, longer, Charge(NOW))
+    late = store.users.act("ada", TAB, lease(), Charge(NOW))
+    beyond = store.users.act("ada", TAB, replace(lease(), expires_at=NOW + 200_001), Charge(NOW))
+    gone = store.users.act("ada", PHONE, longer, Charge(NOW))
+
+    ends = [it.user.leases[TAB].expires_at for it in (renewed, late, beyond, gone)]
+    assert ends == [NOW + 100_000] * 4
+    assert renewed.user.leases[TAB].seen_at == NOW + 10
+    assert [it.is_done for it in (renewed, late, beyond, gone)] == [True, True, True, False]
+    assert arrivals_of(store) == Arrivals(NOW + 3 * USER.milliseconds, NOW + 3 * 1_000)
+
+
+def test_charges_of_all_connections_and_of_http_are_one_users(store: Store) -> None:
+    store.users.charge("ada", Charge(NOW))
+    assert store.users.read("ada", consistent=True) == User("ada")
+    save(store, "ada", Authenticated(TAB, lease()), Authenticated(PHONE, lease()))
+
+    store.users.act("ada", TAB, lease(), Charge(NOW))
+    store.users.act("ada", PHONE, lease(), Charge(NOW))
+    assert store.users.charge("ada", Charge(NOW, 5))
+
+    assert arrivals_of(store) == Arrivals(NOW + 7 * USER.milliseconds, NOW + 1_000)
+    with pytest.raises(RateLimited):
+        store.users.charge("ada", Charge(NOW, USER_BURST - 6))
+
+
+def test_a_write_of_the_user_neither_gives_back_nor_loses_a_charge(store: Store) -> None:
+    before = save(store, "ada", Authenticated(TAB, lease()))
+    store.users.charge("ada", Charge(NOW))
+    after, _ = reduce(before, Chosen(Choice.BUSY), NOW)
+
+    assert store.users.save(before, after, NOW, announce=True)
+    assert arrivals_of(store).user == NOW + USER.milliseconds
+    stale, current = after, store.users.read("ada", consistent=True)
+    taken = replace(stale, revision=current.revision, arrival=NOW + 7)
+    with pytest.raises(WriteConflict):
+        store.users.save(replace(taken, arrival=0), taken, NOW, announce=False)
+    assert store.users.save(current, replace(current, arrival=NOW + 7), NOW, announce=False)
+    assert arrivals_of(store).user == NOW + 7
+
+
+def test_a_write_of_a_lease_does_not_give_back_what_its_connection_did(store: Store) -> None:
+    before = save(store, "ada", Authenticated(TAB, lease()))
+    store.users.act("ada", TAB, lease(), Charge(NOW))
+    away, _ = reduce(before, Renewed(TAB, lease(), is_active=False), NOW)
+
+    with pytest.raises(WriteConflict):
+        store.users.save(before, away, NOW, announce=False)
 
 
 # ── aggregates ─────────────────────────────────────────────────────────────────────────────
@@ -744,7 +765,7 @@ def test_what_was_read_before_a_change_of_the_record_is_not_written(
     admission = Admission(TAB, NOW, TOKEN, old.revision, old.joined)
     assert not change_record(store, "ada", event, admission)
     assert not change_record(store, "ada", event, Returning(TAB, old.revision, old.joined))
-    assert not store.connections.charge(old, Charge(NOW))
+    assert not store.connections.keep_typed(old, {ROOM: Typed(NOW, is_typing=True)})
 
     assert store.everything() == before
 
@@ -1080,7 +1101,6 @@ def test_a_closed_record_has_a_short_ttl_and_no_personal_data(dynamodb: Store) -
     record = items("Connections")[TAB,]
     assert record.keys() == {
         *("connection_id", "endpoint", "state", "opened_at", "revision", "ttl"),
-        "theoretical_arrival",
     }
     assert record["ttl"] == NOW // 1000 + 15 * 60
 

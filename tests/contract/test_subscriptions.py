@@ -24,7 +24,6 @@ from presence.domain.events import (
     Unblocked,
     UserEvent,
 )
-from presence.domain.rate_limit import Charge
 from presence.domain.reducer import reduce
 from presence.domain.user import Audience, Choice
 from presence.limits import MAX_RETURNED, MAX_SESSIONS, MAX_UNBLOCKED
@@ -176,7 +175,7 @@ def test_ids_that_mean_something_elsewhere_are_kept_as_they_are(store: Store) ->
     save(store, "ada", Disconnected(TAB, LATER))
     before = record_of(store, TAB)
     typed = dict.fromkeys(WORDS, Typed(NOW, is_typing=True))
-    assert store.connections.charge(before, Charge(NOW), typed)
+    assert store.connections.keep_typed(before, typed)
     assert store.subscriptions.watch(record, WORDS)
 
     user = store.users.read("ada", consistent=True)

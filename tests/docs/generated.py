@@ -36,6 +36,11 @@ LIMITS = (
         "actions of a connection at once, then one a second",
         "`rate-limited`, with `retryAfterSeconds`",
     ),
+    (
+        of_ours.USER_BURST,
+        "units of a user at once, over all connections and HTTP, then five a second",
+        "`rate-limited`, with `retryAfterSeconds`",
+    ),
 )
 
 #: What it costs to change each parameter of the template.
@@ -171,7 +176,7 @@ PATH: tuple[tuple[str, str], ...] = (
     (f"{LAYER}/entrypoints/actions.py", "Call answer"),
     (f"{LAYER}/application/access.py", "Actor Access"),
     (f"{LAYER}/domain/connection.py", "State Connection"),
-    (f"{LAYER}/domain/rate_limit.py", ""),
+    (f"{LAYER}/domain/rate_limit.py", "Take Charge"),
     (f"{LAYER}/application/statuses.py", ""),
     (f"{LAYER}/application/user_changes.py", "UserChanges"),
     (f"{LAYER}/domain/user.py", "Presence Lease User"),

@@ -365,7 +365,11 @@ def traces_of(stack: RunningStack, names: Sequence[str]) -> list[Any]:
         if item.get("leases", {}).get("M") or item.get("pending_leaves")
     ]
     records = [item for item in items(stack, "Connections") if "user_id" in item]
-    return [it for it in (*rows, *users, *records) if any(name in json.dumps(it) for name in names)]
+    return [
+        it
+        for it in (*rows, *users, *records)
+        if any(name in json.dumps(it, default=str) for name in names)
+    ]
 
 
 def items(stack: RunningStack, table: str) -> list[Any]:

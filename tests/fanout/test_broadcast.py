@@ -290,7 +290,11 @@ def test_payloads_too_large_for_a_job_are_posted_at_once(monkeypatch: pytest.Mon
 
     assert not world.deliveries.jobs
     assert all(("user-0", "busy") in world.heard_by(f"c{number}") for number in range(2, 20))
-    assert all(world.frames_of(f"c{number}")[-1]["left"] == ["user-1"] for number in range(2, 20))
+    leaves = [
+        [frame for frame in world.frames_of(f"c{number}") if frame.get("left") == ["user-1"]]
+        for number in range(2, 20)
+    ]
+    assert all(map(len, leaves))
 
 
 @pytest.mark.fault("A job fails each time.")

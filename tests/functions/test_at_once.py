@@ -70,11 +70,10 @@ def test_a_burst_that_is_handled_at_the_same_time_is_served(busy: Stack, action:
     }
 
     told = at_once(BURST, acts[action])
-    record = app.ports.records.read(TAB, consistent=True)
+    user = app.ports.users.read("ada", consistent=True)
 
     assert told == {"served": BURST}
-    assert record is not None
-    charged = (record.theoretical_arrival - now) // 1_000
+    charged = (user.leases[TAB].arrival - now) // 1_000
     assert charged == (1 if action == "typing" else BURST)
 
 

@@ -93,9 +93,11 @@ def test_a_watcher_hears_until_they_have_had_enough(private: Stack) -> None:
     watching = stack.ask(GRACE, "watch", userIds=["ada", "unknown"])
     stack.calm()
 
+    stack.wait(1_000)  # of a change at the same moment others would hear later
     stack.ask(ADA, "status", status="busy")
     stack.stream()
     heard = stack.heard(GRACE)
+    stack.wait(1_000)
     stack.ask(GRACE, "unwatch", userIds=["ada", "unknown"])
     stack.ask(ADA, "status", status="away")
     stack.stream()

@@ -15,9 +15,10 @@ from botocore.config import Config
 from presence.adapters.authorizer import AllowAll, LambdaAuthorizer
 from presence.adapters.claims import TokenRules
 from presence.adapters.dynamodb.connections import DynamoDBConnections
+from presence.adapters.dynamodb.members import DynamoDBMembers
 from presence.adapters.dynamodb.online_index import DynamoDBOnlineIndex
 from presence.adapters.dynamodb.sent_messages import DynamoDBSentMessages
-from presence.adapters.dynamodb.subscriptions import DynamoDBMembers, DynamoDBSubscriptions
+from presence.adapters.dynamodb.subscriptions import DynamoDBSubscriptions
 from presence.adapters.dynamodb.tables import bind
 from presence.adapters.dynamodb.topics import Shards
 from presence.adapters.dynamodb.users import DynamoDBUsers
@@ -33,8 +34,9 @@ from presence.application.expiry import Expiry
 from presence.application.lists import MemberList, OnlineList
 from presence.application.messages import Messages
 from presence.application.removal import Removal
-from presence.application.standings import Standings
+from presence.application.standings import Reads, Standings
 from presence.application.statuses import Statuses
+from presence.application.strikes import Strikes
 from presence.application.user_changes import UserChanges
 from presence.application.watching import Watching
 from presence.domain.connection import Durations
@@ -84,6 +86,7 @@ class App:
         self.member_list = MemberList(self.statuses, ports.members)
         self.watching = Watching(self.access, self.statuses, ports.subscriptions)
         self.standings = Standings(ports.users)
+        self.reads = Reads(ports.users)
         self.blocking = Blocking(ports.users, ports.subscriptions, self.changes)
         self._new_id = new_id
 
@@ -135,6 +138,11 @@ class App:
             self.expiry,
             self.durations,
         )
+
+    @cached_property
+    def strikes(self) -> Strikes:
+        ports = self.ports
+        return Strikes(ports.records, self.connections, self.dispatcher, ports.timers)
 
     @cached_property
     def sweep(self) -> Sweep:

@@ -42,6 +42,9 @@ MAX_BLOCKED = 200
 MAX_RETURNED = 20
 #: Timed choices that come back when a shorter one ends.
 MAX_EARLIER_CHOICES = 3
+#: The ids of blocked users, of chat sessions joined and of barred ones that are stored with a user,
+#: compressed: 200 UUIDs take 4,300. A ping of the user who has most is billed as 10 units of 1 KB.
+MAX_NAME_BYTES = 4_400
 #: Blocks lifted in one transaction: each has a row, and so has each of MAX_SESSIONS memberships.
 MAX_UNBLOCKED = MAX_OPERATIONS - MAX_SESSIONS - 10
 #: So many changes of users that come together are written in transactions, of so many users each:
@@ -65,6 +68,10 @@ ERASE_ATTEMPTS = 5
 #: each shard, API Gateway opens 500 connections a second by default, and a list reads all shards.
 ONLINE_SHARDS = 8
 
+#: Others are told of a user's choices once in each of these intervals of the clock, and of the last
+#: one after as long again.
+ANNOUNCED_MILLISECONDS = 1_000
+
 # ── connections ────────────────────────────────────────────────────────────────────────────
 
 #: Two heartbeats may be lost, and one be late, before a lease expires.
@@ -86,6 +93,30 @@ BURST = 20
 #: Chat sessions that count as one action when they are joined or left together: a user who comes
 #: back to MAX_SESSIONS has to get in at once, and each costs a read of its members.
 SESSIONS_PER_ACTION = 10
+#: A user has one unit in this time on average, over all connections and HTTP, and USER_BURST at
+#: once: what MAX_CONNECTIONS tabs do that all come back and send their BURST.
+USER_UNIT_MILLISECONDS = 200
+USER_BURST = MAX_CONNECTIONS * BURST
+#: Units of what is done, beside one for each frame or call, by what it writes and reads: a change
+#: that others are told, an authentication, a block.
+CHANGE_UNITS = 1
+#: All rows of the user are read and deleted.
+ERASE_UNITS = 50
+#: Rows that one unit more writes (memberships that begin or end, subscriptions of a watch list).
+ROWS_PER_UNIT = 25
+#: Users that one unit more reads (lists, batches).
+READS_PER_UNIT = 25
+#: Reads over HTTP, in units, that one environment serves a user before it writes them to the
+#: user's limit: a write costs ten times as much as a read.
+UNCHARGED_UNITS = 10
+#: Users of whom one environment remembers that.
+KNOWN_READERS = 1_000
+#: Frames before `authenticate`, and frames beyond the rate limit, after which one environment
+#: closes the socket. A client that queues may meet the latter for some seconds.
+MAX_UNAUTHENTICATED_FRAMES = 5
+MAX_LIMITED_FRAMES = 100
+#: Sockets of which one environment remembers that.
+KNOWN_STRIKES = 1_000
 #: How often `typing` is relayed, for each connection and chat session; a stop also after its start.
 TYPING_MILLISECONDS = 1_000
 #: How long a receiver shows that a user types, if it hears nothing more.
@@ -187,8 +218,11 @@ FIRST_MEMBERS = 100
 
 #: Entries on the watch list of one connection.
 WATCHED_USERS = 1_000
-#: Users in one transaction, beside the two operations for the connection.
-WATCHED_AT_ONCE = MAX_OPERATIONS - 2
+#: Entries of a page of the list, in bytes; with its keys, it takes one write unit of 1 KB.
+WATCH_PAGE_BYTES = 900
+#: Users in one transaction, beside the connection record and the pages of its list; a page has six
+#: of the longest entries.
+WATCHED_AT_ONCE = 80
 
 #: The users that a tick names at most.
 SAMPLE = 50

@@ -59,17 +59,8 @@ class ConnectionRecords(Protocol):
         """Close a connection unless it has authenticated; whether it was closed."""
         ...
 
-    def charge(
-        self, connection: Connection, charge: Charge, typed: Mapping[str, Typed] | None = None
-    ) -> bool:
-        """Charge the rate limit of a connection, and store *typed*; one write as a rule.
-
-        False if it is closed, or its `revision` is another; with *typed* also if it has typed
-        since. Charges at the same time are all done. One whose answer was lost may count twice.
-
-        Raises:
-            RateLimited: see `take`.
-        """
+    def keep_typed(self, connection: Connection, typed: Mapping[str, Typed]) -> bool:
+        """Store `typed`; False if it is closed, has typed since, or its `revision` is another."""
         ...
 
 
@@ -92,6 +83,9 @@ class UserChange:
 
 class Users(Protocol):
     """The aggregates, changed by compare-and-swap on `revision` and on every lease touched.
+
+    Rate limits are charged without one: charges at the same time are all done, and one whose
+    answer was lost may count twice.
 
     The same transaction keeps the rows of `Members` and of `Subscriptions.naming` that follow
     from the user.
@@ -119,7 +113,8 @@ class Users(Protocol):
         """Write *after* if the stored user is still *before*; False if the connection refuses.
 
         `announce` marks the record for the stream. Leases that do not differ are not written: one
-        that was renewed meanwhile stays renewed. A lease that differs must be as in *before*.
+        that was renewed meanwhile stays renewed. A lease that differs must be as in *before*, and
+        so must the rate limit.
 
         `connection_change` is written in the same transaction, together with the subscriptions of
         the connection. An `Admission` needs a connection that is open, or this user's; every other
@@ -151,6 +146,25 @@ class Users(Protocol):
 
         Only if the lease exists, expires by `if_before`, and (when `is_active` is given) has that
         `is_active` already. Otherwise nothing is written.
+        """
+        ...
+
+    def act(self, user_id: str, connection_id: str, lease: Lease, charge: Charge) -> Renewal:
+        """Charge the user and the connection, and extend its lease; one write as a rule.
+
+        Not done if there is no such lease, or others charge the user all the time. A lease that
+        ends later already stays as it is.
+
+        Raises:
+            RateLimited: see `Take.of`; nothing was written.
+        """
+        ...
+
+    def charge(self, user_id: str, charge: Charge) -> bool:
+        """Charge the user alone; False if the user was never stored.
+
+        Raises:
+            RateLimited: see `Take.of`; nothing was written.
         """
         ...
 
@@ -476,6 +490,10 @@ class Timers(Protocol):
         Raises:
             Unavailable: not all of them were taken.
         """
+        ...
+
+    def check_told(self, user_id: str, version: int, delay_seconds: int) -> None:
+        """Tell others of a change that was held, if it is still the last one."""
         ...
 
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:

@@ -85,6 +85,9 @@ class SQSTimers(_Queue):
             for start in range(0, len(connection_ids), most)
         )
 
+    def check_told(self, user_id: str, version: int, delay_seconds: int) -> None:
+        self._send({"check": "told", "userId": user_id, "version": version}, delay_seconds)
+
     def check_room(self, session_id: str, tick: int, delay_seconds: int) -> None:
         self._send({"check": "room", "chatSessionId": session_id, "tick": tick}, delay_seconds)
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from presence.application.user_changes import RecordRefused, UserChanges, too_busy
-from presence.domain.connection import Connection, Durations, Identity, Returning, State, over
-from presence.domain.errors import Forbidden, TokenExpired
+from presence.domain.connection import Connection, Durations, Identity, Returning, over
+from presence.domain.errors import Forbidden, RateLimited, TokenExpired
 from presence.domain.events import Authenticated
 from presence.domain.rate_limit import Charge
 from presence.domain.user import Lease, User
@@ -37,32 +37,31 @@ class Access:
     changes: UserChanges
     durations: Durations
 
-    def authorize(self, connection_id: str, now: int, actions: int = 1) -> Actor:
-        """Charge actions to a connection and renew its lease, as any frame does.
+    def authorize(self, connection_id: str, now: int, units: int = 1, frames: int = 1) -> Actor:
+        """Charge frames, of so many units, and renew the lease of their connection, in one write.
 
         Raises:
             NotAuthenticated, TokenExpired: see `Connection.user_at`.
-            RateLimited: see `charge`.
+            RateLimited: the connection, or its user, does too much.
         """
         connection = self.require_authenticated(connection_id, now)
-        return self.touch(self.charge(connection, now, actions), now)
+        return self.act(connection, Charge(now, units, frames))
 
-    def require_authenticated(self, connection_id: str, now: int) -> Connection:
+    def require_authenticated(
+        self, connection_id: str, now: int, *, consistent: bool = True
+    ) -> Connection:
         """The connection, if it belongs to a user; every action but `authenticate` begins here.
+
+        Read consistently: no action is served by a token, or a chat session, of a moment ago. Only
+        a ping, which does nothing but renew, is served by a read that may lag behind, if that says
+        that the connection is authenticated.
 
         Raises:
             NotAuthenticated, TokenExpired: see `Connection.user_at`.
         """
-        connection = self.records.read(connection_id)
-        if connection is None or connection.state is State.OPEN or connection.is_token_expired(now):
-            # An eventually consistent read may lag behind the client's own `authenticate`.
-            return self.require_authenticated_now(connection_id, now)
-        self._require_user(connection, now)
-        return connection
-
-    def require_authenticated_now(self, connection_id: str, now: int) -> Connection:
-        """As `require_authenticated`, by a consistent read."""
-        connection = self.records.read(connection_id, consistent=True)
+        connection = self.records.read(connection_id, consistent=consistent)
+        if not consistent and (connection is None or not connection.may_act(now)):
+            connection = self.records.read(connection_id, consistent=True)
         if connection is None:
             raise over()
         self._require_user(connection, now)
@@ -81,30 +80,21 @@ class Access:
             self.changes.timers.check_expired(name, str(user_id), connection.sessions, 1)
             raise
 
-    def charge(self, connection: Connection, now: int, actions: int = 1) -> Connection:
-        """Charge actions to the rate limit; the connection as it is now.
-
-        The write needs the token and the chat sessions of the record as they were read: no action
-        is served by what an eventually consistent read has brought late.
+    def act(self, connection: Connection, charge: Charge) -> Actor:
+        """Charge the user and the connection, and renew the lease, or bring back one that expired.
 
         Raises:
-            NotAuthenticated, TokenExpired: the connection, or its token, ended meanwhile.
-            RateLimited: see `take`.
-            Unavailable: it gets other tokens and chat sessions all the time.
+            RateLimited: see `Take.of`.
         """
-        for attempt in range(SWAP_ATTEMPTS):
-            if self.records.charge(connection, Charge(now, actions)):
-                return connection
-            self.changes.pause(attempt)
-            connection = self.require_authenticated_now(connection.connection_id, now)
-        raise too_busy()
-
-    def touch(self, connection: Connection, now: int) -> Actor:
-        """Renew the lease, or bring back one that expired, without a charge."""
-        user = self.renew(connection, now).user
-        if connection.connection_id not in user.leases:
-            user = self.readmit(connection, user, now)
-        return Actor(connection, user)
+        now, name = charge.now, connection.connection_id
+        acted = self.users.act(
+            connection.user_at(now), name, self.lease_of(connection, now), charge
+        )
+        if acted.is_done:
+            return Actor(connection, acted.user)
+        if name in acted.user.leases:
+            raise RateLimited("Send one action after the other.", retry_after_seconds=1)
+        return Actor(connection, self.readmit(connection, acted.user, now, charge=charge))
 
     def renew(
         self, connection: Connection, now: int, *, is_active: bool | None = None, by: int = 0
@@ -120,7 +110,13 @@ class Access:
         )
 
     def readmit(
-        self, connection: Connection, known: User, now: int, *, is_active: bool | None = None
+        self,
+        connection: Connection,
+        known: User,
+        now: int,
+        *,
+        is_active: bool | None = None,
+        charge: Charge | None = None,
     ) -> User:
         """Bring back an expired lease of a connection that is not closed: the client was late.
 
@@ -129,6 +125,7 @@ class Access:
         Raises:
             NotAuthenticated, TokenExpired: the connection, or its token, ended meanwhile.
             TokenInvalid: its token was revoked.
+            RateLimited: see `Take.of`.
             Unavailable: it gets other tokens and chat sessions all the time.
         """
         for attempt in range(SWAP_ATTEMPTS):
@@ -138,10 +135,12 @@ class Access:
             event = Authenticated(name, lease, is_active, token, grace_until=grace_until)
             change = Returning(name, connection.revision, connection.joined)
             try:
-                return self.changes.apply(known.user_id, event, now, change, known)[1]
+                return self.changes.apply(known.user_id, event, now, change, known, charge=charge)[
+                    1
+                ]
             except RecordRefused:  # closed, or not as it was read
                 self.changes.pause(attempt)
-                connection = self.require_authenticated_now(name, now)
+                connection = self.require_authenticated(name, now)
         raise too_busy()
 
     def lease_of(self, connection: Connection, now: int) -> Lease:

@@ -7,6 +7,7 @@ from presence.application.user_changes import UserChanges
 from presence.deadline import HasTime, in_time
 from presence.domain.errors import Conflict
 from presence.domain.events import Blocked, Unblocked
+from presence.domain.rate_limit import Charge
 from presence.ports import Block, Subscriptions, Users
 
 
@@ -18,18 +19,19 @@ class Blocking:
     subscriptions: Subscriptions
     changes: UserChanges
 
-    def block(self, user_id: str, viewer_id: str, now: int) -> None:
+    def block(self, user_id: str, viewer_id: str, now: int, charge: Charge | None = None) -> None:
         """Show the user as offline to a viewer from now on.
 
         Raises:
             Conflict: the viewer is the user, or one block too many.
+            RateLimited: see `Take.of`.
         """
         if user_id == viewer_id:
             raise Conflict("Nobody can hide from themselves; choose the status invisible.")
-        self.changes.apply(user_id, Blocked(viewer_id), now)
+        self.changes.apply(user_id, Blocked(viewer_id), now, charge=charge)
 
-    def unblock(self, user_id: str, viewer_id: str, now: int) -> None:
-        self.changes.apply(user_id, Unblocked(frozenset({viewer_id})), now)
+    def unblock(self, user_id: str, viewer_id: str, now: int, charge: Charge | None = None) -> None:
+        self.changes.apply(user_id, Unblocked(frozenset({viewer_id})), now, charge=charge)
 
     def restore(
         self, after: Block | None, now: int, has_time: HasTime

@@ -40,7 +40,8 @@ class ChatSessions:
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
             Unavailable: the lease ended meanwhile, or the token changed too often.
         """
-        actor = self.access.authorize(connection_id, now, actions_for(len(session_ids)))
+        actions = actions_for(len(session_ids))
+        actor = self.access.authorize(connection_id, now, actions, actions)
         allowed, user = actor.connection.allowed_sessions, actor.user
         refused = self.refusals(user.user_id, user.standing, allowed, session_ids)
         asked = [name for name in session_ids if name not in refused]
@@ -80,7 +81,7 @@ class ChatSessions:
                 )
             except RecordRefused:  # closed, or it has another token than when it was read
                 self.changes.pause(attempt)
-                connection = self.access.require_authenticated_now(name, now)
+                connection = self.access.require_authenticated(name, now)
             else:
                 after = _with_lease(user, name)
                 return Entry(after, not_joined(after, name, allowed, session_ids))
@@ -122,7 +123,8 @@ class ChatSessions:
         Raises:
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
-        actor = self.access.authorize(connection_id, now, actions_for(len(session_ids)))
+        actions = actions_for(len(session_ids))
+        actor = self.access.authorize(connection_id, now, actions, actions)
         with over_if_refused():
             self.changes.leave(actor.connection, session_ids, now, actor.user)
 

@@ -17,10 +17,15 @@ from presence.domain.connection import (
 )
 from presence.domain.errors import Forbidden
 from presence.domain.events import Authenticated, Disconnected, Renewed
-from presence.domain.rate_limit import actions_for
+from presence.domain.rate_limit import Charge, actions_for
 from presence.domain.standing import Standing, is_allowed
 from presence.domain.user import User
-from presence.limits import LEAVE_SECONDS, NEW_CONNECTION_MILLISECONDS, SWAP_ATTEMPTS
+from presence.limits import (
+    CHANGE_UNITS,
+    LEAVE_SECONDS,
+    NEW_CONNECTION_MILLISECONDS,
+    SWAP_ATTEMPTS,
+)
 from presence.ports import ConnectionRecords, OnlineIndex, Subscriptions, Timers, TooManyRows
 
 
@@ -88,7 +93,7 @@ class Connections:
             NotAuthenticated: the connection is closed.
             Forbidden: it is another user's.
             Conflict, TokenInvalid: see `reduce`.
-            RateLimited: it is authenticated already, and asked for too many chat sessions.
+            RateLimited: the user authenticates, or does, too much.
         """
         identity, asked = command.identity, command.session_ids
         refused = self.chat_sessions.refusals(
@@ -110,7 +115,7 @@ class Connections:
         """
         is_new = now - command.opened_at <= NEW_CONNECTION_MILLISECONDS
         name, opened_at = command.connection_id, command.opened_at
-        record = Connection(name, "", opened_at) if is_new else self._charged(command, now)
+        record = Connection(name, "", opened_at) if is_new else self._theirs(command)
         asked, allowed = command.session_ids, command.identity.allowed_sessions
         with_it = asked
         for attempt in range(SWAP_ATTEMPTS):
@@ -123,7 +128,7 @@ class Connections:
                 with_it = with_it[: len(with_it) // 2]
             except RecordRefused:  # closed, or another user's, or not as it was read
                 self.changes.pause(attempt)
-                record = self._charged(command, now)
+                record = self._theirs(command)
             else:
                 refused = not_joined(after, name, allowed, with_it)
                 rest = asked[len(with_it) :]
@@ -147,19 +152,9 @@ class Connections:
         change = Admission(
             name, command.opened_at, identity.token, record.revision, record.joined, session_ids
         )
-        return self.changes.apply(identity.user_id, event, now, change)
-
-    def _charged(self, command: AuthenticateCommand, now: int) -> Connection:
-        """The record; of a connection that is authenticated already, what it asks for is charged.
-
-        Raises:
-            NotAuthenticated, Forbidden: see `_theirs`.
-            RateLimited: see `Access.charge`.
-        """
-        record, asked = self._theirs(command), command.session_ids
-        if asked and record.state is State.AUTHENTICATED:
-            self.access.charge(record, now, actions_for(len(asked)))
-        return record
+        joins = actions_for(len(command.session_ids)) if command.session_ids else 0
+        charge = Charge(now, 1 + CHANGE_UNITS + joins)
+        return self.changes.apply(identity.user_id, event, now, change, charge=charge)
 
     def _theirs(self, command: AuthenticateCommand) -> Connection:
         """The record, if the user of the token may have it.
@@ -209,9 +204,9 @@ class Connections:
 
         Raises:
             NotAuthenticated, TokenExpired: see `Access.require_authenticated`.
-            RateLimited: see `Access.charge`.
+            RateLimited: see `Take.of`.
         """
-        connection = self.access.require_authenticated(connection_id, now)
+        connection = self.access.require_authenticated(connection_id, now, consistent=False)
         by = self.durations.between_pings
         renewal = self.access.renew(connection, now, is_active=is_active, by=by)
         if not renewal.is_done:
@@ -221,12 +216,13 @@ class Connections:
         self, connection: Connection, user: User, is_active: bool | None, now: int
     ) -> None:
         """The lease is gone, or was renewed just now, or the person at the device came or went."""
-        if connection.connection_id in user.leases:
-            connection = self.access.charge(connection, now)
-            lease = self.access.lease_of(connection, now)
-            event = Renewed(connection.connection_id, lease, is_active)
+        name = connection.connection_id
+        connection = self.access.require_authenticated(name, now)
+        if name in user.leases:
+            user = self.access.act(connection, Charge(now)).user
+            event = Renewed(name, self.access.lease_of(connection, now), is_active)
             _, user = self.changes.apply(user.user_id, event, now, known=user)
-        if connection.connection_id not in user.leases:
+        if name not in user.leases:
             self.access.readmit(connection, user, now, is_active=is_active)
 
     def leave(self, connection_id: str, now: int) -> None:

@@ -89,10 +89,9 @@ class Messages:
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
         connection = self.access.require_authenticated(connection_id, now)
-        connection = self._require_member(connection, session_id)
-        if not self._charge_typing(connection, session_id, now, is_typing=is_typing):
+        if not self._keep_typed(connection, session_id, now, is_typing=is_typing):
             return
-        actor = self.access.touch(connection, now)
+        actor = self.access.act(connection, Charge(now))
         if not actor.takes_part_in(session_id):
             raise _not_joined()
         user = actor.user
@@ -107,33 +106,21 @@ class Messages:
         ]
         self.dispatcher.send_or_drop([Post(encode(frame), recipients)])
 
-    def _charge_typing(
+    def _keep_typed(
         self, connection: Connection, session_id: str, now: int, *, is_typing: bool
     ) -> bool:
-        """Whether to tell it, which is charged as any action.
-
-        A stop may be handled beside its start, or by a read that lags behind it.
-        """
+        """Whether to tell it. A stop may be handled beside its start."""
         for attempt in range(SWAP_ATTEMPTS):
+            if not connection.takes_part_in(session_id):
+                raise _not_joined()
             typed = connection.typing(session_id, now, is_typing=is_typing)
             if typed is None:
                 return False
-            if self.records.charge(connection, Charge(now), typed):
+            if self.records.keep_typed(connection, typed):
                 return True
             self.access.changes.pause(attempt)
-            current = self.access.require_authenticated_now(connection.connection_id, now)
-            connection = self._require_member(current, session_id)
+            connection = self.access.require_authenticated(connection.connection_id, now)
         raise too_busy()
-
-    def _require_member(self, connection: Connection, session_id: str) -> Connection:
-        """The connection, which has joined, and whose token still allows that."""
-        if connection.takes_part_in(session_id):
-            return connection
-        # An eventually consistent read may lag behind the client's own `join`, or its token.
-        current = self.records.read(connection.connection_id, consistent=True)
-        if current is None or not current.takes_part_in(session_id):
-            raise _not_joined()
-        return current
 
 
 def _not_joined() -> Forbidden:

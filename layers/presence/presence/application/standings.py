@@ -1,10 +1,16 @@
-"""What the back end has decided about callers over HTTP, which have no connection record."""
+"""Callers over HTTP, which have no connection record: what is refused to them, and their rates."""
 
 from collections import OrderedDict
 
 from presence.domain.connection import Identity
+from presence.domain.rate_limit import USER, Charge, Take
 from presence.domain.standing import Standing
-from presence.limits import KNOWN_STANDINGS, STANDING_MILLISECONDS
+from presence.limits import (
+    KNOWN_READERS,
+    KNOWN_STANDINGS,
+    STANDING_MILLISECONDS,
+    UNCHARGED_UNITS,
+)
 from presence.ports import Users
 
 
@@ -31,3 +37,27 @@ class Standings:
     def require_accepted(self, identity: Identity, now: int) -> None:
         """Raise TokenInvalid if the token was revoked."""
         self.of(identity.user_id, now).require_accepted(identity.token)
+
+
+class Reads:
+    """Charges what callers read. A write costs ten times as much as a read of one user.
+
+    So the user's limit is charged once for UNCHARGED_UNITS of one environment, and until then, or
+    if the user was never stored, the environment's own limit counts, which is as strict.
+    """
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+        self._known: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def charge(self, user_id: str, units: int, now: int) -> None:
+        """Raise RateLimited if the user reads, or does, too much."""
+        arrival, uncharged = self._known.get(user_id, (0, 0))
+        arrival, uncharged = Take(now, units, USER).of(arrival), uncharged + units
+        if uncharged >= UNCHARGED_UNITS:
+            self._users.charge(user_id, Charge(now, uncharged))
+            uncharged = 0
+        self._known[user_id] = arrival, uncharged
+        self._known.move_to_end(user_id)
+        if len(self._known) > KNOWN_READERS:
+            self._known.popitem(last=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from presence.application.user_changes import UserChanges
 from presence.domain.events import Chosen, Seen, TimePassed
+from presence.domain.rate_limit import Charge
 from presence.domain.reducer import reduce
 from presence.domain.user import Presence, User
 from presence.fanout.sight import FREE, Reach, Sight
@@ -17,13 +18,13 @@ class Statuses:
     changes: UserChanges
     sight: Sight
 
-    def choose(self, user_id: str, chosen: Chosen, now: int) -> User:
-        _, after = self.changes.apply(user_id, chosen, now)
+    def choose(self, user_id: str, chosen: Chosen, now: int, charge: Charge | None = None) -> User:
+        _, after = self.changes.apply(user_id, chosen, now, charge=charge)
         return after
 
-    def seen(self, user_id: str, now: int) -> User:
+    def seen(self, user_id: str, now: int, charge: Charge | None = None) -> User:
         """Set the user's last seen to *now*, without a connection."""
-        _, after = self.changes.apply(user_id, Seen(), now)
+        _, after = self.changes.apply(user_id, Seen(), now, charge=charge)
         return after
 
     def read(self, user_id: str, viewer_id: str | None, now: int, reach: Reach = FREE) -> Presence:

@@ -16,9 +16,15 @@ from presence.domain.events import (
     ViewChanged,
     must_write,
 )
+from presence.domain.rate_limit import Charge
 from presence.domain.reducer import reduce
 from presence.domain.user import User
-from presence.limits import INTEGRATION_SECONDS, MAX_DELAY_SECONDS, SWAP_ATTEMPTS
+from presence.limits import (
+    INTEGRATION_SECONDS,
+    MAX_DELAY_SECONDS,
+    ROWS_PER_UNIT,
+    SWAP_ATTEMPTS,
+)
 from presence.ports import ExpiredCheck, Timers, TooManyRows, UserCheck, Users, WriteConflict
 
 
@@ -45,20 +51,26 @@ class UserChanges:
         now: int,
         connection_change: ConnectionChange | None = None,
         known: User | None = None,
+        *,
+        charge: Charge | None = None,
     ) -> tuple[User, User]:
         """The user before and after *event*; both are stored states.
 
-        *connection_change* is written with it; *known*, the user as just read, saves a read.
+        *connection_change* is written with it, and so is *charge*, to the user's rate limit;
+        *known*, the user as just read, saves a read.
 
         Raises:
             RecordRefused: see there.
             Conflict, Forbidden, TokenInvalid, LeaseStillValid: see `reduce`.
+            RateLimited: see `Take.of`.
             TooManyRows: see `Users.save`.
             Unavailable: too many others write to this user at this moment.
         """
         before = known or self.users.read(user_id)
         for attempt in range(SWAP_ATTEMPTS):
             after, effects = self._reduced(before, event, now)
+            if charge is not None:
+                after = charged(before, after, charge)
             # Timers before the write: a superfluous timer does nothing, a missing one is missed.
             self.timers.check_all(list(checks_of(user_id, effects, now)))
             try:
@@ -180,6 +192,17 @@ def halves(names: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     if not middle:
         raise too_busy()
     return names[:middle], names[middle:]
+
+
+def charged(before: User, after: User, charge: Charge) -> User:
+    """With the charge, and with what more it costs to begin and to end memberships.
+
+    Raises:
+        RateLimited: see `Take.of`.
+    """
+    moved = before.sessions_seen_by(None) ^ after.sessions_seen_by(None)
+    units = charge.units + len(moved) // ROWS_PER_UNIT
+    return replace(after, arrival=replace(charge, units=units).user.of(after.arrival))
 
 
 def too_busy() -> Unavailable:

@@ -8,6 +8,7 @@ from presence.application.statuses import Statuses
 from presence.domain.connection import over
 from presence.domain.user import Presence
 from presence.fanout.sight import Reach
+from presence.limits import ROWS_PER_UNIT
 from presence.ports import Subscriptions
 
 
@@ -24,7 +25,7 @@ class Watching:
             Conflict: the watch list would be too long.
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
-        actor = self.access.authorize(connection_id, now)
+        actor = self.access.authorize(connection_id, now, _units(user_ids))
         if not self.subscriptions.watch(actor.connection, frozenset(user_ids)):
             raise over()
         # Read after subscribing: changes in between are announced as well.
@@ -33,5 +34,9 @@ class Watching:
         return self.statuses.read_many(user_ids, viewer_id, now, reach=reach, consistent=True)
 
     def unwatch(self, connection_id: str, user_ids: Sequence[str], now: int) -> None:
-        self.access.authorize(connection_id, now)
+        self.access.authorize(connection_id, now, _units(user_ids))
         self.subscriptions.unwatch(connection_id, frozenset(user_ids))
+
+
+def _units(user_ids: Sequence[str]) -> int:
+    return 1 + len(user_ids) // ROWS_PER_UNIT

@@ -64,9 +64,8 @@ class Connection:
     """The stored record of a connection; instants are in epoch milliseconds.
 
     `endpoint` is the callback URL at which it was opened: no other one reaches its socket.
-    `theoretical_arrival` is the state of its rate limit (see `rate_limit`). `sessions` are the
-    chat sessions that it has joined, `typed` its last `typing` in some of them, and `is_watching`
-    says whether it may have a watch list.
+    `sessions` are the chat sessions that it has joined, `typed` its last `typing` in some of them,
+    and `is_watching` says whether it may have a watch list.
 
     `revision` grows with each new token and with each chat session that is joined or left: a write
     that needs them as they were read needs it unchanged. `token_issued_at` and `token_id` are those
@@ -86,7 +85,6 @@ class Connection:
     token_issued_at: int = 0
     token_id: str | None = None
     revision: int = 0
-    theoretical_arrival: int = 0
     sessions: frozenset[str] = frozenset()
     typed: Mapping[str, Typed] = field(default_factory=dict)
     is_watching: bool = False
@@ -127,6 +125,9 @@ class Connection:
         if self.is_token_expired(now):
             raise TokenExpired("Authenticate again with a fresh token.")
         return self.user_id
+
+    def may_act(self, now: int) -> bool:
+        return self.state is not State.OPEN and not self.is_token_expired(now)
 
     def is_token_expired(self, now: int) -> bool:
         return lease_limit(self.token_expires_at or 0) <= now

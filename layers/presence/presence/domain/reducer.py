@@ -67,6 +67,7 @@ from presence.limits import (
     MAX_BLOCKED,
     MAX_CONNECTIONS,
     MAX_EARLIER_CHOICES,
+    MAX_NAME_BYTES,
     MAX_RETURNED,
     MAX_SESSIONS,
 )
@@ -251,7 +252,7 @@ def _add(user: User, event: Authenticated, now: int) -> User:
     if not user.presence.is_online and (is_active or user.last_seen is None):
         arriving = _seen(arriving, now)
     leases = {**arriving.leases, event.connection_id: lease}
-    here = replace(arriving, leases=leases, grace_until=None)
+    here = _within_bytes(user, replace(arriving, leases=leases, grace_until=None))
     return _take_part(here, event.connection_id, event.session_ids, event.token.allowed_sessions)
 
 
@@ -287,7 +288,12 @@ def _last_heard(known: Lease | None, new: Lease) -> Lease:
     It ends with the token of now, also if the later frame was sent under an earlier token.
     """
     later = new if known is None or known.seen_at <= new.seen_at else known
-    return replace(later, ends_by=new.ends_by, expires_at=_until_token_ends(later.expires_at, new))
+    return replace(
+        later,
+        ends_by=new.ends_by,
+        expires_at=_until_token_ends(later.expires_at, new),
+        arrival=known.arrival if known else 0,
+    )
 
 
 def _until_token_ends(expires_at: int, lease: Lease) -> int:
@@ -355,6 +361,8 @@ def no_entry(user: User, session_id: str, allowed: AllowedSessions) -> PresenceE
     known = user.all_sessions
     if session_id not in known and len(known) >= MAX_SESSIONS:
         return Conflict(f"Leave one of the {MAX_SESSIONS} chat sessions of this user first.")
+    if session_id not in known and user.name_bytes_with(session_id) > MAX_NAME_BYTES:
+        return _too_many_bytes()
     return None
 
 
@@ -374,7 +382,7 @@ def _take_part(
 def _decide_standing(
     user: User, event: TokensRevoked | TokenRevoked | Barred | Allowed, now: int
 ) -> User:
-    decided = replace(user, standing=_standing(user.standing, event, now))
+    decided = _within_bytes(user, replace(user, standing=_standing(user.standing, event, now)))
     if isinstance(event, Barred):
         return _without_pending_leave(decided, event.session_id)
     return decided
@@ -460,7 +468,23 @@ def _block(user: User, viewer_id: str, now: int) -> User:
     last_seen = max(_last_seen_at(user, now) or 0, returned.last_seen or 0) or None
     view = FrozenView(last_seen, known.version, farewell, user.disclosure)
     others = {name: it for name, it in user.returned.items() if name != viewer_id}
-    return replace(user, blocked={**user.blocked, viewer_id: view}, returned=others)
+    blocked = {**user.blocked, viewer_id: view}
+    return _within_bytes(user, replace(user, blocked=blocked, returned=others, has_blocked=True))
+
+
+def _within_bytes(before: User, after: User) -> User:
+    """The user after it; each ping writes all that is stored of a user.
+
+    Raises:
+        Conflict: the ids take too much.
+    """
+    if after.name_bytes > max(MAX_NAME_BYTES, before.name_bytes):
+        raise _too_many_bytes()
+    return after
+
+
+def _too_many_bytes() -> Conflict:
+    return Conflict("Unblock users, or leave chat sessions: all their ids take too much.")
 
 
 def _unblock(user: User, event: Unblocked) -> User:

@@ -3,12 +3,15 @@
 Values only; what changes them is in `reducer`. Every instant is in epoch milliseconds.
 """
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from presence.domain.disclosure import Disclosure, Precision, Rules
+from presence.domain.rate_limit import Arrivals
 from presence.domain.standing import Standing
+from presence.limits import MAX_NAME_BYTES
 
 
 class Status(StrEnum):
@@ -66,7 +69,8 @@ class Lease:
 
     `seen_at` is when its last frame came, `is_active` whether a person is at the device, and
     `sessions` are the chat sessions that the connection has joined. `ends_by` is when its token
-    ends, with the leeway; no renewal goes beyond it.
+    ends, with the leeway; no renewal goes beyond it. `arrival` is the state of the connection's
+    rate limit (see `rate_limit.Take`).
     """
 
     expires_at: int
@@ -75,9 +79,15 @@ class Lease:
     is_active: bool = True
     sessions: frozenset[str] = frozenset()
     ends_by: int | None = None
+    arrival: int = 0
 
     def is_expired(self, now: int) -> bool:
         return self.expires_at <= now
+
+    def takes(self, newer: "Lease") -> bool:
+        """Whether a renewal to *newer* makes it no shorter, and no longer than its token."""
+        ends_by = newer.expires_at if self.ends_by is None else self.ends_by
+        return self.expires_at <= newer.expires_at <= ends_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +166,8 @@ class User:
     `earlier` are the choices that come back when timed ones end, the next one last, and
     `chosen_at` is when the user chose. `active_at` is when a person was last at a device that is
     not active any more, as far as others may learn it. `floor` is a version that an unknown user
-    has to exceed.
+    has to exceed. `arrival` is the state of the user's rate limit (see `rate_limit.Take`), and
+    `has_blocked` says whether there ever was a viewer in `blocked`.
     """
 
     user_id: str
@@ -181,6 +192,8 @@ class User:
     standing: Standing = field(default_factory=Standing)
     floor: int = 0
     rules: Rules = field(default_factory=Rules)
+    arrival: int = 0
+    has_blocked: bool = False
 
     def erased(self) -> "User":
         """What must be kept until others are told: they drop versions that they already hold.
@@ -197,7 +210,14 @@ class User:
             blocked=self.blocked,
             standing=self.standing,
             rules=self.rules,
+            arrival=self.arrival,
+            has_blocked=self.has_blocked,
         )
+
+    def arrivals(self, connection_id: str) -> Arrivals:
+        """The state of the rate limits of one of the user's connections."""
+        lease = self.leases.get(connection_id)
+        return Arrivals(self.arrival, lease.arrival if lease else 0)
 
     @property
     def precision(self) -> Precision:
@@ -236,6 +256,16 @@ class User:
     def sessions(self) -> frozenset[str]:
         """The chat sessions that the user is in, whether others see that or not."""
         return self.joined_sessions.union(self.pending_leaves)
+
+    @property
+    def name_bytes(self) -> int:
+        """What the ids take that are stored with the user, compressed."""
+        return self.name_bytes_with()
+
+    def name_bytes_with(self, *more: str) -> int:
+        names = {*self.blocked, *self.returned, *self.sessions, *self.standing.barred, *more}
+        text = "\n".join(sorted(names)).encode()
+        return len(text) if len(text) <= MAX_NAME_BYTES else len(zlib.compress(text, 9))
 
     @property
     def joined_sessions(self) -> frozenset[str]:

@@ -9,10 +9,11 @@ from presence.application.access import identify
 from presence.application.connections import AuthenticateCommand
 from presence.bootstrap import App
 from presence.domain.errors import PresenceError
+from presence.domain.rate_limit import Charge, read_units
 from presence.domain.user import Presence
 from presence.entrypoints.runtime import now
 from presence.fanout.sight import Reach
-from presence.limits import DEFAULT_PAGE, LISTED_MEMBERS
+from presence.limits import CHANGE_UNITS, DEFAULT_PAGE, LISTED_MEMBERS
 from presence.ports import Post
 from presence.protocol.frames import (
     ENTRY_BYTES,
@@ -66,7 +67,8 @@ def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C90
             return _ping(app, call, request)
         case SetStatus():
             user_id = app.access.authorize(call.connection_id, call.now).user.user_id
-            app.statuses.choose(user_id, request.event, call.now)
+            charge = Charge(call.now, CHANGE_UNITS)
+            app.statuses.choose(user_id, request.event, call.now, charge)
         case ListOnline():
             return _list_online(app, call, request)
         case Join(sessions):
@@ -124,7 +126,7 @@ def _ping(app: App, call: Call, request: Ping) -> Frame | None:
 
 
 def _list_online(app: App, call: Call, request: ListOnline) -> Frame:
-    actor = app.access.authorize(call.connection_id, call.now)
+    actor = app.access.authorize(call.connection_id, call.now, read_units(request.limit))
     viewer_id, reach = actor.user.user_id, Reach(actor.connection.allowed_sessions)
     page = app.online_list.page(
         request.limit, request.cursor, viewer_id, call.now, reach=reach, fits=fitting

@@ -119,7 +119,7 @@ def _answer(messages: Sequence[Message], again: Sequence[Message]) -> Response:
     return batch_failures([it.message_id for it in messages if it in again])
 
 
-def _on_timer(body: Object) -> OpenSocket | None:
+def _on_timer(body: Object) -> OpenSocket | None:  # noqa: C901  one case per check
     on_timer, moment = app().on_timer, now()
     match body.get("check"):
         case "connection":
@@ -132,6 +132,8 @@ def _on_timer(body: Object) -> OpenSocket | None:
             return on_timer.expired(*ids, sessions, moment, body.get("reason"))
         case "gone":
             on_timer.gone(_ids(body, "connectionIds"), _instant(body, "at"), moment)
+        case "told":
+            app().announcer.tell(_id(body, "userId"), _instant(body, "version"), moment)
         case "room":
             app().large_rooms.tick(_id(body, "chatSessionId"), _instant(body, "tick"), moment)
         case unknown:

@@ -12,10 +12,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from presence.bootstrap import app
 from presence.domain import errors
 from presence.domain.connection import Identity
+from presence.domain.rate_limit import Charge, read_units
 from presence.domain.standing import Standing, is_allowed
 from presence.entrypoints.runtime import AWS_ERRORS, LambdaEvent, logged, logger, now, time_left
 from presence.fanout.sight import FREE, Reach
-from presence.limits import MAX_BODY_BYTES
+from presence.limits import CHANGE_UNITS, ERASE_UNITS, MAX_BODY_BYTES
 from presence.protocol import requests
 from presence.protocol.frames import Frame, counted, message, presence
 from presence.protocol.strict_json import Object, encode, parse_object
@@ -69,8 +70,8 @@ def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
 
 @resolver.get(f"{BASE}/online")
 def list_online() -> Answer:
-    viewer_id, reach = _viewer()
     request = requests.list_online(_page_fields())
+    viewer_id, reach = _viewer(request.limit)
     page = app().online_list.page(request.limit, request.cursor, viewer_id, now(), reach=reach)
     users = [presence(user) for user in page.users]
     return _json({"users": users, "cursor": page.cursor, "onlineCount": page.online_count})
@@ -107,18 +108,19 @@ def health() -> Answer:
 
 @resolver.get(f"{BASE}/blocked")
 def list_blocked() -> Answer:
-    return _json({"userIds": list(app().blocking.blocked(_caller().user_id))})
+    return _json({"userIds": list(app().blocking.blocked(_charged_reader().user_id))})
 
 
 @resolver.get(f"{BASE}/blocked/<viewer_id>")
 def read_blocked(viewer_id: str) -> Answer:
-    caller, name = _caller(), requests.user_id(viewer_id)
+    caller, name = _charged_reader(), requests.user_id(viewer_id)
     return _json({"userId": name, "blocked": name in app().blocking.blocked(caller.user_id)})
 
 
 @resolver.put(f"{BASE}/blocked/<viewer_id>")
 def block(viewer_id: str) -> Answer:
-    app().blocking.block(_caller().user_id, requests.user_id(viewer_id), now())
+    caller, name = _caller(), requests.user_id(viewer_id)
+    app().blocking.block(caller.user_id, name, now(), _charge(caller))
     return _nothing()
 
 
@@ -130,7 +132,8 @@ def unblock(viewer_id: str) -> Answer:
             "DELETE /users/blocked/connections closes the sockets of the user `blocked`; "
             "to unblock the user `connections`, send a token without presence:admin."
         )
-    app().blocking.unblock(caller.user_id, requests.user_id(viewer_id), now())
+    name = requests.user_id(viewer_id)
+    app().blocking.unblock(caller.user_id, name, now(), _charge(caller))
     return _nothing()
 
 
@@ -150,8 +153,8 @@ def read_status(user_id: str) -> Answer:
 
 @resolver.post(f"{BASE}/batch")
 def read_statuses() -> Answer:
-    viewer_id, reach = _viewer()
     user_ids = requests.user_ids(_body().get("userIds"))
+    viewer_id, reach = _viewer(len(user_ids))
     users = app().statuses.read_many(user_ids, viewer_id, now(), reach=reach)
     return _json({"users": [presence(user) for user in users]})
 
@@ -160,17 +163,17 @@ def read_statuses() -> Answer:
 def mark_seen() -> Answer:
     """Answer the truth, also if others see an invisible caller as last seen earlier."""
     moment = now()
-    user_id = _caller().user_id
-    app().statuses.seen(user_id, moment)
-    return _json({"userId": user_id, "lastSeen": moment})
+    caller = _caller()
+    app().statuses.seen(caller.user_id, moment, _charge(caller, 0))
+    return _json({"userId": caller.user_id, "lastSeen": moment})
 
 
 @resolver.put(BASE)
 @resolver.put(f"{BASE}/")
 def set_status() -> Answer:
-    user_id = _caller().user_id
+    caller = _caller()
     request = requests.set_status(_body(), now())
-    user = app().statuses.choose(user_id, request.event, now())
+    user = app().statuses.choose(caller.user_id, request.event, now(), _charge(caller))
     return _json(presence(user.own_presence))
 
 
@@ -188,6 +191,8 @@ def erase(user_id: str) -> Answer:
     if caller.user_id != user_id:
         _require_scope(caller, ADMIN)
     is_admin = ADMIN in caller.scope
+    if not is_admin:
+        app().ports.users.charge(user_id, Charge(now(), ERASE_UNITS))
     has_time = time_left(resolver.lambda_context)
     app().removal.erase(requests.user_id(user_id), now(), has_time, lifts_blocks=is_admin)
     return _nothing()
@@ -198,9 +203,10 @@ def list_members(session_id: str) -> Answer:
     """For users who may join, and for back ends that publish or administer."""
     name = requests.session_id(session_id)
     caller = _reader()
-    if caller is not None and not caller.scope & {ADMIN, PUBLISH}:
-        _require_entry(caller, name)
     request = requests.list_online(_page_fields())
+    if caller is not None and not _is_back_end(caller):
+        app().reads.charge(caller.user_id, read_units(request.limit), now())
+        _require_entry(caller, name)
     viewer_id = None if caller is None else caller.user_id
     page = app().member_list.page(name, viewer_id, request.limit, request.cursor, now())
     members = [presence(member) for member in page.members]
@@ -260,12 +266,37 @@ def _reader() -> Identity | None:
     return _caller()
 
 
-def _viewer() -> tuple[str | None, Reach]:
-    """Who reads, and whom the token lets it see; a back end that administers sees all."""
+def _viewer(users: int = 1) -> tuple[str | None, Reach]:
+    """Who reads, and is charged for so many users, and whom the token lets it see.
+
+    A back end that administers sees all.
+    """
     reader = _reader()
     if reader is None:
         return None, FREE
+    _charge_reads(reader, users)
     return reader.user_id, Reach(reader.allowed_sessions, sees_all=ADMIN in reader.scope)
+
+
+def _charged_reader() -> Identity:
+    caller = _caller()
+    _charge_reads(caller, 1)
+    return caller
+
+
+def _charge_reads(caller: Identity, users: int) -> None:
+    if not _is_back_end(caller):
+        app().reads.charge(caller.user_id, read_units(users), now())
+
+
+def _charge(caller: Identity, more: int = CHANGE_UNITS) -> Charge | None:
+    """What a call that writes is charged, in the write itself."""
+    return None if _is_back_end(caller) else Charge(now(), 1 + more)
+
+
+def _is_back_end(caller: Identity) -> bool:
+    """Back ends act for many users; the stage's throttle is their limit."""
+    return bool(caller.scope & {ADMIN, PUBLISH})
 
 
 def _require_scope(caller: Identity, scope: str) -> None:

@@ -55,6 +55,7 @@ def _serve(text: str, context: LambdaEvent) -> Frame | None:
         return _answer(body, context)
     except PresenceError as refusal:
         logger.append_keys(refused=refusal.code)
+        _count(context["connectionId"], refusal)
         return error_frame(body or names_in(text), refusal)
     except AWS_ERRORS:
         logger.exception("AWS did not serve us")
@@ -62,6 +63,14 @@ def _serve(text: str, context: LambdaEvent) -> Frame | None:
     except Exception:  # noqa: BLE001  the client is told no more than this
         logger.exception("unexpected")
         return error_frame(body, PresenceError("That should not have happened; try again."))
+
+
+def _count(connection_id: str, refusal: PresenceError) -> None:
+    """The refusal is answered, whatever becomes of the socket."""
+    try:
+        app().strikes.refused(connection_id, refusal, now())
+    except (PresenceError, *AWS_ERRORS):
+        logger.exception("a socket that should be closed is open")
 
 
 def _answer(body: Object, context: LambdaEvent) -> Frame | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from presence.deadline import HasTime, always, in_time
-from presence.fanout.diffs import Record, parts_of, user_diffs
+from presence.fanout.diffs import Record, parts_of, told_anew, user_diffs
 from presence.fanout.sinks import Sink
 from presence.ports import OnlineIndex, Users
 
@@ -57,6 +57,12 @@ class Announcer:
             except Exception as error:  # noqa: BLE001  a sink may be anything
                 failures[type(sink).__name__] = error
         return Announced(len(records), figures, failures)
+
+    def tell(self, user_id: str, version: int, now: int) -> None:
+        """Tell of a change that was held, unless another one came after it, which tells itself."""
+        user = self.users.read(user_id, consistent=True)
+        if user.version == version and user.presence.is_online:
+            self.sinks[0].publish([told_anew(user, now)], until=None)
 
     def _count(self, records: Sequence[Record]) -> None:
         """Counts drift with records that come twice; the sweep counts anew every minute."""

@@ -2,18 +2,18 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias, TypeVar
 
-from presence.domain.user import Presence, User
+from presence.domain.user import Presence, Status, User
 from presence.fanout.payloads import (
     Differences,
     FramesPayload,
     PresenceByViewer,
     with_differences,
 )
-from presence.limits import TOPICS_AT_ONCE
+from presence.limits import ANNOUNCED_MILLISECONDS, TOPICS_AT_ONCE
 from presence.ports import Member, Subscriber
 from presence.protocol.frames import members_change_frames, presence_text
 
@@ -32,6 +32,18 @@ class Record:
     after: User
     comes_again: bool = False
     at: int = 0
+
+    @property
+    def is_rapid(self) -> bool:
+        """Whether a user who is seen online changed again in the interval of the change before.
+
+        Only what all see of it, status and text, has changed. A version is a reading of the clock.
+        """
+        before, after = self.before, self.after
+        is_same = (before.sessions, before.blocked) == (after.sessions, after.blocked)
+        is_online = before.presence.is_online and after.presence.is_online
+        intervals = {it.version // ANNOUNCED_MILLISECONDS for it in (before, after)}
+        return is_same and is_online and before.version < after.version and len(intervals) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,18 @@ class UserDiff:
         return not any(user.special_viewers for user in _images(self.records))
 
     @property
+    def is_held(self) -> bool:
+        """Whether others are told later, and only if nothing new has happened by then.
+
+        What only the own devices see, such as hiding, is told to these at once, and changes
+        nothing of that: to others, it looks like a tab that is closed.
+        """
+        seen = [
+            it for it in self.records if it.after.presence.differs_for_others(it.before.presence)
+        ]
+        return bool(seen) and all(it.is_rapid for it in seen)
+
+    @property
     def public_moves(self) -> Moves:
         return self.moves[0]
 
@@ -108,6 +132,16 @@ class UserDiff:
         for it in self.records:
             if it.after.presence.differs_for_others(it.before.presence):
                 yield it.after.presence
+
+
+def told_anew(user: User, now: int) -> UserDiff:
+    """As if the user had just become what they are, for all who see them online.
+
+    The user's own devices were told at once.
+    """
+    other = Status.AWAY if user.status is Status.BUSY else Status.BUSY
+    diff = UserDiff.of([Record(replace(user, status=other, version=0), user, at=now)], user)
+    return replace(diff, presence=diff.presence.without_own_devices())
 
 
 def _newest(records: Sequence[Record], stored: User) -> User:

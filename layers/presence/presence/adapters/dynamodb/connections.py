@@ -14,7 +14,6 @@ from presence import limits
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     ConnectionItem,
-    Item,
     Operation,
     instant,
     put_of,
@@ -36,7 +35,6 @@ from presence.domain.connection import (
     begun,
     ended,
 )
-from presence.domain.rate_limit import Charge
 from presence.domain.user import User
 from presence.limits import CLOSED_RECORD_SECONDS, OPEN_RECORD_SECONDS
 from presence.ports import EVERYONE, Topic
@@ -101,78 +99,20 @@ class DynamoDBConnections:
             )
         return True
 
-    def charge(
-        self, connection: Connection, charge: Charge, typed: Mapping[str, Typed] | None = None
-    ) -> bool:
-        may_be = (ConnectionItem.state == State.AUTHENTICATED.value) & _is_still(
-            connection.revision
-        )
-        if typed is not None:
-            may_be &= _has_typed(connection.typed)
-        # What was read, perhaps late, only says which one to try first.
-        adds = connection.theoretical_arrival >= charge.now
-        for adding in (adds, not adds):
-            found = self._charge(connection.connection_id, charge, typed, may_be, adds=adding)
-            if found is None:
-                return True
-            if not _is_same(found, connection, typed is not None):
-                return False
-            if found.theoretical_arrival > charge.latest:
-                raise charge.refusal(found.theoretical_arrival)
-        return False  # it was charged between the two writes
-
-    def _charge(
-        self,
-        connection_id: str,
-        charge: Charge,
-        typed: Mapping[str, Typed] | None,
-        may_be: Condition,
-        *,
-        adds: bool,
-    ) -> Connection | None:
-        """One of the two writes of `take`; the record that did not allow it, None if it is done."""
-        arrival = ConnectionItem.theoretical_arrival
-        action: Action = arrival.add(charge.cost) if adds else arrival.set(charge.restart)
-        allows: Condition = arrival < charge.now
-        if adds:
-            allows = (arrival >= charge.now) & (arrival <= charge.latest)
-        item, actions = ConnectionItem(connection_id), [action]
-        if typed is not None:
-            actions.append(ConnectionItem.typed.set(_typed_item(typed)))
+    def keep_typed(self, connection: Connection, typed: Mapping[str, Typed]) -> bool:
+        known, kept = _typed_item(connection.typed), _typed_item(typed)
+        same = (ConnectionItem.typed == known) & _is_still(connection.revision)
+        if not known:
+            same = ConnectionItem.typed.does_not_exist() & _is_still(connection.revision)
+        is_authenticated = ConnectionItem.state == State.AUTHENTICATED.value
+        item = ConnectionItem(connection.connection_id)
+        update = update_of(item, [ConnectionItem.typed.set(kept)], same & is_authenticated)
         try:
-            write(self._client, "UpdateItem", update_of(item, actions, allows & may_be))
+            write(self._client, "UpdateItem", update)
         except ConditionFailed as error:
-            left = _typed_by(typed) if adds else {"theoretical_arrival": _number(charge.restart)}
-            is_done = left and error.was_done({**left, "state": {"S": State.AUTHENTICATED.value}})
-            return None if is_done else _found(connection_id, error.item)
-        return None
-
-
-def _number(value: int) -> Item:
-    return {"N": str(value)}
-
-
-def _typed_by(typed: Mapping[str, Typed] | None) -> Item:
-    """What a write has left in the item, if it says so: what is added may be added twice."""
-    stored = _typed_item(typed or {})
-    return {"typed": {"M": {name: _number(at) for name, at in stored.items()}}} if stored else {}
-
-
-def _found(connection_id: str, item: Item | None) -> Connection:
-    """The record in a refusal; a closed one for none."""
-    if item is None:
-        return Connection(connection_id, "", 0, State.CLOSED)
-    return _connection(ConnectionItem.from_raw_data(item))
-
-
-def _is_same(found: Connection, read: Connection, types: bool) -> bool:
-    is_still = found.state is State.AUTHENTICATED and found.revision == read.revision
-    return is_still and not (types and found.typed != read.typed)
-
-
-def _has_typed(typed: Mapping[str, Typed]) -> Condition:
-    same: Condition = ConnectionItem.typed == _typed_item(typed)
-    return same if typed else same | ConnectionItem.typed.does_not_exist()
+            found = error.item and _connection(ConnectionItem.from_raw_data(error.item))
+            return bool(error.is_repeated and found and found.typed == typed)
+        return True
 
 
 def connection_update(
@@ -317,7 +257,6 @@ def _connection(item: ConnectionItem) -> Connection:
         token_issued_at=int(item.token_issued_at or 0),
         token_id=item.token_id,
         revision=int(item.revision),
-        theoretical_arrival=int(item.theoretical_arrival),
         sessions=frozenset(joined),
         typed={name: Typed(abs(at), at > 0) for name, at in (item.typed or {}).items()},
         is_watching=bool(item.is_watching),

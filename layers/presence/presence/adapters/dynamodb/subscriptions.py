@@ -5,7 +5,6 @@ from contextlib import suppress
 from itertools import chain
 
 from pynamodb.connection import Connection as Client
-from pynamodb.expressions.condition import size
 
 from presence import limits
 from presence.adapters.dynamodb import topics
@@ -14,14 +13,9 @@ from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     ConnectionItem,
     Operation,
-    RoomItem,
     SubscriptionItem,
     TransactionRefused,
-    WatchItem,
     delete_all,
-    instant,
-    put_of,
-    refused,
     update_of,
     write,
 )
@@ -38,8 +32,8 @@ from presence.domain.connection import (
     ended,
 )
 from presence.domain.errors import Conflict
-from presence.domain.user import Audience, User
-from presence.ports import EVERYONE, Block, LargeRoom, Member, MembersPart, Part, Subscriber, Topic
+from presence.domain.user import User
+from presence.ports import EVERYONE, Block, Part, Subscriber, Topic
 
 # ── topics of users ────────────────────────────────────────────────────────────────────────
 
@@ -95,55 +89,33 @@ class DynamoDBSubscriptions:
                 yield item.subscriber
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
-        known: Mapping[str, frozenset[int]] = {}
-        if len(user_ids) > limits.WATCHED_AT_ONCE:
-            # All or none, in more than one transaction: so the list is read first.
-            listed = _read_list(connection.connection_id)
-            _require_free(listed, _missing(listed, user_ids))
-            known = parsed(listed)
-        chunks = chunked(sorted(user_ids), limits.WATCHED_AT_ONCE)
-        return all(self._watch(connection, chunk, known) for chunk in chunks)
+        pages = _pages_of(connection.connection_id)
+        listed = frozenset[str]().union(*pages.values())
+        known = parsed(listed)
+        if len(listed) + len(set(user_ids) - known.keys()) > limits.WATCHED_USERS:
+            raise Conflict(f"Watch at most {limits.WATCHED_USERS} users on a connection.")
+        topics_of = [Topic("user", user_id) for user_id in sorted(user_ids)]
+        shards = {it: self._shard(it, connection.connection_id, known) for it in topics_of}
+        # All rows also for users on the list: what took them off it may have stopped halfway.
+        return all(
+            self._watch(connection, {it: shards[it] for it in some}, listed, pages)
+            for some in chunked(topics_of, limits.WATCHED_AT_ONCE)
+        )
 
     def _watch(
-        self, connection: Connection, user_ids: Sequence[str], known: Mapping[str, frozenset[int]]
+        self,
+        connection: Connection,
+        shards: Mapping[Topic, int],
+        listed: Collection[str],
+        pages: dict[str, frozenset[str]],
     ) -> bool:
-        operations = list(self._watch_operations(connection, user_ids, known))
+        new = {entry(topic.name, shard) for topic, shard in shards.items()}.difference(listed)
+        operations = list(_watch_operations(connection, shards, _paged(sorted(new), pages)))
         try:
             write(self._client, "TransactWriteItems", {"TransactItems": operations})
-        except TransactionRefused as error:
-            if 0 in refused(error):
-                return False
-            listed = WatchItem.from_raw_data(error.items[1] or {}).user_ids or ()
-            new = _missing(listed, user_ids)
-            if new == user_ids:
-                raise _list_is_full() from error  # the same would be refused again
-            _require_free(listed, new)
-            return not new or self._watch(connection, new, known)
+        except TransactionRefused:
+            return False
         return True
-
-    def _watch_operations(
-        self, connection: Connection, user_ids: Sequence[str], known: Mapping[str, frozenset[int]]
-    ) -> Iterator[Operation]:
-        """The record of the connection first, then its list; a refusal is told by the position."""
-        record = update_of(
-            ConnectionItem(connection.connection_id),
-            [ConnectionItem.is_watching.set(value=True), NEXT],
-            still_of(str(connection.user_id)) & still_limited(connection),
-        )
-        name, viewer_id = connection.connection_id, str(connection.user_id)
-        watched = [Topic("user", user_id) for user_id in user_ids]
-        shards = {topic: self._shard(topic, name, known) for topic in watched}
-        yield {"Update": record}
-        entries = [entry(topic.name, shard) for topic, shard in shards.items()]
-        yield {"Update": _watched(connection, entries)}
-        for topic, shard in shards.items():
-            yield _subscriber(
-                key_of(topic, shard),
-                name,
-                viewer_id,
-                connection.opened_at,
-                is_limited=connection.allowed_sessions is not None,
-            )
 
     def _shard(self, topic: Topic, connection_id: str, known: Mapping[str, frozenset[int]]) -> int:
         """A user on the list stays in the shard that it names, and takes no further entry."""
@@ -152,23 +124,23 @@ class DynamoDBSubscriptions:
 
     def unwatch_all(self, connection: Connection) -> None:
         name = connection.connection_id
-        delete_all(self._client, _rows_of_list(name, _read_list(name)))
-        item = WatchItem(_list_of(name))
-        write(self._client, "DeleteItem", item.get_delete_kwargs_from_instance())
+        self._delete_list(name)
         ended = [ConnectionItem.is_watching.remove(), NEXT]
         known = ConnectionItem.connection_id.exists()
         with suppress(ConditionFailed):
             write(self._client, "UpdateItem", update_of(ConnectionItem(name), ended, known))
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
+        names = set(user_ids)
+        listed = {
+            page: {it for it in entries if it.partition("#")[0] in names}
+            for page, entries in _pages_of(connection_id).items()
+        }
         # The rows first: entries that stay on the list are deleted with the connection.
-        delete_all(self._client, _rows_of_list(connection_id, user_ids))
-        listed = self._unlist(connection_id, user_ids)
-        # Of large topics the list alone knows the shard.
-        elsewhere = [it for it in listed if "#" in it and it.partition("#")[0] in user_ids]
-        if elsewhere:
-            delete_all(self._client, _rows_of_list(connection_id, elsewhere))
-            self._unlist(connection_id, elsewhere)
+        delete_all(self._client, _rows_of_list(connection_id, chain(*listed.values())))
+        for page, entries in listed.items():
+            if entries:
+                self._unlist(connection_id, page, entries)
 
     def remove(self, connection: Connection) -> None:
         name = connection.connection_id
@@ -192,100 +164,30 @@ class DynamoDBSubscriptions:
         lies_in = {Topic("session", session_id): shards for session_id, shards in joined.items()}
         if self._is_global:
             lies_in[EVERYONE] = everyone
-        listed = _read_list(name) if connection.is_watching else ()
         rows = (
             row for topic, shards in lies_in.items() for row in topics.rows(topic, name, shards)
         )
-        delete_all(self._client, chain(rows, _rows_of_list(name, listed)))
+        delete_all(self._client, rows)
         if connection.is_watching:
-            item = WatchItem(_list_of(name))
-            write(self._client, "DeleteItem", item.get_delete_kwargs_from_instance())
+            self._delete_list(name)
 
-    def _unlist(self, connection_id: str, user_ids: Collection[str]) -> Collection[str]:
-        """Take these off the list; returns what was on it."""
-        item = WatchItem(_list_of(connection_id))
-        removal = WatchItem.user_ids.delete(set(user_ids))
-        # Without the condition, DynamoDB would make an empty list where there is none.
-        update = update_of(item, [removal], WatchItem.user_ids.exists())
-        try:
-            before = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_OLD"})
-        except ConditionFailed:
-            return ()
-        return WatchItem.from_raw_data(before).user_ids or ()
+    def _delete_list(self, connection_id: str) -> None:
+        """The rows first: they are found by the list alone."""
+        pages = _pages_of(connection_id)
+        delete_all(self._client, _rows_of_list(connection_id, chain(*pages.values())))
+        delete_all(self._client, ((_list_of(connection_id), page) for page in pages))
 
-
-class DynamoDBMembers:
-    """The row of a large room sorts before its members, so each reader of them reads it too."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def of(self, session_id: str, after: str = "") -> Iterator[Member]:
-        behind = SubscriptionItem.subscriber > (after or RoomItem.KEY)
-        # Read on only as far as it is needed: a list may begin in many chat sessions at once.
-        found = SubscriptionItem.query(
-            members(session_id), behind, consistent_read=True, page_size=limits.FIRST_MEMBERS
-        )
-        return map(_member, found)
-
-    def part(self, session_id: str) -> MembersPart:
-        found = SubscriptionItem.query(
-            members(session_id), consistent_read=True, limit=limits.FIRST_MEMBERS
-        )
-        items = list(found)
-        last = items[-1].subscriber if items and found.last_evaluated_key else None
-        is_known = bool(items) and items[0].subscriber == RoomItem.KEY
-        room = self.room(session_id) if is_known else None
-        return MembersPart([_member(it) for it in items[is_known:]], last, room)
-
-    def count(self, session_id: str) -> int:
-        behind = SubscriptionItem.subscriber > RoomItem.KEY
-        usual = SubscriptionItem.only_for.does_not_exist()
-        return SubscriptionItem.count(members(session_id), behind, usual, consistent_read=True)
-
-    def room(self, session_id: str) -> LargeRoom:
-        try:
-            item = RoomItem.get(members(session_id), RoomItem.KEY, consistent_read=True)
-        except RoomItem.DoesNotExist:
-            return LargeRoom(session_id)
-        return LargeRoom(
-            session_id,
-            int(item.revision),
-            bool(item.large),
-            int(item.member_count),
-            int(item.as_of),
-            instant(item.tick),
-            instant(item.ticking),
-            tuple(item.recent),
-            tuple(item.told),
-        )
-
-    def keep(self, before: LargeRoom, after: LargeRoom) -> bool:
-        item = RoomItem(
-            members(after.session_id),
-            RoomItem.KEY,
-            revision=before.revision + 1,
-            large=after.is_large,
-            member_count=after.member_count,
-            as_of=after.as_of,
-            tick=after.tick,
-            ticking=after.ticking,
-            recent=list(after.recent),
-            told=list(after.told),
-        )
-        is_new = before.revision == 0
-        same = RoomItem.topic.does_not_exist() if is_new else RoomItem.revision == before.revision
-        put = put_of(item, same)
-        try:
-            write(self._client, "PutItem", put)
-        except ConditionFailed as error:
-            return error.was_done(put["Item"])
-        return True
-
-
-def _member(item: SubscriptionItem) -> Member:
-    audience = Audience(frozenset(item.hidden_from or ()), frozenset(item.only_for or ()))
-    return Member(item.subscriber, audience)
+    def _unlist(self, connection_id: str, page: str, entries: Collection[str]) -> None:
+        """Take these off a page of the list; an empty page goes, unless it is filled again."""
+        item, listed = SubscriptionItem(_list_of(connection_id), page), SubscriptionItem.entries
+        # Without the condition, DynamoDB would make an empty page where there is none.
+        update = update_of(item, [listed.delete(set(entries))], listed.exists())
+        with suppress(ConditionFailed):
+            left = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_NEW"})
+            if "entries" not in left:
+                is_empty = listed.does_not_exist()
+                delete = item.get_delete_kwargs_from_instance(condition=is_empty)
+                write(self._client, "DeleteItem", delete)
 
 
 def _subscriber(
@@ -352,19 +254,26 @@ def row_changes(before: User, after: User) -> Iterator[Operation]:
     old, new = _rows(before), _rows(after)
     for key in old.keys() - new.keys():
         yield {"Delete": SubscriptionItem(*key).get_delete_kwargs_from_instance()}
-    for key, audience in new.items():
-        if old.get(key) != audience:
-            hidden_from, only_for = set(audience.hidden_from), set(audience.only_for)
-            item = SubscriptionItem(
-                *key, hidden_from=hidden_from or None, only_for=only_for or None
-            )
+    for key, flags in new.items():
+        if old.get(key) != flags:
+            hides, is_unusual = flags
+            item = SubscriptionItem(*key, hides=hides or None, unusual=is_unusual or None)
             yield {"Put": item.get_save_kwargs_from_instance()}
 
 
-def _rows(user: User) -> dict[tuple[str, str], Audience]:
-    seen_in = {(members(name), user.user_id): it for name, it in user.audiences.items()}
-    blocks = {(blockers(name), user.user_id): Audience() for name in user.blocked}
-    returned = {(forgivers(name), user.user_id): Audience() for name in user.returned}
+def _rows(user: User) -> dict[tuple[str, str], tuple[bool, bool]]:
+    """By key, whether the user may hide from viewers, and whether only some viewers see the user.
+
+    The row does not say which: each block would write all rows of the user anew. Who has blocked
+    once is looked at for good, so that the rows are not written for each first block.
+    """
+    hides = user.has_blocked or bool(user.blocked)
+    seen_in = {
+        (members(name), user.user_id): (hides or bool(it.only_for), bool(it.only_for))
+        for name, it in user.audiences.items()
+    }
+    blocks = {(blockers(name), user.user_id): (False, False) for name in user.blocked}
+    returned = {(forgivers(name), user.user_id): (False, False) for name in user.returned}
     return {**seen_in, **blocks, **returned}
 
 
@@ -377,41 +286,47 @@ def _anywhere(topic: Topic, connection_id: str) -> Collection[int]:
     return list(topics.shards_so_far(topic, connection_id, topics.count_of(topic)))
 
 
-def _missing(listed: Iterable[str], user_ids: Iterable[str]) -> Sequence[str]:
-    """The users who are on a list in no shard."""
-    known = parsed(listed)
-    return [user_id for user_id in user_ids if user_id not in known]
-
-
-def _require_free(listed: Collection[str], new: Collection[str]) -> None:
-    """Entries are counted, not users: a user whose topic grew may have two."""
-    if len(listed) + len(new) > limits.WATCHED_USERS:
-        raise _list_is_full()
-
-
-def _list_is_full() -> Conflict:
-    return Conflict(f"Watch at most {limits.WATCHED_USERS} users on a connection.")
+# ── watch lists ────────────────────────────────────────────────────────────────────────────
 
 
 def _list_of(connection_id: str) -> str:
-    """A key that no connection has: none has a `#` in it."""
-    return f"{connection_id}#watching"
+    return f"watching:{connection_id}"
 
 
-def _read_list(connection_id: str) -> Collection[str]:
-    try:
-        item = WatchItem.get(_list_of(connection_id), consistent_read=True)
-    except WatchItem.DoesNotExist:
-        return ()
-    return item.user_ids or ()
+def _pages_of(connection_id: str) -> dict[str, frozenset[str]]:
+    """The watch list of a connection: by page, its entries."""
+    found = SubscriptionItem.query(_list_of(connection_id), consistent_read=True)
+    return {item.subscriber: frozenset(item.entries or ()) for item in found}
 
 
-def _watched(connection: Connection, entries: Sequence[str]) -> Operation:
-    budget = limits.WATCHED_USERS - len(entries)
-    actions = [
-        WatchItem.user_ids.add(set(entries)),
-        WatchItem.ttl.set(connection.opened_at // 1000 + limits.OPEN_RECORD_SECONDS),
-    ]
-    count = size(WatchItem.user_ids)  # type: ignore[no-untyped-call]
-    fits = WatchItem.user_ids.does_not_exist() | (count <= budget)
-    return update_of(WatchItem(_list_of(connection.connection_id)), actions, fits)
+def _paged(entries: Iterable[str], pages: dict[str, frozenset[str]]) -> Mapping[str, set[str]]:
+    """The entries to add to each page: to the last one while it has room, then to new ones.
+
+    A page has what one write unit takes, so that no change of a long list writes all of it.
+    """
+    added: dict[str, set[str]] = {}
+    page = max(pages, default="0000")
+    for it in entries:
+        if sum(map(len, pages.get(page, ()))) + len(it) > limits.WATCH_PAGE_BYTES:
+            page = f"{int(page) + 1:04}"
+        pages[page] = pages.get(page, frozenset()) | {it}
+        added.setdefault(page, set()).add(it)
+    return added
+
+
+def _watch_operations(
+    connection: Connection, shards: Mapping[Topic, int], added: Mapping[str, set[str]]
+) -> Iterator[Operation]:
+    """The record of the connection, the pages of its list, and its row for each user."""
+    name, viewer_id = connection.connection_id, str(connection.user_id)
+    is_watching = [ConnectionItem.is_watching.set(value=True), NEXT]
+    may_be = still_of(viewer_id) & still_limited(connection)
+    yield {"Update": update_of(ConnectionItem(name), is_watching, may_be)}
+    ttl = SubscriptionItem.ttl.set(connection.opened_at // 1000 + limits.OPEN_RECORD_SECONDS)
+    for page, entries in added.items():
+        item = SubscriptionItem(_list_of(name), page)
+        yield {"Update": update_of(item, [SubscriptionItem.entries.add(entries), ttl], None)}
+    is_limited = connection.allowed_sessions is not None
+    for topic, shard in shards.items():
+        key = key_of(topic, shard)
+        yield _subscriber(key, name, viewer_id, connection.opened_at, is_limited=is_limited)

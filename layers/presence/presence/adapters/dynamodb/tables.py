@@ -3,6 +3,9 @@
 `ttl` is a backstop for storage in epoch *seconds*; no decision reads it.
 """
 
+import json
+import zlib
+from base64 import b64decode
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -17,7 +20,7 @@ from pynamodb.attributes import (
     UnicodeSetAttribute,
 )
 from pynamodb.connection import Connection as Client
-from pynamodb.constants import MAP, NUMBER, STRING
+from pynamodb.constants import BINARY, MAP, NUMBER, STRING
 from pynamodb.exceptions import CancellationReason, VerboseClientError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -70,6 +73,21 @@ def _plain(raw: Item) -> int | str | Item:
     return str(raw[STRING]) if STRING in raw else int(raw[NUMBER])
 
 
+class PackedById(Attribute[dict[str, Any]]):
+    """A map by id, compressed: what a renewal is billed for, and seldom changes."""
+
+    attr_type = BINARY
+
+    def serialize(self, value: dict[str, Any]) -> Any:  # noqa: ANN401
+        return zlib.compress(json.dumps(value, separators=(",", ":"), sort_keys=True).encode(), 9)
+
+    def deserialize(self, value: Any) -> dict[str, Any]:  # noqa: ANN401
+        # In the records of a stream, as Lambda has them, binary values are in Base64.
+        packed = b64decode(value) if isinstance(value, str) else value
+        found: dict[str, Any] = json.loads(zlib.decompress(packed))
+        return found
+
+
 class ConnectionItem(Model):
     """A connection record."""
 
@@ -86,23 +104,11 @@ class ConnectionItem(Model):
     token_issued_at = NumberAttribute(null=True)
     token_id = UnicodeAttribute(null=True)
     revision = NumberAttribute(default=0)
-    theoretical_arrival = NumberAttribute(default=0)
     chat_sessions = UnicodeSetAttribute(null=True)
     everyone_shards = NumberSetAttribute(null=True)
     typed = MapById(null=True)
     is_watching = BooleanAttribute(null=True)
     ttl = NumberAttribute()
-
-
-class WatchItem(Model):
-    """A watch list, apart from the connection record: every action reads that, so it is small."""
-
-    class Meta(Meta):
-        pass
-
-    connection_id = UnicodeAttribute(hash_key=True)
-    user_ids = UnicodeSetAttribute(null=True)
-    ttl = NumberAttribute(null=True)
 
 
 class OnlineIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
@@ -132,18 +138,22 @@ class UserItem(Model):
     until = NumberAttribute(null=True)
     status = UnicodeAttribute(null=True)
     grace_until = NumberAttribute(null=True)
-    pending_leaves = MapById(null=True)
+    sessions = PackedById(null=True)
+    devices = PackedById(null=True)
+    pending_leaves = PackedById(null=True)
     last_seen = NumberAttribute(null=True)
     earlier = MapById(null=True)  # by position: a list of maps has no type in PynamoDB
     chosen_at = NumberAttribute(null=True)
-    farewell = MapById(null=True)
+    farewell = PackedById(null=True)
     active_at = NumberAttribute(null=True)
     disclosure = UnicodeAttribute(null=True)
-    returned = MapById(null=True)
-    blocked = MapById(null=True)
+    returned = PackedById(null=True)
+    blocked = PackedById(null=True)
+    has_blocked = BooleanAttribute(null=True)
     not_before = NumberAttribute(null=True)
-    revoked = MapById(null=True)
-    barred = UnicodeSetAttribute(null=True)
+    revoked = PackedById(null=True)
+    barred = PackedById(null=True)
+    arrival = NumberAttribute(null=True)
     changed = BooleanAttribute(null=True)
     online_shard = NumberAttribute(null=True)
     ttl = NumberAttribute(null=True)
@@ -185,9 +195,12 @@ class SubscriptionItem(Model):
 
     everyone#SHARD, user:USER, session:SESSION   its subscribers: connections and their users;
                                                  user:USER#SHARD, session:SESSION#SHARD, if many
-    members:SESSION                              its members, hidden from viewers in `hidden_from`,
-                                                 or seen only by viewers in `only_for`
+    members:SESSION                              its members; `hides` marks those who may hide from
+                                                 viewers, as their items say, and `unusual` those
+                                                 whom only some viewers see
     blocked:USER, returned:USER                  the users who have blocked this one, or had
+    watching:CONNECTION                          pages of its watch list; an entry names a user and,
+                                                 if it is not the first, the shard: USER#SHARD
     """
 
     class Meta(Meta):
@@ -197,10 +210,11 @@ class SubscriptionItem(Model):
     subscriber = UnicodeAttribute(range_key=True)
     user_id = UnicodeAttribute(null=True)
     limited = BooleanAttribute(null=True)
-    hidden_from = UnicodeSetAttribute(null=True)
-    only_for = UnicodeSetAttribute(null=True)
+    hides = BooleanAttribute(null=True)
+    unusual = BooleanAttribute(null=True)
     shards = NumberAttribute(null=True)
     large = BooleanAttribute(null=True)
+    entries = UnicodeSetAttribute(null=True)
     ttl = NumberAttribute(null=True)
 
 
@@ -251,7 +265,6 @@ def bind(*, connections: str, users: str, subscriptions: str) -> Client:
     """
     names: dict[type[Model], str] = {
         ConnectionItem: connections,
-        WatchItem: connections,
         UserItem: users,
         CountItem: users,
         FloorItem: users,
@@ -363,11 +376,6 @@ def _response(error: VerboseClientError) -> Item:
     """PynamoDB keeps the code and the message; the rest is in the botocore error behind it."""
     response: Item = getattr(error.__cause__, "response", {})
     return response
-
-
-def refused(error: TransactionRefused) -> Sequence[int]:
-    """The positions of the operations whose conditions did not hold."""
-    return [number for number, item in enumerate(error.items) if item is not None]
 
 
 def delete_all(client: Client, keys: Iterable[tuple[str, str]]) -> None:

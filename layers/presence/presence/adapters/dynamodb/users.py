@@ -1,6 +1,6 @@
 """The aggregates, in the Users table: compare-and-swap, and a renewal that needs none."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import reduce as fold
@@ -31,7 +31,8 @@ from presence.adapters.dynamodb.topics import Shards
 from presence.chunks import chunked
 from presence.domain.connection import ConnectionChange
 from presence.domain.disclosure import Disclosure, Rules
-from presence.domain.errors import Unavailable
+from presence.domain.errors import RateLimited, Unavailable
+from presence.domain.rate_limit import Arrivals, Charge, Take
 from presence.domain.standing import Standing
 from presence.domain.user import (
     Choice,
@@ -44,6 +45,7 @@ from presence.domain.user import (
     User,
 )
 from presence.limits import (
+    CONFLICT_ATTEMPTS,
     MANY_CHANGES,
     MAX_BATCH_READ,
     MAX_OPERATIONS,
@@ -78,12 +80,7 @@ class DynamoDBUsers:
     def read_many(
         self, user_ids: Collection[str], *, consistent: bool = False
     ) -> Mapping[str, User]:
-        users = {user_id: User(user_id, rules=self._rules) for user_id in user_ids}
-        for batch in chunked(list(users), MAX_BATCH_READ):
-            # PynamoDB asks again for the keys that DynamoDB left unprocessed.
-            found = UserItem.batch_get(batch, consistent_read=consistent)
-            users |= {item.user_id: _user(item, self._rules) for item in found}
-        return users
+        return users_of(user_ids, consistent=consistent, rules=self._rules)
 
     def save(
         self,
@@ -161,15 +158,8 @@ class DynamoDBUsers:
         condition = path["expires_at"] <= if_before  # false for a lease that does not exist
         if is_active is not None:
             condition &= path["active"] == is_active
-        # An item of before this rule has no such end.
-        ends_by = path["ends_by"]
-        condition &= ends_by.does_not_exist() | (ends_by >= lease.expires_at)
-        actions = [
-            path["expires_at"].set(lease.expires_at),
-            path["seen_at"].set(lease.seen_at),
-            UserItem.changed.remove(),
-        ]
-        update = update_of(UserItem(user_id), actions, condition)
+        actions = [*_renewing(path, lease), UserItem.changed.remove()]
+        update = update_of(UserItem(user_id), actions, condition & _takes(path, lease))
         try:
             item = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_NEW"})
         except ConditionFailed as error:
@@ -191,6 +181,46 @@ class DynamoDBUsers:
         with suppress(ConditionFailed):
             write(self._client, "UpdateItem", update)
 
+    def act(self, user_id: str, connection_id: str, lease: Lease, charge: Charge) -> Renewal:
+        # At first as if all limits were at rest; a refusal says, at no extra read, how they are.
+        known, user = Arrivals(), User(user_id, rules=self._rules)
+        renews = True
+        for _ in range(CONFLICT_ATTEMPTS):
+            update = _acting(user_id, connection_id, lease if renews else None, charge, known)
+            try:
+                item = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_NEW"})
+            except ConditionFailed as error:
+                user = user_in_image(error.item, user_id, self._rules)
+            else:
+                return Renewal(user_in_image(item, user_id, self._rules), is_done=True)
+            current = user.leases.get(connection_id)
+            if current is None:
+                break
+            known = user.arrivals(connection_id)
+            known.after(charge)
+            renews = current.takes(lease)
+        return Renewal(user, is_done=False)
+
+    def charge(self, user_id: str, charge: Charge) -> bool:
+        arrival = 0
+        for _ in range(CONFLICT_ATTEMPTS):
+            action, allows = _taking(UserItem.arrival, charge.user, arrival)
+            actions, is_stored = [action, UserItem.changed.remove()], UserItem.revision.exists()
+            try:
+                write(
+                    self._client,
+                    "UpdateItem",
+                    update_of(UserItem(user_id), actions, allows & is_stored),
+                )
+            except ConditionFailed as error:
+                if error.item is None:
+                    return False
+                arrival = user_in_image(error.item, user_id, self._rules).arrival
+                charge.user.of(arrival)
+            else:
+                return True
+        raise RateLimited("Send one request after the other.", retry_after_seconds=1)
+
     def forget(self, user: User) -> None:
         same = UserItem.user_id.does_not_exist() | (UserItem.revision == user.revision)
         try:
@@ -201,6 +231,19 @@ class DynamoDBUsers:
             )
         except ConditionFailed as error:
             raise WriteConflict(_user_in(error.item, self._rules)) from error
+
+
+def users_of(
+    user_ids: Collection[str], *, consistent: bool, rules: Rules | None = None
+) -> Mapping[str, User]:
+    """As `Users.read_many`."""
+    rules = rules or Rules()
+    users = {user_id: User(user_id, rules=rules) for user_id in user_ids}
+    for batch in chunked(list(users), MAX_BATCH_READ):
+        # PynamoDB asks again for the keys that DynamoDB left unprocessed.
+        found = UserItem.batch_get(batch, consistent_read=consistent)
+        users |= {item.user_id: _user(item, rules) for item in found}
+    return users
 
 
 def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
@@ -227,7 +270,10 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.blocked, {name: _view_item(it) for name, it in after.blocked.items()} or None),
         (UserItem.not_before, after.standing.not_before or None),
         (UserItem.revoked, dict(after.standing.revoked) or None),
-        (UserItem.barred, set(after.standing.barred) or None),
+        (UserItem.barred, dict.fromkeys(sorted(after.standing.barred), 1) or None),
+        (UserItem.sessions, _masks(after.leases, lambda it: it.sessions) or None),
+        (UserItem.devices, _masks(after.leases, _devices) or None),
+        (UserItem.has_blocked, after.has_blocked or None),
         (UserItem.changed, True if announce else None),
         (UserItem.online_shard, shard_of(after.user_id) if after.is_listed else None),
         (UserItem.ttl, _ttl(after, now)),
@@ -236,6 +282,8 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         attribute.remove() if value is None else attribute.set(value) for attribute, value in fields
     )
     actions = [*set_or_remove, *_lease_actions(before, after)]
+    if after.arrival != before.arrival:
+        actions.append(UserItem.arrival.set(after.arrival))
     return update_of(UserItem(after.user_id), actions, _unchanged(before, after))
 
 
@@ -284,18 +332,63 @@ def _lease_actions(before: User, after: User) -> Iterator[Action]:
 
 
 def _unchanged(before: User, after: User) -> Condition:
-    """The revision is the same, and so is the end of every lease that the write touches.
+    """The revision is the same, and so are the end and the rate limit of all that is touched.
 
-    Renewals do not raise the revision.
+    Renewals and charges do not raise the revision.
     """
     if before.revision == 0:
         return UserItem.user_id.does_not_exist()
-    touched = (
-        UserItem.leases[name]["expires_at"] == lease.expires_at
+    touched = [
+        (UserItem.leases[name]["expires_at"] == lease.expires_at)
+        & _is_at(UserItem.leases[name]["arrival"], lease.arrival)
         for name, lease in before.leases.items()
         if after.leases.get(name) != lease
-    )
+    ]
+    if after.arrival != before.arrival:
+        touched.append(_is_at(UserItem.arrival, before.arrival))
     return fold(and_, touched, UserItem.revision == before.revision)
+
+
+# ── rate limits ────────────────────────────────────────────────────────────────────────────
+
+
+def _is_at(arrival: Any, instant: int) -> Condition:  # noqa: ANN401  an attribute, or a path in a map
+    same: Condition = arrival == instant
+    return same if instant else same | arrival.does_not_exist()
+
+
+def _taking(arrival: Any, take: Take, known: int) -> tuple[Action, Condition]:  # noqa: ANN401
+    """One of the two writes of `Take.of`; *known* says which one to try."""
+    if known >= take.now:
+        # Not ADD, which takes no path into a map.
+        return arrival.set(arrival + take.cost), arrival.between(take.now, take.latest)
+    return arrival.set(take.restart), arrival.does_not_exist() | (arrival < take.now)
+
+
+def _acting(
+    user_id: str, connection_id: str, lease: Lease | None, charge: Charge, known: Arrivals
+) -> Operation:
+    path = UserItem.leases[connection_id]
+    user, user_allows = _taking(UserItem.arrival, charge.user, known.user)
+    own, own_allows = _taking(path["arrival"], charge.connection, known.connection)
+    actions, condition = [user, own, UserItem.changed.remove()], path.exists()
+    condition &= user_allows & own_allows
+    if lease is not None:
+        condition &= _takes(path, lease)
+        actions += _renewing(path, lease)
+    return update_of(UserItem(user_id), actions, condition)
+
+
+def _takes(path: Any, lease: Lease) -> Condition:  # noqa: ANN401
+    """As `Lease.takes`."""
+    ends_by = path["ends_by"]
+    is_later = path["expires_at"] <= lease.expires_at
+    takes: Condition = is_later & (ends_by.does_not_exist() | (ends_by >= lease.expires_at))
+    return takes
+
+
+def _renewing(path: Any, lease: Lease) -> Sequence[Action]:  # noqa: ANN401
+    return [path["expires_at"].set(lease.expires_at), path["seen_at"].set(lease.seen_at)]
 
 
 def _times(lease: Lease) -> tuple[int, int]:
@@ -308,23 +401,52 @@ def _lease_item(lease: Lease) -> Item:
         "seen_at": lease.seen_at,
         "active": lease.is_active,
     }
-    if lease.device is not None:
-        item["device"] = lease.device
-    if lease.sessions:
-        item["sessions"] = sorted(lease.sessions)
     if lease.ends_by is not None:
         item["ends_by"] = lease.ends_by
+    if lease.arrival:
+        item["arrival"] = lease.arrival
     return item
 
 
-def _lease(item: Item) -> Lease:
+def _masks(
+    leases: Mapping[str, Lease], names_of: Callable[[Lease], Collection[str]]
+) -> dict[str, int]:
+    """Each name once: bit n is set if the n-th lease has it, in the order of their ids.
+
+    Each write of the user that adds or removes a lease writes them, and a renewal does not.
+    """
+    masks: dict[str, int] = {}
+    for number, connection_id in enumerate(sorted(leases)):
+        for name in names_of(leases[connection_id]):
+            masks[name] = masks.get(name, 0) | 1 << number
+    return masks
+
+
+def _devices(lease: Lease) -> Collection[str]:
+    return () if lease.device is None else (lease.device,)
+
+
+def _named(masks: Mapping[str, int], number: int) -> frozenset[str]:
+    return frozenset(name for name, mask in masks.items() if mask >> number & 1)
+
+
+def _leases(item: UserItem) -> dict[str, Lease]:
+    leases, sessions, devices = plain(item.leases), item.sessions or {}, item.devices or {}
+    return {
+        name: _lease(leases[name], next(iter(_named(devices, n)), None), _named(sessions, n))
+        for n, name in enumerate(sorted(leases))
+    }
+
+
+def _lease(item: Item, device: str | None, sessions: frozenset[str]) -> Lease:
     return Lease(
         int(item["expires_at"]),
         int(item["seen_at"]),
-        item.get("device"),
+        device,
         bool(item["active"]),
-        frozenset(item.get("sessions", ())),
+        sessions,
         instant(item.get("ends_by")),
+        int(item.get("arrival", 0)),
     )
 
 
@@ -398,7 +520,7 @@ def _user(item: UserItem, rules: Rules) -> User:
         revision=int(item.revision),
         version=int(item.version),
         own_version=int(item.own_version),
-        leases={name: _lease(it) for name, it in plain(item.leases).items()},
+        leases=_leases(item),
         choice=Choice(item.choice or Choice.ONLINE),
         text=item.text,
         until=instant(item.until),
@@ -421,4 +543,6 @@ def _user(item: UserItem, rules: Rules) -> User:
             frozenset(item.barred or ()),
         ),
         rules=rules,
+        arrival=int(item.arrival or 0),
+        has_blocked=bool(item.has_blocked),
     )

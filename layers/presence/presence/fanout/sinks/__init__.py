@@ -53,6 +53,7 @@ def sockets(parts: Parts) -> Sink:
         parts.large_rooms,
         parts.is_global,
         parts.sight,
+        ports.timers,
     )
 
 

@@ -9,7 +9,8 @@ from presence.fanout.large_rooms import LargeRooms
 from presence.fanout.planner import changes_by_topic, plan
 from presence.fanout.recipients import Few, Recipients, Sampled, rebalance
 from presence.fanout.sight import Sight
-from presence.ports import LargeRoom, Members, Subscriptions, Topic
+from presence.limits import ANNOUNCED_MILLISECONDS
+from presence.ports import LargeRoom, Members, Subscriptions, Timers, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +21,17 @@ class Sockets:
     large_rooms: LargeRooms
     is_global: bool
     sight: Sight
+    timers: Timers
 
     def publish(self, diffs: Sequence[UserDiff], *, until: int | None) -> Mapping[str, int]:
         """Have each frame posted or queued. May be repeated: clients drop versions they hold."""
-        by_topic = changes_by_topic(diffs, is_global=self.is_global)
+        held = [it.user for it in diffs if it.is_held]
+        # Set before anything is sent: a superfluous timer tells what is known.
+        for user in held:
+            self.timers.check_told(user.user_id, user.version, ANNOUNCED_MILLISECONDS // 1000)
+        by_topic = changes_by_topic(
+            (it for it in diffs if not it.is_held), is_global=self.is_global
+        )
         found = {topic: self._recipients(topic) for topic in by_topic}
         memberships = list(self._memberships(diffs))
         for session_id in (it.session_id for it in memberships):
