@@ -89,11 +89,15 @@ class Messages:
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
         connection = self.access.require_authenticated(connection_id, now)
-        if not self._keep_typed(connection, session_id, now, is_typing=is_typing):
+        if not connection.takes_part_in(session_id):
+            raise _not_joined()
+        if connection.typing(session_id, now, is_typing=is_typing) is None:
             return
         actor = self.access.act(connection, Charge(now))
         if not actor.takes_part_in(session_id):
             raise _not_joined()
+        if not self._keep_typed(connection, session_id, now, is_typing=is_typing):
+            return
         user = actor.user
         expires_at = now + TYPING_SHOWN_MILLISECONDS if is_typing else now
         frame = user_typing(session_id, user.user_id, is_typing=is_typing, expires_at=expires_at)
