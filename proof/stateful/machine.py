@@ -350,7 +350,9 @@ class Presence(Steps):
             if topic.startswith(("members:", "blocked:", "returned:")):
                 found.add((topic, subscriber))
             elif int(item["ttl"]["N"]) >= self.rig.clock.now // 1000:
-                assert self.world.conns[subscriber].is_claimed, f"{subscriber} hears {topic} (I11)"
+                # A page of a watch list names its connection in its topic.
+                name = topic.removeprefix("watching:") if "watching:" in topic else subscriber
+                assert self.world.conns[name].is_claimed, f"{name} hears {topic} (I11)"
         assert found == expected
 
     @rule()

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from proof.stateful.rig import MAX_CONNECTIONS
 
 LEASE, GRACE, AUTHENTICATION, LEEWAY = 75_000, 10_000, 10_000, 30_000
-BETWEEN_PINGS, COST, BURST, YOUNG = 10_000, 1_000, 20, 10_000
+BETWEEN_PINGS, COST, BURST, YOUNG, UNAUTHENTICATED = 10_000, 1_000, 20, 10_000, 5
 #: How long after it was replaced a connection is closed, at the latest.
 TELLS = 31_000
 
@@ -36,7 +36,7 @@ class Conn:
     """`spent` is the bucket if it was charged only where that is certain, or wherever it may be.
 
     `heard` is when its lease was renewed last, `told_by` until when the server has to close it, if
-    another connection took its place.
+    another connection took its place. `refused` counts the frames before it authenticated.
     """
 
     opened: int
@@ -51,6 +51,7 @@ class Conn:
     watched: frozenset[str] = frozenset()
     spent: tuple[int, int] = (0, 0)
     typed: Mapping[str, int] = field(default_factory=dict)
+    refused: int = 0
 
     @property
     def is_claimed(self) -> bool:
@@ -318,7 +319,7 @@ class Oracle:
     ) -> "Oracle":
         if (refusal := self.refusal(name, now)) is not None:
             expect(told, refusal)
-            return self
+            return self._refused(name)
         conn = self.conns[name]
         least, most = (max(it, now) + more for it, more in zip(conn.spent, price, strict=True))
         full = now + BURST * COST
@@ -329,6 +330,10 @@ class Oracle:
         conn = replace(conn, spent=(least, most))
         expect(told, "ok")
         return self._renewed(name, conn, active, now)
+
+    def _refused(self, name: str) -> "Oracle":
+        conn = self.conns[name]
+        return self._conn(name, replace(conn, refused=conn.refused + (conn.user is None)))
 
     def _renewed(self, name: str, conn: Conn, active: bool | None, now: int) -> "Oracle":
         if active is None:  # an expired lease may or may not have been noticed
@@ -399,7 +404,9 @@ class Oracle:
         """The server closed the socket: it must have had a reason (I2, I12)."""
         conn = self.conns[name]
         overdue = conn.user is None and now >= conn.opened + AUTHENTICATION
-        if not (conn.is_closed or overdue or (conn.is_claimed and now >= conn.end)):
+        is_flooding = conn.user is None and conn.refused >= UNAUTHENTICATED
+        is_over = conn.is_claimed and now >= conn.end
+        if not (conn.is_closed or overdue or is_flooding or is_over):
             raise Impossible(f"{name} was closed, and its lease runs until {conn.end}")
         return self.closed(name, now, grace=0)
 

@@ -89,6 +89,7 @@ class Messages:
             NotAuthenticated, TokenExpired, RateLimited: see `Access.authorize`.
         """
         connection = self.access.require_authenticated(connection_id, now)
+        # First, so that of many at the same moment the one that is told is charged.
         if not self._keep_typed(connection, session_id, now, is_typing=is_typing):
             return
         actor = self.access.act(connection, Charge(now))
