@@ -115,17 +115,18 @@ def mint(
     """
     if not _ID.fullmatch(user_id):
         raise ValueError(f"A user id has {ID_CHARACTERS}")
-    claims: dict[str, Any] = {
-        "iss": rules.issuers[0],
-        rules.audience_claims[0]: rules.audiences[0],
-        rules.user_claim: user_id,
-        **_times(ttl),
-    }
+    claims = {**_names(user_id, rules), **_times(ttl)}
     if scope is not None:
         claims[f"{rules.claim_prefix}scope"] = scope
     if chat_sessions is not None:
         claims[f"{rules.claim_prefix}chat_sessions"] = list(chat_sessions)
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
+
+
+def _names(user_id: str, rules: Rules) -> dict[str, Any]:
+    """Who made the token, what it is for, and whose it is, in the claims that the stack reads."""
+    audience = {rules.audience_claims[0]: rules.audiences[0]}
+    return {"iss": rules.issuers[0], **audience, rules.user_claim: user_id}
 
 
 def _times(ttl: int | None) -> dict[str, int]:

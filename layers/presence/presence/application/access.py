@@ -156,19 +156,21 @@ class Access:
             Unavailable: it gets other tokens and chat sessions all the time.
         """
         for attempt in range(SWAP_ATTEMPTS):
-            name, token = connection.connection_id, connection.token
-            lease = replace(self.lease_of(connection, now), sessions=connection.sessions)
-            grace_until = now + self.durations.grace
-            event = Authenticated(name, lease, is_active, token, grace_until=grace_until)
+            name, user_id = connection.connection_id, known.user_id
+            event = self._returned(connection, is_active, now)
             change = Returning(name, connection.revision, connection.joined)
             try:
-                return self.changes.apply(known.user_id, event, now, change, known, charge=charge)[
-                    1
-                ]
+                return self.changes.apply(user_id, event, now, change, known, charge=charge)[1]
             except RecordRefused:  # closed, or not as it was read
                 self.changes.pause(attempt)
                 connection = self.require_authenticated(name, now)
         raise too_busy()
+
+    def _returned(self, connection: Connection, is_active: bool | None, now: int) -> Authenticated:
+        name, token = connection.connection_id, connection.token
+        lease = replace(self.lease_of(connection, now), sessions=connection.sessions)
+        grace_until = now + self.durations.grace
+        return Authenticated(name, lease, is_active, token, grace_until=grace_until)
 
     def lease_of(self, connection: Connection, now: int) -> Lease:
         return self.durations.new_lease(connection.token_expires_at or 0, now)

@@ -213,9 +213,7 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
         case LeaseExpired():
             return _expire(user, event)
         case GraceEnded():
-            # Also for viewers from whom the user hides: who has closed the last tab is gone now.
-            ended = _end_farewells(user, max((it.until for it in user.farewells), default=now))
-            return replace(ended, grace_until=None, pending_leaves={})
+            return _end_grace(user, now)
         case Joined():
             return _join(user, event)
         case Left():
@@ -230,11 +228,21 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
             return _unblock(user, event)
         case TokensRevoked() | TokenRevoked() | Barred() | Allowed():
             return _decide_standing(user, event, now)
-        case Erased(allows_sessions):
-            kept = replace(user.standing, barred=frozenset())
-            return replace(user, standing=kept if allows_sessions else user.standing).erased()
+        case Erased():
+            return _erase(user, event)
         case TimePassed():
             return user
+
+
+def _end_grace(user: User, now: int) -> User:
+    """Also for viewers from whom the user hides: who has closed the last tab is gone now."""
+    ended = _end_farewells(user, max((it.until for it in user.farewells), default=now))
+    return replace(ended, grace_until=None, pending_leaves={})
+
+
+def _erase(user: User, event: Erased) -> User:
+    kept = replace(user.standing, barred=frozenset())
+    return replace(user, standing=kept if event.allows_sessions else user.standing).erased()
 
 
 def _add(user: User, event: Authenticated, now: int) -> User:

@@ -249,6 +249,25 @@ def users_of(
 def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
     fields: Sequence[tuple[Attribute[Any], Any]] = [
         (UserItem.revision, before.revision + 1),
+        *_presence_fields(after),
+        *_views_fields(after),
+        (UserItem.sessions, _masks(after.leases, lambda it: it.sessions) or None),
+        (UserItem.devices, _masks(after.leases, _devices) or None),
+        (UserItem.changed, True if announce else None),
+        (UserItem.online_shard, shard_of(after.user_id) if after.is_listed else None),
+        (UserItem.ttl, _ttl(after, now)),
+    ]
+    set_or_remove = (
+        attribute.remove() if value is None else attribute.set(value) for attribute, value in fields
+    )
+    actions = [*set_or_remove, *_lease_actions(before, after)]
+    if after.arrival != before.arrival:
+        actions.append(UserItem.arrival.set(after.arrival))
+    return update_of(UserItem(after.user_id), actions, _unchanged(before, after))
+
+
+def _presence_fields(after: User) -> Sequence[tuple[Attribute[Any], Any]]:
+    return [
         (UserItem.version, after.version),
         (UserItem.own_version, after.own_version),
         (UserItem.choice, after.choice.value),
@@ -263,6 +282,12 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.farewell, after.farewell and _farewell_item(after.farewell)),
         (UserItem.active_at, after.active_at or None),
         (UserItem.disclosure, _unusual(after.disclosure)),
+    ]
+
+
+def _views_fields(after: User) -> Sequence[tuple[Attribute[Any], Any]]:
+    """What some viewers see instead, and what tokens and chat sessions are refused."""
+    return [
         (
             UserItem.returned,
             {name: _returned_item(it) for name, it in after.returned.items()} or None,
@@ -271,20 +296,8 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.not_before, after.standing.not_before or None),
         (UserItem.revoked, dict(after.standing.revoked) or None),
         (UserItem.barred, dict.fromkeys(sorted(after.standing.barred), 1) or None),
-        (UserItem.sessions, _masks(after.leases, lambda it: it.sessions) or None),
-        (UserItem.devices, _masks(after.leases, _devices) or None),
         (UserItem.has_blocked, after.has_blocked or None),
-        (UserItem.changed, True if announce else None),
-        (UserItem.online_shard, shard_of(after.user_id) if after.is_listed else None),
-        (UserItem.ttl, _ttl(after, now)),
     ]
-    set_or_remove = (
-        attribute.remove() if value is None else attribute.set(value) for attribute, value in fields
-    )
-    actions = [*set_or_remove, *_lease_actions(before, after)]
-    if after.arrival != before.arrival:
-        actions.append(UserItem.arrival.set(after.arrival))
-    return update_of(UserItem(after.user_id), actions, _unchanged(before, after))
 
 
 def _together(
@@ -514,7 +527,6 @@ def _user_in(item: Item | None, rules: Rules) -> User | None:
 
 
 def _user(item: UserItem, rules: Rules) -> User:
-    returned = (item.returned or {}).items()
     return User(
         user_id=item.user_id,
         revision=int(item.revision),
@@ -533,16 +545,18 @@ def _user(item: UserItem, rules: Rules) -> User:
         farewell=_farewell(item.farewell),
         active_at=instant(item.active_at) or 0,
         disclosure=Disclosure(item.disclosure or Disclosure.EXACT),
-        returned={
-            name: Returned(int(it["ahead"]), instant(it.get("last_seen"))) for name, it in returned
-        },
+        returned={name: _returned(it) for name, it in (item.returned or {}).items()},
         blocked={name: _view(it) for name, it in (item.blocked or {}).items()},
-        standing=Standing(
-            int(item.not_before or 0),
-            item.revoked or {},
-            frozenset(item.barred or ()),
-        ),
+        standing=_standing(item),
         rules=rules,
         arrival=int(item.arrival or 0),
         has_blocked=bool(item.has_blocked),
     )
+
+
+def _returned(item: Item) -> Returned:
+    return Returned(int(item["ahead"]), instant(item.get("last_seen")))
+
+
+def _standing(item: UserItem) -> Standing:
+    return Standing(int(item.not_before or 0), item.revoked or {}, frozenset(item.barred or ()))
