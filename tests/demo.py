@@ -31,7 +31,7 @@ class Side:
         """Wait until all is known that is asked for at the beginning."""
         expect(self.link).to_have_text("Live")
         expect(self.frames("online-users-list")).to_have_count(1)
-        expect(self.frames("chat-session-joined")).to_have_count(1)
+        expect(self.frames("authentication-success")).to_have_count(1)
         expect(self.pane).to_have_attribute("data-blocks", "known")
 
     def online(self, user: str) -> Locator:

@@ -68,7 +68,7 @@ def test_a_page_frozen_for_a_moment_hears_what_was_said_meanwhile(demo: Demo) ->
     expect(left.pane.get_by_text("This page is frozen.")).to_be_visible()
     left.network("Works")
     expect(left.said("Are you there?")).to_have_count(1)
-    expect(left.frames("chat-session-joined")).to_have_count(1)
+    expect(left.frames("authentication-success")).to_have_count(1)
 
 
 def test_a_phone_that_sleeps_is_connected_again_when_it_wakes(demo: Demo) -> None:
@@ -109,7 +109,7 @@ def test_the_next_attempt_is_counted_down_to_and_can_be_made_at_once(demo: Demo)
 def test_a_device_is_looked_at_that_one_chooses(demo: Demo) -> None:
     left, right = demo.open()
     left.press("Open on a phone")
-    expect(left.frames("chat-session-joined")).to_have_count(2)
+    expect(left.frames("authentication-success")).to_have_count(2)
     left.network("Cut", "Phone 2")
     expect(left.link).to_have_text("Reconnecting")
     expect(left.heading("1 device connected")).to_be_visible()
@@ -201,7 +201,7 @@ def test_a_message_is_read_on_both_sides_and_nothing_in_it_is_markup(demo: Demo)
 def test_two_tabs_of_one_person_show_a_message_once(demo: Demo) -> None:
     left, right = demo.open()
     left.press("Open another tab")
-    expect(left.frames("chat-session-joined")).to_have_count(2)
+    expect(left.frames("authentication-success")).to_have_count(2)
     right.send("Only once")
     expect(left.frames("Only once")).to_have_count(2)
     expect(left.said("Only once")).to_have_count(1)
@@ -242,7 +242,7 @@ def test_after_a_cut_network_one_is_in_the_chat_again(demo: Demo) -> None:
     left.send("Said into the void")
     expect(left.said("Said into the void")).to_contain_text("Sending…")
     left.network("Works")
-    expect(left.frames("chat-session-joined")).to_have_count(2)
+    expect(left.frames("authentication-success")).to_have_count(2)
     expect(right.said("Said into the void")).to_have_count(1)
     expect(left.said("Said into the void")).not_to_contain_text("Sending…")
     right.send("Back already?")

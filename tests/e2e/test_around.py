@@ -124,11 +124,12 @@ async def test_the_stored_items_of_a_user_can_be_listed(deployed: RunningStack) 
         found = call("GET", f"{deployed.demo_url}/dev/tables?user={ada_id}").json["tables"]
 
     (user,) = found["Users"]
-    record, watched = found["Connections"]
+    (record,) = found["Connections"]
     assert user["user_id"] == record["user_id"] == ada_id
-    assert watched["user_ids"] == [grace_id]
     assert list(user["leases"]) == [record["connection_id"]]
-    assert f"user:{grace_id}" in [row["topic"] for row in found["Subscriptions"]]
+    topics = [row["topic"] for row in found["Subscriptions"]]
+    assert f"user:{grace_id}" in topics
+    assert f"watching:{record['connection_id']}" in topics
 
 
 # ── client in node ────────────────────────────────────────────────────────────────────────────────

@@ -57,8 +57,8 @@ const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   ping: ({ active }) => (active === false ? "idle" : ""),
   status: ({ status, text, until }) => joined(status, text, until && "for a while"),
   online: ({ cursor }) => (cursor ? "the next page" : ""),
-  join: ({ chatSessionId }) => chatSessionId,
-  leave: ({ chatSessionId }) => chatSessionId,
+  join: sessionsIn,
+  leave: sessionsIn,
   typing: ({ typing }) => (typing ? "writes" : "stopped"),
   message: ({ content }) => said(content),
   watch: ({ userIds }) => userIds.join(", "),
@@ -72,6 +72,11 @@ const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   "user-typing": ({ userId, typing }) => `${userId} ${typing ? "writes" : "stopped"}`,
   "chat-session-joined": ({ chatSessionId, memberCount }) =>
     joined(chatSessionId, members(memberCount)),
+  "chat-sessions-joined": ({ joined: entered, refused }) =>
+    [
+      ...entered.map((it: Frame) => joined(it.chatSessionId, members(it.memberCount))),
+      ...refused.map((it: Frame) => joined(it.chatSessionId, it.code)),
+    ].join(", "),
   "chat-session-members": ({ joined: came, left }) =>
     [...came.map((it: Frame) => `+${it.userId}`), ...left.map((id: string) => `−${id}`)].join(" "),
   "new-message": ({ senderId, content }) => `${senderId}: ${said(content)}`,
@@ -79,6 +84,11 @@ const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   error: ({ code, message }) => joined(code, message),
   "authentication-error": ({ code, message }) => joined(code, message),
 };
+
+/** One chat session, or a list. */
+function sessionsIn({ chatSessionId, chatSessionIds }: Frame): string {
+  return chatSessionIds?.join(", ") ?? chatSessionId;
+}
 
 function members(count: number): string {
   return count === 1 ? "1 member" : `${count} members`;
@@ -157,6 +167,7 @@ function curlOf(frame: Frame, { userId, apiUrl }: CommandContext): string | unde
     case "join":
     case "chat-session-joined":
     case "chat-session-members":
+      if (chatSessionId === undefined) return undefined;
       return `curl ${bearer} ${base}/chat-sessions/${encodeURIComponent(chatSessionId)}/members`;
     default:
       return undefined;

@@ -433,6 +433,7 @@ function block(user: User, viewerId: string, now: number): User {
   return {
     ...user,
     blocked: new Map(user.blocked).set(viewerId, view),
+    hasBlocked: true,
     returned: filtered(user.returned, (name) => name !== viewerId),
   };
 }

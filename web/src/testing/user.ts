@@ -105,6 +105,8 @@ export interface User {
   readonly activeAt: number;
   readonly disclosure: Disclosure;
   readonly blocked: ReadonlyMap<string, FrozenView>;
+  /** Whether there ever was a viewer in `blocked`. */
+  readonly hasBlocked: boolean;
   readonly returned: ReadonlyMap<string, Returned>;
   /** Chat sessions that the back end has taken the user out of, until it allows them again. */
   readonly barred: ReadonlySet<string>;
@@ -135,6 +137,7 @@ export function unknownUser(userId: string, rules: Rules, floor = 0): User {
     activeAt: 0,
     disclosure: "exact",
     blocked: new Map(),
+    hasBlocked: false,
     returned: new Map(),
     barred: new Set(),
     floor,
@@ -147,10 +150,10 @@ export function unknownUser(userId: string, rules: Rules, floor = 0): User {
  * older ones; so do blocks, or viewers would see the user leave, and what is barred.
  */
 export function erased(user: User): User {
-  const { userId, ownVersion, blocked, barred, rules } = user;
+  const { userId, ownVersion, blocked, hasBlocked, barred, rules } = user;
   const ahead = [...user.returned.values()].map((it) => user.version + it.ahead + 1);
   const version = Math.max(user.version, ...ahead);
-  return { ...unknownUser(userId, rules), version, ownVersion, blocked, barred };
+  return { ...unknownUser(userId, rules), version, ownVersion, blocked, hasBlocked, barred };
 }
 
 /** The greatest version that any viewer was told. */
