@@ -102,7 +102,10 @@ def _theirs_or_beside(items: list[dict[str, Any]], users: frozenset[str]) -> lis
 
 def _about(items: Iterable[dict[str, Any]], users: frozenset[str]) -> list[dict[str, Any]]:
     """Rows of the users and their connections, and of the users that watch or block them."""
+    items = list(items)
+    connections = {item["subscriber"] for item in items if item.get("user_id") in users}
     topics = {f"{kind}:{user}" for kind in ("user", "blocked") for user in users}
+    topics |= {f"watching:{connection_id}" for connection_id in connections}
     return [
         item
         for item in items

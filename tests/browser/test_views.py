@@ -263,7 +263,8 @@ def test_a_request_copied_from_the_wire_log_is_answered(demo: Demo, deployed: Ru
 
 def test_a_frame_copied_for_a_socket_has_no_token_in_it(demo: Demo) -> None:
     left, _ = demo.open(permissions=["clipboard-read", "clipboard-write"])
-    command = copied(left, f"join {demo.session}", "Copy as wscat")
+    left.send("Hello")
+    command = copied(left, "message Hello", "Copy as wscat")
     assert f"presence token {left.user}" in command
     assert "wscat -c ws://" in command
     assert "eyJ" not in command
