@@ -13,7 +13,9 @@ from typing import TypeAlias
 from proof.stateful.rig import MAX_CONNECTIONS
 
 LEASE, GRACE, AUTHENTICATION, LEEWAY = 75_000, 10_000, 10_000, 30_000
-BETWEEN_PINGS, COST, BURST, YOUNG, UNAUTHENTICATED = 10_000, 1_000, 20, 10_000, 5
+BETWEEN_PINGS, COST, BURST, YOUNG = 10_000, 1_000, 20, 10_000
+#: So many frames of a connection may be refused, before it authenticated and for their rate.
+UNAUTHENTICATED, LIMITED = 5, 100
 #: How long after it was replaced a connection is closed, at the latest.
 TELLS = 31_000
 
@@ -36,7 +38,8 @@ class Conn:
     """`spent` is the bucket if it was charged only where that is certain, or wherever it may be.
 
     `heard` is when its lease was renewed last, `told_by` until when the server has to close it, if
-    another connection took its place. `refused` counts the frames before it authenticated.
+    another connection took its place. `refused` counts the frames before it authenticated, and
+    `limited` those that came beyond its rate.
     """
 
     opened: int
@@ -52,6 +55,7 @@ class Conn:
     spent: tuple[int, int] = (0, 0)
     typed: Mapping[str, int] = field(default_factory=dict)
     refused: int = 0
+    limited: int = 0
 
     @property
     def is_claimed(self) -> bool:
@@ -324,7 +328,7 @@ class Oracle:
         least, most = (max(it, now) + more for it, more in zip(conn.spent, price, strict=True))
         full = now + BURST * COST
         if told == "rate-limited" and most > full:
-            return self
+            return self._conn(name, replace(conn, limited=conn.limited + 1))
         if least > full:
             raise Impossible("more than the burst is served (I14)")
         conn = replace(conn, spent=(least, most))
@@ -404,7 +408,9 @@ class Oracle:
         """The server closed the socket: it must have had a reason (I2, I12)."""
         conn = self.conns[name]
         overdue = conn.user is None and now >= conn.opened + AUTHENTICATION
-        is_flooding = conn.user is None and conn.refused >= UNAUTHENTICATED
+        is_flooding = conn.limited >= LIMITED or (
+            conn.user is None and conn.refused >= UNAUTHENTICATED
+        )
         is_over = conn.is_claimed and now >= conn.end
         if not (conn.is_closed or overdue or is_flooding or is_over):
             raise Impossible(f"{name} was closed, and its lease runs until {conn.end}")
