@@ -407,10 +407,10 @@ class Oracle:
     def hung_up(self, name: str, now: int) -> "Oracle":
         """The server closed the socket: it must have had a reason (I2, I12)."""
         conn = self.conns[name]
+        if conn.limited >= LIMITED:
+            return self.closed(name, now)
         overdue = conn.user is None and now >= conn.opened + AUTHENTICATION
-        is_flooding = conn.limited >= LIMITED or (
-            conn.user is None and conn.refused >= UNAUTHENTICATED
-        )
+        is_flooding = conn.user is None and conn.refused >= UNAUTHENTICATED
         is_over = conn.is_claimed and now >= conn.end
         if not (conn.is_closed or overdue or is_flooding or is_over):
             raise Impossible(f"{name} was closed, and its lease runs until {conn.end}")
