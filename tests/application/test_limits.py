@@ -19,7 +19,7 @@ from presence.limits import (
     USER_BURST,
     USER_UNIT_MILLISECONDS,
 )
-from tests.world import World
+from tests.world import LEASE, World
 
 
 def act(world: World, name: str, times: int) -> int:
@@ -52,6 +52,14 @@ def test_twenty_tabs_that_come_back_and_send_at_once_are_served(world: World) ->
 
     assert [act(world, name, BURST) for name in tabs] == [BURST] * MAX_CONNECTIONS
     assert act(world, tabs[0], 1) == 0
+
+
+def test_the_frame_that_brings_a_connection_back_is_charged_to_it(world: World) -> None:
+    world.join("ada", "a1")
+    world.wait(LEASE)
+    world.read("ada")  # removes the lease
+
+    assert act(world, "a1", BURST + 1) == BURST
 
 
 @pytest.mark.fault("A script reconnects, so that its connection may act anew.")

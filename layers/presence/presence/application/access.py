@@ -8,7 +8,7 @@ from presence.application.user_changes import RecordRefused, UserChanges, too_bu
 from presence.domain.connection import Connection, Durations, Identity, Returning, over
 from presence.domain.errors import Forbidden, RateLimited, TokenExpired
 from presence.domain.events import Authenticated, Evicted
-from presence.domain.rate_limit import Charge
+from presence.domain.rate_limit import Arrivals, Charge
 from presence.domain.user import Lease, User
 from presence.limits import SWAP_ATTEMPTS
 from presence.ports import ConnectionRecords, Renewal, Tokens, Users
@@ -157,7 +157,7 @@ class Access:
         """
         for attempt in range(SWAP_ATTEMPTS):
             name, user_id = connection.connection_id, known.user_id
-            event = self._returned(connection, is_active, now)
+            event = self._returned(connection, is_active, charge, now)
             change = Returning(name, connection.revision, connection.joined)
             try:
                 return self.changes.apply(user_id, event, now, change, known, charge=charge)[1]
@@ -166,9 +166,13 @@ class Access:
                 connection = self.require_authenticated(name, now)
         raise too_busy()
 
-    def _returned(self, connection: Connection, is_active: bool | None, now: int) -> Authenticated:
+    def _returned(
+        self, connection: Connection, is_active: bool | None, charge: Charge | None, now: int
+    ) -> Authenticated:
         name, token = connection.connection_id, connection.token
-        lease = replace(self.lease_of(connection, now), sessions=connection.sessions)
+        arrival = Arrivals().after(charge).connection if charge else 0
+        lease = self.lease_of(connection, now)
+        lease = replace(lease, sessions=connection.sessions, arrival=arrival)
         grace_until = now + self.durations.grace
         return Authenticated(name, lease, is_active, token, grace_until=grace_until)
 

@@ -300,7 +300,7 @@ def _last_heard(known: Lease | None, new: Lease) -> Lease:
         later,
         ends_by=new.ends_by,
         expires_at=_until_token_ends(later.expires_at, new),
-        arrival=known.arrival if known else 0,
+        arrival=(known or new).arrival,
     )
 
 
