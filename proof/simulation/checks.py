@@ -83,7 +83,7 @@ class Checks:
             self._require(not is_expected, "I7", f"{user_id} is out of {it} within grace")
 
     def _hidden(self, before: User, after: User) -> None:
-        """A viewer from whom the user hides sees the user leave once, and nothing else."""
+        """A viewer that the user hides from sees the user leave once, and nothing else."""
         viewers: set[str | None] = {*(before.blocked.keys() & after.blocked.keys())}
         # One that ends by itself may have ended in between.
         if before.choice is after.choice is Choice.INVISIBLE and before.until is None:

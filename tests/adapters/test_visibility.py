@@ -1,4 +1,4 @@
-"""A function of the stack's owner that says who may see whom: pairs, and only a yes is a yes."""
+"""The owner's function that says which viewers see which users: only a yes is a yes."""
 
 import json
 

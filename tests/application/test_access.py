@@ -52,7 +52,7 @@ def refusal_of(act: Callable[[], Any]) -> str:
 
 
 def says(world: World, connection_id: str, session_id: str) -> list[Any]:
-    """What others hear when somebody speaks there now: by connection."""
+    """What others hear when a member speaks there now: by connection."""
     world.gateway.heard.clear()
     world.messages.say(connection_id, session_id, "secret", None, world.now)
     return sorted(world.gateway.heard)

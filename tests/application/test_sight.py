@@ -1,4 +1,4 @@
-"""Who may see whom at all: the policy of the stack, and guests whose token names chat sessions."""
+"""Which users a viewer may see at all: the stack's policy, and guests' chat sessions."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ NOTHING = ("offline", None, 0)
 
 @dataclass
 class Friends:
-    """The owner's function: these pairs, and nobody else."""
+    """The owner's function: these pairs, and no others."""
 
     pairs: set[tuple[str, str]] = field(default_factory=set)
     is_open: bool = False

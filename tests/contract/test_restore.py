@@ -35,7 +35,7 @@ def stored(store: Store) -> dict[str, list[str]]:
     return {it: sorted(store.users.read(it, consistent=True).blocked) for it in BLOCKS}
 
 
-@pytest.mark.fault("The table of users is lost, and with it whom they have blocked.")
+@pytest.mark.fault("The table of users is lost, and with it their blocks.")
 def test_blocks_are_restored_from_their_rows(lost: Store) -> None:
     before = stored(lost)
 

@@ -24,7 +24,7 @@ const isReact = (id) => /^react(-dom)?(\/|$)/.test(id);
 async function bundle(entry, isOutside = () => false, names = undefined) {
   const file = join(sources, entry);
   if (!existsSync(file)) {
-    console.error(`${entry} is not there, so nobody knows how large it is.`);
+    console.error(`${entry} is not there, so it has no size.`);
     process.exit(1);
   }
   const files = new Set();

@@ -109,7 +109,7 @@ READS_PER_UNIT = 25
 #: Reads over HTTP, in units, that one environment serves a user before it writes them to the
 #: user's limit: a write costs ten times as much as a read.
 UNCHARGED_UNITS = 10
-#: Users of whom one environment remembers that.
+#: The number of users that one environment remembers that of.
 KNOWN_READERS = 1_000
 #: Frames before `authenticate`, and frames beyond the rate limit, after which one environment
 #: closes the socket. A client that queues may meet the latter for some seconds.

@@ -612,7 +612,7 @@ class Authorizer(Protocol):
 
 
 class Visibility(Protocol):
-    """Who may see whom, of users who share no chat session. Blocks are not its business."""
+    """Which viewers see users that are in no chat session with them. Blocks come after."""
 
     @property
     def is_open(self) -> bool:

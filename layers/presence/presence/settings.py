@@ -9,7 +9,7 @@ from presence.limits import HEARTBEATS_PER_LEASE, HIDDEN_TAB_SECONDS
 #: The kinds of tokens that a stack takes, where their issuer marks them.
 TOKEN_USES = ("any", "access", "id")
 
-#: Who may see users with whom they share no chat session.
+#: Which viewers see users that are in no chat session with them.
 VISIBILITIES = ("everyone", "shared-sessions", "function")
 
 

@@ -310,7 +310,7 @@ function active(user: User, at: number): User {
   return { ...user, activeAt: Math.max(at, user.activeAt) };
 }
 
-/** Also for viewers from whom the user hides: who has closed the last tab is gone now. */
+/** Also for viewers that the user hides from: a user who has closed the last tab is gone now. */
 function endAllFarewells(user: User): User {
   return endFarewells(user, Math.max(0, ...farewellsOf(user).map(({ until }) => until)));
 }

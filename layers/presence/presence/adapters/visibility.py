@@ -1,4 +1,4 @@
-"""Policies of who may see whom, for users who share no chat session."""
+"""Policies of which viewers see users that are in no chat session with them."""
 
 import json
 import logging
@@ -70,7 +70,9 @@ class LambdaVisibility:
 
 def _unknown() -> Unavailable:
     logger.warning("the function of VISIBILITY_ARN failed")
-    return Unavailable("Who may see whom cannot be said now; try again.", retry_after_seconds=2)
+    return Unavailable(
+        "Which users may be seen cannot be said now; try again.", retry_after_seconds=2
+    )
 
 
 def _verdicts(content: bytes) -> list[Any]:

@@ -42,7 +42,7 @@ class Statuses:
     ) -> Sequence[Presence]:
         """The presences in the order asked; unless *consistent*, perhaps of a moment ago.
 
-        Users whom the viewer may not see look as if they had never been here (see `Sight`). A
+        Users that the viewer may not see look as if they had never been here (see `Sight`). A
         subscriber needs them *consistent*: changes of a moment ago were announced before it
         subscribed, so they must not be missing here.
         """

@@ -235,7 +235,7 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
 
 
 def _end_grace(user: User, now: int) -> User:
-    """Also for viewers from whom the user hides: who has closed the last tab is gone now."""
+    """Also for viewers that the user hides from: a user who has closed the last tab is gone now."""
     ended = _end_farewells(user, max((it.until for it in user.farewells), default=now))
     return replace(ended, grace_until=None, pending_leaves={})
 

@@ -267,7 +267,7 @@ def _reader() -> Identity | None:
 
 
 def _viewer(users: int = 1) -> tuple[str | None, Reach]:
-    """Who reads, and is charged for so many users, and whom the token lets it see.
+    """The reader, charged for so many users, and which users the token lets it see.
 
     A back end that administers sees all.
     """

@@ -48,7 +48,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """What viewers to whom a user hides in the same states saw of the user's chat sessions.
+    """What viewers that a user hides from in the same states saw of the user's chat sessions.
 
     `changed` are those that they saw the user join or leave, `now` those in which they see the user
     now. The first of a `UserDiff` are the public's, without names.

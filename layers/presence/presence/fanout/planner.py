@@ -57,7 +57,7 @@ def plan(
 ) -> Sequence[Send]:
     """What is sent to which recipients; *found* has each topic of the changes.
 
-    *unseen* are connections, and the users of whom they must not be told.
+    *unseen* are connections, and the users that they must not be told of.
     """
     jobs = list[Send]()
     sources: list[_Source] = [(diff.devices, [diff]) for diff in diffs if diff.presence.is_news]

@@ -1,4 +1,4 @@
-"""Who may see whom at all, before blocks: being together in a chat session, the claim, the policy.
+"""Which users a viewer may see at all, before blocks: by chat sessions, claim and policy.
 
     the user, and back ends                                      yes
     a token with a claim, and a user in none of its sessions     no
@@ -21,7 +21,7 @@ from presence.ports import ConnectionRecords, Subscriber, Users, Visibility
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a reader's token says of whom it may see; a back end sees all."""
+    """Which users a reader may see, as far as its token says it; a back end sees all."""
 
     allowed_sessions: AllowedSessions = None
     sees_all: bool = False

@@ -197,7 +197,7 @@ class SubscriptionItem(Model):
                                                  user:USER#SHARD, session:SESSION#SHARD, if many
     members:SESSION                              its members; `hides` marks those who may hide from
                                                  viewers, as their items say, and `unusual` those
-                                                 whom only some viewers see
+                                                 that only some viewers see
     blocked:USER, returned:USER                  the users who have blocked this one, or had
     watching:CONNECTION                          pages of its watch list; an entry names a user and,
                                                  if it is not the first, the shard: USER#SHARD
