@@ -164,20 +164,9 @@ class FakeUsers:
         if connection_change is not None and not self._takes(before, after, connection_change):
             return False
         current = self.read(before.user_id)
-        touched = [name for name, it in before.leases.items() if after.leases.get(name) != it]
-        same = all(_end(current, name) == _end(before, name) for name in touched)
-        takes = after.arrival != before.arrival
-        same &= not takes or current.arrival == before.arrival
-        if current.revision != before.revision or not same:
+        written = _written(current, before, after)
+        if written is None:
             raise WriteConflict(current if current.revision else None)
-        untouched = {name: it for name, it in current.leases.items() if name not in touched}
-        changed = {name: it for name, it in after.leases.items() if name not in untouched}
-        written = replace(
-            after,
-            revision=before.revision + 1,
-            leases={**untouched, **changed},
-            arrival=after.arrival if takes else current.arrival,
-        )
         self._tables.users[before.user_id] = written
         if announce:
             self._tables.stream.append((current, written))
@@ -331,6 +320,24 @@ def _moves(
 def _still_allows(record: Connection, allowed_by: frozenset[str] | None) -> bool:
     allowed = record.allowed_sessions
     return allowed is None if allowed_by is None else allowed_by <= (allowed or frozenset())
+
+
+def _written(current: User, before: User, after: User) -> User | None:
+    """*after* over what is stored, with the renewals since; None if *before* was overtaken."""
+    touched = [name for name, it in before.leases.items() if after.leases.get(name) != it]
+    same = all(_end(current, name) == _end(before, name) for name in touched)
+    takes = after.arrival != before.arrival
+    same &= not takes or current.arrival == before.arrival
+    if current.revision != before.revision or not same:
+        return None
+    untouched = {name: it for name, it in current.leases.items() if name not in touched}
+    changed = {name: it for name, it in after.leases.items() if name not in untouched}
+    return replace(
+        after,
+        revision=before.revision + 1,
+        leases={**untouched, **changed},
+        arrival=after.arrival if takes else current.arrival,
+    )
 
 
 def _end(user: User, name: str) -> tuple[int, int] | None:

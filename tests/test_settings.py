@@ -40,6 +40,38 @@ ENVIRONMENT = {
     "VISIBILITY": "everyone",
     "VISIBILITY_ARN": "",
 }
+SETTINGS = Settings(
+    connections_table="Connections",
+    users_table="Users",
+    subscriptions_table="Subscriptions",
+    timer_queue_url="https://sqs.eu-central-1.amazonaws.com/123456789012/timers",
+    delivery_queue_url="https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
+    callback_url="https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
+    websocket_url="wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
+    token_issuer=frozenset({"https://issuer.example.com"}),
+    token_audience=frozenset({"presence", "web"}),
+    token_user_claim="sub",
+    token_audience_claims=("aud", "client_id"),
+    token_use="any",
+    token_claim_prefix="",
+    token_secret_parameter="/presence/token-secret",
+    token_jwks_url="",
+    authorizer_arn="",
+    visibility="everyone",
+    visibility_arn="",
+    allowed_origins=frozenset({"https://app.example.com", "http://localhost:4000"}),
+    heartbeat_seconds=30,
+    lease_seconds=75,
+    browser_clients=True,
+    grace_seconds=10,
+    authentication_seconds=12,
+    max_connection_seconds=7200,
+    large_audience=1_000,
+    tick_seconds=2,
+    global_presence=True,
+    public_reads=False,
+    last_seen_precision=Precision.EXACT,
+)
 DURATIONS = [name for name in ENVIRONMENT if name.endswith("_SECONDS")]
 FLAGS = ["BROWSER_CLIENTS", "GLOBAL_PRESENCE", "PUBLIC_READS"]
 
@@ -49,40 +81,7 @@ def read(**changes: str) -> Settings:
 
 
 def test_every_setting_is_read_into_its_own_field() -> None:
-    settings = read()
-
-    assert settings == Settings(
-        connections_table="Connections",
-        users_table="Users",
-        subscriptions_table="Subscriptions",
-        timer_queue_url="https://sqs.eu-central-1.amazonaws.com/123456789012/timers",
-        delivery_queue_url="https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
-        callback_url="https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
-        websocket_url="wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live",
-        token_issuer=frozenset({"https://issuer.example.com"}),
-        token_audience=frozenset({"presence", "web"}),
-        token_user_claim="sub",
-        token_audience_claims=("aud", "client_id"),
-        token_use="any",
-        token_claim_prefix="",
-        token_secret_parameter="/presence/token-secret",
-        token_jwks_url="",
-        authorizer_arn="",
-        visibility="everyone",
-        visibility_arn="",
-        allowed_origins=frozenset({"https://app.example.com", "http://localhost:4000"}),
-        heartbeat_seconds=30,
-        lease_seconds=75,
-        browser_clients=True,
-        grace_seconds=10,
-        authentication_seconds=12,
-        max_connection_seconds=7200,
-        large_audience=1_000,
-        tick_seconds=2,
-        global_presence=True,
-        public_reads=False,
-        last_seen_precision=Precision.EXACT,
-    )
+    assert read() == SETTINGS
 
 
 def test_there_is_one_name_for_each_field() -> None:

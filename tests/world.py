@@ -4,7 +4,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from presence.adapters.visibility import Everyone
@@ -76,38 +76,43 @@ class Fakes:
     tokens: Tokens = field(default_factory=FakeTokens)
 
 
+SETTINGS = Settings(
+    connections_table="",
+    users_table="",
+    subscriptions_table="",
+    timer_queue_url="",
+    delivery_queue_url="",
+    callback_url=ENDPOINT,
+    websocket_url="",
+    token_issuer=frozenset({"https://issuer.example.com"}),
+    token_audience=frozenset({"presence"}),
+    token_user_claim="sub",
+    token_audience_claims=("aud",),
+    token_use="any",
+    token_claim_prefix="",
+    token_secret_parameter="/token-secret",
+    token_jwks_url="",
+    authorizer_arn="",
+    visibility="everyone",
+    visibility_arn="",
+    allowed_origins=frozenset(),
+    heartbeat_seconds=HEARTBEAT // SECOND,
+    lease_seconds=LEASE // SECOND,
+    browser_clients=True,
+    grace_seconds=GRACE // SECOND,
+    authentication_seconds=AUTHENTICATION // SECOND,
+    max_connection_seconds=CONNECTION // SECOND,
+    large_audience=1_000,
+    tick_seconds=TICK // SECOND,
+    global_presence=True,
+    public_reads=False,
+    last_seen_precision=Precision.EXACT,
+)
+
+
 def settings(*, is_global: bool, large: int, precision: Precision = Precision.EXACT) -> Settings:
-    return Settings(
-        connections_table="",
-        users_table="",
-        subscriptions_table="",
-        timer_queue_url="",
-        delivery_queue_url="",
-        callback_url=ENDPOINT,
-        websocket_url="",
-        token_issuer=frozenset({"https://issuer.example.com"}),
-        token_audience=frozenset({"presence"}),
-        token_user_claim="sub",
-        token_audience_claims=("aud",),
-        token_use="any",
-        token_claim_prefix="",
-        token_secret_parameter="/token-secret",
-        token_jwks_url="",
-        authorizer_arn="",
-        visibility="everyone",
-        visibility_arn="",
-        allowed_origins=frozenset(),
-        heartbeat_seconds=HEARTBEAT // SECOND,
-        lease_seconds=LEASE // SECOND,
-        browser_clients=True,
-        grace_seconds=GRACE // SECOND,
-        authentication_seconds=AUTHENTICATION // SECOND,
-        max_connection_seconds=CONNECTION // SECOND,
-        large_audience=large,
-        tick_seconds=TICK // SECOND,
-        global_presence=is_global,
-        public_reads=False,
-        last_seen_precision=precision,
+    return replace(
+        SETTINGS, global_presence=is_global, large_audience=large, last_seen_precision=precision
     )
 
 

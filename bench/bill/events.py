@@ -167,6 +167,21 @@ class HttpRoute:
     def event(
         self, path: str, query: str, headers: Mapping[str, str], body: str | None, now: int
     ) -> Event:
+        event: Event = {
+            "version": "2.0",
+            "routeKey": self.key,
+            "rawPath": path,
+            "rawQueryString": query,
+            "headers": {name.lower(): it for name, it in headers.items()},
+            "requestContext": self._context(path, now),
+            "pathParameters": self._values(path) or {},
+            "isBase64Encoded": False,
+        }
+        if query:
+            event["queryStringParameters"] = dict(it.split("=", 1) for it in query.split("&"))
+        return event | {"body": body} if body else event
+
+    def _context(self, path: str, now: int) -> Event:
         http = {
             "method": self.method,
             "path": path,
@@ -174,28 +189,16 @@ class HttpRoute:
             "sourceIp": "203.0.113.7",
             "userAgent": AGENT,
         }
-        event: Event = {
-            "version": "2.0",
+        return {
+            "accountId": "123456789012",
+            "apiId": "f6g7h8i9j0",
+            "domainName": HOST,
+            "http": http,
+            "requestId": "L0SYBj5LliAEPNg=",
             "routeKey": self.key,
-            "rawPath": path,
-            "rawQueryString": query,
-            "headers": {name.lower(): it for name, it in headers.items()},
-            "requestContext": {
-                "accountId": "123456789012",
-                "apiId": "f6g7h8i9j0",
-                "domainName": HOST,
-                "http": http,
-                "requestId": "L0SYBj5LliAEPNg=",
-                "routeKey": self.key,
-                "stage": "$default",
-                "timeEpoch": now,
-            },
-            "pathParameters": self._values(path) or {},
-            "isBase64Encoded": False,
+            "stage": "$default",
+            "timeEpoch": now,
         }
-        if query:
-            event["queryStringParameters"] = dict(it.split("=", 1) for it in query.split("&"))
-        return event | {"body": body} if body else event
 
 
 def http_routes(template: Template) -> Sequence[HttpRoute]:

@@ -7,6 +7,7 @@ import json
 import random
 import string
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from bench.lab import SECOND, Lab, UnexpectedAnswer, Visitor, lab
 
@@ -63,21 +64,19 @@ def with_sessions_and_blocks(room: Lab) -> None:
     until_full([join] * (SESSIONS // 2))
     cost(room, "25 sessions: first PUT /blocked/x", lambda: block(long_id()))
     until_full([lambda: block(long_id())] * BLOCKS)
+    of_a_full_account(room, who)
+
+
+def of_a_full_account(room: Lab, who: Visitor) -> None:
     name = _listed(room, who)
     room.http(f"DELETE /blocked/{name}", who)
     cost(room, "full account: ping", lambda: room.send(who, "ping"))
-    cost(room, "full account: PUT /blocked/x", lambda: room.http(f"PUT /blocked/{name}", who))
-    cost(room, "full account: DELETE /blocked/x", lambda: room.http(f"DELETE /blocked/{name}", who))
-    cost(
-        room,
-        "full account: PUT / invisible",
-        lambda: room.http("PUT ", who, body={"status": "invisible"}),
-    )
-    cost(
-        room,
-        "full account: PUT / online",
-        lambda: room.http("PUT ", who, body={"status": "online"}),
-    )
+    for call in (f"PUT /blocked/{name}", f"DELETE /blocked/{name}"):
+        label = f"full account: {call.replace(name, 'x')}"
+        cost(room, label, partial(room.http, call, who))
+    for status in ("invisible", "online"):
+        label = f"full account: PUT / {status}"
+        cost(room, label, partial(room.http, "PUT ", who, body={"status": status}))
     cost(room, "full account: status", lambda: room.send(who, "status", status="busy"))
 
 

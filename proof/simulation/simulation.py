@@ -85,11 +85,8 @@ class Simulation:
         self.stream = Stream(
             rng, self.clock, self.functions, self.injector, self.cases.announcer.announce
         )
-        self.devices = [
-            Device(self, f"{user_id}-{number}", user_id)
-            for user_id in PEOPLE
-            for number in range(DEVICES)
-        ]
+        names = [(f"{it}-{number}", it) for it in PEOPLE for number in range(DEVICES)]
+        self.devices = [Device(self, name, user_id) for name, user_id in names]
         self.is_over = False
         self.announced = 0
         self.unexpected: list[str] = []

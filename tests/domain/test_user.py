@@ -960,6 +960,21 @@ def test_a_block_at_the_moment_of_expiry_raises_the_version() -> None:
     assert after.seen_by("eve").version == after.seen_by("zoe").version
 
 
+def check_state(user: User, now: int) -> None:
+    is_hidden = user.choice is Choice.INVISIBLE
+    assert not (user.leases and user.farewell) or is_hidden
+    is_seen = is_hidden or user.status is not Status.OFFLINE
+    assert not user.leases or is_seen, "a user with a lease is not offline"
+    assert all(not it.is_expired(now) for it in user.leases.values()), "no expired lease stays"
+    for viewer in (None, "ada", "eve"):
+        seen = user.seen_by(viewer)
+        assert bool(user.sessions_seen_by(viewer)) <= seen.is_online
+        assert seen.is_online <= user.is_listed, "the list would leave the user out"
+    assert not user.pending_leaves or user.is_here
+    awaited = {name: at for name, at in user.pending_leaves.items() if name not in held(user)}
+    assert all(at > now for at in awaited.values()), "no pending leave is overdue"
+
+
 @given(ADAS, STORIES)
 def test_any_story_keeps_the_invariants(ada: User, story: list) -> None:  # type: ignore[type-arg]
     user, now = ada, NOW
@@ -971,22 +986,13 @@ def test_any_story_keeps_the_invariants(ada: User, story: list) -> None:  # type
         event = event_of(step, now)
         before, (user, changes) = user, reduce(user, event, now)
 
-        is_hidden = user.choice is Choice.INVISIBLE
-        assert not (user.leases and user.farewell) or is_hidden
-        is_seen = is_hidden or user.status is not Status.OFFLINE
-        assert not user.leases or is_seen, "a user with a lease is not offline"
-        assert all(not it.is_expired(now) for it in user.leases.values()), "no expired lease stays"
+        check_state(user, now)
         for viewer in (None, "ada", "eve"):
             seen, known = user.seen_by(viewer), before.seen_by(viewer)
             assert seen.version >= known.version, "versions grow"
             assert shown.setdefault((viewer, seen.version), seen) == seen, "one version, one state"
-            assert bool(user.sessions_seen_by(viewer)) <= seen.is_online
-            assert seen.is_online <= user.is_listed, "the list would leave the user out"
-        assert not user.pending_leaves or user.is_here
         comes = user.presence.is_online and not before.presence.is_online
         assert user.leases or not comes, "no user comes online without a connection"
-        awaited = {name: at for name, at in user.pending_leaves.items() if name not in held(user)}
-        assert all(at > now for at in awaited.values()), "no pending leave is overdue"
         assert not user.is_here or kept(before, event, now) <= user.sessions, "grace"
         for change in changes:
             if isinstance(change, PresenceChanged):

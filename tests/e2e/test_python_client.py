@@ -41,6 +41,25 @@ async def block_for_a_while(
     await blocking.api.unblock(other_id)
 
 
+async def meet_and_talk(
+    api: Api, ada: Client, grace: Client, user_ids: tuple[str, str], room: str
+) -> None:
+    ada_id, grace_id = user_ids
+    await ada.join(room)
+    lobby = await grace.join(room)
+    assert lobby.members == {ada_id, grace_id}
+
+    await grace.status("busy", "In a meeting")
+    busy = await heard(ada, is_now(grace_id, "busy"))
+    assert await api.status(grace_id) == busy == ada.presences[grace_id]
+    assert busy in await ada.online()
+
+    published = await api.publish(room, {"text": "Paid."})
+    assert await heard(grace, is_message) == published
+    page = await api.members(room)
+    assert ({it.user_id for it in page.members}, page.member_count) == ({ada_id, grace_id}, 2)
+
+
 @story
 async def test_users_and_a_back_end_talk_and_one_is_sent_away(deployed: RunningStack) -> None:
     ada_id, grace_id, room = people("ada", "grace", "room")
@@ -52,20 +71,7 @@ async def test_users_and_a_back_end_talk_and_one_is_sent_away(deployed: RunningS
         Client(url, lambda: deployed.token(ada_id), user_id=ada_id, within=PATIENCE_SECONDS) as ada,
         Client(url, deployed.token(grace_id), within=PATIENCE_SECONDS) as grace,
     ):
-        await ada.join(room)
-        lobby = await grace.join(room)
-        assert lobby.members == {ada_id, grace_id}
-
-        await grace.status("busy", "In a meeting")
-        busy = await heard(ada, is_now(grace_id, "busy"))
-        assert await api.status(grace_id) == busy == ada.presences[grace_id]
-        assert busy in await ada.online()
-
-        published = await api.publish(room, {"text": "Paid."})
-        assert await heard(grace, is_message) == published
-        page = await api.members(room)
-        assert ({it.user_id for it in page.members}, page.member_count) == ({ada_id, grace_id}, 2)
-
+        await meet_and_talk(api, ada, grace, (ada_id, grace_id), room)
         await block_for_a_while(ada, grace, ada_id, grace_id)
         with pytest.raises(Refused) as refused:
             await ada.api.kick(grace_id)

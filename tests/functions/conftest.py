@@ -111,6 +111,19 @@ def recorded(name: str) -> Event:
     return event
 
 
+def http_event(method: str, path: str) -> Event:
+    """A request without token, query and body."""
+    event = recorded("http_api")
+    event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
+    event["requestContext"]["http"]["method"] = method
+    # As many segments as the path, which is not encoded here.
+    event["routeKey"] = f"{method} {event['rawPath']}"
+    del event["headers"]["authorization"]
+    for name in ("queryStringParameters", "pathParameters", "body"):
+        event.pop(name, None)
+    return event
+
+
 def message_event(text: str) -> Event:
     """A frame as API Gateway hands it to the function."""
     event = recorded("frame") | {"body": text}
@@ -280,17 +293,10 @@ class Stack:
     ) -> Event:
         """One request to the HTTP API, as in `GET /online`."""
         method, _, path = request.partition(" ")
-        event = recorded("http_api")
-        event["rawPath"] = event["requestContext"]["http"]["path"] = f"/api/user-status{path}"
-        event["requestContext"]["http"]["method"] = method
-        # As many segments as the path, which is not encoded here.
-        event["routeKey"] = f"{method} {event['rawPath']}"
-        del event["headers"]["authorization"]
+        event = http_event(method, path)
         event["headers"] |= headers or {}
         if token is not None:
             event["headers"]["authorization"] = f"Bearer {token}"
-        for name in ("queryStringParameters", "pathParameters", "body"):
-            event.pop(name, None)
         if query is not None:
             event["queryStringParameters"] = dict(query)
             event["rawQueryString"] = "&".join(f"{name}={value}" for name, value in query.items())

@@ -70,17 +70,7 @@ class App:
         self.changes = UserChanges(ports.users, ports.timers, pause)
         self.access = Access(ports.records, ports.users, self.changes, self.durations)
         self.chat_sessions = ChatSessions(self.changes, self.access, ports.authorizer)
-        self.connections = Connections(
-            ports.records,
-            ports.subscriptions,
-            ports.online_index,
-            ports.timers,
-            self.changes,
-            self.access,
-            self.chat_sessions,
-            self.durations,
-            settings.callback_url,
-        )
+        self.connections = self._new_connections()
         self.statuses = Statuses(ports.users, self.changes, self.sight)
         self.online_list = OnlineList(self.statuses, ports.online_index, ports.members)
         self.member_list = MemberList(self.statuses, ports.members)
@@ -89,6 +79,20 @@ class App:
         self.reads = Reads(ports.users)
         self.blocking = Blocking(ports.users, ports.subscriptions, self.changes)
         self._new_id = new_id
+
+    def _new_connections(self) -> Connections:
+        ports = self.ports
+        return Connections(
+            ports.records,
+            ports.subscriptions,
+            ports.online_index,
+            ports.timers,
+            self.changes,
+            self.access,
+            self.chat_sessions,
+            self.durations,
+            self.settings.callback_url,
+        )
 
     @cached_property
     def messages(self) -> Messages:

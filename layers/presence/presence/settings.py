@@ -1,7 +1,8 @@
 """Settings from the environment: read once, typed, frozen and checked against each other."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from presence.domain.disclosure import Precision
 from presence.limits import HEARTBEATS_PER_LEASE, HIDDEN_TAB_SECONDS
@@ -11,6 +12,10 @@ TOKEN_USES = ("any", "access", "id")
 
 #: Which viewers see users that are in no chat session with them.
 VISIBILITIES = ("everyone", "shared-sessions", "function")
+
+
+#: Without one of these, no token would pass.
+_FILLED = ("token_issuer", "token_audience", "token_user_claim", "token_audience_claims")
 
 
 class SettingsError(Exception):
@@ -69,13 +74,13 @@ class Settings:
     def _check_tokens(self) -> None:
         if bool(self.token_secret_parameter) == bool(self.token_jwks_url):
             raise SettingsError("Set one of TOKEN_SECRET_PARAMETER and TOKEN_JWKS_URL, not both.")
-        if not self.token_user_claim:
-            raise SettingsError("TOKEN_USER_CLAIM may not be empty.")
+        for name in _FILLED:
+            if not getattr(self, name):
+                raise SettingsError(f"{name.upper()} may not be empty.")
         if self.token_use not in TOKEN_USES:
             raise SettingsError(f"TOKEN_USE has to be one of {', '.join(TOKEN_USES)}.")
         if self.token_jwks_url and not self.token_jwks_url.startswith("https://"):
             raise SettingsError("TOKEN_JWKS_URL has to begin with https://.")
-
         self._check_visibility()
 
     def _check_visibility(self) -> None:
@@ -97,38 +102,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: a setting is missing, is not of its type, or contradicts another.
     """
-    return Settings(
-        connections_table=_text(environment, "CONNECTIONS_TABLE"),
-        users_table=_text(environment, "USERS_TABLE"),
-        subscriptions_table=_text(environment, "SUBSCRIPTIONS_TABLE"),
-        timer_queue_url=_text(environment, "TIMER_QUEUE_URL"),
-        delivery_queue_url=_text(environment, "DELIVERY_QUEUE_URL"),
-        callback_url=_text(environment, "CALLBACK_URL"),
-        websocket_url=_text(environment, "WEBSOCKET_URL"),
-        token_issuer=frozenset(_some(environment, "TOKEN_ISSUER")),
-        token_audience=frozenset(_some(environment, "TOKEN_AUDIENCE")),
-        token_user_claim=_text(environment, "TOKEN_USER_CLAIM"),
-        token_audience_claims=_some(environment, "TOKEN_AUDIENCE_CLAIMS"),
-        token_use=_text(environment, "TOKEN_USE"),
-        token_claim_prefix=_text(environment, "TOKEN_CLAIM_PREFIX"),
-        token_secret_parameter=_text(environment, "TOKEN_SECRET_PARAMETER"),
-        token_jwks_url=_text(environment, "TOKEN_JWKS_URL"),
-        authorizer_arn=_text(environment, "AUTHORIZER_ARN"),
-        visibility=_text(environment, "VISIBILITY"),
-        visibility_arn=_text(environment, "VISIBILITY_ARN"),
-        allowed_origins=frozenset(_names(environment, "ALLOWED_ORIGINS")),
-        heartbeat_seconds=_seconds(environment, "HEARTBEAT_SECONDS"),
-        lease_seconds=_seconds(environment, "LEASE_SECONDS"),
-        browser_clients=_flag(environment, "BROWSER_CLIENTS"),
-        grace_seconds=_seconds(environment, "GRACE_SECONDS"),
-        authentication_seconds=_seconds(environment, "AUTHENTICATION_SECONDS"),
-        max_connection_seconds=_seconds(environment, "MAX_CONNECTION_SECONDS"),
-        large_audience=_number(environment, "LARGE_AUDIENCE"),
-        tick_seconds=_seconds(environment, "TICK_SECONDS"),
-        global_presence=_flag(environment, "GLOBAL_PRESENCE"),
-        public_reads=_flag(environment, "PUBLIC_READS"),
-        last_seen_precision=_precision(environment, "LAST_SEEN_PRECISION"),
-    )
+    values = {it.name: _READERS[it.type](environment, it.name.upper()) for it in fields(Settings)}
+    return Settings(**values)
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:
@@ -137,14 +112,11 @@ def _text(environment: Mapping[str, str], name: str) -> str:
     return environment[name]
 
 
-def _seconds(environment: Mapping[str, str], name: str) -> int:
-    return _number(environment, name, " of whole seconds")
-
-
-def _number(environment: Mapping[str, str], name: str, of_what: str = "") -> int:
+def _number(environment: Mapping[str, str], name: str) -> int:
     value = _text(environment, name)
     if not (value.isascii() and value.isdigit()):
-        raise SettingsError(f"{name} has to be a number{of_what}.")
+        unit = " of whole seconds" if name.endswith("_SECONDS") else ""
+        raise SettingsError(f"{name} has to be a number{unit}.")
     return int(value)
 
 
@@ -167,8 +139,16 @@ def _names(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(item for item in names if item)
 
 
-def _some(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
-    names = _names(environment, name)
-    if not names:
-        raise SettingsError(f"{name} may not be empty.")
-    return names
+def _set(environment: Mapping[str, str], name: str) -> frozenset[str]:
+    return frozenset(_names(environment, name))
+
+
+#: How a setting is read, by the type of its field.
+_READERS: Mapping[Any, Callable[[Mapping[str, str], str], Any]] = {
+    str: _text,
+    int: _number,
+    bool: _flag,
+    Precision: _precision,
+    tuple[str, ...]: _names,
+    frozenset[str]: _set,
+}

@@ -118,8 +118,7 @@ class Connections:
         is_new = now - command.opened_at <= NEW_CONNECTION_MILLISECONDS
         name, opened_at = command.connection_id, command.opened_at
         record = Connection(name, "", opened_at) if is_new else self._theirs(command)
-        asked, allowed = command.session_ids, command.identity.allowed_sessions
-        with_it = asked
+        asked = with_it = command.session_ids
         for attempt in range(SWAP_ATTEMPTS):
             try:
                 record = self._prepared(record, command, now)
@@ -134,12 +133,23 @@ class Connections:
                 self.changes.pause(attempt)
                 record = self._theirs(command)
             else:
-                refused = not_joined(after, name, allowed, with_it)
-                rest = asked[len(with_it) :]
-                entry = self.chat_sessions.take_part(_admitted(record, command), after, rest, now)
-                told = Entry(entry.user, {**refused, **entry.refused})
-                return before, told, command.opened_at
+                entry = self._with_rest(_admitted(record, command), after, asked, with_it, now)
+                return before, entry, command.opened_at
         raise too_busy()
+
+    def _with_rest(
+        self,
+        connection: Connection,
+        user: User,
+        asked: Sequence[str],
+        tried: Sequence[str],
+        now: int,
+    ) -> Entry:
+        """The answer to the chat sessions *asked* for; what was not *tried* yet is joined now."""
+        allowed = connection.allowed_sessions
+        refused = not_joined(user, connection.connection_id, allowed, tried)
+        entry = self.chat_sessions.take_part(connection, user, asked[len(tried) :], now)
+        return Entry(entry.user, {**refused, **entry.refused})
 
     def _admit_with(
         self, command: AuthenticateCommand, record: Connection, session_ids: Sequence[str], now: int

@@ -68,19 +68,29 @@ class UserChanges:
         """
         before = known or self.users.read(user_id)
         for attempt in range(SWAP_ATTEMPTS):
-            after, effects = self._reduced(before, event, now)
-            if charge is not None:
-                after = charged(before, after, charge)
-            # Timers before the write: a superfluous timer does nothing, a missing one is missed.
-            self.timers.check_all(list(checks_of(user_id, effects, now)))
             try:
-                if after != before or connection_change is not None or must_write(event):
-                    self._swap(before, after, now, effects, connection_change)
+                return before, self._written(before, event, now, connection_change, charge)
             except WriteConflict as conflict:
                 before = self._as_of_now(user_id, conflict, attempt)
-            else:
-                return before, after
         raise too_busy()
+
+    def _written(
+        self,
+        before: User,
+        event: UserEvent,
+        now: int,
+        connection_change: ConnectionChange | None,
+        charge: Charge | None,
+    ) -> User:
+        """The user after *event*, written unless there is nothing to write; as `_swap`."""
+        after, effects = self._reduced(before, event, now)
+        if charge is not None:
+            after = charged(before, after, charge)
+        # Timers before the write: a superfluous timer does nothing, a missing one is missed.
+        self.timers.check_all(list(checks_of(before.user_id, effects, now)))
+        if after != before or connection_change is not None or must_write(event):
+            self._swap(before, after, now, effects, connection_change)
+        return after
 
     def _as_of_now(self, user_id: str, conflict: WriteConflict, attempt: int) -> User:
         """The user after a lost compare-and-swap; at first, as the refusal brought it.

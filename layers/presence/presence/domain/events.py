@@ -173,6 +173,11 @@ class TimePassed:
     """Nothing happened but time."""
 
 
+#: What a user, or the back end for a user, has decided.
+Decision: TypeAlias = (
+    Chosen | Seen | Blocked | Unblocked | TokensRevoked | TokenRevoked | Barred | Allowed | Erased
+)
+
 UserEvent: TypeAlias = (
     Authenticated
     | Renewed
@@ -182,15 +187,7 @@ UserEvent: TypeAlias = (
     | GraceEnded
     | Joined
     | Left
-    | Chosen
-    | Seen
-    | Blocked
-    | Unblocked
-    | TokensRevoked
-    | TokenRevoked
-    | Barred
-    | Allowed
-    | Erased
+    | Decision
     | TimePassed
 )
 

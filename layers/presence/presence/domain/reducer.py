@@ -29,6 +29,7 @@ from presence.domain.events import (
     Barred,
     Blocked,
     Chosen,
+    Decision,
     Disconnected,
     Effect,
     Erased,
@@ -200,7 +201,7 @@ def _status(user: User) -> Status:
 # ── what the event does ────────────────────────────────────────────────────────────────────
 
 
-def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR0911, PLR0912  one case per event
+def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR0911  one case per event
     match event:
         case Authenticated():
             return _add(user, event, now)
@@ -218,6 +219,14 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
             return _join(user, event)
         case Left():
             return _leave(user, event)
+        case TimePassed():
+            return user
+        case _:
+            return _decide(user, event, now)
+
+
+def _decide(user: User, event: Decision, now: int) -> User:  # noqa: C901  one case per event
+    match event:
         case Chosen():
             return _choose(user, event, now)
         case Seen():
@@ -230,8 +239,6 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
             return _decide_standing(user, event, now)
         case Erased():
             return _erase(user, event)
-        case TimePassed():
-            return user
 
 
 def _end_grace(user: User, now: int) -> User:
