@@ -47,19 +47,27 @@ def _builds(other: str | None) -> Iterator[Mapping[str, Path]]:
     if other is None:
         yield {"this build": ROOT}
         return
-    with TemporaryDirectory() as folder:
-        root = Path(folder) / "build"
-        _git("worktree", "add", "--detach", str(root), other)
+    with checkout(other) as root:
         for tools in (".venv", ".venv-aws"):
             (root / tools).symlink_to(ROOT / tools)
+        yield {"this build": ROOT, other: root}
+
+
+@contextmanager
+def checkout(ref: str) -> Iterator[Path]:
+    """A commit of this repository in a folder of its own, which goes afterwards."""
+    with TemporaryDirectory(prefix="presence-bench-") as home:
+        folder = Path(home) / "build"
+        git(ROOT, "worktree", "add", "--detach", folder, ref)
         try:
-            yield {"this build": ROOT, other: root}
+            yield folder
         finally:
-            _git("worktree", "remove", "--force", str(root))
+            git(ROOT, "worktree", "remove", "--force", folder)
 
 
-def _git(*words: str) -> None:
-    subprocess.run(["git", "-C", ROOT, *words], check=True, capture_output=True)  # noqa: S607
+def git(folder: Path, *arguments: object) -> str:
+    command = ["git", "-C", str(folder), *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _run(root: Path, scene: str, sizes: Sequence[object]) -> Sequence[float]:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,9 +24,9 @@ from typing import Any
 from bench.bill import picture, report
 from bench.bill.days import Day, read_day
 from bench.bill.stage import bundle
+from bench.builds import ROOT, checkout, git
 from bench.printing import RECORDS, print_note, print_table
 
-ROOT = Path(__file__).resolve().parents[2]
 DAYS = ROOT / "bench" / "days"
 KEPT, PICTURE = ROOT / "bench" / "bill.json", ROOT / "docs" / "bill.svg"
 HERE = "this build"
@@ -48,22 +48,11 @@ class Made:
 @contextmanager
 def made(name: str, ref: str | None) -> Iterator[Made]:
     """The working copy, or a commit in a folder of its own that goes afterwards."""
-    with TemporaryDirectory(prefix="presence-bill-") as home:
-        folder = ROOT if ref is None else Path(home) / "build"
-        if ref is not None:
-            git(ROOT, "worktree", "add", "--detach", folder, ref)
-        try:
-            module = Path(home) / "client.mjs"
-            bundle(folder / "web" / "src", module)
-            yield Made(name, folder, module)
-        finally:
-            if ref is not None:
-                git(ROOT, "worktree", "remove", "--force", folder)
-
-
-def git(folder: Path, *arguments: object) -> str:
-    command = ["git", "-C", str(folder), *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    source = nullcontext(ROOT) if ref is None else checkout(ref)
+    with source as folder, TemporaryDirectory(prefix="presence-bill-") as home:
+        module = Path(home) / "client.mjs"
+        bundle(folder / "web" / "src", module)
+        yield Made(name, folder, module)
 
 
 def run(build: Made, file: Path, cut: float, parameters: Mapping[str, Any] = {}) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from bench.bill import picture, report
-from bench.bill.__main__ import DAYS, KEPT, PICTURE, ROOT, Made, run
+from bench.bill.__main__ import DAYS, KEPT, PICTURE, Made, run
 from bench.bill.days import DayError, clients, length, read_day, script
 from bench.bill.stage import bundle
 from bench.bill.template import Template
+from bench.builds import ROOT
 from tests.tools import Tools
 
 SHORT = DAYS / "short.yaml"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.generated import filled
-from tests.docs.markdown import README, ROOT, anchors, blocks, code, links, name, pages
+from tests.docs.markdown import README, ROOT, anchors, blocks, code, links, name, pages, table
 
 #: What `make` makes; it need not be there.
 MADE = (".presence", ".venv", ".aws-sam", "web/node_modules", "web/dist")
@@ -112,3 +112,31 @@ def test_what_is_generated_is_up_to_date(page: Path) -> None:
     text = page.read_text("utf-8")
 
     assert filled(text) == text, "run `make docs`"
+
+
+# ── docs/threats.md: what stops each threat, and a test that shows it, or a reason ─────────────
+
+THREATS = ROOT / "docs" / "threats.md"
+ROWS = table(THREATS.read_text("utf-8"), "No.", "Threat", "What stops it", "Test")
+TEST_LINK = re.compile(r"\[`([^`]+)`\]\(\.\./([\w/.-]+)\)")
+REASON = re.compile(r"None: .{20,}\.")
+
+
+def test_threats_are_numbered_without_a_gap() -> None:
+    assert [int(row["No."]) for row in ROWS] == list(range(1, len(ROWS) + 1))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["No."])
+def test_a_threat_is_stopped_and_a_test_shows_it(row: dict[str, str]) -> None:
+    assert row["Threat"].endswith(".")
+    assert row["What stops it"].endswith(".")
+    tests = TEST_LINK.findall(row["Test"])
+    shown = ", ".join(f"[`{name}`](../{file})" for name, file in tests)
+
+    assert shown == row["Test"] if tests else REASON.fullmatch(row["Test"])
+    assert [it for it in tests if not is_shown(*it)] == []
+
+
+def is_shown(name: str, file: str) -> bool:
+    path = ROOT / file
+    return name in functions_of(path) if path.suffix == ".py" else f'"{name}"' in path.read_text()

@@ -4,9 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from functions import timers as timers_function
 from presence.adapters.sqs import job_to_json
+from presence.deadline import always, in_time
 from presence.domain.connection import State
 from presence.domain.user import Status
 from presence.fanout.payloads import FramesPayload
@@ -470,3 +473,21 @@ def test_a_second_sweep_finds_nothing_left_to_do(stack: Stack) -> None:
     stack.invoke("sweep")
 
     assert stack.image("ada") == swept
+
+
+# ── until the deadline ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.fault("A function runs out of time in a loop.")
+@given(st.lists(st.integers()), st.integers(0, 10))
+def test_what_is_not_begun_in_time_is_left_in_its_order(items: list[int], pieces: int) -> None:
+    rest, time = iter(items), iter([True] * pieces)
+
+    done = list(in_time(rest, lambda: next(time, False)))
+
+    assert done == items[:pieces]
+    assert list(rest) == items[pieces:]
+
+
+def test_with_time_enough_all_is_done() -> None:
+    assert list(in_time(iter("abc"), always)) == ["a", "b", "c"]
