@@ -35,6 +35,14 @@ def world() -> World:
     return World(is_global=False)
 
 
+def both_enter(world: World) -> None:
+    """Ada and Bob join the room, at a1 and b1."""
+    for user_id, connection_id in (("ada", "a1"), ("bob", "b1")):
+        world.join(user_id, connection_id)
+    for connection_id in ("a1", "b1"):
+        world.enter(connection_id, "room")
+
+
 def members(world: World, viewer_id: str | None = None, session_id: str = "room") -> list[str]:
     page = world.member_list.page(session_id, viewer_id, 100, None, world.now)
     return [member.user_id for member in page.members]
@@ -82,10 +90,7 @@ def test_a_second_device_is_no_news(world: World) -> None:
 
 
 def test_leaving_is_told_at_once(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
 
     world.exit("b1", "room")
     world.exit("b1", "room")
@@ -185,10 +190,7 @@ def test_a_frame_that_does_not_count_the_new_member_is_older_than_its_join_answe
 
 
 def test_a_disconnect_is_a_departure_when_grace_is_over(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
     world.stream()
 
     world.leave("b1")
@@ -207,10 +209,7 @@ def test_a_disconnect_is_a_departure_when_grace_is_over(world: World) -> None:
 
 @pytest.mark.fault("A chat session ends, and begins again under the same id.")
 def test_rejoining_within_grace_sends_no_frame(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
     world.stream()
     heard = len(world.frames_of("a1"))
 
@@ -227,10 +226,7 @@ def test_rejoining_within_grace_sends_no_frame(world: World) -> None:
 
 
 def test_back_online_but_not_in_the_room_is_a_departure_from_the_room(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
     world.stream()
 
     world.leave("b1")
@@ -244,10 +240,7 @@ def test_back_online_but_not_in_the_room_is_a_departure_from_the_room(world: Wor
 
 
 def test_a_lease_that_ran_out_leaves_the_room_at_once(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
     world.wait(LEASE - SECOND)
     world.ping("a1")
     world.wait(SECOND)
@@ -273,10 +266,7 @@ def test_an_interrupted_disconnect_leaves_no_subscription(world: World) -> None:
 
 
 def test_a_connection_that_was_only_late_is_in_its_rooms_again(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
     world.wait(LEASE)
     world.ping("a1")
     world.run_sweep()
@@ -290,10 +280,7 @@ def test_a_connection_that_was_only_late_is_in_its_rooms_again(world: World) -> 
 
 
 def test_an_invisible_user_is_no_member_for_other_users(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
     world.stream()
 
     world.hide("bob")
@@ -325,10 +312,7 @@ def test_only_shared_rooms_and_watchers_hear_of_a_change(world: World) -> None:
 
 
 def test_members_hear_that_a_member_went_offline(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
     world.stream()
     world.wait(LEASE - SECOND)
     world.ping("a1")
@@ -668,10 +652,7 @@ def test_a_claim_that_changes_without_end_is_told_to_come_again(world: World) ->
 
 
 def test_a_message_to_a_session_that_the_renewed_token_forbids_is_refused(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
     world.authenticate("ada", "a1", allowed=frozenset({"hall"}))
 
     with pytest.raises(Forbidden):
@@ -763,10 +744,7 @@ def test_typing_is_relayed_once_a_second_for_each_room(world: World) -> None:
 
 
 def test_a_stop_is_told_however_soon_after_its_start_and_only_once(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    world.enter("a1", "room")
-    world.enter("b1", "room")
+    both_enter(world)
 
     for is_typing in (False, True, False, False, True, False):
         world.messages.typing("a1", "room", world.now, is_typing=is_typing)
@@ -784,10 +762,7 @@ def test_a_stop_is_told_however_soon_after_its_start_and_only_once(world: World)
 def test_a_stop_that_is_handled_beside_another_frame_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    world.enter("a1", "room")
-    world.enter("b1", "room")
+    both_enter(world)
     lagging = world.records.read("a1")
     world.messages.typing("a1", "room", world.now, is_typing=True)
     fresh = world.records.read
@@ -885,10 +860,7 @@ def test_a_client_id_is_of_one_content(world: World) -> None:
 def test_a_message_that_was_not_relayed_to_its_end_is_relayed_again_as_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    world.enter("a1", "room")
-    world.enter("b1", "room")
+    both_enter(world)
 
     def die(*_: object, **_named: object) -> NoReturn:
         raise Unavailable("too busy")
@@ -965,10 +937,7 @@ def test_a_large_room_lists_every_member_once(world: World) -> None:
 
 
 def test_a_member_whose_lease_ran_out_is_not_listed(world: World) -> None:
-    world.join("ada", "a1")
-    world.join("bob", "b1")
-    for connection_id in ("a1", "b1"):
-        world.enter(connection_id, "room")
+    both_enter(world)
     world.wait(LEASE - SECOND)
     world.ping("a1")
     world.wait(SECOND)
