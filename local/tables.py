@@ -85,19 +85,13 @@ def _raw_items(dynamodb: Any, table: str) -> Iterator[dict[str, Any]]:  # noqa: 
 
 
 def _chosen(table: str, items: list[dict[str, Any]], users: frozenset[str]) -> list[dict[str, Any]]:
-    concerns = {"Connections": _theirs_or_beside, "Users": _theirs, "Subscriptions": _about}[table]
+    concerns = {"Connections": _theirs, "Users": _theirs, "Subscriptions": _about}[table]
     found = concerns(items, users) if users else items
     return sorted(found, key=lambda item: [item[key] for key in _KEYS[table]])
 
 
 def _theirs(items: Iterable[dict[str, Any]], users: frozenset[str]) -> list[dict[str, Any]]:
     return [item for item in items if item.get("user_id") in users]
-
-
-def _theirs_or_beside(items: list[dict[str, Any]], users: frozenset[str]) -> list[dict[str, Any]]:
-    """Connection records of the users, and the items whose key is a connection id, `#` and more."""
-    gates = {gate["connection_id"] for gate in _theirs(items, users)}
-    return [item for item in items if item["connection_id"].partition("#")[0] in gates]
 
 
 def _about(items: Iterable[dict[str, Any]], users: frozenset[str]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-#: How much of what, by a name such as `log_bytes/ping: lines`: item, cause, which of it.
+#: Amounts by names such as `log_bytes/ping: lines`: the item, its cause, and a part of it.
 Amounts: TypeAlias = Mapping[str, float]
 
 KB = 1024

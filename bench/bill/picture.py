@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 from bench.bill.prices import PRICES
 
 WIDTH, LEFT, RIGHT, ROW, HEAD, TOP = 760, 110, 90, 26, 30, 74
-#: What is thinner is not drawn.
+#: Thinner parts of a bar are not drawn.
 THINNEST = 0.1
 #: Of the items, in the order of the prices: light and dark enough for both schemes.
 COLOURS = (

@@ -18,7 +18,6 @@ TABLES = {name: name for name in ("Connections", "Users", "Subscriptions")}
 ITEMS: dict[str, list[dict[str, Any]]] = {
     "Connections": [
         {"connection_id": {"S": "c1"}, "user_id": {"S": "ada"}, "is_watching": {"BOOL": True}},
-        {"connection_id": {"S": "c1#watching"}, "user_ids": {"SS": ["linus", "grace"]}},
         {"connection_id": {"S": "c2"}, "user_id": {"S": "grace"}},
         {"connection_id": {"S": "c3"}},
     ],
@@ -33,6 +32,11 @@ ITEMS: dict[str, list[dict[str, Any]]] = {
         {"topic": {"S": "members:lobby"}, "subscriber": {"S": "ada"}},
         {"topic": {"S": "members:lobby"}, "subscriber": {"S": "grace"}},
         {"topic": {"S": "blocked:linus"}, "subscriber": {"S": "grace"}},
+        {
+            "topic": {"S": "watching:c1"},
+            "subscriber": {"S": "0000"},
+            "entries": {"SS": ["linus", "grace"]},
+        },
     ],
 }
 
@@ -64,11 +68,11 @@ def test_everything_is_shown_in_the_order_of_its_keys(dynamodb: Any) -> None:
     found = stored(dynamodb, TABLES)
 
     assert keys(found) == {
-        "Connections": ["c1", "c1#watching", "c2", "c3"],
+        "Connections": ["c1", "c2", "c3"],
         "Users": ["#online", "ada", "grace"],
         "Subscriptions": [
             *("blocked:linus grace", "members:lobby ada", "members:lobby grace"),
-            *("user:ada c2", "user:linus c1"),
+            *("user:ada c2", "user:linus c1", "watching:c1 0000"),
         ],
     }
     assert found["truncated"] is False
@@ -79,15 +83,15 @@ def test_it_is_json_without_the_types_of_the_table(dynamodb: Any) -> None:
     found = json.loads(json.dumps(stored(dynamodb, TABLES)))
 
     assert found["tables"]["Users"][1] == {"user_id": "ada", "version": 17}
-    assert found["tables"]["Connections"][1]["user_ids"] == ["grace", "linus"]
+    assert found["tables"]["Subscriptions"][-1]["entries"] == ["grace", "linus"]
     assert found["tables"]["Users"][2]["blocked"] == {"linus": 1}
 
 
 def test_of_one_user_that_is_shown_what_concerns_that_user(dynamodb: Any) -> None:
     assert keys(stored(dynamodb, TABLES, ["ada"])) == {
-        "Connections": ["c1", "c1#watching"],
+        "Connections": ["c1"],
         "Users": ["ada"],
-        "Subscriptions": ["members:lobby ada", "user:ada c2", "user:linus c1"],
+        "Subscriptions": ["members:lobby ada", "user:ada c2", "user:linus c1", "watching:c1 0000"],
     }
     assert keys(stored(dynamodb, TABLES, ["linus"])) == {
         "Connections": [],
@@ -100,8 +104,8 @@ def test_of_two_users_is_shown_what_concerns_either(dynamodb: Any) -> None:
     found = keys(stored(dynamodb, TABLES, ["ada", "grace"]))
 
     assert found["Users"] == ["ada", "grace"]
-    assert found["Connections"] == ["c1", "c1#watching", "c2"]
-    assert len(found["Subscriptions"]) == 5
+    assert found["Connections"] == ["c1", "c2"]
+    assert len(found["Subscriptions"]) == 6
 
 
 def test_a_long_table_is_cut_and_that_is_said(dynamodb: Any) -> None:

@@ -203,7 +203,7 @@ class Connection:
             answer.set_result(frame)
 
     def _meant(self, frame: Frame) -> asyncio.Future[Frame] | None:
-        """Whose answer a refusal is that names neither id nor action, if it can be only one's."""
+        """The request that a refusal without id and action answers, if it can be only one."""
         is_nameless = "code" in frame and not frame.keys() & {"id", "action"}
         is_clear = len(self._answers) == 1 and self._now() - self._stray_at >= self._within
         return next(iter(self._answers.values())) if is_nameless and is_clear else None

@@ -28,7 +28,7 @@ _MARKS = {
 }
 _ASYMMETRIC = {"EdDSA", *(f"{it}{bits}" for it in ("RS", "PS", "ES") for bits in (256, 384, 512))}
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
-#: Where issuers write who the user is, what lasts first.
+#: The claims in which issuers name the user; ids that never change come first.
 _USER_CLAIMS = (
     *("sub", "user_id", "uid", "oid", "cognito:username", "username", "preferred_username"),
     "email",

@@ -55,7 +55,7 @@ MAX_REVOKED = 50
 MAX_BARRED = 100
 #: How long one environment goes on without asking whether the tokens of a caller are revoked.
 STANDING_MILLISECONDS = 5_000
-#: Callers of which one environment remembers that.
+#: Callers whose revoked tokens one environment remembers.
 KNOWN_STANDINGS = 1_000
 #: Pairs of users in one question to the owner's function: some 30 KB of the 6 MB it may get.
 PAIRS_PER_QUESTION = 100
@@ -109,13 +109,13 @@ READS_PER_UNIT = 25
 #: Reads over HTTP, in units, that one environment serves a user before it writes them to the
 #: user's limit: a write costs ten times as much as a read.
 UNCHARGED_UNITS = 10
-#: The number of users that one environment remembers that of.
+#: Readers whose uncharged units one environment remembers.
 KNOWN_READERS = 1_000
 #: Frames before `authenticate`, and frames beyond the rate limit, after which one environment
 #: closes the socket. A client that queues may meet the latter for some seconds.
 MAX_UNAUTHENTICATED_FRAMES = 5
 MAX_LIMITED_FRAMES = 100
-#: Sockets of which one environment remembers that.
+#: Sockets whose frames one environment counts.
 KNOWN_STRIKES = 1_000
 #: How often `typing` is relayed, for each connection and chat session; a stop also after its start.
 TYPING_MILLISECONDS = 1_000

@@ -278,7 +278,7 @@ def _to_replace(user: User, device: str | None) -> str:
 
 
 def _allowed(user: User, event: Authenticated, sessions: frozenset[str]) -> frozenset[str]:
-    """Those of the chat sessions that the token allows, and the back end."""
+    """The chat sessions, without those that the token or the back end refuses."""
     allowed = event.token.allowed_sessions
     return frozenset(name for name in sessions if user.standing.lets_into(name, allowed))
 
@@ -384,7 +384,7 @@ def no_entry(user: User, session_id: str, allowed: AllowedSessions) -> PresenceE
 def _take_part(
     user: User, connection_id: str, session_ids: Iterable[str], allowed: AllowedSessions
 ) -> User:
-    """In those of the chat sessions that the user may join, in their order."""
+    """The user, after joining the chat sessions that may be joined, in their order."""
     for session_id in session_ids:
         if no_entry(user, session_id, allowed) is None:
             user = _without_pending_leave(user, session_id)
@@ -493,7 +493,7 @@ def _block(user: User, viewer_id: str, now: int) -> User:
 
 
 def _within_bytes(before: User, after: User) -> User:
-    """The user after it; each ping writes all that is stored of a user.
+    """The user after a change, if it fits: each ping is billed by all that is stored of a user.
 
     Raises:
         Conflict: the ids take too much.

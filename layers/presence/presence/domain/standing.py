@@ -20,7 +20,7 @@ from presence.limits import (
 #: The only chat sessions that a user may join, or prefixes of them ending in `*`; None for all.
 AllowedSessions: TypeAlias = frozenset[str] | None
 
-#: From its issue on, no token is accepted for longer, in milliseconds.
+#: The longest life of a token from its issue on, in milliseconds.
 LONGEST_LIFE = MAX_TOKEN_SECONDS * 1000 + 2 * TOKEN_LEEWAY_MILLISECONDS
 
 
@@ -96,7 +96,7 @@ class Standing:
         return replace(self, barred=self.barred - {session_id})
 
     def matters_until(self) -> int | None:
-        """When all that it refuses has ended by itself; 0 if there is nothing, None for never."""
+        """When it has ceased to refuse anything; 0 if it refuses nothing now, None for never."""
         if self.barred:
             return None
         revoked_until = max(self.revoked.values(), default=0)

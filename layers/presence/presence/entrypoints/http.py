@@ -290,7 +290,7 @@ def _charge_reads(caller: Identity, users: int) -> None:
 
 
 def _charge(caller: Identity, more: int = CHANGE_UNITS) -> Charge | None:
-    """What a call that writes is charged, in the write itself."""
+    """The charge of a call that writes; the write itself makes it."""
     return None if _is_back_end(caller) else Charge(now(), 1 + more)
 
 

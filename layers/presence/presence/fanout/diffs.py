@@ -248,7 +248,7 @@ def _entry(move: Move | None, user: User, viewer_id: str | None) -> Entry:
     return presence_text(user.seen_by(viewer_id)) if move == "joined" else move
 
 
-#: In what a viewer sees other moves than all the others, and the number of members that one sees.
+#: The joins and leaves that a viewer sees otherwise than most do, and how many members it sees.
 SeenMoves: TypeAlias = tuple[Differences[Entry], int]
 
 
@@ -294,7 +294,7 @@ class MembershipDiff:
 
     @cached_property
     def _counted(self) -> Counter[str]:
-        """How many members more than most viewers some see, or fewer."""
+        """By viewer, how many more members it sees than most viewers do, or fewer."""
         counted = Counter[str]()
         for member in self.members:
             counted.update(member.audience.only_for)

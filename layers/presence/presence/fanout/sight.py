@@ -68,7 +68,7 @@ class _Viewer:
         return self._standing.lets_into(session_id, self.allowed)
 
     def may_see(self, target: _Target) -> bool | None:
-        """Whether the viewer may see the target; None: the policy says so."""
+        """Whether the viewer may see the target; None if the policy has to decide."""
         viewer_id = None if self.user is None else self.user.user_id
         if viewer_id == target.user.user_id:
             return True
@@ -119,7 +119,7 @@ class Sight:
     def unseen(
         self, subscribers: Iterable[Subscriber], targets: Mapping[str, Collection[User]]
     ) -> Collection[tuple[str, str]]:
-        """Each connection and user that must not be sent to it.
+        """The pairs of a connection and a user that it must not be told of.
 
         *targets* are users as they were at some moments; to be seen in one of them is enough, so
         that a viewer hears the end of what was seen.

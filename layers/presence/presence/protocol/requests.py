@@ -175,7 +175,7 @@ def _session_ids(value: Json, least: int) -> tuple[str, ...]:
 
 
 def revocation(body: Object, now: int) -> TokensRevoked | TokenRevoked:
-    """One token, by its `jti`, or all that were issued before an instant that is not to come."""
+    """One token, by its `jti`, or all issued before an instant, which is not in the future."""
     token_id, not_before = body.get("tokenId"), body.get("notBefore")
     if token_id is not None:
         if not isinstance(token_id, str) or not token_id or not_before is not None:

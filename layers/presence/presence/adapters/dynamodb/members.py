@@ -90,9 +90,9 @@ class DynamoDBMembers:
 
 
 def _members(session_id: str, items: Sequence[SubscriptionItem]) -> Sequence[Member]:
-    """With those who see each of them, as the users' items say; never more than that.
+    """Each member with the viewers who see it. Of users who hide, their items say which.
 
-    Who is gone from the session when the item is read is no member any more.
+    A user who has left by the time that the item is read is no member any more.
     """
     hiding = users_of([it.subscriber for it in items if it.hides], consistent=True)
     found = list[Member]()

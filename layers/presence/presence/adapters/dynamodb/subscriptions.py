@@ -47,7 +47,7 @@ def blockers(user_id: str) -> str:
 
 
 def forgivers(user_id: str) -> str:
-    """Those who blocked the user once, and still tell the user other versions than the rest."""
+    """Users who blocked this one, and whose versions are still others for this one."""
     return f"returned:{user_id}"
 
 

@@ -74,7 +74,7 @@ def _plain(raw: Item) -> int | str | Item:
 
 
 class PackedById(Attribute[dict[str, Any]]):
-    """A map by id, compressed: what a renewal is billed for, and seldom changes."""
+    """A map by id, compressed: renewals are billed by its size, though it seldom changes."""
 
     attr_type = BINARY
 
