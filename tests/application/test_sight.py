@@ -243,6 +243,22 @@ def test_the_list_of_a_guest_goes_on_page_by_page_over_all_sessions(world: World
         world.online_list.page(3, "made-up", "eve", world.now, reach=reach)
 
 
+@pytest.mark.fault("A guest authenticates where very many users are online.")
+@pytest.mark.parametrize(
+    ("policy", "allowed"), [(Everyone(), LOBBY), (SharedSessions(), None), (Friends(), None)]
+)
+def test_who_may_not_see_all_is_told_no_count_of_all(
+    policy: Any, allowed: frozenset[str] | None
+) -> None:
+    world = World(is_global=False, visibility=policy)
+    crowd(world)
+    world.open("eve")
+
+    first, again = (world.authenticate("eve", "eve", allowed=allowed) for _ in range(2))
+
+    assert (first.online_count, again.online_count) == (1, 1)
+
+
 def test_a_prefix_of_the_claim_lists_what_was_joined(world: World) -> None:
     world.join("ada", "ada")
     world.enter("ada", "team.7")

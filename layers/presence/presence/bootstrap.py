@@ -74,6 +74,7 @@ class App:
             ports.records,
             ports.subscriptions,
             ports.online_index,
+            self.sight,
             ports.timers,
             self.changes,
             self.access,
