@@ -372,6 +372,33 @@ def test_jobs_tell_only_who_may_see(monkeypatch: pytest.MonkeyPatch, policy: Any
     assert strangers == ({"ada", "bob"} if is_open else set())
 
 
+@pytest.mark.fault("A user with a long text unblocks many viewers, and very many connections hear.")
+def test_jobs_with_many_special_viewers_tell_only_who_may_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(is_global=True, visibility=SharedSessions())
+    crowd(world)
+    guest(world)
+    viewers = [f"viewer-{number}" for number in range(150)]
+    for name in viewers:
+        world.blocking.block("ada", name, world.now)
+    world.wait(GRACE)
+    told_to(world)
+    everyone_changes(world, Choice.BUSY)
+    world.choose("ada", Choice.BUSY, "\N{GRINNING FACE}" * 140)
+    for name in viewers:
+        world.blocking.unblock("ada", name, world.now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "POSTS_AT_ONCE", 0)
+        world.stream()
+    world.work()
+    world.deliver()
+
+    for name in ("eve", "cyd"):
+        assert {it for it, _ in world.heard_by(name)} <= {name}
+
+
 def test_a_token_that_becomes_a_guests_ends_the_watch_list_of_before(world: World) -> None:
     crowd(world)
     world.join("eve", "eve")
