@@ -32,11 +32,9 @@ class Friends:
     asked: list[Collection[tuple[str, str]]] = field(default_factory=list)
     fails: bool = False
 
-    def may_see(self, pairs: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+    def may_see(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
         self.asked.append(pairs)
-        if self.fails:
-            raise Unavailable("not now")
-        return self.pairs & set(pairs)
+        return {} if self.fails else {it: it in self.pairs for it in pairs}
 
 
 def crowd(world: World) -> None:
@@ -332,6 +330,21 @@ def test_the_function_is_asked_once_for_all_who_watch() -> None:
 
     assert told_to(world) == [("ada", "busy")]
     assert [set(it) for it in friends.asked] == [{("eve", "ada"), ("mallory", "ada")}]
+
+
+def test_all_changes_of_a_batch_are_one_question() -> None:
+    friends = Friends({("eve", "ada"), ("eve", "bob")})
+    world = World(is_global=False, visibility=friends)
+    crowd(world)
+    world.join("eve", "eve")
+    world.watching.watch("eve", ["ada", "bob", "cyd"], world.now)
+    told_to(world)
+    friends.asked.clear()
+
+    everyone_changes(world, Choice.BUSY)
+
+    assert sorted(told_to(world)) == [("ada", "busy"), ("bob", "busy")]
+    assert [set(it) for it in friends.asked] == [{("eve", it) for it in ("ada", "bob", "cyd")}]
 
 
 def test_a_function_that_fails_stops_no_other_announcement() -> None:

@@ -108,7 +108,8 @@ class Broadcast:
         """
         unseen: Collection[tuple[str, str]] = ()
         if isinstance(payload, PresencePayload) and job.topic.kind != "session":
-            unseen = self.sight.unseen(subscribers, {name: [it] for name, it in stored.items()})
+            images = {name: [it] for name, it in stored.items()}
+            unseen = self.sight.unseen([(subscribers, images.keys())], images)
         hidden = defaultdict[str, set[str]](set)
         for connection_id, user_id in unseen:
             hidden[connection_id].add(user_id)
