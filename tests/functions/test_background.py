@@ -1,11 +1,13 @@
 """The handlers that AWS triggers by itself: when they fail in part, and what they then leave."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
 from functions import timers as timers_function
+from presence.adapters.dynamodb.users import DynamoDBUsers
 from presence.adapters.sqs import job_to_json
 from presence.domain.connection import State
 from presence.domain.user import Status
@@ -458,6 +460,28 @@ def test_a_sweep_says_how_far_it_came(stack: Stack) -> None:
     line = stack.log_lines()[-1]
     assert (line["users"], line["changed_users"], line["is_complete"]) == (2, 1, True)
     assert line["online"] == 1
+
+
+def test_a_sweep_names_a_user_who_cannot_be_read_and_ends_with_the_error(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user_id, connection_id in (("ada", TAB), ("grace", PHONE)):
+        stack.join(user_id, connection_id)
+    stack.wait(90_000)
+    read = DynamoDBUsers.read_many
+
+    def unless_ada(users: DynamoDBUsers, user_ids: Collection[str], **how: Any) -> Any:
+        if "ada" in user_ids:
+            raise KeyError("revision")
+        return read(users, user_ids, **how)
+
+    monkeypatch.setattr(DynamoDBUsers, "read_many", unless_ada)
+    with pytest.raises(KeyError):
+        stack.invoke("sweep")
+
+    assert stack.user("grace").status is Status.OFFLINE
+    line = stack.log_lines()[-1]
+    assert (line["failed_users"], line["users"], line["is_complete"]) == (["ada"], 1, True)
 
 
 def test_a_second_sweep_finds_nothing_left_to_do(stack: Stack) -> None:
