@@ -220,6 +220,33 @@ def test_a_user_who_cannot_be_written_does_not_stop_the_sweep(world: World) -> N
     assert world.user("bob").status is Status.OFFLINE
 
 
+@pytest.mark.fault("The item of a user cannot be read.")
+@pytest.mark.parametrize("pieces", [3, 7, 1_000])
+def test_a_user_who_cannot_be_read_stops_no_sweep(world: World, pieces: int) -> None:
+    users = [f"user-{number:03}" for number in range(2 * MAX_BATCH_READ)]
+    for name in users:
+        world.join(name, f"c-{name}")
+    world.wait(LEASE)
+    read, unreadable = world.users.read, ["user-000", "user-150"]
+
+    def read_or_fail(user_id: str, *, consistent: bool = False) -> User:
+        if user_id in unreadable:
+            raise KeyError("revision")
+        return read(user_id, consistent=consistent)
+
+    world.users.read = read_or_fail  # type: ignore[method-assign]
+    failed, count = set[str](), None
+    for _ in range(2 * len(users)):
+        time = iter([True] * pieces)
+        swept = world.sweep.run(world.now, lambda: next(time, False))  # noqa: B023
+        failed |= swept.failures.keys()
+        count = count or swept.count
+
+    assert {read(name).status for name in users if name not in unreadable} == {Status.OFFLINE}
+    if pieces > 2 * MAX_BATCH_READ:
+        assert (failed, count) == ({*unreadable}, Count(2, world.now))
+
+
 @pytest.mark.fault("`$disconnect` never comes.")
 def test_the_sweep_removes_expired_leases_and_their_connections(world: World) -> None:
     world.join("bob", "b1")

@@ -32,11 +32,9 @@ class Friends:
     asked: list[Collection[tuple[str, str]]] = field(default_factory=list)
     fails: bool = False
 
-    def may_see(self, pairs: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+    def may_see(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
         self.asked.append(pairs)
-        if self.fails:
-            raise Unavailable("not now")
-        return self.pairs & set(pairs)
+        return {} if self.fails else {it: it in self.pairs for it in pairs}
 
 
 def crowd(world: World) -> None:
@@ -243,6 +241,22 @@ def test_the_list_of_a_guest_goes_on_page_by_page_over_all_sessions(world: World
         world.online_list.page(3, "made-up", "eve", world.now, reach=reach)
 
 
+@pytest.mark.fault("A guest authenticates where very many users are online.")
+@pytest.mark.parametrize(
+    ("policy", "allowed"), [(Everyone(), LOBBY), (SharedSessions(), None), (Friends(), None)]
+)
+def test_who_may_not_see_all_is_told_no_count_of_all(
+    policy: Any, allowed: frozenset[str] | None
+) -> None:
+    world = World(is_global=False, visibility=policy)
+    crowd(world)
+    world.open("eve")
+
+    first, again = (world.authenticate("eve", "eve", allowed=allowed) for _ in range(2))
+
+    assert (first.online_count, again.online_count) == (1, 1)
+
+
 def test_a_prefix_of_the_claim_lists_what_was_joined(world: World) -> None:
     world.join("ada", "ada")
     world.enter("ada", "team.7")
@@ -318,6 +332,21 @@ def test_the_function_is_asked_once_for_all_who_watch() -> None:
     assert [set(it) for it in friends.asked] == [{("eve", "ada"), ("mallory", "ada")}]
 
 
+def test_all_changes_of_a_batch_are_one_question() -> None:
+    friends = Friends({("eve", "ada"), ("eve", "bob")})
+    world = World(is_global=False, visibility=friends)
+    crowd(world)
+    world.join("eve", "eve")
+    world.watching.watch("eve", ["ada", "bob", "cyd"], world.now)
+    told_to(world)
+    friends.asked.clear()
+
+    everyone_changes(world, Choice.BUSY)
+
+    assert sorted(told_to(world)) == [("ada", "busy"), ("bob", "busy")]
+    assert [set(it) for it in friends.asked] == [{("eve", it) for it in ("ada", "bob", "cyd")}]
+
+
 def test_a_function_that_fails_stops_no_other_announcement() -> None:
     friends = Friends({("eve", "ada")})
     world = World(is_global=False, visibility=friends)
@@ -354,6 +383,33 @@ def test_jobs_tell_only_who_may_see(monkeypatch: pytest.MonkeyPatch, policy: Any
     assert others == ({("ada", "busy")} if is_open else set())
     strangers = {it[0] for it in world.heard_by("cyd")} - {"cyd"}
     assert strangers == ({"ada", "bob"} if is_open else set())
+
+
+@pytest.mark.fault("A user with a long text unblocks many viewers, and very many connections hear.")
+def test_jobs_with_many_special_viewers_tell_only_who_may_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(is_global=True, visibility=SharedSessions())
+    crowd(world)
+    guest(world)
+    viewers = [f"viewer-{number}" for number in range(150)]
+    for name in viewers:
+        world.blocking.block("ada", name, world.now)
+    world.wait(GRACE)
+    told_to(world)
+    everyone_changes(world, Choice.BUSY)
+    world.choose("ada", Choice.BUSY, "\N{GRINNING FACE}" * 140)
+    for name in viewers:
+        world.blocking.unblock("ada", name, world.now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "POSTS_AT_ONCE", 0)
+        world.stream()
+    world.work()
+    world.deliver()
+
+    for name in ("eve", "cyd"):
+        assert {it for it, _ in world.heard_by(name)} <= {name}
 
 
 def test_a_token_that_becomes_a_guests_ends_the_watch_list_of_before(world: World) -> None:

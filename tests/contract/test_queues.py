@@ -177,7 +177,7 @@ VIEWS = [
     PresenceByViewer("ada", Presence("ada", Status.ONLINE, None, 1)),
     PresenceByViewer(
         "bob",
-        Presence("bob", Status.BUSY, NOW, NOW, text="🌞"),
+        Presence("bob", Status.BUSY, NOW, NOW),
         {"bob": None, "eve": Presence("bob", Status.OFFLINE, 7, 8)},
     ),
     PresenceByViewer("kim", None, {"eve": Presence("kim", Status.OFFLINE, 7, 8), "kim": None}),

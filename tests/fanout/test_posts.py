@@ -34,11 +34,11 @@ PRESENCES = st.builds(
     st.sampled_from([it for it in Status if it is not Status.INVISIBLE]),
     st.none() | st.integers(0, 2**53 - 1),
     st.integers(0, 2**53 - 1),
-    st.none() | st.text(max_size=140),
 )
 VIEWS = st.builds(
     PresenceByViewer, NAMES, st.none() | PRESENCES, st.dictionaries(NAMES, st.none() | PRESENCES)
 )
+NEWEST = 2**53 - 1
 FRAMES = st.lists(st.text(), max_size=3)
 PAYLOADS: st.SearchStrategy[Payload] = st.one_of(
     st.builds(PresencePayload, st.lists(VIEWS)),
@@ -96,18 +96,26 @@ def test_content_that_is_the_same_for_several_viewers_is_one_post() -> None:
 def test_parts_hold_all_that_fits_and_none_is_too_large(
     views: list[PresenceByViewer], budget: int
 ) -> None:
-    parts, too_large = for_jobs(PresencePayload(views), budget)
+    parts = [_views(it) for it in for_jobs(PresencePayload(views), budget) or ()]
 
-    packed = [it for payload in (*parts, *too_large) for it in _views(payload)]
-    assert sorted(packed, key=repr) == sorted(views, key=repr)
-    assert all(_views(part) and size_of(to_json(part)) <= budget + 20 for part in parts)
-    alone = [PresencePayload([it]) for payload in too_large for it in _views(payload)]
-    assert all(size_of(to_json(it)) > budget for it in alone)
+    assert [it for part in parts for it in part] == views
+    for part in parts:
+        assert part
+        assert len(part) == 1 or size_of(to_json(PresencePayload(part))) <= budget + 20
 
 
 def _views(payload: Payload) -> list[PresenceByViewer]:
     assert isinstance(payload, PresencePayload)
     return [*payload.views]
+
+
+def test_the_news_of_one_user_is_never_too_large_for_a_job() -> None:
+    """A batch of the stream has 100 records, and each may block or unblock one more viewer."""
+    viewers = [f"{n:0128}" for n in range(limits.MAX_BLOCKED + limits.MAX_RETURNED + 100)]
+    seen = Presence("u" * 128, Status.OFFLINE, NEWEST, NEWEST, "\N{GRINNING FACE}" * 140)
+    view = PresenceByViewer(seen.user_id, seen, dict.fromkeys(viewers, seen))
+
+    assert size_of(to_json(PresencePayload([view]))) <= limits.JOB_BUDGET
 
 
 @given(VIEWS, st.integers(0, 2**53 - 1))

@@ -1,6 +1,7 @@
 """The handlers that AWS triggers by itself: when they fail in part, and what they then leave."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions import timers as timers_function
+from presence.adapters.dynamodb.users import DynamoDBUsers
 from presence.adapters.sqs import job_to_json
-from presence.deadline import always, in_time
+from presence.deadline import always, in_time, within
 from presence.domain.connection import State
 from presence.domain.user import Status
 from presence.fanout.payloads import FramesPayload
@@ -463,6 +465,28 @@ def test_a_sweep_says_how_far_it_came(stack: Stack) -> None:
     assert line["online"] == 1
 
 
+def test_a_sweep_names_a_user_who_cannot_be_read_and_ends_with_the_error(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user_id, connection_id in (("ada", TAB), ("grace", PHONE)):
+        stack.join(user_id, connection_id)
+    stack.wait(90_000)
+    read = DynamoDBUsers.read_many
+
+    def unless_ada(users: DynamoDBUsers, user_ids: Collection[str], **how: Any) -> Any:
+        if "ada" in user_ids:
+            raise KeyError("revision")
+        return read(users, user_ids, **how)
+
+    monkeypatch.setattr(DynamoDBUsers, "read_many", unless_ada)
+    with pytest.raises(KeyError):
+        stack.invoke("sweep")
+
+    assert stack.user("grace").status is Status.OFFLINE
+    line = stack.log_lines()[-1]
+    assert (line["failed_users"], line["users"], line["is_complete"]) == (["ada"], 1, True)
+
+
 def test_a_second_sweep_finds_nothing_left_to_do(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.wait(90_000)
@@ -487,6 +511,17 @@ def test_what_is_not_begun_in_time_is_left_in_its_order(items: list[int], pieces
 
     assert done == items[:pieces]
     assert list(rest) == items[pieces:]
+
+
+def test_time_is_over_at_its_end() -> None:
+    now = [100.0]
+    has_time = within(2.0, lambda: now[0])
+
+    said = []
+    for now[0] in (100.0, 101.9, 102.0, 200.0):
+        said.append(has_time())
+
+    assert said == [True, True, False, False]
 
 
 def test_with_time_enough_all_is_done() -> None:

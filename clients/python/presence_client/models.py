@@ -45,7 +45,10 @@ class Presence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected:
-    """A connection is authenticated: the first one, or the next after it was lost."""
+    """A connection is authenticated: the first one, or the next after it was lost.
+
+    `online_count` has the user; it is 1 if the user may not see all users.
+    """
 
     user_id: str
     connection_id: str = ""

@@ -86,6 +86,7 @@ class App:
             ports.records,
             ports.subscriptions,
             ports.online_index,
+            self.sight,
             ports.timers,
             self.changes,
             self.access,
@@ -251,7 +252,7 @@ class AWS:
     @cached_property
     def authorizer(self) -> Authorizer:
         if arn := self._settings.authorizer_arn:
-            return LambdaAuthorizer(self._lambda(), arn)
+            return LambdaAuthorizer(self._lambda(read_timeout=5), arn)
         return AllowAll()
 
     @cached_property
@@ -262,11 +263,13 @@ class AWS:
             case "shared-sessions":
                 return SharedSessions()
             case _:
-                return LambdaVisibility(self._lambda(), self._settings.visibility_arn)
+                # Shorter: announcements wait for it, too.
+                client = self._lambda(read_timeout=3)
+                return LambdaVisibility(client, self._settings.visibility_arn)
 
-    def _lambda(self) -> Callable[[], Any]:
+    def _lambda(self, read_timeout: int) -> Callable[[], Any]:
         # No second try: it could only come when the client has stopped waiting.
-        return self._client("lambda", read_timeout=5, retries={"total_max_attempts": 1})
+        return self._client("lambda", read_timeout=read_timeout, retries={"total_max_attempts": 1})
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -16,6 +16,12 @@ def always() -> bool:
     return True
 
 
+def within(seconds: float, clock: Callable[[], float]) -> HasTime:
+    """Time for so long from now on, by a clock that counts seconds."""
+    end = clock() + seconds
+    return lambda: clock() < end
+
+
 def in_time(items: Iterator[T], has_time: HasTime) -> Iterator[T]:
     """The items, while there is time; those that are left stay in the iterator."""
     while has_time():

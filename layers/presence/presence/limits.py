@@ -59,6 +59,10 @@ STANDING_MILLISECONDS = 5_000
 KNOWN_STANDINGS = 1_000
 #: Pairs of users in one question to the owner's function: some 30 KB of the 6 MB it may get.
 PAIRS_PER_QUESTION = 100
+#: Such questions at the same time (botocore keeps ten connections), and how long more are put: the
+#: changes of a batch, or the posts of a job, wait for the answers. The last ones take 4 s at most.
+QUESTIONS_AT_ONCE = 10
+VISIBILITY_SECONDS = 2.0
 #: A user who never comes back is kept this long, unless hidden from a viewer: a block that ran out
 #: by itself would show the user to the viewer who was blocked.
 RETENTION_SECONDS = 90 * 24 * 60 * 60
@@ -167,9 +171,10 @@ LISTED_MEMBERS = 150
 # ── fan-out ────────────────────────────────────────────────────────────────────────────────
 
 #: Topics that are read for one part of a batch of changes, before it is asked whether there is time
-#: for the next: two queries each of about 8 ms, within PART_MILLISECONDS.
+#: for the next: two queries each of about 8 ms, and questions to the owner's function, within
+#: PART_MILLISECONDS.
 TOPICS_AT_ONCE = 1_000
-PART_MILLISECONDS = 20_000
+PART_MILLISECONDS = 25_000
 #: What one function posts itself, in about a second; more is shared out among jobs or parcels.
 #: "Amazon API Gateway quotas": 10,000 requests a second for each account and Region.
 POSTS_AT_ONCE = 10_000

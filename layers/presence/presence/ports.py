@@ -619,11 +619,10 @@ class Visibility(Protocol):
         """Whether all may see all, so that there is nothing to ask."""
         ...
 
-    def may_see(self, pairs: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-        """The pairs of a viewer's id and a user's id of which the viewer may see the user.
+    def may_see(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
+        """For pairs of a viewer's id and a user's id whether the viewer may see the user.
 
-        Raises:
-            Unavailable: the answer is not known at the moment.
+        Without those of which that is not known in time.
         """
         ...
 

@@ -158,7 +158,8 @@ function authenticate(stack: Stack, connection: Connection, request: Authenticat
     connection.charge(stack.now, Math.ceil(sessionIds.length / SESSIONS_PER_ACTION));
   }
   const wasOnline = stack.users.get(userId).status !== "offline";
-  const others = stack.users.onlineCount - (wasOnline ? 1 : 0);
+  const isGuest = identity.allowed !== null;
+  const others = isGuest ? 0 : stack.users.onlineCount - (wasOnline ? 1 : 0);
   admit(stack, connection, identity, request);
   leaveForbidden({ stack, connection, userId }, identity);
   const { heartbeatSeconds, leaseSeconds, maxConnectionSeconds } = stack.parameters;

@@ -2,17 +2,22 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from presence.adapters.authorizer import LambdaAPI
 from presence.chunks import chunked
-from presence.domain.errors import Unavailable
-from presence.limits import PAIRS_PER_QUESTION
+from presence.deadline import in_time, within
+from presence.limits import PAIRS_PER_QUESTION, QUESTIONS_AT_ONCE, VISIBILITY_SECONDS
 
 logger = logging.getLogger(__name__)
+
+#: The ids of a viewer and of a user.
+Pair: TypeAlias = tuple[str, str]
 
 
 class Everyone:
@@ -20,8 +25,8 @@ class Everyone:
 
     is_open = True
 
-    def may_see(self, pairs: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-        return pairs
+    def may_see(self, pairs: Collection[Pair]) -> Mapping[Pair, bool]:
+        return dict.fromkeys(pairs, True)
 
 
 class SharedSessions:
@@ -29,50 +34,62 @@ class SharedSessions:
 
     is_open = False
 
-    def may_see(self, pairs: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-        del pairs
-        return ()
+    def may_see(self, pairs: Collection[Pair]) -> Mapping[Pair, bool]:
+        return dict.fromkeys(pairs, False)
 
 
 class LambdaVisibility:
     """Asks a function of the stack's owner, for up to PAIRS_PER_QUESTION pairs at once.
 
     It gets `{"pairs": [{"viewerId", "userId"}, …]}` and answers `{"visible": [true, false, …]}`, in
-    this order; all but true is a no, and so is an answer of another length.
+    this order; all but true is a no, and so is an answer of another length. Many questions are put
+    at the same time, and none after VISIBILITY_SECONDS: announcements wait for the answers.
     """
 
     is_open = False
 
-    def __init__(self, client: Callable[[], LambdaAPI], function_arn: str) -> None:
+    def __init__(
+        self,
+        client: Callable[[], LambdaAPI],
+        function_arn: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._function_arn = function_arn
+        self._clock = clock
 
-    def may_see(self, pairs: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-        parts = chunked(sorted(pairs), PAIRS_PER_QUESTION)
-        return {pair for some in parts for pair in self._ask(some)}
+    def may_see(self, pairs: Collection[Pair]) -> Mapping[Pair, bool]:
+        answers = dict[Pair, bool]()
+        questions = chunked(sorted(pairs), PAIRS_PER_QUESTION)
+        some_questions = chunked(questions, QUESTIONS_AT_ONCE)
+        self._client()  # made here, once: making one is not safe in threads
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE) as pool:
+            for some in in_time(some_questions, within(VISIBILITY_SECONDS, self._clock)):
+                for told in pool.map(self._ask, some):
+                    answers |= told
+        if unanswered := len(pairs) - len(answers):
+            logger.warning(
+                "the function of VISIBILITY_ARN did not answer in time",
+                extra={"pairs": len(pairs), "unanswered_pairs": unanswered},
+            )
+        return answers
 
-    def _ask(self, pairs: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    def _ask(self, pairs: Sequence[Pair]) -> Mapping[Pair, bool]:
+        """The answers; none if the function cannot be asked, or fails."""
         question = {"pairs": [{"viewerId": viewer, "userId": user} for viewer, user in pairs]}
-        verdicts = _verdicts(self._answer(json.dumps(question).encode()))
-        if len(verdicts) == len(pairs):
-            yield from (pair for pair, it in zip(pairs, verdicts, strict=True) if it is True)
-
-    def _answer(self, question: bytes) -> bytes:
         try:
-            answer = self._client().invoke(FunctionName=self._function_arn, Payload=question)
+            answer = self._client().invoke(
+                FunctionName=self._function_arn, Payload=json.dumps(question).encode()
+            )
             content: bytes = answer["Payload"].read()
-        except (ClientError, BotoCoreError) as error:
-            raise _unknown() from error
+        except (ClientError, BotoCoreError):
+            return {}
         if "FunctionError" in answer:
-            raise _unknown()
-        return content
-
-
-def _unknown() -> Unavailable:
-    logger.warning("the function of VISIBILITY_ARN failed")
-    return Unavailable(
-        "Which users may be seen cannot be said now; try again.", retry_after_seconds=2
-    )
+            return {}
+        verdicts = _verdicts(content)
+        if len(verdicts) != len(pairs):
+            return dict.fromkeys(pairs, False)
+        return {pair: it is True for pair, it in zip(pairs, verdicts, strict=True)}
 
 
 def _verdicts(content: bytes) -> list[Any]:

@@ -1,7 +1,8 @@
 """What runs without a request: timers that are due, and the sweep behind everything else."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 
 from presence.application.expiry import Expiry
@@ -78,11 +79,15 @@ class OnTimer:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How far a sweep came: `count` is None if time ran out before all users were looked at."""
+    """How far a sweep came: `count` is None if time ran out before all users were looked at.
+
+    `failures` are the errors of users who could not be looked at, by their ids.
+    """
 
     looked_at: int
     changed: int
     count: Count | None
+    failures: Mapping[str, Exception] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +99,46 @@ class Sweep:
     changes: UserChanges
 
     def run(self, now: int, has_time: HasTime) -> Swept:
-        """Begin behind the user where the last one ran out of time: no user waits for ever."""
-        some_ids = chunked(self._round(), MAX_BATCH_READ)
+        """Begin behind the user where the last one ran out of time: no user waits for ever.
+
+        Users who cannot be looked at together are looked at one by one, and one who cannot be
+        looked at alone is left out, and counted as online.
+        """
         online = looked_at = changed = 0
-        last: str | None = None
-        for user_ids in in_time(some_ids, has_time):
-            before = list(self.users.read_many(user_ids).values())
-            after = self._look_at(before, now)
+        failures, last = dict[str, Exception](), None
+        alone = deque[str]()
+        pieces = self._pieces(alone)
+        for user_ids in in_time(pieces, has_time):
+            last = user_ids[-1]
+            try:
+                before = list(self.users.read_many(user_ids).values())
+                after = self._look_at(before, now)
+            except Exception as error:  # noqa: BLE001  an item that cannot be read may be anything
+                if len(user_ids) > 1:
+                    alone.extend(user_ids)
+                else:
+                    failures[last] = error
+                continue
             online += sum(it.presence.is_online for it in after)
             changed += sum(old != new for old, new in zip(before, after, strict=True))
             looked_at += len(after)
-            last = user_ids[-1]
-        if next(some_ids, None) is not None:
-            if last is not None:
-                self.online_index.stop_at(last)
-            return Swept(looked_at, changed, None)
-        count = Count(online, now)
-        self.online_index.counted(count)
-        return Swept(looked_at, changed, count)
+        is_complete = next(pieces, None) is None
+        count = Count(online + len(failures), now) if is_complete else None
+        self._remember(count, last)
+        return Swept(looked_at, changed, count, failures)
+
+    def _pieces(self, alone: deque[str]) -> Iterator[Sequence[str]]:
+        """Users to look at together; those *alone* come next, each by itself."""
+        for user_ids in chunked(self._round(), MAX_BATCH_READ):
+            yield user_ids
+            while alone:
+                yield [alone.popleft()]
+
+    def _remember(self, count: Count | None, last: str | None) -> None:
+        if count is not None:
+            self.online_index.counted(count)
+        elif last is not None:
+            self.online_index.stop_at(last)
 
     def _round(self) -> Iterator[str]:
         """Each user once."""

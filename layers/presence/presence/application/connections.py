@@ -20,6 +20,7 @@ from presence.domain.events import Authenticated, Disconnected, Renewed
 from presence.domain.rate_limit import Charge, actions_for
 from presence.domain.standing import Standing, is_allowed
 from presence.domain.user import User
+from presence.fanout.sight import Reach, Sight
 from presence.limits import (
     CHANGE_UNITS,
     LEAVE_SECONDS,
@@ -51,7 +52,8 @@ class AuthenticateCommand:
 class Welcome:
     """The answer to `authenticate`; instants are in epoch milliseconds.
 
-    `refused` are the chat sessions asked for that were not joined.
+    `online_count` has the user as one of them, and no user that the caller may not see (see
+    `Sight`). `refused` are the chat sessions asked for that were not joined.
     """
 
     user: User
@@ -68,6 +70,7 @@ class Connections:
     records: ConnectionRecords
     subscriptions: Subscriptions
     online_index: OnlineIndex
+    sight: Sight
     timers: Timers
     changes: UserChanges
     access: Access
@@ -102,11 +105,17 @@ class Connections:
         )
         allowed = [name for name in asked if name not in refused]
         before, entry, opened_at = self._admit(replace(command, session_ids=allowed), now)
-        # The count includes every user that others saw online; one's own devices always count one.
-        others = max(0, self.online_index.count().online - before.presence.is_online)
+        others = self._others(before, Reach(identity.allowed_sessions))
         ends_at = opened_at + self.durations.connection
         all_refused = {**refused, **entry.refused}
         return Welcome(entry.user, others + 1, identity.expires_at, ends_at, all_refused)
+
+    def _others(self, user: User, reach: Reach) -> int:
+        """How many other users are online; none for a reader who may not see all of them."""
+        if self.sight.is_restricted(reach):
+            return 0
+        # The count has every user that others see online; one's own devices always count one.
+        return max(0, self.online_index.count().online - user.presence.is_online)
 
     def _admit(self, command: AuthenticateCommand, now: int) -> tuple[User, Entry, int]:
         """The user before and after, and when the socket was opened, as far as that is known.

@@ -25,6 +25,9 @@ from presence.ports import Block
 from presence.protocol.requests import is_id
 from presence.protocol.strict_json import Object, parse_object
 
+#: Users in one line of the log.
+MOST_NAMED = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -74,7 +77,10 @@ def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
 
 @logged
 def sweep(event: LambdaEvent, context: LambdaContext) -> Response:
-    """Look at every connected user; stop in time. By hand it restores blocks."""
+    """Look at every connected user; stop in time. By hand it restores blocks.
+
+    Raises the error of a user who could not be looked at, when all others were: for the alarm.
+    """
     if event.get("restore") == "blocks":
         return _restore(event.get("after"), time_left(context))
     swept = app().sweep.run(now(), time_left(context))
@@ -83,7 +89,10 @@ def sweep(event: LambdaEvent, context: LambdaContext) -> Response:
         users=swept.looked_at,
         changed_users=swept.changed,
         is_complete=swept.count is not None,
+        failed_users=[*swept.failures][:MOST_NAMED],
     )
+    for error in swept.failures.values():
+        raise error
     return {}
 
 

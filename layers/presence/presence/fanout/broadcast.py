@@ -42,13 +42,12 @@ class Broadcast:
             case ToFew(subscribers, payload):
                 yield from posts_of(payload, subscribers)
             case ToMany(topic, shards, payload):
-                payloads, too_large = for_jobs(payload, limits.JOB_BUDGET)
-                self.put_jobs(topic, shards, payloads)
-                if too_large:
-                    pages = self.subscriptions.pages(topic)
-                    subscribers = [subscriber for page in pages for subscriber in page]
-                    for it in too_large:
-                        yield from posts_of(it, subscribers)
+                payloads = for_jobs(payload, limits.JOB_BUDGET)
+                if payloads is not None:
+                    self.put_jobs(topic, shards, payloads)
+                else:  # frames for a chat session, whose members see each other
+                    for page in self.subscriptions.pages(topic):
+                        yield from posts_of(payload, page)
 
     def relay(self, topic: Topic, text: str, without: str | None, now: int) -> None:
         """Send a text to all connections but one; each has it then, or it is queued."""
@@ -109,7 +108,8 @@ class Broadcast:
         """
         unseen: Collection[tuple[str, str]] = ()
         if isinstance(payload, PresencePayload) and job.topic.kind != "session":
-            unseen = self.sight.unseen(subscribers, {name: [it] for name, it in stored.items()})
+            images = {name: [it] for name, it in stored.items()}
+            unseen = self.sight.unseen([(subscribers, images.keys())], images)
         hidden = defaultdict[str, set[str]](set)
         for connection_id, user_id in unseen:
             hidden[connection_id].add(user_id)

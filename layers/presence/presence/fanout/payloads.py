@@ -6,13 +6,12 @@ at delivery, membership frames carry `asOf`, and messages carry an id.
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from presence import limits
-from presence.domain.disclosure import Disclosure
 from presence.domain.user import Presence, Status, User
 from presence.protocol.frames import presence, presence_text, status_change_texts
 from presence.protocol.strict_json import Json, Object
@@ -155,33 +154,29 @@ Payload: TypeAlias = PresencePayload | FramesPayload
 # ── in the queue ───────────────────────────────────────────────────────────────────────────
 
 
-def for_jobs(payload: Payload, budget: int) -> tuple[Sequence[Payload], Sequence[Payload]]:
-    """The payload in parts of at most *budget* bytes each, and what is too large for a job."""
+def for_jobs(payload: Payload, budget: int) -> Sequence[Payload] | None:
+    """The payload in parts of *budget* bytes each; None for frames that are too large for a job.
+
+    The news of one user is never too large, whoever is special: a job has no texts.
+    """
     match payload:
         case FramesPayload():
-            fits = size_of(to_json(payload)) <= budget
-            return ([payload], []) if fits else ([], [payload])
+            return [payload] if size_of(to_json(payload)) <= budget else None
         case PresencePayload(views):
-            parts, too_large = _packed(views, budget)
-            return parts, ([PresencePayload(too_large)] if too_large else [])
+            return list(_packed(views, budget))
 
 
-def _packed(
-    views: Iterable[PresenceByViewer], budget: int
-) -> tuple[Sequence[PresencePayload], Sequence[PresenceByViewer]]:
-    parts, too_large = list[PresencePayload](), list[PresenceByViewer]()
+def _packed(views: Iterable[PresenceByViewer], budget: int) -> Iterator[PresencePayload]:
     some, size = list[PresenceByViewer](), 0
     for view in views:
         weight = size_of(_view_to_json(view))
-        if weight > budget:
-            too_large.append(view)
-            continue
-        if size + weight > budget:
-            parts.append(PresencePayload(some))
+        if some and size + weight > budget:
+            yield PresencePayload(some)
             some, size = [], 0
         some.append(view)
         size += weight
-    return [*parts, PresencePayload(some)] if some else parts, too_large
+    if some:
+        yield PresencePayload(some)
 
 
 def size_of(value: Json) -> int:
@@ -224,7 +219,8 @@ def _view_from_json(value: Object) -> PresenceByViewer:
 
 
 def _to_json(value: Presence | None) -> Json:
-    return None if value is None else presence(value)
+    """What says that there is news for a viewer; `as_of` reads its content again."""
+    return None if value is None else presence(replace(value, text=None))
 
 
 def _from_json(value: Json) -> Presence | None:
@@ -235,7 +231,4 @@ def _from_json(value: Json) -> Presence | None:
         Status(value["status"]),
         value["lastSeen"],
         value["version"],
-        value.get("text"),
-        value.get("until"),
-        Disclosure(value["showLastSeen"]) if "showLastSeen" in value else None,
     )

@@ -9,9 +9,11 @@ A user who may not be seen looks like one who was never here. Where all may see 
 default, nothing is read for it, but for viewers whose token has a claim.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 from presence.domain.errors import Unavailable
 from presence.domain.standing import AllowedSessions, Standing
@@ -31,6 +33,10 @@ class Reach:
 FREE = Reach()
 #: A reader who is let into a chat session sees all of its members.
 ALL = Reach(sees_all=True)
+
+
+#: Subscribers, and the ids of the users of whom they are to be told.
+Audience: TypeAlias = tuple[Iterable[Subscriber], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -98,53 +104,67 @@ class Sight:
         user = None if viewer_id is None else self.users.read(viewer_id, consistent=True)
         viewer = _Viewer(user, reach.allowed_sessions)
         answers = {it.user_id: viewer.may_see(_Target(it)) for it in targets}
-        open_questions = {(str(viewer_id), name) for name, it in answers.items() if it is None}
-        granted = self._granted(open_questions)
-        return {name for name, it in answers.items() if it or (str(viewer_id), name) in granted}
-
-    def _granted(self, pairs: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-        if self.visibility.is_open or not pairs:
-            return pairs
-        return self.visibility.may_see(pairs)
-
-    def _granted_or_none(self, pairs: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-        """Without an answer, none: a function of the owner's that fails stops no announcement."""
-        try:
-            return self._granted(pairs)
-        except Unavailable:
-            return ()
+        questions = {(str(viewer_id), name) for name, it in answers.items() if it is None}
+        told = self.visibility.may_see(questions) if questions else {}
+        if len(told) < len(questions):
+            raise Unavailable(
+                "Which users may be seen cannot be said now; try again.", retry_after_seconds=2
+            )
+        return {name for name, it in answers.items() if it or told.get((str(viewer_id), name))}
 
     # ── fan-out ────────────────────────────────────────────────────────────────────────
 
     def unseen(
-        self, subscribers: Iterable[Subscriber], targets: Mapping[str, Collection[User]]
+        self, audiences: Iterable[Audience], targets: Mapping[str, Collection[User]]
     ) -> Collection[tuple[str, str]]:
         """The pairs of a connection and a user that it must not be told of.
 
         *targets* are users as they were at some moments; to be seen in one of them is enough, so
-        that a viewer hears the end of what was seen.
+        that a viewer hears the end of what was seen. A question that is not answered in time is a
+        no: a function of the owner's that fails stops no announcement. All are put at once.
         """
-        some = [it for it in subscribers if it.is_limited or not self.visibility.is_open]
-        if not some:
+        asked = defaultdict[Subscriber, set[str]](set)
+        for subscribers, user_ids in audiences:
+            for it in subscribers:
+                if it.is_limited or not self.visibility.is_open:
+                    asked[it].update(user_ids)
+        if not asked:
             return ()
-        claims = self._claims(it.connection_id for it in some if it.is_limited)
-        users = self.users.read_many({it.user_id for it in some}, consistent=True)
-        images = {name: [_Target(it) for it in targets[name]] for name in targets}
-        hidden = set[tuple[str, str]]()
-        questions = dict[tuple[str, str], tuple[str, str]]()
-        for it in some:
-            is_known = not it.is_limited or it.connection_id in claims
-            viewer = _Viewer(users[it.user_id], claims.get(it.connection_id))
-            for user_id, some_images in images.items():
-                answers = {viewer.may_see(image) for image in some_images}
-                if not is_known or answers <= {False}:
-                    hidden.add((it.connection_id, user_id))
-                elif True not in answers:
-                    questions[it.connection_id, user_id] = it.user_id, user_id
-        granted = self._granted_or_none(set(questions.values()))
-        return hidden | {pair for pair, asked in questions.items() if asked not in granted}
+        viewers = self._viewers(asked)
+        images = {name: [_Target(it) for it in some] for name, some in targets.items()}
+        verdicts = {
+            (it, name): _ever_sees(viewers[it], images[name])
+            for it, user_ids in asked.items()
+            for name in user_ids
+        }
+        open_ones = {(it.user_id, name) for (it, name), said in verdicts.items() if said is None}
+        told = self.visibility.may_see(open_ones) if open_ones else {}
+        return {
+            (it.connection_id, name)
+            for (it, name), said in verdicts.items()
+            if not (told.get((it.user_id, name)) if said is None else said)
+        }
+
+    def _viewers(self, subscribers: Collection[Subscriber]) -> Mapping[Subscriber, _Viewer | None]:
+        """None for a connection that is closed: its claim is not known any more."""
+        claims = self._claims(it.connection_id for it in subscribers if it.is_limited)
+        users = self.users.read_many({it.user_id for it in subscribers}, consistent=True)
+        return {
+            it: _Viewer(users[it.user_id], claims.get(it.connection_id))
+            if not it.is_limited or it.connection_id in claims
+            else None
+            for it in subscribers
+        }
 
     def _claims(self, connection_ids: Iterable[str]) -> Mapping[str, AllowedSessions]:
         """The claims of connections that are not closed."""
         found = self.records.read_many(set(connection_ids))
         return {name: it.allowed_sessions for name, it in found.items() if it.user_id is not None}
+
+
+def _ever_sees(viewer: _Viewer | None, images: Collection[_Target]) -> bool | None:
+    """Whether the viewer may see the user in any of these; None: the policy says so."""
+    answers = set() if viewer is None else {viewer.may_see(it) for it in images}
+    if True in answers:
+        return True
+    return None if None in answers else False

@@ -3,12 +3,13 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from presence.domain.user import User
 from presence.fanout.broadcast import Broadcast
 from presence.fanout.diffs import MembershipDiff, UserDiff, by_session, images_of
 from presence.fanout.large_rooms import LargeRooms
 from presence.fanout.planner import changes_by_topic, plan
 from presence.fanout.recipients import Few, Recipients, Sampled, rebalance
-from presence.fanout.sight import Sight
+from presence.fanout.sight import Audience, Sight
 from presence.limits import ANNOUNCED_MILLISECONDS
 from presence.ports import LargeRoom, Members, Subscriptions, Timers, Topic
 
@@ -50,12 +51,14 @@ class Sockets:
         self, by_topic: Mapping[Topic, Sequence[UserDiff]], found: Mapping[Topic, Recipients]
     ) -> Collection[tuple[str, str]]:
         """Members of a chat session see each other; other subscribers may not see the user."""
-        pairs = set[tuple[str, str]]()
+        audiences, targets = list[Audience](), dict[str, Sequence[User]]()
         for topic, diffs in by_topic.items():
             recipients = found[topic]
             if topic.kind != "session" and isinstance(recipients, Few):
-                pairs |= set(self.sight.unseen(recipients.subscribers, images_of(diffs)))
-        return pairs
+                images = images_of(diffs)
+                audiences.append((recipients.subscribers, images.keys()))
+                targets |= images
+        return self.sight.unseen(audiences, targets)
 
     def _recipients(self, topic: Topic) -> Recipients:
         """Each topic is read once for a batch, and grows if it has to."""
