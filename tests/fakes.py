@@ -246,15 +246,14 @@ class FakeUsers:
         lease: Lease,
         *,
         is_active: bool | None,
-        if_before: int,
+        heard_by: int,
     ) -> Renewal:
         user = self.read(user_id)
         current = user.leases.get(connection_id)
-        if current is None or current.expires_at > if_before:
+        if current is None:
             return Renewal(user, is_done=False)
-        if is_active not in (None, current.is_active):
-            return Renewal(user, is_done=False)
-        if not current.takes(lease):
+        lease = current.within_token(lease)
+        if not current.takes_ping(lease, is_active=is_active, heard_by=heard_by):
             return Renewal(user, is_done=False)
         renewed = replace(current, expires_at=lease.expires_at, seen_at=lease.seen_at)
         user = replace(user, leases={**user.leases, connection_id: renewed})

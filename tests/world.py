@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from presence.adapters.visibility import Everyone
-from presence.application.connections import AuthenticateCommand, Welcome
+from presence.application.connections import AuthenticateCommand, PingCommand, Welcome
 from presence.application.lists import MemberPage
 from presence.bootstrap import App
 from presence.domain.connection import Identity
@@ -132,6 +132,8 @@ class World(App):
     authorizer: FakeAuthorizer = field(default_factory=FakeAuthorizer)
     visibility: Visibility = field(default_factory=Everyone)
     announced: int = 0
+    #: Who authenticated each connection.
+    owners: dict[str, str] = field(default_factory=dict)
     #: What happens while a writer waits that has lost.
     meanwhile: Callable[[], None] = lambda: None
 
@@ -195,14 +197,23 @@ class World(App):
         command = AuthenticateCommand(
             connection_id, identity, opened_at, device, is_active, session_ids
         )
-        return self.connections.authenticate(command, self.now)
+        welcome = self.connections.authenticate(command, self.now)
+        self.owners[connection_id] = user_id
+        return welcome
 
     def join(self, user_id: str, connection_id: str, *, is_active: bool | None = None) -> Welcome:
         self.open(connection_id)
         return self.authenticate(user_id, connection_id, is_active=is_active)
 
-    def ping(self, connection_id: str, *, is_active: bool | None = None) -> None:
-        self.connections.ping(connection_id, is_active, self.now)
+    def ping(
+        self, connection_id: str, *, is_active: bool | None = None, user_id: str | None = None
+    ) -> None:
+        """As the shipped clients do: they name their user, unless another one is said here."""
+        named = user_id or self.owners.get(connection_id)
+        self.connections.ping(PingCommand(connection_id, named, is_active), self.now)
+
+    def ping_unnamed(self, connection_id: str, *, is_active: bool | None = None) -> None:
+        self.connections.ping(PingCommand(connection_id, None, is_active), self.now)
 
     def act(self, connection_id: str) -> str:
         return self.access.authorize(connection_id, self.now).user.user_id

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from presence.application.connections import AuthenticateCommand
+from presence.application.connections import AuthenticateCommand, PingCommand
 from presence.domain.connection import Identity
 from presence.domain.errors import PresenceError
 from presence.domain.events import Chosen
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: How long an answer is waited for, and how many pings in a row may be without one.
 PATIENCE, MOST_SILENT = 6 * SECOND, 2
+#: How often a ping names its user, as the shipped clients always do.
+NAMED = 0.8
 FATAL = frozenset({"not-authenticated", "token-expired", "forbidden"})
 
 
@@ -242,8 +244,13 @@ class Device:
         self._beat_later(link)
 
     def _ping(self) -> None:
-        link, is_active, connections = self.link, self.is_active, self.simulation.cases.connections
-        self._ask("ping", lambda now: connections.ping(link, is_active, now), repeats=False)
+        connections = self.simulation.cases.connections
+        command = PingCommand(self.link, self._named(), self.is_active)
+        self._ask("ping", lambda now: connections.ping(command, now), repeats=False)
+
+    def _named(self) -> str | None:
+        """Whose ping it is said to be: the shipped clients always name their user."""
+        return self.user_id if self.simulation.rng.random() < NAMED else None
 
     def _ask(
         self,

@@ -567,9 +567,7 @@ def test_a_write_leaves_the_renewals_of_other_connections_alone(store: Store) ->
 def renew(
     store: Store, at: int, *, is_active: bool | None = None, name: str = TAB, gap: int = 10_000
 ) -> Renewal:
-    return store.users.renew(
-        "ada", name, lease(at), is_active=is_active, if_before=at + LEASE - gap
-    )
+    return store.users.renew("ada", name, lease(at), is_active=is_active, heard_by=at - gap)
 
 
 @pytest.mark.fault("A renewal that began before a `leave` ends after it.")
@@ -771,14 +769,38 @@ def test_what_was_read_before_a_change_of_the_record_is_not_written(
 
 
 def test_a_renewal_does_not_outlive_the_token_of_the_lease(store: Store) -> None:
-    short = replace(lease(), ends_by=NOW + LEASE)
+    short = replace(lease(), ends_by=NOW + LEASE + 5_000)
     save(store, "ada", Authenticated(TAB, short))
-    longer = replace(short, expires_at=NOW + LEASE + 1, ends_by=NOW + LEASE + 1)
 
-    renewal = store.users.renew("ada", TAB, longer, is_active=None, if_before=NOW + 2 * LEASE)
+    renewal = renew(store, at=NOW + 30_000)
 
-    assert not renewal.is_done
-    assert store.users.read("ada", consistent=True).leases[TAB] == short
+    renewed = replace(short, expires_at=NOW + LEASE + 5_000, seen_at=NOW + 30_000)
+    assert renewal.is_done
+    assert renewal.user.leases == {TAB: renewed}
+    assert store.users.read("ada", consistent=True).leases == {TAB: renewed}
+
+
+@pytest.mark.parametrize(("at", "is_active"), [(NOW + LEASE, None), (NOW + 30_000, False)])
+def test_a_renewal_at_the_end_of_the_token_needs_all_that_any_needs(
+    store: Store, at: int, is_active: bool | None
+) -> None:
+    before = save(store, "ada", Authenticated(TAB, replace(lease(), ends_by=NOW + LEASE)))
+
+    refused = renew(store, at=at, is_active=is_active)
+
+    assert refused == Renewal(before, is_done=False)
+    assert store.users.read("ada", consistent=True) == before
+
+
+def test_a_renewal_of_a_connection_of_another_user_changes_neither(store: Store) -> None:
+    ada = save(store, "ada", Authenticated(TAB, lease()))
+    bob = save(store, "bob", Authenticated(PHONE, lease()))
+
+    refused = renew(store, at=NOW + 30_000, name=PHONE)
+
+    assert refused == Renewal(ada, is_done=False)
+    assert store.users.read("ada", consistent=True) == ada
+    assert store.users.read("bob", consistent=True) == bob
 
 
 def test_what_the_back_end_has_decided_is_read_back(store: Store) -> None:

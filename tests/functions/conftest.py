@@ -27,6 +27,8 @@ from presence import bootstrap
 from presence.domain.connection import Connection
 from presence.domain.user import User
 from presence.entrypoints import runtime
+from presence.entrypoints.sampling import Sampling
+from presence.entrypoints.websocket import ONE_WAY
 from presence.ports import EVERYONE, Topic
 from tests.docs.schema import answer_faults, message_faults
 from tests.endpoint import Answer, Endpoint, serving
@@ -85,6 +87,7 @@ QUEUES = ("timers", "deliveries")
 FIELDS: dict[str, dict[str, Any]] = {
     "authenticate": {},
     "ping": {},
+    "check": {},
     "status": {"status": "away"},
     "online": {},
     "join": {"chatSessionId": ROOM},
@@ -276,6 +279,20 @@ class Stack:
         event["requestContext"] |= self._at(connection_id)
         return self.invoke("websocket", event)
 
+    def reply(self, connection_id: str, frame: Any) -> Event:
+        """The frame that answers one, by the route or, of a one-way route, by a post."""
+        answer = self.send(connection_id, frame)
+        if route_of(frame if isinstance(frame, str) else json.dumps(frame)) not in ONE_WAY:
+            return frame_of(answer)
+        assert answer == {"statusCode": 200}
+        return self.posted(connection_id)
+
+    def posted(self, connection_id: str) -> Event:
+        """The frame that was posted to a connection last, which is heard now."""
+        frame: Event = json.loads(self.gateway.heard[connection_id].pop())
+        assert message_faults(frame["type"], frame) == []
+        return frame
+
     def disconnect(self, connection_id: str) -> Event:
         event = recorded("disconnect")
         event["requestContext"] |= self._at(connection_id)
@@ -359,12 +376,12 @@ class Stack:
     def join(self, user_id: str, connection_id: str, **claims: Any) -> Event:
         self.connect(connection_id)
         frame = {"action": "authenticate", "token": self.token(user_id, **claims)}
-        return frame_of(self.send(connection_id, frame))
+        return self.reply(connection_id, frame)
 
     def ask(self, connection_id: str, action: str, **fields: Any) -> Event:
         """The answer to a frame that has an id."""
         body = {"action": action, "id": "1", **FIELDS.get(action, {}), **fields}
-        return frame_of(self.send(connection_id, body))
+        return self.reply(connection_id, body)
 
     def enter(self, connection_id: str, session_id: str = ROOM) -> Event:
         """Join a chat session, successfully."""
@@ -429,6 +446,10 @@ class Stack:
         """Every message on a queue and its delay in seconds, waiting or not."""
         return list(self.queues[name])
 
+    def log_everything(self) -> None:
+        """As with `LogLevel=DEBUG`: also what is usual."""
+        runtime.logger.setLevel("DEBUG")
+
     def log_lines(self) -> list[Event]:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
@@ -483,6 +504,8 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     stack = Stack(monkeypatch)
     handler = runtime.logger.registered_handler
     handler.setStream(stack.log)  # type: ignore[attr-defined]  # a StreamHandler
+    monkeypatch.setattr(runtime, "sampling", Sampling())
     stack.configure(TIMER_QUEUE_URL="timers", DELIVERY_QUEUE_URL="deliveries")
     yield stack
+    runtime.logger.setLevel("INFO")
     bootstrap.app.cache_clear()

@@ -452,6 +452,7 @@ def test_a_sweep_without_time_reads_no_user_and_writes_no_count(stack: Stack) ->
 
 
 def test_a_sweep_says_how_far_it_came(stack: Stack) -> None:
+    stack.log_everything()
     stack.join("ada", TAB)
     stack.join("grace", PHONE)
     stack.wait(60_000)

@@ -21,7 +21,6 @@ from tests.functions.conftest import (
     WATCH,
     Event,
     Stack,
-    frame_of,
 )
 from tests.functions.test_user_status import ADMIN, MEMBERS, MESSAGES, PUBLISH, body_of, code_of
 
@@ -480,7 +479,7 @@ def test_as_many_rooms_with_the_longest_names_and_texts_fit_into_a_frame(
     welcome = stack.send(ADA, frame)["body"]
     joined = stack.send(ADA, {"action": "join", **about})["body"]
     some = {**about, "chatSessionIds": names[:9]}
-    few = frame_of(stack.send(ADA, {"action": "join", **some}))
+    few = stack.reply(ADA, {"action": "join", **some})
 
     for text in (welcome, joined):
         assert 8_000 < len(text.encode()) <= limits.MAX_FRAME_BYTES

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import time
 import zlib
 from base64 import b64decode
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from presence.domain.connection import State
 from presence.domain.user import Status
+from presence.limits import REFUSALS_LOGGED
 from presence.protocol import requests
 from presence.protocol.requests import ALIASES, Alias
 from tests.functions.conftest import (
@@ -136,11 +138,23 @@ def test_on_authenticate_refuses_the_expired_sample(stack: Stack) -> None:
     assert stack.image("ada") is None
 
 
-def test_on_ping_renews_the_lease_and_unmarks_the_record(stack: Stack) -> None:
+def test_on_ping_renews_the_lease_and_says_nothing(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.wait(30_000)
 
-    frame = frame_of(stack.replay("ping"))
+    answer = stack.replay("ping")
+
+    assert answer == {"statusCode": 200}
+    assert stack.gateway.heard == {}
+    assert stack.user("ada").leases[TAB].expires_at == START + 30_000 + 75_000
+    assert "changed" not in (stack.image("ada") or {})
+
+
+def test_on_check_is_a_ping_that_is_answered(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.wait(30_000)
+
+    frame = frame_of(stack.replay("check"))
 
     image = stack.image("ada") or {}
     assert frame == {
@@ -424,6 +438,7 @@ def test_the_timer_closes_an_unauthenticated_connection(stack: Stack) -> None:
 
 
 def test_sweep_finds_the_silent_and_counts_the_others(stack: Stack) -> None:
+    stack.log_everything()
     stack.join("ada", TAB)
     stack.wait(60_000)
     stack.join("grace", PHONE)
@@ -514,7 +529,7 @@ def test_authenticate_is_answered_with_everything_a_client_needs(stack: Stack) -
     stack.wait(500)
     token = stack.token("ada", exp=START // 1000 + 1800)
 
-    frame = frame_of(stack.send(TAB, {"action": "authenticate", "id": "a", "token": token}))
+    frame = stack.reply(TAB, {"action": "authenticate", "id": "a", "token": token})
 
     assert frame == {
         "type": "authentication-success",
@@ -563,10 +578,64 @@ def test_without_an_id_there_is_no_frame_to_send(stack: Stack, frame: Event) -> 
     assert answer == {"statusCode": 200}
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"userId": "grace"}, "forbidden"),
+        ({"userId": "nobody"}, "forbidden"),
+        ({"active": 1}, "invalid-message"),
+    ],
+)
+def test_a_refused_ping_is_told_so_by_a_post(
+    stack: Stack, fields: dict[str, Any], code: str
+) -> None:
+    stack.join("ada", TAB)
+    stack.join("grace", PHONE)
+    stack.wait(30_000)
+    before = stack.everything()
+
+    frame = stack.reply(TAB, {"action": "ping", **fields})
+
+    assert (frame["type"], frame["action"], frame["code"]) == ("error", "ping", code)
+    assert stack.user("grace").leases[PHONE].seen_at == START
+    if code == "invalid-message":
+        assert stack.everything() == before
+
+
+def test_a_refusal_of_a_ping_that_cannot_be_posted_waits_in_the_queue(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.gateway.busy.add(TAB)
+
+    answer = stack.send(TAB, {"action": "ping", "active": 1})
+
+    assert answer == {"statusCode": 200}
+    ((parcel, _),) = stack.queued("deliveries")
+    assert parcel["posts"][0]["connectionIds"] == [TAB]
+
+
+def test_a_usual_ping_is_one_write_and_no_read(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.wait(30_000)
+    called = list[str]()
+    stack.tables.before = lambda operation, _request: called.append(operation)
+
+    stack.send(TAB, {"action": "ping", "userId": "ada", "active": True})
+
+    assert called == ["UpdateItem"]
+
+
+def test_a_check_without_an_id_is_answered_too(stack: Stack) -> None:
+    stack.join("ada", TAB)
+
+    frame = stack.reply(TAB, {"action": "check"})
+
+    assert frame == {"type": "pong", "serverTime": START, "heartbeatSeconds": 30}
+
+
 def test_a_ping_with_an_id_is_answered(stack: Stack) -> None:
     stack.join("ada", TAB)
 
-    frame = frame_of(stack.send(TAB, {"action": "ping", "id": "p-1"}))
+    frame = stack.reply(TAB, {"action": "ping", "id": "p-1"})
 
     assert frame == {"type": "pong", "id": "p-1", "serverTime": START, "heartbeatSeconds": 30}
 
@@ -575,6 +644,7 @@ def test_a_ping_with_an_id_is_answered(stack: Stack) -> None:
 ANSWERS = {
     "authenticate": "authentication-success",
     "ping": "pong",
+    "check": "pong",
     "status": "ack",
     "online": "online-users-list",
     "join": "chat-session-joined",
@@ -591,7 +661,7 @@ def test_every_action_is_answered_with_its_frame(stack: Stack, action: str) -> N
     stack.join("ada", TAB)
     stack.enter(TAB)
 
-    answer = frame_of(stack.send(TAB, stack.fields(action)))
+    answer = stack.reply(TAB, stack.fields(action))
 
     assert (answer["type"], answer["id"]) == (ANSWERS[action], "1")
 
@@ -613,7 +683,7 @@ def test_an_alias_is_answered_like_its_action(stack: Stack, name: str, alias: Al
 def test_a_refusal_repeats_the_alias_that_the_client_knows(stack: Stack) -> None:
     stack.join("ada", TAB)
 
-    frame = frame_of(stack.send(TAB, {"action": "typing-start", "chatSessionId": ROOM}))
+    frame = stack.reply(TAB, {"action": "typing-start", "chatSessionId": ROOM})
 
     assert (frame["code"], frame["action"]) == ("forbidden", "typing-start")
 
@@ -623,7 +693,7 @@ def test_before_authenticate_nothing_else_is_served(stack: Stack, action: str) -
     stack.connect(TAB)
     stored = stack.everything()
 
-    frame = frame_of(stack.send(TAB, stack.fields(action)))
+    frame = stack.reply(TAB, stack.fields(action))
 
     assert (frame["type"], frame["code"]) == ("error", "not-authenticated")
     assert stack.everything() == stored
@@ -633,7 +703,7 @@ def test_a_user_id_that_differs_from_the_token_is_refused(stack: Stack) -> None:
     stack.connect(TAB)
     body = {"action": "authenticate", "token": stack.token("eve"), "userId": "ada", "id": "1"}
 
-    frame = frame_of(stack.send(TAB, body))
+    frame = stack.reply(TAB, body)
 
     assert (frame["type"], frame["code"], frame["id"]) == ("authentication-error", "forbidden", "1")
     assert stack.image("ada") is None
@@ -649,7 +719,7 @@ def test_a_connection_id_in_a_frame_is_not_read(stack: Stack, action: str) -> No
     record, user = stack.connection("another"), stack.user("grace")
     names = {"connectionId": "another", "connection_id": "another"}
 
-    answer = frame_of(stack.send(TAB, {**stack.fields(action), **names}))
+    answer = stack.reply(TAB, {**stack.fields(action), **names})
 
     assert answer["type"] == ANSWERS[action]
     assert (stack.connection("another"), stack.user("grace")) == (record, user)
@@ -673,7 +743,7 @@ def test_a_connection_id_in_a_frame_is_not_read(stack: Stack, action: str) -> No
 def test_an_ambiguous_action_does_not_authenticate(stack: Stack, text: str) -> None:
     stack.connect(TAB)
 
-    frame = frame_of(stack.send(TAB, text.replace("TOKEN", stack.token("ada"))))
+    frame = stack.reply(TAB, text.replace("TOKEN", stack.token("ada")))
 
     assert (frame["type"], frame["code"]) == ("error", "invalid-message")
     assert stack.image("ada") is None
@@ -771,7 +841,7 @@ def test_a_refusal_repeats_the_id_and_the_action_if_they_are_ones(
 ) -> None:
     stack.join("ada", TAB)
 
-    frame = frame_of(stack.send(TAB, body))
+    frame = stack.reply(TAB, body)
 
     assert frame == {**expected, "message": frame["message"]}
     assert frame["message"]
@@ -782,7 +852,7 @@ def test_the_unexpected_is_internal_and_names_nothing(stack: Stack) -> None:
     stack.secret = "too-short"
 
     body = {"action": "authenticate", "id": "1", "token": stack.token("ada")}
-    frame = frame_of(stack.send(TAB, body))
+    frame = stack.reply(TAB, body)
 
     logged = stack.log.getvalue()
     assert frame == {
@@ -804,7 +874,7 @@ def test_a_throttled_table_makes_the_client_come_back(stack: Stack, action: str)
     body = stack.fields(action)
 
     with stack.throttled():
-        frame = frame_of(stack.send(TAB, body))
+        frame = stack.reply(TAB, body)
 
     assert (frame["code"], frame["id"], frame["retryAfterSeconds"]) == ("unavailable", "1", 2)
     assert "Throughput" not in frame["message"]
@@ -851,6 +921,7 @@ def request_everywhere(stack: Stack, marker: str, token: str) -> None:
 
 
 def test_no_log_line_holds_a_token_a_body_or_a_query_string(stack: Stack) -> None:
+    stack.log_everything()
     token, marker = stack.token("ada"), "only-for-my-eyes"
     send_everywhere(stack, marker, token)
     request_everywhere(stack, marker, token)
@@ -904,14 +975,62 @@ def test_a_warm_environment_remembers_nothing_of_the_call_before(stack: Stack) -
     assert [stack.user(name).text for name in ("ada", "grace")] == ["ada", "grace"]
 
 
-def test_every_invocation_leaves_one_line_that_says_where_and_how_long(stack: Stack) -> None:
+def test_what_is_usual_leaves_no_line(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.enter(TAB)
+    stack.send(TAB, {"action": "ping", "userId": "ada"})
+    stack.http("GET /online", token=stack.token("ada"))
+    stack.stream()
+    stack.run_timers()
+    stack.invoke("sweep")
+    stack.disconnect(TAB)
+
+    assert stack.log_lines() == []
+
+
+def test_a_line_says_where_and_how_long(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.send(TAB, {"action": "dance"})
+    stack.log_everything()
+    stack.send(TAB, {"action": "ping"})
 
-    connect, authenticate, dance = stack.log_lines()
+    dance, ping = stack.log_lines()
 
-    assert {line["connection_id"] for line in (connect, authenticate, dance)} == {TAB}
-    assert (authenticate["route"], authenticate["action"]) == ("authenticate", "authenticate")
-    assert (dance["route"], dance["refused"]) == ("$default", "unknown-action")
-    assert "refused" not in authenticate
+    assert {line["connection_id"] for line in (dance, ping)} == {TAB}
+    assert (dance["level"], dance["route"], dance["refused"]) == (
+        *("INFO", "$default", "unknown-action"),
+    )
+    assert (ping["level"], ping["route"], ping["action"]) == ("DEBUG", "ping", "ping")
+    assert "refused" not in ping
     assert dance["milliseconds"] >= 0
+
+
+@pytest.mark.parametrize(("milliseconds", "lines"), [(999, 0), (1_000, 1)])
+def test_what_takes_a_second_leaves_a_line(stack: Stack, milliseconds: int, lines: int) -> None:
+    stack.join("ada", TAB)
+    began = time.perf_counter()
+    times = iter((began, began + milliseconds / 1000))
+    with stack.monkeypatch.context() as patched:
+        patched.setattr(time, "perf_counter", lambda: next(times))
+        stack.send(TAB, {"action": "ping"})
+
+    assert [line["milliseconds"] for line in stack.log_lines()] == [milliseconds] * lines
+
+
+@pytest.mark.fault("A flood of refused frames fills the logs.")
+def test_of_a_flood_of_refusals_a_few_leave_a_line_and_the_rest_a_count(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    for _ in range(3 * REFUSALS_LOGGED):
+        stack.send(TAB, {"action": "dance"})
+    stack.send(TAB, {"action": "ping", "active": 1})
+    flood = stack.log_lines()
+
+    stack.wait(60_000)
+    stack.send(TAB, {"action": "ping"})
+    stack.wait(60_000)
+    stack.send(TAB, {"action": "ping"})
+
+    codes = [line["refused"] for line in flood]
+    assert codes == ["unknown-action"] * REFUSALS_LOGGED + ["invalid-message"]
+    (counted,) = stack.log_lines()[len(flood) :]
+    assert counted["refusals"] == {"unknown-action": 2 * REFUSALS_LOGGED}

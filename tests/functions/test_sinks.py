@@ -109,6 +109,7 @@ def test_a_sink_that_fails_keeps_no_frame_and_no_count_back(history: History) ->
 
 
 def test_the_handler_calls_each_sink(history: History, stack: Stack) -> None:
+    stack.log_everything()
     stack.join("ada", TAB)
     stack.ask(TAB, "status", status="busy")
 
@@ -134,6 +135,7 @@ def test_a_batch_is_not_repeated_for_a_sink_that_fails(history: History, stack: 
 
 
 def test_a_figure_of_a_sink_replaces_none_of_the_handler(history: History, stack: Stack) -> None:
+    stack.log_everything()
     history.figures = {"records": 99, "failed_sinks": 99, "sent": 1}
     stack.join("ada", TAB)
 

@@ -1,6 +1,7 @@
 """Properties of template.yaml that a deployment would not complain about, but its users would."""
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -13,13 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
+from presence.entrypoints.websocket import ONE_WAY
 from presence.limits import HIDDEN_TAB_SECONDS
 from presence.protocol.requests import ACTIONS
 from tests.domain.test_messages import BATCH
 from tests.tables import SCHEMAS
 
 ROOT = Path(__file__).resolve().parents[2]
-SILENT = {"$connect", "$disconnect"}
+SILENT = {"$connect", "$disconnect", *ONE_WAY}
 
 
 class _CloudFormation(yaml.SafeLoader):
@@ -94,6 +96,18 @@ def test_every_function_has_a_log_group_that_forgets(function: str) -> None:
     group = FUNCTIONS[function]["LoggingConfig"]["LogGroup"]["Ref"]
     assert RESOURCES[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     assert group == f"{function.removesuffix('Function')}Log"
+
+
+def test_lambda_itself_logs_no_invocation_that_went_well() -> None:
+    shared = TEMPLATE["Globals"]["Function"]["LoggingConfig"]
+    assert (shared["LogFormat"], shared["SystemLogLevel"]) == ("JSON", "WARN")
+
+
+def test_the_levels_are_those_that_lambda_and_the_logger_know() -> None:
+    levels = set(TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"])
+    # "Log and monitor Lambda functions": TRACE, DEBUG, INFO, WARN, ERROR, FATAL
+    assert levels == {"DEBUG", "INFO", "WARN", "ERROR"}
+    assert levels <= logging.getLevelNamesMapping().keys()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -448,9 +462,9 @@ def test_every_reference_of_the_template_leads_somewhere() -> None:
 def test_a_reference_to_a_route_that_sam_does_not_make_is_found(tmp_path: Path) -> None:
     text = (ROOT / "template.yaml").read_text()
     wrong = tmp_path / "template.yaml"
-    wrong.write_text(text.replace("RouteId: !Ref WebSocketApiPingRoute", "RouteId: !Ref PingRoute"))
+    wrong.write_text(text.replace("!Ref WebSocketApiCheckRoute", "!Ref CheckRoute"))
 
-    assert dangling(translated(wrong)) == {"PingRoute"}
+    assert dangling(translated(wrong)) == {"CheckRoute"}
 
 
 @pytest.mark.parametrize(

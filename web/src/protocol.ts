@@ -69,7 +69,16 @@ export interface Authenticate {
 export interface Ping {
   readonly action: "ping";
   readonly id?: string;
+  /** Whose connection it is, which saves looking that up. */
+  readonly userId?: string;
   /** Whether a person is at the device. */
+  readonly active?: boolean;
+}
+
+export interface Check {
+  readonly action: "check";
+  readonly id?: string;
+  readonly userId?: string;
   readonly active?: boolean;
 }
 
@@ -144,6 +153,7 @@ export interface Unwatch {
 export type ClientFrame =
   | Authenticate
   | Ping
+  | Check
   | SetStatus
   | Online
   | Join
@@ -186,7 +196,7 @@ export interface AuthenticationError {
 
 export interface Pong {
   readonly type: "pong";
-  readonly id: string;
+  readonly id?: string;
   readonly serverTime: number;
   readonly heartbeatSeconds: number;
 }

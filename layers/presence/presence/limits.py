@@ -147,6 +147,15 @@ OPEN_RECORD_SECONDS = SOCKET_SECONDS + 15 * 60
 #: The record of a closed connection outlives everything that was under way when it was closed.
 CLOSED_RECORD_SECONDS = 15 * 60
 
+# ── logs ───────────────────────────────────────────────────────────────────────────────────
+
+#: Refusals of one code that have a log line, in each minute of an execution environment; of more,
+#: a line says how many. A line costs as much as the refused frame itself.
+REFUSALS_LOGGED = 10
+#: An invocation that takes so long has a line. Usual ones take tens of milliseconds; clients give
+#: up after ten seconds.
+SLOW_MILLISECONDS = 1_000
+
 # ── protocol ───────────────────────────────────────────────────────────────────────────────
 
 #: User ids, chat session ids, request ids and device names, matched as a whole: printable ASCII

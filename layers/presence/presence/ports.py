@@ -143,12 +143,13 @@ class Users(Protocol):
         lease: Lease,
         *,
         is_active: bool | None,
-        if_before: int,
+        heard_by: int,
     ) -> Renewal:
-        """Extend a lease to `lease.expires_at`, in one write that announces nothing.
+        """Extend a lease to `lease.expires_at`, or to the end of its token if that is sooner.
 
-        Only if the lease exists, expires by `if_before`, and (when `is_active` is given) has that
-        `is_active` already. Otherwise nothing is written.
+        One write, which announces nothing; a second one where the token ends. Only if the user has
+        the lease and `Lease.takes_ping`; otherwise nothing is written. So *user_id* may be what a
+        client says: of a connection that is another user's, nothing is renewed.
         """
         ...
 

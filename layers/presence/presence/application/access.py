@@ -53,8 +53,8 @@ class Access:
         """The connection, if it belongs to a user; every action but `authenticate` begins here.
 
         Read consistently: no action is served by a token, or a chat session, of a moment ago. Only
-        a ping, which does nothing but renew, is served by a read that may lag behind, if that says
-        that the connection is authenticated.
+        a ping that does not say whose it is asks a read that may lag behind, if that says that the
+        connection is authenticated.
 
         Raises:
             NotAuthenticated, TokenExpired: see `Connection.user_at`.
@@ -90,33 +90,33 @@ class Access:
         acted = self.users.act(
             connection.user_at(now), name, self.lease_of(connection, now), charge
         )
-        self._require_accepted(connection, acted.user, now)
+        self.require_accepted(connection, acted.user, now)
         if acted.is_done:
             return Actor(connection, acted.user)
         if name in acted.user.leases:
             raise RateLimited("Send one action after the other.", retry_after_seconds=1)
         return Actor(connection, self.readmit(connection, acted.user, now, charge=charge))
 
-    def renew(
-        self, connection: Connection, now: int, *, is_active: bool | None = None, by: int = 0
-    ) -> Renewal:
-        """Extend the lease, if that makes it longer by *by* milliseconds at least.
+    def renew(self, user_id: str, connection_id: str, now: int, is_active: bool | None) -> Renewal:
+        """Extend the lease of a connection of this user, as a ping does; see `Users.renew`.
+
+        No record is read: only an admission makes a lease, and every end of a connection or of its
+        token ends the lease. A revocation ends it a moment later, so its users are asked for more.
 
         Raises:
             TokenInvalid: the token was revoked, by a request that stopped before it closed this.
         """
-        lease = self.lease_of(connection, now)
+        lease = self.durations.next_lease(now)
+        heard_by = now - self.durations.between_pings
         renewal = self.users.renew(
-            connection.user_at(now),
-            connection.connection_id,
-            lease,
-            is_active=is_active,
-            if_before=lease.expires_at - by,
+            user_id, connection_id, lease, is_active=is_active, heard_by=heard_by
         )
-        self._require_accepted(connection, renewal.user, now)
+        if renewal.is_done and renewal.user.standing.may_refuse(now):
+            connection = self.require_authenticated(connection_id, now)
+            self.require_accepted(connection, renewal.user, now)
         return renewal
 
-    def _require_accepted(self, connection: Connection, user: User, now: int) -> None:
+    def require_accepted(self, connection: Connection, user: User, now: int) -> None:
         """End what a revocation left open: the lease now, and the rest in a moment.
 
         Raises:

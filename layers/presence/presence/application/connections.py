@@ -49,6 +49,18 @@ class AuthenticateCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class PingCommand:
+    """`user_id` is whose connection it is, as the client says; None has it looked up.
+
+    `is_active` as in `AuthenticateCommand`.
+    """
+
+    connection_id: str
+    user_id: str | None = None
+    is_active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Welcome:
     """The answer to `authenticate`; instants are in epoch milliseconds.
 
@@ -221,28 +233,36 @@ class Connections:
             )
         return record
 
-    def ping(self, connection_id: str, is_active: bool | None, now: int) -> None:
-        """Renew the lease, without a charge if the last renewal was long enough ago.
+    def ping(self, command: PingCommand, now: int) -> None:
+        """Renew the lease, without a charge if the last frame came long enough ago.
 
-        One conditional write on the usual path, which creates and repairs nothing. A refused write
-        returns the user, who decides what else there is to do.
+        One conditional write on the usual path, which creates and repairs nothing, and proves that
+        the connection is the user's. A refused write returns the user, who decides what else there
+        is to do.
 
         Raises:
             NotAuthenticated, TokenExpired: see `Access.require_authenticated`.
+            Forbidden: the connection is another user's.
             RateLimited: see `Take.of`.
         """
-        connection = self.access.require_authenticated(connection_id, now, consistent=False)
-        by = self.durations.between_pings
-        renewal = self.access.renew(connection, now, is_active=is_active, by=by)
+        name, user_id = command.connection_id, command.user_id
+        if user_id is None:
+            connection = self.access.require_authenticated(name, now, consistent=False)
+            user_id = connection.user_at(now)
+        renewal = self.access.renew(user_id, name, now, command.is_active)
         if not renewal.is_done:
-            self._ping_unusual(connection, renewal.user, is_active, now)
+            self._ping_unusual(name, renewal.user, command.is_active, now)
 
-    def _ping_unusual(
-        self, connection: Connection, user: User, is_active: bool | None, now: int
-    ) -> None:
-        """The lease is gone, or was renewed just now, or the person at the device came or went."""
-        name = connection.connection_id
+    def _ping_unusual(self, name: str, user: User, is_active: bool | None, now: int) -> None:
+        """The lease is gone, or was renewed just now, or the person at the device came or went.
+
+        *user* is whom the client has named, and the record says who it is.
+        """
         connection = self.access.require_authenticated(name, now)
+        if connection.user_id != user.user_id:
+            self.access.act(connection, Charge(now))
+            raise Forbidden("Leave userId out, or send the subject of the token.")
+        self.access.require_accepted(connection, user, now)
         if name in user.leases:
             user = self.access.act(connection, Charge(now)).user
             event = Renewed(name, self.access.lease_of(connection, now), is_active)

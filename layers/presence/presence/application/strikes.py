@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from presence.application.connections import Connections
 from presence.domain.errors import NotAuthenticated, PresenceError, RateLimited
 from presence.fanout.dispatch import Dispatcher, OpenSocket
-from presence.limits import KNOWN_STRIKES, MAX_LIMITED_FRAMES, MAX_UNAUTHENTICATED_FRAMES
+from presence.limits import (
+    KNOWN_STRIKES,
+    LEAVE_SECONDS,
+    MAX_LIMITED_FRAMES,
+    MAX_UNAUTHENTICATED_FRAMES,
+)
 from presence.ports import ConnectionRecords, Timers
 
 _MOST: dict[type[PresenceError], int] = {
@@ -37,6 +42,9 @@ class Strikes:
             if not self.records.close_unauthenticated(connection_id, now):
                 return
         else:
+            # First: pings read no record. Stopped halfway, they would renew the lease of a closed
+            # connection until its socket ends.
+            self.timers.check_connection(connection_id, LEAVE_SECONDS)
             self.connections.close(connection_id, now)
         if self.dispatcher.close_all([OpenSocket(connection_id, reason)]):
             self.timers.check_connection(connection_id, 1)

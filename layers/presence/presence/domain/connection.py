@@ -246,6 +246,10 @@ class Durations:
         """How far apart the pings of an ordinary client are at least, jitter included."""
         return min(MIN_PING_MILLISECONDS, self.heartbeat // 2)
 
+    def next_lease(self, now: int) -> Lease:
+        """What a lease is renewed to at *now*, if its token lasts."""
+        return Lease(now + self.lease, seen_at=now)
+
     def new_lease(self, token_expires_at: int, now: int, device: str | None = None) -> Lease:
         """A lease from *now* on, which does not outlive its token."""
         ends_by = lease_limit(token_expires_at)

@@ -63,6 +63,11 @@ class Standing:
         if not self.accepts(token):
             raise TokenInvalid("The token was revoked; sign in again.")
 
+    def may_refuse(self, now: int) -> bool:
+        """Whether any token that has not expired by *now* may be refused."""
+        last = max(self.revoked.values(), default=0)
+        return now < max(last, self.not_before and self.not_before + LONGEST_LIFE)
+
     def lets_into(self, session_id: str, allowed: AllowedSessions) -> bool:
         """Whether a token that allows these chat sessions lets the user into this one."""
         return session_id not in self.barred and is_allowed(session_id, allowed)

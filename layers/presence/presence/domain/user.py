@@ -89,6 +89,20 @@ class Lease:
         ends_by = newer.expires_at if self.ends_by is None else self.ends_by
         return self.expires_at <= newer.expires_at <= ends_by
 
+    def within_token(self, newer: "Lease") -> "Lease":
+        """A renewal to *newer* that goes no further than the token."""
+        if self.ends_by is None or self.ends_by >= newer.expires_at:
+            return newer
+        return replace(newer, expires_at=self.ends_by)
+
+    def takes_ping(self, newer: "Lease", *, is_active: bool | None, heard_by: int) -> bool:
+        """Whether a ping renews it to *newer* and changes nothing else.
+
+        It was heard at `heard_by` or before, its token is good, and `is_active` is as it was.
+        """
+        is_good = newer.seen_at < newer.expires_at and self.takes(newer)
+        return is_good and self.seen_at <= heard_by and is_active in (None, self.is_active)
+
 
 @dataclass(frozen=True, slots=True)
 class Farewell:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import assert_never
 
 from presence.application.access import identify
-from presence.application.connections import AuthenticateCommand
+from presence.application.connections import AuthenticateCommand, PingCommand
 from presence.bootstrap import App
 from presence.domain.errors import PresenceError
 from presence.domain.rate_limit import Charge, read_units
@@ -118,8 +118,10 @@ def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
 
 
 def _ping(app: App, call: Call, request: Ping) -> Frame | None:
-    app.connections.ping(call.connection_id, request.is_active, call.now)
-    if call.id is None:
+    """A ping is answered too if it has an id, as those of earlier clients have now and then."""
+    command = PingCommand(call.connection_id, request.user_id, request.is_active)
+    app.connections.ping(command, call.now)
+    if call.id is None and not request.is_check:
         return None
     seconds = app.settings.heartbeat_seconds
     return {"type": "pong", "serverTime": call.now, "heartbeatSeconds": seconds}

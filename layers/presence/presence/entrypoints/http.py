@@ -14,7 +14,15 @@ from presence.domain import errors
 from presence.domain.connection import Identity
 from presence.domain.rate_limit import Charge, read_units
 from presence.domain.standing import Standing, is_allowed
-from presence.entrypoints.runtime import AWS_ERRORS, LambdaEvent, logged, logger, now, time_left
+from presence.entrypoints.runtime import (
+    AWS_ERRORS,
+    LambdaEvent,
+    log_failure,
+    logged,
+    logger,
+    now,
+    time_left,
+)
 from presence.fanout.sight import FREE, Reach
 from presence.limits import CHANGE_UNITS, ERASE_UNITS, MAX_BODY_BYTES
 from presence.protocol import requests
@@ -386,14 +394,14 @@ def refuse(error: errors.PresenceError) -> Answer:
 
 
 @resolver.exception_handler(list(AWS_ERRORS))  # type: ignore[untyped-decorator]
-def unavailable(_error: Exception) -> Answer:
-    logger.exception("AWS did not serve us")
+def unavailable(error: Exception) -> Answer:
+    log_failure("AWS did not serve us", error)
     return _refuse(errors.Unavailable("Try again in a moment.", retry_after_seconds=2))
 
 
 @resolver.exception_handler(Exception)  # type: ignore[untyped-decorator]
-def unexpected(_error: Exception) -> Answer:
-    logger.exception("unexpected")
+def unexpected(error: Exception) -> Answer:
+    log_failure("unexpected", error)
     return _refuse(errors.PresenceError("That should not have happened; try again."))
 
 

@@ -1,4 +1,4 @@
-"""What all Lambda handlers share: the clock, one log line per invocation, errors of AWS."""
+"""What all Lambda handlers share: the clock, which invocations have a log line, errors of AWS."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -11,13 +11,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.exceptions import PynamoDBException
 
 from presence.deadline import HasTime
+from presence.entrypoints.sampling import Sampling
+from presence.limits import SLOW_MILLISECONDS
 
 LambdaEvent: TypeAlias = Mapping[str, Any]
 Response: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[LambdaEvent, LambdaContext], Response]
 
-#: Its name makes it the parent of the loggers of all other modules.
-logger = Logger("presence")
+#: Its name makes it the parent of the loggers of all other modules. Lambda reads the level of a
+#: line only if its timestamp is of RFC 3339 ("Log and monitor Lambda functions", JSON log format).
+logger = Logger("presence", use_rfc3339=True)
+sampling = Sampling()
+
+#: Fields of work that failed or was left: with any of them, an invocation has a line.
+_TROUBLE = ("left", "failed_sinks", "failed_messages", "jobs_too_late")
 
 #: DynamoDB, SQS or another service refused or did not answer: the caller can only try again.
 AWS_ERRORS = (PynamoDBException, ClientError, BotoCoreError)
@@ -42,7 +49,11 @@ def time_left(context: LambdaContext, spare: int = SPARE_MILLISECONDS) -> HasTim
 
 
 def logged(handler: Handler) -> Handler:
-    """One structured line for each invocation, without tokens, bodies and query strings."""
+    """A structured line for an invocation that was refused, left work or was slow; else at DEBUG.
+
+    What was usual is counted by metrics: a line for each ping cost a fifth of its price. Lines are
+    without tokens, bodies, query strings and ids of users.
+    """
 
     @wraps(handler)
     @logger.inject_lambda_context(clear_state=True)
@@ -51,10 +62,26 @@ def logged(handler: Handler) -> Handler:
         try:
             return handler(event, context)
         finally:
-            milliseconds = round((time.perf_counter() - started) * 1000, 1)
-            logger.info("served", milliseconds=milliseconds)
+            _write_line(round((time.perf_counter() - started) * 1000, 1))
 
     return run
+
+
+def _write_line(milliseconds: float) -> None:
+    fields, moment = logger.get_current_keys(), now()
+    if unlogged := sampling.counted(moment):
+        logger.info("refusals without a line", refusals=dict(unlogged))
+    refused = fields.get("refused")
+    is_unusual = refused is not None and sampling.has_line(refused, moment)
+    is_unusual |= any(fields.get(name) for name in _TROUBLE) or fields.get("is_complete") is False
+    write = logger.info if is_unusual or milliseconds >= SLOW_MILLISECONDS else logger.debug
+    write("served", milliseconds=milliseconds)
+
+
+def log_failure(what: str, error: Exception) -> None:
+    """A line with the stack trace of an exception, unless there were many of them."""
+    if sampling.has_line(what, now()):
+        logger.error(what, exc_info=error)
 
 
 def batch_failures(identifiers: list[str]) -> Response:

@@ -1,5 +1,7 @@
 """The WebSocket API: connect, disconnect, and one frame in, at most one frame out."""
 
+from typing import Final
+
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence.bootstrap import app
@@ -9,13 +11,19 @@ from presence.entrypoints.runtime import (
     AWS_ERRORS,
     LambdaEvent,
     Response,
+    log_failure,
     logged,
     logger,
     now,
 )
+from presence.ports import Post
 from presence.protocol.frames import Frame, refusal
 from presence.protocol.requests import action_of, id_of, names_in, parse
 from presence.protocol.strict_json import Object, encode, parse_object
+
+#: Routes without a route response: API Gateway sends nothing of what the function returns
+#: ("Set up a WebSocket API for one-way or two-way communication"), and bills nothing for it.
+ONE_WAY: Final = frozenset({"ping"})
 
 
 def connect(event: LambdaEvent) -> Response:
@@ -25,7 +33,7 @@ def connect(event: LambdaEvent) -> Response:
         logger.append_keys(refused="origin")
         return {"statusCode": 403}
     if "token" in (event.get("queryStringParameters") or {}):
-        logger.append_keys(refused="token in the URL; send it with the action authenticate")
+        logger.append_keys(refused="token-in-url")
         return {"statusCode": 400}
     app().connections.open(event["requestContext"]["connectionId"], now())
     return {"statusCode": 200}
@@ -43,9 +51,22 @@ def message(event: LambdaEvent) -> Response:
 
     API Gateway takes exactly `{"statusCode": 200}`, with or without `body`, and sends the body
     to the client (the route response); any other key makes it send an error frame of its own.
+    On a one-way route, what there is to say is posted.
     """
-    frame = _serve(event.get("body") or "", event["requestContext"])
+    context = event["requestContext"]
+    frame = _serve(event.get("body") or "", context)
+    if frame is not None and context["routeKey"] in ONE_WAY:
+        _post(context["connectionId"], frame)
+        frame = None
     return {"statusCode": 200} if frame is None else {"statusCode": 200, "body": encode(frame)}
+
+
+def _post(connection_id: str, frame: Frame) -> None:
+    """What cannot be posted is lost: the client's next ping is refused again."""
+    try:
+        app().dispatcher.send([Post(encode(frame), [connection_id])])
+    except (PresenceError, *AWS_ERRORS) as error:
+        log_failure("a frame was not posted", error)
 
 
 def _serve(text: str, context: LambdaEvent) -> Frame | None:
@@ -57,11 +78,11 @@ def _serve(text: str, context: LambdaEvent) -> Frame | None:
         logger.append_keys(refused=refusal.code)
         _count(context["connectionId"], refusal)
         return error_frame(body or names_in(text), refusal)
-    except AWS_ERRORS:
-        logger.exception("AWS did not serve us")
+    except AWS_ERRORS as error:
+        log_failure("AWS did not serve us", error)
         return error_frame(body, Unavailable("Try again in a moment.", retry_after_seconds=2))
-    except Exception:  # noqa: BLE001  the client is told no more than this
-        logger.exception("unexpected")
+    except Exception as error:  # noqa: BLE001  the client is told no more than this
+        log_failure("unexpected", error)
         return error_frame(body, PresenceError("That should not have happened; try again."))
 
 
@@ -69,8 +90,8 @@ def _count(connection_id: str, refusal: PresenceError) -> None:
     """The refusal is answered, whatever becomes of the socket."""
     try:
         app().strikes.refused(connection_id, refusal, now())
-    except (PresenceError, *AWS_ERRORS):
-        logger.exception("a socket that should be closed is open")
+    except (PresenceError, *AWS_ERRORS) as error:
+        log_failure("a socket that should be closed is open", error)
 
 
 def _answer(body: Object, context: LambdaEvent) -> Frame | None:

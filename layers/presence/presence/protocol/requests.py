@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from presence.domain.disclosure import Disclosure
@@ -211,7 +211,11 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
+    """`user_id` says whose connection it is, and `is_check` that an answer is wanted."""
+
+    user_id: str | None = None
     is_active: bool | None = None
+    is_check: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +297,11 @@ def _authenticate(body: Object) -> Authenticate:
 
 
 def _ping(body: Object) -> Ping:
-    return Ping(is_active=_boolean(body, "active"))
+    return Ping(_optional(body, "userId", _id), _boolean(body, "active"))
+
+
+def _check(body: Object) -> Ping:
+    return replace(_ping(body), is_check=True)
 
 
 def set_status(body: Object, now: int) -> SetStatus:
@@ -360,6 +368,7 @@ def _unwatch(body: Object) -> Unwatch:
 ACTIONS: Mapping[str, Callable[[Object], Request]] = {
     "authenticate": _authenticate,
     "ping": _ping,
+    "check": _check,
     "status": _set_status,
     "online": list_online,
     "join": _join,

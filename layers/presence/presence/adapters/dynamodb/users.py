@@ -152,10 +152,28 @@ class DynamoDBUsers:
         lease: Lease,
         *,
         is_active: bool | None,
-        if_before: int,
+        heard_by: int,
+    ) -> Renewal:
+        renewal = self._renew(user_id, connection_id, lease, is_active, heard_by)
+        current = renewal.user.leases.get(connection_id)
+        if renewal.is_done or current is None:
+            return renewal
+        shorter = current.within_token(lease)
+        takes = current.takes_ping(shorter, is_active=is_active, heard_by=heard_by)
+        if shorter == lease or not takes:
+            return renewal
+        return self._renew(user_id, connection_id, shorter, is_active, heard_by)
+
+    def _renew(
+        self,
+        user_id: str,
+        connection_id: str,
+        lease: Lease,
+        is_active: bool | None,
+        heard_by: int,
     ) -> Renewal:
         path = UserItem.leases[connection_id]
-        condition = path["expires_at"] <= if_before  # false for a lease that does not exist
+        condition = path["seen_at"] <= heard_by  # false for a lease that does not exist
         if is_active is not None:
             condition &= path["active"] == is_active
         actions = [*_renewing(path, lease), UserItem.changed.remove()]
