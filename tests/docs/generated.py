@@ -188,7 +188,10 @@ PATH: tuple[tuple[str, str], ...] = (
         f"{LAYER}/domain/reducer.py",
         "reduce _without_ended _end_choice _decide_status _status _apply _choose _count_versions",
     ),
-    (f"{LAYER}/adapters/dynamodb/users.py", "DynamoDBUsers _swap _lease_actions _unchanged"),
+    (
+        f"{LAYER}/adapters/dynamodb/users.py",
+        "DynamoDBUsers.save DynamoDBUsers._save_alone DynamoDBUsers.act _swap _lease_actions",
+    ),
     ("functions/announce.py", ""),
     (f"{LAYER}/entrypoints/stream.py", "announce _record"),
     (f"{LAYER}/fanout/announcer.py", "Announced Announcer"),
@@ -211,8 +214,8 @@ QUOTES = {
     "quote-match": (f"{LAYER}/entrypoints/actions.py", "case SetStatus(", 3),
     "quote-authorize": (
         f"{LAYER}/application/access.py",
-        "connection = self.require_authenticated(connection_id, now)",
-        2,
+        "return self.act(connection, Charge(now, units, frames))",
+        1,
     ),
     "quote-reduce": (f"{LAYER}/domain/reducer.py", "after = _end_choice(", 4),
     "quote-save": (f"{LAYER}/application/user_changes.py", "after, effects = self._reduced(", 3),
@@ -247,9 +250,13 @@ def _lines(text: str, names: Sequence[str]) -> int:
 
 
 def _length(text: str, name: str) -> int:
-    """The lines of a definition of the first level: up to the next line that is not indented."""
-    start = rf"^(?:@[^\n]*\n)*(?:(?:def|class|export|const|function) )*{name}\b[^\n]*\n"
-    found = re.search(rf"{start}(?:(?:[ \t)}}\]][^\n]*)?\n)*", text, re.MULTILINE)
+    """The lines of a definition, or of a method: up to the next line that is indented no deeper."""
+    depth, last = 4 * name.count("."), name.rpartition(".")[2]
+    start = (
+        rf"^ {{{depth}}}(?:@[^\n]*\n {{{depth}}})*(?:(?:def|class|export|const|function) )*{last}\b"
+    )
+    body = rf"[^\n]*\n(?:(?:(?: {{{depth}}})(?:[ \t)}}\]][^\n]*))?\n)*"
+    found = re.search(start + body, text, re.MULTILINE)
     if found is None:
         raise ValueError(f"there is no {name} any more: mend the path of the tour")
     return len(found[0].strip().splitlines())

@@ -168,6 +168,7 @@ export interface AuthenticationSuccess {
   readonly id?: string;
   readonly userId: string;
   readonly connectionId: string;
+  /** As last counted, with the user; 1 if the user may not see all users. */
   readonly onlineCount: number;
   /** How often to send a frame at least. */
   readonly heartbeatSeconds: number;
