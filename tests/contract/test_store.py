@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 
 from presence.domain.connection import (
@@ -34,7 +33,6 @@ from presence.domain.events import (
     TimePassed,
     TokenRevoked,
     TokensRevoked,
-    Unblocked,
     UserEvent,
 )
 from presence.domain.rate_limit import USER, Arrivals, Charge
@@ -52,7 +50,7 @@ from presence.ports import (
     UserChange,
     WriteConflict,
 )
-from tests.contract.conftest import Store, items
+from tests.contract.conftest import Store
 
 pytestmark = pytest.mark.contract
 
@@ -1054,84 +1052,3 @@ def test_unsubscribing_may_be_repeated(store: Store) -> None:
     store.subscriptions.remove(RECORD)
 
     assert list(store.subscriptions.pages(EVERYONE)) == []
-
-
-# ── what only the real tables show ─────────────────────────────────────────────────────────
-
-
-@pytest.mark.fault("A function dies after the write and before the change is announced.")
-@pytest.mark.fault("A write that changes nothing leaves no stream record.")
-def test_only_writes_that_announce_are_marked_for_the_stream(dynamodb: Store) -> None:
-    table = boto3.resource("dynamodb").Table("Users")
-    before = save(dynamodb, "ada", Authenticated(TAB, lease()))
-    marked = table.get_item(Key={"user_id": "ada"})["Item"].get("changed")
-
-    renew(dynamodb, at=NOW + 30_000)
-    after_ping = table.get_item(Key={"user_id": "ada"})["Item"]
-    seen, _ = reduce(before, TimePassed(), NOW)
-    dynamodb.users.save(dynamodb.users.read("ada"), seen, NOW, announce=False)
-    after_quiet_write = table.get_item(Key={"user_id": "ada"})["Item"]
-
-    assert marked is True
-    assert "changed" not in after_ping
-    assert "changed" not in after_quiet_write
-
-
-#: Written with their user, and right for as long as that is.
-WITHOUT_TTL = {("Subscriptions", f"members:{ROOM}", "ada"), ("Subscriptions", "blocked:eve", "ada")}
-
-
-@pytest.mark.fault("TTL deletes days late, or never.")
-@pytest.mark.fault("TTL deletes too early, or never because it is in milliseconds.")
-def test_every_ttl_is_in_seconds_and_outlives_what_it_is_for(dynamodb: Store) -> None:
-    full_record(dynamodb)
-    save(dynamodb, "ada", Blocked("eve"))
-    save(dynamodb, "bob", Authenticated(PHONE, lease()))
-
-    rows = {
-        (table, *key): item
-        for table in ("Connections", "Users", "Subscriptions")
-        for key, item in items(table).items()
-    }
-    lives = {key: int(it["ttl"]) - NOW // 1000 for key, it in rows.items() if "ttl" in it}
-
-    assert rows.keys() - lives.keys() == WITHOUT_TTL | {("Users", "ada")}
-    assert all(2 * 60 * 60 + 10 * 60 <= it <= 90 * 24 * 60 * 60 for it in lives.values())
-
-
-def test_an_invisible_user_is_not_deleted_by_ttl_before_becoming_visible(
-    dynamodb: Store,
-) -> None:
-    """A TTL on it would show the user to the viewers that they hide from."""
-    has_ttl = []
-    events = (
-        *(Chosen(Choice.AWAY), Blocked("eve"), TimePassed(), Unblocked(frozenset({"eve"}))),
-        *(Chosen(Choice.INVISIBLE), TimePassed(), Chosen(Choice.ONLINE)),
-    )
-    for event in events:
-        save(dynamodb, "ada", event)
-        has_ttl.append("ttl" in items("Users")["ada",])
-
-    assert has_ttl == [True, False, False, True, False, False, True]
-
-
-def test_a_closed_record_has_a_short_ttl_and_no_personal_data(dynamodb: Store) -> None:
-    full_record(dynamodb)
-
-    dynamodb.connections.close(TAB, NOW)
-
-    record = items("Connections")[TAB,]
-    assert record.keys() == {
-        *("connection_id", "endpoint", "state", "opened_at", "revision", "ttl"),
-    }
-    assert record["ttl"] == NOW // 1000 + 15 * 60
-
-
-def test_a_user_with_as_many_connections_as_allowed_fits_a_few_units(dynamodb: Store) -> None:
-    for number in range(20):
-        name = f"connection-{number:04}="
-        save(dynamodb, "ada", Authenticated(name, lease(device="d" * 36)))
-
-    item = boto3.client("dynamodb").get_item(TableName="Users", Key={"user_id": {"S": "ada"}})
-
-    assert len(str(item["Item"])) < 8_000

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ChatSession, NewMessage } from "../../src/index.js";
+import { WELCOME } from "../testing/device.js";
 import { connected, MINUTE, type Scene, SECOND, scene } from "./setup.js";
 
 function heard(session: ChatSession): unknown[] {
@@ -664,16 +665,9 @@ describe("as many chat sessions as a user may be in", () => {
   const rooms = Array.from({ length: 50 }, (_, index) => `room-${index}`);
   /** What a server answers that knows nothing of `chatSessionIds`. */
   const OLD = {
-    type: "authentication-success",
-    id: "1",
-    userId: "ada",
-    connectionId: "connection-1",
-    onlineCount: 1,
-    heartbeatSeconds: 30,
-    leaseSeconds: 75,
+    ...WELCOME,
     tokenExpiresAt: 4_102_444_800_000,
     connectionExpiresAt: 4_102_444_800_000,
-    chatSessions: [],
   };
   const joined = ({ client }: Scene) =>
     rooms.filter((id) => client.chatSession(id).members.get().state === "joined").length;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { createFakePresence } from "../../src/testing/index.js";
-import { Device, WEB_SOCKET_URL } from "./device.js";
+import { Device, WEB_SOCKET_URL, WELCOME } from "./device.js";
 
 describe("a connection", () => {
   test("is opened, authenticates and pings without any advance", async () => {
@@ -17,18 +17,11 @@ describe("a connection", () => {
     });
 
     expect(welcome).toEqual({
-      type: "authentication-success",
-      id: "1",
-      userId: "ada",
-      connectionId: "connection-1",
-      onlineCount: 1,
-      heartbeatSeconds: 30,
-      leaseSeconds: 75,
+      ...WELCOME,
       tokenExpiresAt: now + 3_600_000,
       connectionExpiresAt: now + 7_200_000,
       serverTime: now,
       presence: { userId: "ada", status: "online", isOnline: true, lastSeen: now, version: now },
-      chatSessions: [],
     });
     expect(await device.ask({ action: "ping" })).toEqual({
       type: "pong",

@@ -9,6 +9,18 @@ export type AnyFrame = Record<string, any> & { readonly type?: string };
 
 export const WEB_SOCKET_URL = "wss://presence.test/live";
 
+/** What ada is told whose device is the first, without times and presence. */
+export const WELCOME = {
+  type: "authentication-success",
+  id: "1",
+  userId: "ada",
+  connectionId: "connection-1",
+  onlineCount: 1,
+  heartbeatSeconds: 30,
+  leaseSeconds: 75,
+  chatSessions: [],
+};
+
 export class Device {
   readonly heard: AnyFrame[] = [];
   readonly closes: { code: number; reason: string }[] = [];
