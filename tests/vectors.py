@@ -17,7 +17,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -45,8 +45,8 @@ from presence.domain.events import (
 )
 from presence.domain.reducer import reduce
 from presence.domain.standing import Standing
-from presence.domain.user import Choice, FrozenView, Lease, Status, User
-from presence.limits import MAX_BARRED, MAX_BLOCKED, MAX_CONNECTIONS, MAX_SESSIONS
+from presence.domain.user import Choice, Farewell, FrozenView, Lease, Status, User
+from presence.limits import MAX_BARRED, MAX_BLOCKED, MAX_CONNECTIONS, MAX_SCENES, MAX_SESSIONS
 
 STORIES = 2_000
 STEPS = 15
@@ -248,8 +248,20 @@ def with_blocks(random: Random) -> User:
     return known({"laptop": Lease(START + LEASE, START)}, MAX_BLOCKED - random.randrange(2))
 
 
+def with_farewells(random: Random) -> User:
+    """Viewers go on seeing as many states of the user as there may be."""
+    user = known({"laptop": Lease(START + LEASE, START)}, MAX_SCENES)
+    until = [START + random.choice((3_000, GRACE)) for _ in user.blocked]
+    views = {
+        name: replace(it, farewell=Farewell(at, Status.ONLINE, f"text {at} {name}"))
+        for at, (name, it) in zip(until, user.blocked.items(), strict=True)
+    }
+    return replace(user, blocked=views)
+
+
 #: Limits are rare, and long to write.
-BEGINNINGS = (*[unknown] * 27, with_connections, with_sessions, with_blocks, with_bars)
+LIMITS = (with_connections, with_sessions, with_blocks, with_bars, with_farewells)
+BEGINNINGS = (*[unknown] * 27, *LIMITS)
 
 
 # ── as JSON ────────────────────────────────────────────────────────────────────────────────

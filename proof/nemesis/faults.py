@@ -209,7 +209,7 @@ def _items(database: Any, table: str) -> Iterator[dict[str, Any]]:
 
 def _is_here(item: dict[str, Any]) -> bool:
     """A user who is not offline, or a count that is not nought."""
-    marks = ("leases", "grace_until", "pending_leaves", "online_shard", "online")
+    marks = ("leases", "grace_until", "sessions", "online_shard", "online")
     return any(item.get(name) for name in marks) or item.get("status", OFFLINE) != OFFLINE
 
 

@@ -427,21 +427,20 @@ class Presence(Steps):
 
 def _rows(item: Any) -> Iterator[tuple[str, str]]:
     """What a stored user says about other rows."""
-    user, rooms = item["user_id"]["S"], [*packed(item, "pending_leaves"), *packed(item, "sessions")]
+    user, sessions = item["user_id"]["S"], packed(item, "sessions")
+    rooms = [*sessions.get("leaving", {}), *sessions.get("joined", {})]
     if item["status"] == {"S": "offline"}:
         rooms = []
+    # Where a user who hides is still seen.
+    scenes = {n: [*it.get("sessions", {})] for n, it in sessions.get("scenes", {}).items()}
     if "farewell" in item:
-        rooms = [*_rooms(packed(item, "farewell"))]
+        rooms = [*scenes[item["farewell"]["M"]["scene"]["S"]]]
     for name, view in packed(item, "blocked").items():
-        rooms += _rooms(view.get("farewell", {}))
+        if "farewell" in view:
+            rooms += scenes[view["farewell"]["scene"]]
         yield f"blocked:{name}", user
     yield from ((f"members:{room}", user) for room in rooms)
     yield from ((f"returned:{it}", user) for it in packed(item, "returned"))
-
-
-def _rooms(farewell: Any) -> Iterator[str]:
-    """Where a user who hides is still seen."""
-    yield from farewell.get("sessions", {})
 
 
 def _blocked(world: Any, now: int, **choice: Any) -> Any:

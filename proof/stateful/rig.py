@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from presence.adapters.dynamodb.tables import PackedById
+from presence.adapters.dynamodb.tables import Packed
 from presence.domain import reducer
 from presence.entrypoints import runtime
 from tests.fakes import FakeGateway
@@ -138,16 +138,20 @@ def _ends(item: Item) -> Iterator[int]:
             yield int(item[name]["N"])
     for lease in item["leases"]["M"].values():
         yield int(lease["M"]["expires_at"]["N"])
-    yield from packed(item, "pending_leaves").values()
-    blocked = packed(item, "blocked").values()
-    for farewell in (packed(item, "farewell"), *(it.get("farewell") for it in blocked)):
-        if farewell:
-            yield from (farewell["until"], *farewell.get("sessions", {}).values())
+    sessions = packed(item, "sessions")
+    yield from sessions.get("leaving", {}).values()
+    for scene in sessions.get("scenes", {}).values():
+        yield from (it for it in scene.get("sessions", {}).values() if it is not None)
+    yield from (
+        it["farewell"]["until"] for it in packed(item, "blocked").values() if "farewell" in it
+    )
+    if "farewell" in item:
+        yield int(item["farewell"]["M"]["until"]["N"])
 
 
 def packed(item: Item, name: str) -> dict[str, Any]:
-    """A map by id, as it was before it was compressed."""
-    return PackedById().deserialize(item[name]["B"]) if name in item else {}
+    """A map, as it was before it was compressed."""
+    return Packed().deserialize(item[name]["B"]) if name in item else {}
 
 
 _FLEETING = {

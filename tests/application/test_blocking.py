@@ -1,6 +1,6 @@
 """To the blocked viewer a blocking user looks offline, in every answer and every frame."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from presence.domain.connection import Connection
 from presence.domain.disclosure import Disclosure, Precision
-from presence.domain.errors import Conflict, PresenceError, Unavailable
+from presence.domain.errors import Conflict, PresenceError, RateLimited, Unavailable
 from presence.domain.events import Chosen, TokenRevoked
 from presence.domain.user import Choice, Presence, Status, User
-from presence.limits import MAX_BLOCKED, MAX_PAGE, MAX_RETURNED
+from presence.limits import MAX_BLOCKED, MAX_PAGE, MAX_RETURNED, MAX_SCENES
+from presence.ports import Block
 from presence.protocol.frames import fitting, presence
 from tests.world import GRACE, SECOND, START, World
 
@@ -747,3 +748,43 @@ def test_a_user_chooses_what_others_learn_of_last_seen(
     assert seen.last_seen == (None if disclosure is Disclosure.HIDDEN else hour)
     assert seen.version % 3_600_000 < 10
     assert seen.disclosure is None
+
+
+@pytest.mark.fault("A user blocks very many viewers one after the other, and hides.")
+def test_viewers_go_on_seeing_few_states_of_a_user_at_a_time(world: World) -> None:
+    world.join("ada", "a1")
+    for number in range(MAX_SCENES):
+        world.choose("ada", Choice.BUSY, f"text {number}")
+        for viewer_id in (f"eve-{number}", f"zoe-{number}"):
+            world.wait(1)
+            world.blocking.block("ada", viewer_id, world.now)
+    first_ends = min(it.until for it in world.user("ada").farewells)
+    world.choose("ada", Choice.BUSY, "one more")
+
+    with pytest.raises(RateLimited) as refusal:
+        world.blocking.block("ada", "mallory", world.now)
+    assert refusal.value.retry_after_seconds == -(-(first_ends - world.now) // 1000)
+    world.wait(1000 * refusal.value.retry_after_seconds)
+    world.blocking.block("ada", "mallory", world.now)
+
+    assert world.read("ada", "mallory").text == "one more"
+
+
+def test_blocks_are_restored_later_of_a_user_who_changes_all_the_time(world: World) -> None:
+    world.join("ada", "a1")
+    for number in range(MAX_SCENES):
+        world.choose("ada", Choice.BUSY, f"text {number}")
+        world.blocking.block("ada", f"eve-{number}", world.now)
+    world.choose("ada", Choice.BUSY, "one more")
+    rows = [Block("ada", "eve-0"), Block("ada", "zoe")]
+
+    def blocks(after: Block | None = None) -> Iterator[Block]:
+        return (it for it in rows if it != after)
+
+    world.subscriptions.blocks = blocks  # type: ignore[method-assign]
+    stopped = world.blocking.restore(None, world.now, lambda: True)
+    world.wait(GRACE)
+
+    assert stopped == (False, Block("ada", "eve-0"))
+    assert world.blocking.restore(stopped[1], world.now, lambda: True)[0]
+    assert "zoe" in world.blocking.blocked("ada")

@@ -2,18 +2,21 @@
 
 import random
 import string
+from collections.abc import Callable
 from dataclasses import replace
 
 import boto3
 import pytest
 
-from bench.units import item_size, write_units
-from presence.domain.errors import Conflict
+from bench.units import write_units
+from presence.domain.disclosure import Rules
+from presence.domain.errors import Conflict, RateLimited
 from presence.domain.events import (
     Authenticated,
     Barred,
     Blocked,
     Chosen,
+    Disconnected,
     Joined,
     TimePassed,
     TokenRevoked,
@@ -23,59 +26,153 @@ from presence.domain.events import UserEvent as Event
 from presence.domain.reducer import reduce
 from presence.domain.standing import LONGEST_LIFE, fingerprint
 from presence.domain.user import Choice, Lease, User
-from presence.limits import MAX_BARRED, MAX_BLOCKED, MAX_CONNECTIONS, MAX_REVOKED, MAX_SESSIONS
+from presence.limits import (
+    MAX_BARRED,
+    MAX_BLOCKED,
+    MAX_CONNECTIONS,
+    MAX_EARLIER_CHOICES,
+    MAX_REVOKED,
+    MAX_SCENES,
+    MAX_SESSIONS,
+)
 from tests.contract.conftest import Store, items
 from tests.contract.test_store import LEASE, NOW, PHONE, ROOM, TAB, full_record, lease, renew, save
 
 pytestmark = pytest.mark.contract
 
+GRACE = 10_000
 LETTERS = string.ascii_letters + string.digits
 
 
-def grown(user: User, events: list[Event]) -> User:
-    """After as many of these as are allowed."""
-    for event in events:
+def grown(user: User, events: list[Event], now: int = NOW, *, apart: int = 0) -> User:
+    """After as many of these as are allowed, so many milliseconds apart."""
+    for number, event in enumerate(events):
         try:
-            user, _ = reduce(user, event, NOW)
-        except Conflict:
+            user, _ = reduce(user, event, now + number * apart)
+        except (Conflict, RateLimited):
             break
     return user
 
 
-def fattest(first: str) -> User:
-    """A user who has all that the limits allow, with ids that do not compress."""
-    random_ids = random.Random(first)  # noqa: S311
+class Fat:
+    """A user who grows to all that the limits allow, with ids and texts that do not compress."""
 
-    def ids(count: int) -> list[str]:
-        return ["".join(random_ids.choices(LETTERS, k=128)) for _ in range(count)]
+    def __init__(self, seed: str, length: int = 128) -> None:
+        self._random = random.Random(seed)  # noqa: S311
+        self.names = [f"L{number:014}=" for number in range(MAX_CONNECTIONS)]
+        self.user = User(self.ids(1)[0], rules=Rules(GRACE))
+        for name, device in zip(self.names, self.ids(MAX_CONNECTIONS, length), strict=True):
+            lease = Lease(NOW + LEASE, NOW, device=device, ends_by=NOW + LONGEST_LIFE)
+            self.user = grown(self.user, [Authenticated(name, lease)])
 
-    names = [f"L{number:014}=" for number in range(MAX_CONNECTIONS)]
-    user = User(ids(1)[0])
-    for name, device in zip(names, ids(MAX_CONNECTIONS), strict=True):
-        lease = Lease(NOW + LEASE, NOW, device=device, ends_by=NOW + LONGEST_LIFE)
-        user = grown(user, [Authenticated(name, lease)])
-    sessions = [Joined(name, (it,)) for it in ids(MAX_SESSIONS) for name in names]
-    blocks = [Blocked(it) for it in ids(MAX_BLOCKED)]
-    bars = [Barred(it) for it in ids(MAX_BARRED)]
-    events: dict[str, list[Event]] = {"sessions": [*sessions], "blocks": [*blocks], "bars": [*bars]}
-    user = grown(user, events.pop(first))
-    for others in events.values():
-        user = grown(user, others)
-    user = grown(user, [TokenRevoked(fingerprint(it)) for it in ids(MAX_REVOKED)])
-    return grown(user, [Chosen(Choice.BUSY, "\U0001f600" * 140, until=NOW + LONGEST_LIFE)])
+    def ids(self, count: int, length: int = 128) -> list[str]:
+        return ["".join(self._random.choices(LETTERS, k=length)) for _ in range(count)]
+
+    def text(self) -> str:
+        return "".join(chr(self._random.randrange(0x20000, 0x2A6DF)) for _ in range(140))
+
+    def enter(self, sessions: list[str]) -> None:
+        self.user = grown(
+            self.user, [Joined(name, (it,)) for it in sessions for name in self.names]
+        )
+
+    def block(self, viewers: list[str]) -> None:
+        """Quickly, with as many texts in between as the viewers may go on seeing."""
+        for number in range(MAX_SCENES):
+            texted = Chosen(Choice.BUSY, self.text())
+            some = [Blocked(it) for it in viewers[number::MAX_SCENES]]
+            self.user = grown(self.user, [texted, *some], NOW + 1_000 * number, apart=7)
+
+    def close(self) -> None:
+        """All connections but one."""
+        for number, name in enumerate(self.names[1:]):
+            at = NOW + 5_000 + number
+            self.user = grown(self.user, [Disconnected(name, at + GRACE)], at)
+
+    def hide(self) -> None:
+        """Choose one timed status after the other."""
+        for number in range(MAX_EARLIER_CHOICES + 2):
+            until = NOW + LONGEST_LIFE - number
+            chosen = Chosen(Choice.INVISIBLE, self.text(), until=until if number else None)
+            self.user = grown(self.user, [chosen], NOW + 6_000)
+
+
+def fattest(first: str) -> Fat:
+    fat = Fat(first)
+    sessions, viewers, barred = fat.ids(MAX_SESSIONS), fat.ids(MAX_BLOCKED), fat.ids(MAX_BARRED)
+    steps: dict[str, Callable[[], None]] = {
+        "sessions": lambda: fat.enter(sessions),
+        "blocks": lambda: fat.block(viewers),
+        "bars": lambda: setattr(fat, "user", grown(fat.user, [Barred(it) for it in barred])),
+    }
+    steps.pop(first)()
+    for others in steps.values():
+        others()
+    fat.user = grown(fat.user, [TokenRevoked(fingerprint(it)) for it in fat.ids(MAX_REVOKED)])
+    return fat
+
+
+def units(store: Store, user: User) -> int:
+    """Of a ping of the user, as stored."""
+    busy = {name: replace(it, arrival=it.seen_at + 1) for name, it in user.leases.items()}
+    user = replace(user, leases=busy, arrival=NOW + 1)
+    known, viewers = store.users.read(user.user_id, consistent=True), [*user.blocked]
+    for count in range(
+        len(known.blocked), MAX_BLOCKED + 1, MAX_BLOCKED // 5
+    ):  # each is a row of the transaction
+        after = replace(user, blocked={name: user.blocked[name] for name in viewers[:count]})
+        assert store.users.save(known, after, NOW, announce=True)
+        known = replace(after, revision=known.revision + 1)
+    assert store.users.read(user.user_id, consistent=True) == replace(known, rules=Rules())
+    [item] = store.everything()["Users"].values()
+    return write_units(item, item)
 
 
 @pytest.mark.parametrize("first", ["sessions", "blocks", "bars"])
 def test_a_ping_of_the_fattest_user_takes_ten_units(dictionaries: Store, first: str) -> None:
-    after = fattest(first)
-    busy = {name: replace(it, arrival=it.seen_at + 1) for name, it in after.leases.items()}
-    after = replace(after, leases=busy, arrival=NOW + 1)
-    dictionaries.users.save(User(after.user_id), after, NOW, announce=True)
-    [item] = dictionaries.everything()["Users"].values()
+    fat = fattest(first)
 
-    assert dictionaries.users.read(after.user_id, consistent=True).leases == after.leases
-    assert item_size(item) > 6_000
-    assert write_units(item, item) <= 10
+    assert 6 < units(dictionaries, fat.user) <= 10
+
+
+@pytest.mark.fault("A user blocks very many viewers one after the other, and hides.")
+@pytest.mark.parametrize("first", ["sessions", "blocks", "bars"])
+def test_a_user_who_hides_from_many_viewers_takes_ten_units_too(
+    dictionaries: Store, first: str
+) -> None:
+    fat = fattest(first)
+    fat.hide()
+    assert units(dictionaries, fat.user) <= 10
+
+    fat.close()
+    assert units(dictionaries, fat.user) <= 10
+
+
+def test_a_user_who_blocks_many_viewers_in_many_chat_sessions_takes_ten_units(
+    dictionaries: Store,
+) -> None:
+    fat = Fat("short", length=6)
+    fat.enter(fat.ids(MAX_SESSIONS, 6))
+    fat.block(fat.ids(MAX_BLOCKED, 6))
+    fat.hide()
+    assert units(dictionaries, fat.user) <= 10
+
+    fat.close()
+
+    assert (len(fat.user.blocked), len(fat.user.all_sessions)) == (MAX_BLOCKED, MAX_SESSIONS)
+    assert units(dictionaries, fat.user) <= 10
+
+
+def test_without_room_a_text_is_refused_and_a_device_keeps_no_user_out() -> None:
+    fat = Fat("short", length=6)
+    fat.enter(fat.ids(MAX_SESSIONS))
+    (device,) = fat.ids(1, 100)
+
+    with pytest.raises(Conflict):
+        reduce(fat.user, Chosen(Choice.BUSY, fat.text() + "".join(fat.ids(1, 40))), NOW)
+    after, _ = reduce(fat.user, Authenticated("one-more", Lease(NOW + LEASE, NOW, device)), NOW)
+
+    assert after.leases["one-more"].device is None
 
 
 @pytest.mark.parametrize(("blocks", "sessions"), [(MAX_BLOCKED, 2), (150, 40), (100, MAX_SESSIONS)])

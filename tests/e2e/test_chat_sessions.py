@@ -364,7 +364,7 @@ def traces_of(stack: RunningStack, names: Sequence[str]) -> list[Any]:
     users = [
         item
         for item in items(stack, "Users")
-        if item.get("leases", {}).get("M") or item.get("pending_leaves")
+        if item.get("leases", {}).get("M") or item.get("sessions")
     ]
     records = [item for item in items(stack, "Connections") if "user_id" in item]
     return [
@@ -500,7 +500,7 @@ def populate(stack: RunningStack, room: str, names: Sequence[str]) -> None:
     tables = stack.told["tables"]
     for start in range(0, len(names), 12):
         some = names[start : start + 12]
-        users = [{"PutRequest": {"Item": user_item(name, room, now)}} for name in some]
+        users = [{"PutRequest": {"Item": user_item(name, now)}} for name in some]
         rows = [
             {"PutRequest": {"Item": {"topic": {"S": f"members:{room}"}, "subscriber": {"S": name}}}}
             for name in some
@@ -510,12 +510,11 @@ def populate(stack: RunningStack, room: str, names: Sequence[str]) -> None:
         )
 
 
-def user_item(name: str, room: str, now: int) -> dict[str, Any]:
+def user_item(name: str, now: int) -> dict[str, Any]:
     lease = {
         "expires_at": {"N": str(now + 900_000)},
         "seen_at": {"N": str(now)},
         "active": {"BOOL": True},
-        "sessions": {"L": [{"S": room}]},
     }
     return {
         "user_id": {"S": name},

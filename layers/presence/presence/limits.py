@@ -40,11 +40,15 @@ MAX_BLOCKED = 200
 #: Viewers who were blocked, and hold other versions than the rest. Each has a row that goes in one
 #: transaction with up to MAX_SESSIONS memberships.
 MAX_RETURNED = 20
+#: States of a user who hides that viewers go on seeing at the same time, until the grace period is
+#: over. Each may have a text of its own, and all are stored with the user.
+MAX_SCENES = 4
 #: Timed choices that come back when a shorter one ends.
 MAX_EARLIER_CHOICES = 3
-#: The ids of blocked users, of chat sessions joined and of barred ones that are stored with a user,
-#: compressed: 200 UUIDs take 4,300. A ping of the user who has most is billed as 10 units of 1 KB.
-MAX_NAME_BYTES = 4_400
+#: The ids of blocked users, of chat sessions and of barred ones, the names of devices and the texts
+#: that are stored with a user, compressed: 200 UUIDs take 4,300. A ping of the user who has most is
+#: billed as 10 units of 1 KB.
+MAX_NAME_BYTES = 5_000
 #: Blocks lifted in one transaction: each has a row, and so has each of MAX_SESSIONS memberships.
 MAX_UNBLOCKED = MAX_OPERATIONS - MAX_SESSIONS - 10
 #: So many changes of users that come together are written in transactions, of so many users each:

@@ -157,9 +157,7 @@ function authenticate(stack: Stack, connection: Connection, request: Authenticat
   if (connection.userId !== null && sessionIds?.length) {
     connection.charge(stack.now, Math.ceil(sessionIds.length / SESSIONS_PER_ACTION));
   }
-  const wasOnline = stack.users.get(userId).status !== "offline";
-  const isGuest = identity.allowed !== null;
-  const others = isGuest ? 0 : stack.users.onlineCount - (wasOnline ? 1 : 0);
+  const others = othersOnline(stack, identity);
   admit(stack, connection, identity, request);
   leaveForbidden({ stack, connection, userId }, identity);
   const { heartbeatSeconds, leaseSeconds, maxConnectionSeconds } = stack.parameters;
@@ -178,6 +176,12 @@ function authenticate(stack: Stack, connection: Connection, request: Authenticat
   };
   if (sessionIds === null) return answer;
   return { ...answer, ...told({ stack, connection, userId }, sessionIds) };
+}
+
+/** How many other users are online; none for a guest, who may not see all of them. */
+function othersOnline({ users }: Stack, { userId, allowed }: Identity): number {
+  if (allowed !== null) return 0;
+  return users.onlineCount - (users.get(userId).status === "offline" ? 0 : 1);
 }
 
 function admit(

@@ -31,6 +31,7 @@ import {
   MAX_CONNECTIONS,
   MAX_EARLIER_CHOICES,
   MAX_RETURNED,
+  MAX_SCENES,
   MAX_SESSIONS,
   mapped,
   ownPresence,
@@ -39,6 +40,7 @@ import {
   publicPresence,
   type Returned,
   saysMoreThan,
+  sceneOf,
   seenBy,
   sessionsSeenBy,
   specialViewersOf,
@@ -423,11 +425,13 @@ function block(user: User, viewerId: string, now: number): User {
   if (user.blocked.size >= MAX_BLOCKED) {
     throw new Refusal("conflict", `Unblock one of the ${MAX_BLOCKED} users first.`);
   }
+  const farewell = user.farewell ?? farewellOf(user, now);
+  requireFewScenes(user, farewell, now);
   const returned = user.returned.get(viewerId)?.lastSeen ?? 0;
   const view = {
     lastSeen: Math.max(lastSeenAt(user, now) ?? 0, returned) || null,
     version: seenBy(viewerId, user).version,
-    farewell: user.farewell ?? farewellOf(user, now),
+    farewell,
     disclosure: user.disclosure,
   };
   return {
@@ -436,6 +440,15 @@ function block(user: User, viewerId: string, now: number): User {
     hasBlocked: true,
     returned: filtered(user.returned, (name) => name !== viewerId),
   };
+}
+
+/** Viewers go on seeing few different states of a user who hides, for as long as that takes. */
+function requireFewScenes(user: User, farewell: Farewell | null, now: number): void {
+  const known = farewellsOf(user);
+  const scenes = new Set([...known, ...(farewell ? [farewell] : [])].map(sceneOf));
+  if (scenes.size <= MAX_SCENES) return;
+  const seconds = Math.ceil((Math.min(...known.map(({ until }) => until)) - now) / 1000);
+  throw new Refusal("rate-limited", `Block this user in ${seconds} s.`, seconds);
 }
 
 /** The viewers see the truth, from the version on that they hold; those who are gone need none. */

@@ -5,6 +5,7 @@ import type { Choice, Disclosure, Presence, Status } from "../protocol.js";
 export const MAX_CONNECTIONS = 20;
 export const MAX_SESSIONS = 50;
 export const MAX_BLOCKED = 200;
+export const MAX_SCENES = 4;
 export const MAX_BARRED = 100;
 export const MAX_RETURNED = 20;
 export const MAX_EARLIER_CHOICES = 3;
@@ -171,6 +172,12 @@ export function precisionOf(user: User): Precision {
 export function farewellsOf(user: User): readonly Farewell[] {
   const blocked = [...user.blocked.values()].map((view) => view.farewell);
   return [user.farewell, ...blocked].filter((farewell) => farewell !== null);
+}
+
+/** All of it but the instant, as text: quick blocks have it in common. */
+export function sceneOf({ until, status, text, sessions }: Farewell): string {
+  const leaving = [...sessions].map(([name, at]) => [name, at === until ? null : at]);
+  return JSON.stringify([status, text, leaving.sort()]);
 }
 
 /** What of it is left. */

@@ -261,6 +261,19 @@ describe("a token", () => {
     });
   });
 
+  test("that is a guest's is told no count of all", async () => {
+    const fake = createFakePresence();
+    await Device.of(fake, "bob");
+    const welcomes = [];
+    for (const chatSessions of [undefined, ["lobby"]]) {
+      const device = new Device(fake);
+      await fake.clock.settle();
+      const token = fake.server.tokenFor("ada", chatSessions ? { chatSessions } : {});
+      welcomes.push(await device.ask({ action: "authenticate", token }));
+    }
+    expect(welcomes.map(({ onlineCount }) => onlineCount)).toEqual([2, 1]);
+  });
+
   test("may be revoked", async () => {
     const fake = createFakePresence();
     const token = fake.server.tokenFor("ada");

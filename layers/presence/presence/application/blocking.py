@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from presence.application.user_changes import UserChanges
 from presence.deadline import HasTime, in_time
-from presence.domain.errors import Conflict
+from presence.domain.errors import Conflict, RateLimited
 from presence.domain.events import Blocked, Unblocked
 from presence.domain.rate_limit import Charge
 from presence.ports import Block, Subscriptions, Users
@@ -24,7 +24,7 @@ class Blocking:
 
         Raises:
             Conflict: the viewer is the user, or one block too many.
-            RateLimited: see `Take.of`.
+            RateLimited: see `Take.of` and `reduce`.
         """
         if user_id == viewer_id:
             raise Conflict("Nobody can hide from themselves; choose the status invisible.")
@@ -38,11 +38,15 @@ class Blocking:
     ) -> tuple[bool, Block | None]:
         """Block again what the table Subscriptions has, where the table Users was lost.
 
-        Returns whether all were looked at, and the last one that was; go on behind it.
+        Returns whether all were looked at, and the last one that was; go on behind it. It stops
+        early at a user who changes so often just now that no more viewers can see it end.
         """
         blocks, last = self.subscriptions.blocks(after), after
         for block in in_time(blocks, has_time):
-            self.changes.apply(block.user_id, Blocked(block.viewer_id), now)
+            try:
+                self.changes.apply(block.user_id, Blocked(block.viewer_id), now)
+            except RateLimited:
+                return False, last
             last = block
         return next(blocks, None) is None, last
 

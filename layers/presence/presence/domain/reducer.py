@@ -22,7 +22,7 @@ for the length of a grace period (`Farewell`), and then the user is offline.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from presence.domain.errors import Conflict, PresenceError, no_access
+from presence.domain.errors import Conflict, PresenceError, RateLimited, no_access
 from presence.domain.events import (
     Allowed,
     Authenticated,
@@ -70,6 +70,7 @@ from presence.limits import (
     MAX_EARLIER_CHOICES,
     MAX_NAME_BYTES,
     MAX_RETURNED,
+    MAX_SCENES,
     MAX_SESSIONS,
 )
 
@@ -83,6 +84,7 @@ def reduce(user: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, 
     Raises:
         Conflict: an `Authenticated` whose lease brings chat sessions beyond MAX_SESSIONS, or a
             `Blocked` beyond MAX_BLOCKED; the user is unchanged.
+        RateLimited: a `Blocked` beyond MAX_SCENES; likewise.
         TokenInvalid: an `Authenticated` with a token that was revoked; likewise.
         Forbidden, Conflict: a `Joined` of which no chat session may be joined, for the reason of
             the first (see `no_entry`); likewise.
@@ -263,6 +265,8 @@ def _add(user: User, event: Authenticated, now: int) -> User:
         raise Conflict(f"This user is in {MAX_SESSIONS} chat sessions; open a new connection.")
     is_active = (known or event.lease).is_active if event.is_active is None else event.is_active
     lease = replace(_last_heard(known, event.lease), is_active=is_active, sessions=sessions)
+    if lease.device and user.name_bytes_with(lease.device, *sessions) > MAX_NAME_BYTES:
+        lease = replace(lease, device=None)
     arriving = _active_no_more(user, known, lease, now)
     if not user.presence.is_online and (is_active or user.last_seen is None):
         arriving = _seen(arriving, now)
@@ -444,7 +448,7 @@ def _choose(user: User, event: Chosen, now: int) -> User:
         chosen_at = min(event.chosen_at, now)
         if chosen_at < user.chosen_at:
             return user
-    return replace(
+    chosen = replace(
         user,
         choice=event.choice,
         text=event.text,
@@ -453,6 +457,7 @@ def _choose(user: User, event: Chosen, now: int) -> User:
         chosen_at=chosen_at,
         disclosure=event.disclosure or user.disclosure,
     )
+    return _within_bytes(user, chosen)
 
 
 def _earlier(user: User, event: Chosen) -> tuple[EarlierChoice, ...]:
@@ -485,6 +490,10 @@ def _block(user: User, viewer_id: str, now: int) -> User:
         raise Conflict(f"Unblock one of the {MAX_BLOCKED} users first.")
     known, returned = user.seen_by(viewer_id), user.returned.get(viewer_id, Returned(0))
     farewell = user.farewell or _farewell(user, now)
+    scenes = {it.scene for it in (*user.farewells, farewell) if it is not None}
+    if len(scenes) > MAX_SCENES:
+        seconds = -(-(min(it.until for it in user.farewells) - now) // 1000)
+        raise RateLimited(f"Block this user in {seconds} s.", retry_after_seconds=seconds)
     last_seen = max(_last_seen_at(user, now) or 0, returned.last_seen or 0) or None
     view = FrozenView(last_seen, known.version, farewell, user.disclosure)
     others = {name: it for name, it in user.returned.items() if name != viewer_id}
@@ -496,7 +505,7 @@ def _within_bytes(before: User, after: User) -> User:
     """The user after a change, if it fits: each ping is billed by all that is stored of a user.
 
     Raises:
-        Conflict: the ids take too much.
+        Conflict: the ids and texts take too much.
     """
     if after.name_bytes > max(MAX_NAME_BYTES, before.name_bytes):
         raise _too_many_bytes()
@@ -504,7 +513,7 @@ def _within_bytes(before: User, after: User) -> User:
 
 
 def _too_many_bytes() -> Conflict:
-    return Conflict("Unblock users, or leave chat sessions: all their ids take too much.")
+    return Conflict("Unblock users, or leave chat sessions: all ids and texts take too much.")
 
 
 def _unblock(user: User, event: Unblocked) -> User:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeAlias
 
 from presence.domain.disclosure import Disclosure, Precision, Rules
 from presence.domain.rate_limit import Arrivals
@@ -104,6 +105,10 @@ class Lease:
         return is_good and self.seen_at <= heard_by and is_active in (None, self.is_active)
 
 
+#: A status, a text, and chat sessions, each with its instant if that is not when the rest ends.
+Scene: TypeAlias = tuple[Status, str | None, frozenset[tuple[str, int | None]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Farewell:
     """What viewers go on seeing of a user who hides, as if the last connection had been closed.
@@ -120,6 +125,12 @@ class Farewell:
     @property
     def ends(self) -> frozenset[int]:
         return frozenset({self.until, *self.sessions.values()})
+
+    @property
+    def scene(self) -> Scene:
+        """The same but for the instant: quick blocks, one after the other, have it in common."""
+        leaving = ((name, None if at == self.until else at) for name, at in self.sessions.items())
+        return self.status, self.text, frozenset(leaving)
 
     def at(self, now: int) -> "Farewell | None":
         """What of it is left at *now*."""
@@ -273,12 +284,15 @@ class User:
 
     @property
     def name_bytes(self) -> int:
-        """What the ids take that are stored with the user, compressed."""
+        """What the ids, the names of devices and the texts take that are stored, compressed."""
         return self.name_bytes_with()
 
     def name_bytes_with(self, *more: str) -> int:
-        names = {*self.blocked, *self.returned, *self.sessions, *self.standing.barred, *more}
-        text = "\n".join(sorted(names)).encode()
+        ids = {*self.blocked, *self.returned, *self.all_sessions, *self.standing.barred, *more}
+        devices = {it.device for it in self.leases.values()}
+        texts = {*(it.text for it in self.earlier), *(it.text for it in self.farewells)}
+        words = {*ids, *(it for it in {*devices, *texts, self.text} if it is not None)}
+        text = "\n".join(sorted(words)).encode()
         return len(text) if len(text) <= MAX_NAME_BYTES else len(zlib.compress(text, 9))
 
     @property

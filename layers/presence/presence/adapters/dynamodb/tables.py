@@ -73,13 +73,14 @@ def _plain(raw: Item) -> int | str | Item:
     return str(raw[STRING]) if STRING in raw else int(raw[NUMBER])
 
 
-class PackedById(Attribute[dict[str, Any]]):
-    """A map by id, compressed: renewals are billed by its size, though it seldom changes."""
+class Packed(Attribute[dict[str, Any]]):
+    """A map, compressed: renewals are billed by its size, though it seldom changes."""
 
     attr_type = BINARY
 
     def serialize(self, value: dict[str, Any]) -> Any:  # noqa: ANN401
-        return zlib.compress(json.dumps(value, separators=(",", ":"), sort_keys=True).encode(), 9)
+        text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+        return zlib.compress(text.encode(), 9)
 
     def deserialize(self, value: Any) -> dict[str, Any]:  # noqa: ANN401
         # In the records of a stream, as Lambda has them, binary values are in Base64.
@@ -138,21 +139,20 @@ class UserItem(Model):
     until = NumberAttribute(null=True)
     status = UnicodeAttribute(null=True)
     grace_until = NumberAttribute(null=True)
-    sessions = PackedById(null=True)
-    devices = PackedById(null=True)
-    pending_leaves = PackedById(null=True)
+    sessions = Packed(null=True)
+    devices = Packed(null=True)
     last_seen = NumberAttribute(null=True)
-    earlier = MapById(null=True)  # by position: a list of maps has no type in PynamoDB
+    earlier = Packed(null=True)  # by position
     chosen_at = NumberAttribute(null=True)
-    farewell = PackedById(null=True)
+    farewell = MapById(null=True)
     active_at = NumberAttribute(null=True)
     disclosure = UnicodeAttribute(null=True)
-    returned = PackedById(null=True)
-    blocked = PackedById(null=True)
+    returned = Packed(null=True)
+    blocked = Packed(null=True)
     has_blocked = BooleanAttribute(null=True)
     not_before = NumberAttribute(null=True)
-    revoked = PackedById(null=True)
-    barred = PackedById(null=True)
+    revoked = Packed(null=True)
+    barred = Packed(null=True)
     arrival = NumberAttribute(null=True)
     changed = BooleanAttribute(null=True)
     online_shard = NumberAttribute(null=True)

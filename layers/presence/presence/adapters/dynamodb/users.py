@@ -41,6 +41,7 @@ from presence.domain.user import (
     FrozenView,
     Lease,
     Returned,
+    Scene,
     Status,
     User,
 )
@@ -269,7 +270,7 @@ def _swap(before: User, after: User, now: int, *, announce: bool) -> Operation:
         (UserItem.revision, before.revision + 1),
         *_presence_fields(after),
         *_views_fields(after),
-        (UserItem.sessions, _masks(after.leases, lambda it: it.sessions) or None),
+        (UserItem.sessions, _sessions_item(after) or None),
         (UserItem.devices, _masks(after.leases, _devices) or None),
         (UserItem.changed, True if announce else None),
         (UserItem.online_shard, shard_of(after.user_id) if after.is_listed else None),
@@ -293,11 +294,9 @@ def _presence_fields(after: User) -> Sequence[tuple[Attribute[Any], Any]]:
         (UserItem.until, after.until),
         (UserItem.status, after.status.value),
         (UserItem.grace_until, after.grace_until),
-        (UserItem.pending_leaves, dict(after.pending_leaves) or None),
         (UserItem.last_seen, after.last_seen),
         (UserItem.earlier, _earlier_items(after.earlier)),
         (UserItem.chosen_at, after.chosen_at or None),
-        (UserItem.farewell, after.farewell and _farewell_item(after.farewell)),
         (UserItem.active_at, after.active_at or None),
         (UserItem.disclosure, _unusual(after.disclosure)),
     ]
@@ -305,12 +304,15 @@ def _presence_fields(after: User) -> Sequence[tuple[Attribute[Any], Any]]:
 
 def _views_fields(after: User) -> Sequence[tuple[Attribute[Any], Any]]:
     """What some viewers see instead, and what tokens and chat sessions are refused."""
+    scenes, farewell = _scenes(after), after.farewell
+    views = {name: _view_item(it, scenes) for name, it in after.blocked.items()}
     return [
+        (UserItem.farewell, farewell and _farewell_item(farewell, scenes)),
         (
             UserItem.returned,
             {name: _returned_item(it) for name, it in after.returned.items()} or None,
         ),
-        (UserItem.blocked, {name: _view_item(it) for name, it in after.blocked.items()} or None),
+        (UserItem.blocked, views or None),
         (UserItem.not_before, after.standing.not_before or None),
         (UserItem.revoked, dict(after.standing.revoked) or None),
         (UserItem.barred, dict.fromkeys(sorted(after.standing.barred), 1) or None),
@@ -462,7 +464,8 @@ def _named(masks: Mapping[str, int], number: int) -> frozenset[str]:
 
 
 def _leases(item: UserItem) -> dict[str, Lease]:
-    leases, sessions, devices = plain(item.leases), item.sessions or {}, item.devices or {}
+    leases, devices = plain(item.leases), item.devices or {}
+    sessions = (item.sessions or {}).get("joined", {})
     return {
         name: _lease(leases[name], next(iter(_named(devices, n)), None), _named(sessions, n))
         for n, name in enumerate(sorted(leases))
@@ -481,33 +484,56 @@ def _lease(item: Item, device: str | None, sessions: frozenset[str]) -> Lease:
     )
 
 
-def _view_item(view: FrozenView) -> Item:
+def _view_item(view: FrozenView, scenes: Mapping[Scene, int]) -> Item:
     item = {
         "version": view.version,
         "last_seen": view.last_seen,
-        "farewell": view.farewell and _farewell_item(view.farewell),
+        "farewell": view.farewell and _farewell_item(view.farewell, scenes),
         "disclosure": _unusual(view.disclosure),
     }
     return _known(item)
 
 
-def _view(item: Item) -> FrozenView:
-    farewell = _farewell(item.get("farewell"))
+def _view(item: Item, scenes: Mapping[str, Item]) -> FrozenView:
+    farewell = _farewell(item.get("farewell"), scenes)
     disclosure = Disclosure(item.get("disclosure", Disclosure.EXACT))
     return FrozenView(instant(item.get("last_seen")), int(item["version"]), farewell, disclosure)
 
 
-def _farewell_item(it: Farewell) -> Item:
-    sessions = dict(it.sessions) or None
-    item = {"until": it.until, "status": it.status.value, "text": it.text, "sessions": sessions}
+# ── chat sessions, and what is seen of a user who hides ────────────────────────────────────
+
+
+def _scenes(user: User) -> Mapping[Scene, int]:
+    """Each scene, with its number."""
+    return {scene: n for n, scene in enumerate(dict.fromkeys(it.scene for it in user.farewells))}
+
+
+def _sessions_item(user: User) -> Item:
+    """All that names chat sessions: compressed together, each name takes its bytes once."""
+    scenes = {str(number): _scene_item(it) for it, number in _scenes(user).items()}
+    item = {
+        "joined": _masks(user.leases, lambda it: it.sessions) or None,
+        "leaving": dict(user.pending_leaves) or None,
+        "scenes": scenes or None,
+    }
     return _known(item)
 
 
-def _farewell(item: Item | None) -> Farewell | None:
+def _scene_item(scene: Scene) -> Item:
+    status, text, sessions = scene
+    return _known({"status": status.value, "text": text, "sessions": dict(sessions) or None})
+
+
+def _farewell_item(it: Farewell, scenes: Mapping[Scene, int]) -> Item:
+    return {"until": it.until, "scene": str(scenes[it.scene])}
+
+
+def _farewell(item: Item | None, scenes: Mapping[str, Item]) -> Farewell | None:
     if not item:
         return None
-    sessions = {name: int(until) for name, until in item.get("sessions", {}).items()}
-    return Farewell(int(item["until"]), Status(item["status"]), item.get("text"), sessions)
+    until, scene = int(item["until"]), scenes[item["scene"]]
+    sessions = {name: until if at is None else at for name, at in scene.get("sessions", {}).items()}
+    return Farewell(until, Status(scene["status"]), scene.get("text"), sessions)
 
 
 def _returned_item(it: Returned) -> Item:
@@ -545,6 +571,8 @@ def _user_in(item: Item | None, rules: Rules) -> User | None:
 
 
 def _user(item: UserItem, rules: Rules) -> User:
+    sessions = item.sessions or {}
+    scenes = sessions.get("scenes", {})
     return User(
         user_id=item.user_id,
         revision=int(item.revision),
@@ -556,15 +584,15 @@ def _user(item: UserItem, rules: Rules) -> User:
         until=instant(item.until),
         status=Status(item.status or Status.OFFLINE),
         grace_until=instant(item.grace_until),
-        pending_leaves={name: int(it) for name, it in (item.pending_leaves or {}).items()},
+        pending_leaves=sessions.get("leaving", {}),
         last_seen=instant(item.last_seen),
         earlier=_earlier(item.earlier or {}),
         chosen_at=instant(item.chosen_at) or 0,
-        farewell=_farewell(item.farewell),
+        farewell=_farewell(item.farewell, scenes),
         active_at=instant(item.active_at) or 0,
         disclosure=Disclosure(item.disclosure or Disclosure.EXACT),
         returned={name: _returned(it) for name, it in (item.returned or {}).items()},
-        blocked={name: _view(it) for name, it in (item.blocked or {}).items()},
+        blocked={name: _view(it, scenes) for name, it in (item.blocked or {}).items()},
         standing=_standing(item),
         rules=rules,
         arrival=int(item.arrival or 0),
