@@ -137,9 +137,7 @@ def test_a_ping_of_the_fattest_user_takes_ten_units(dictionaries: Store, first: 
 
 @pytest.mark.fault("A user blocks very many viewers one after the other, and hides.")
 @pytest.mark.parametrize("first", ["sessions", "blocks", "bars"])
-def test_a_user_who_hides_from_many_viewers_takes_ten_units_too(
-    dictionaries: Store, first: str
-) -> None:
+def test_hiding_from_many_viewers_takes_ten_units_too(dictionaries: Store, first: str) -> None:
     fat = fattest(first)
     fat.hide()
     assert units(dictionaries, fat.user) <= 10
@@ -148,7 +146,7 @@ def test_a_user_who_hides_from_many_viewers_takes_ten_units_too(
     assert units(dictionaries, fat.user) <= 10
 
 
-def test_a_user_who_blocks_many_viewers_in_many_chat_sessions_takes_ten_units(
+def test_blocking_many_viewers_in_many_chat_sessions_takes_ten_units(
     dictionaries: Store,
 ) -> None:
     fat = Fat("short", length=6)
