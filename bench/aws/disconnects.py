@@ -1,0 +1,71 @@
+"""How long after a clean close and after a reset does `$disconnect` run?"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import time
+
+from bench.aws.answers import Answer, median, percentile, seconds, unknown
+from bench.aws.stage import Stage, Visitor
+
+CLEAN, RESET = "a clean close", "a reset"
+_WITHIN = 90.0
+_SETTLE = 3.0
+_SLOW_SECONDS = 5.0
+_SLOW = "State it in docs/reliability.md: a close is told that much later than GraceSeconds."
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Seconds from the end of a socket until others heard `offline`; None if they did not.
+
+    Attributes:
+        grace: seconds that the stack waits on purpose; None if not known.
+    """
+
+    grace: float | None
+    delays: Mapping[str, Sequence[float | None]]
+
+
+async def observe(stage: Stage) -> Observed:
+    rounds = stage.pace.rounds
+    # Alone: what ends here would be in the minutes that others count.
+    async with stage.alone, stage.crowd(2 * rounds) as visitors:
+        names = [it.user_id for it in visitors]
+        async with stage.watcher(names) as watcher:
+            await asyncio.sleep(_SETTLE)
+
+            async def delay(visitor: Visitor, *, clean: bool) -> float | None:
+                ended = time()
+                if clean:
+                    await visitor.wire.close()
+                else:
+                    visitor.wire.reset()
+                within = _WITHIN + (stage.target.grace_seconds or 0)
+                heard = await watcher.wait(visitor.user_id, "offline", ended, within)
+                return None if heard is None else heard[0] - ended
+
+            clean = await asyncio.gather(*(delay(it, clean=True) for it in visitors[:rounds]))
+            reset = await asyncio.gather(*(delay(it, clean=False) for it in visitors[rounds:]))
+    return Observed(stage.target.grace_seconds, {CLEAN: clean, RESET: reset})
+
+
+def evaluate(observed: Observed) -> Iterator[Answer]:
+    for how, delays in observed.delays.items():
+        yield _answer(f"How late is `$disconnect` after {how}?", observed.grace, delays)
+
+
+def _answer(question: str, grace: float | None, delays: Sequence[float | None]) -> Answer:
+    heard = [it for it in delays if it is not None]
+    missed = len(delays) - len(heard)
+    lost = f" {missed} of {len(delays)} were not heard of within {_WITHIN:.0f} s." if missed else ""
+    if not heard:
+        return unknown(question, lost.strip())
+    late = [max(0.0, it - (grace or 0)) for it in heard]
+    waited = "with" if grace is None else f"less {grace:g} s of"
+    said = (
+        f"Until others heard of it, {waited} grace: median {seconds(median(late))}, 95 of 100 "
+        f"within {seconds(percentile(late, 95))}, at most {seconds(max(late))}.{lost}"
+    )
+    slow = _SLOW if missed or (grace is not None and max(late) > _SLOW_SECONDS) else ""
+    return Answer(question, seconds(median(late)), said, slow)
