@@ -69,10 +69,15 @@ class Result:
     answers: Sequence[Answer]
 
 
-async def run(target: Target, pace: Pace, names: Sequence[str]) -> dict[str, Any]:
+async def run(
+    target: Target,
+    pace: Pace,
+    names: Sequence[str],
+    reach: Callable[[Target, Ledger], Cloud] = Cloud,
+) -> dict[str, Any]:
     """All experiments side by side; the record of the run."""
     ledger, started = Ledger(), time()
-    cloud = Cloud(target, ledger)
+    cloud = reach(target, ledger)
     stage = Stage(target, cloud, ledger, pace, secrets.token_hex(4))
     print_note(f"Traffic goes to: {', '.join(cloud.hosts)}.")
     try:

@@ -13,14 +13,11 @@ from bench.aws.stage import Stage, Visitor
 from bench.bill.counting import Waits, billed_milliseconds
 
 _KEPT = Path(__file__).resolve().parents[1] / "bill.json"
-_PAUSE = 0.3
 _MEMORY = 512
 #: A model of a duration is good enough if it is within this factor.
 _FACTOR = 1.5
-_QUIET = (
-    "REPORT lines are not to be had: SystemLogLevel WARN turns them off, or --stack is needed to "
-    "find the log."
-)
+_QUIET = "Lambda wrote no REPORT line (SystemLogLevel WARN turns them off)."
+_NO_LOG = "Only with --stack is the log of the function known, and with it Lambda's REPORT lines."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +25,14 @@ class Observed:
     """All in milliseconds.
 
     Attributes:
+        has_log: whether it is known where Lambda reports.
         pings: what Lambda reported while nothing but pings came.
         whole: what it reported in all the run, cold starts among it.
         durations: mean and maximum of Lambda's metric in the same time; None without a figure.
         modelled: what the meter reckons for a ping with one and with two requests to DynamoDB.
     """
 
+    has_log: bool
     pings: Sequence[Report]
     whole: Sequence[Report]
     durations: tuple[float, float] | None
@@ -44,21 +43,21 @@ async def observe(stage: Stage) -> Observed:
     async with stage.alone, stage.crowd(stage.pace.sockets) as visitors:
         await asyncio.sleep(stage.pace.quiet)
         start = time()
-        await _pings(visitors, stage.pace.frames)
+        await _pings(visitors, stage.pace.frames, stage.pace.pause)
         end = time()
     await asyncio.sleep(stage.pace.settle)
     pings = await stage.cloud.reports(start, end)
     whole = await stage.cloud.reports(stage.started, time())
     durations = await stage.cloud.durations(start - start % 60, end + 60 - end % 60)
-    return Observed(pings, whole, durations, modelled())
+    return Observed(bool(stage.target.log_group), pings, whole, durations, modelled())
 
 
-async def _pings(visitors: Sequence[Visitor], frames: int) -> None:
+async def _pings(visitors: Sequence[Visitor], frames: int, pause: float) -> None:
     for _ in range(frames):
         for visitor in visitors:
             visitor.say("ping")
-        await asyncio.sleep(_PAUSE)
-    await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(pause)
+    await asyncio.sleep(pause)
 
 
 def modelled() -> tuple[float, float]:
@@ -87,9 +86,9 @@ def _ping(observed: Observed) -> Answer:
         said = f"{len(warm)} invocations: median {took:.0f}, 95 of 100 {percentile(warm, 95):.0f}."
     elif observed.durations:
         took, most = observed.durations
-        said = f"Lambda's metric `Duration`: mean {took:.1f}, at most {most:.1f}. {_QUIET}"
+        said = f"Lambda's metric `Duration`: mean {took:.1f}, at most {most:.1f}. {_why(observed)}"
     else:
-        return unknown(question, f"{_QUIET} CloudWatch has no `Duration` either.")
+        return unknown(question, f"{_why(observed)} CloudWatch has no `Duration` either.")
     is_model = one / _FACTOR <= took <= two * _FACTOR
     change = "" if is_model else "Set `Waits` in bench/bill/counting.py by it, and run bench.bill."
     return Answer(question, f"{took:.0f} ms", f"{said} {model}", change)
@@ -99,7 +98,7 @@ def _cold(observed: Observed) -> Answer:
     question = "How long is a cold start?"
     cold = [it for it in observed.whole if it.init is not None]
     if not observed.whole:
-        return unknown(question, _QUIET)
+        return unknown(question, _why(observed))
     if not cold:
         return unknown(question, f"None among {len(observed.whole)} invocations.")
     starts = [it.init for it in cold if it.init is not None]
@@ -109,3 +108,8 @@ def _cold(observed: Observed) -> Answer:
         f"billed with the invocation: median {median(billed):,.0f} ms."
     )
     return Answer(question, f"{median(starts):,.0f} ms", said)
+
+
+def _why(observed: Observed) -> str:
+    """Why there is no report."""
+    return _QUIET if observed.has_log else _NO_LOG

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from time import time
 
 from bench.aws.answers import Answer, median, percentile, seconds, unknown
-from bench.aws.stage import Stage, Visitor
+from bench.aws.stage import Stage, Visitor, Watcher
 
-CLEAN, RESET = "a clean close", "a reset"
+CLEAN, RESET = HOWS = ("a clean close", "a reset")
 _WITHIN = 90.0
-_SETTLE = 3.0
 _SLOW_SECONDS = 5.0
 _SLOW = "State it in docs/reliability.md: a close is told that much later than GraceSeconds."
 
@@ -28,26 +27,29 @@ class Observed:
 
 
 async def observe(stage: Stage) -> Observed:
-    rounds = stage.pace.rounds
     # Alone: what ends here would be in the minutes that others count.
-    async with stage.alone, stage.crowd(2 * rounds) as visitors:
+    async with stage.alone, stage.crowd(len(HOWS) * stage.pace.rounds) as visitors:
         names = [it.user_id for it in visitors]
         async with stage.watcher(names) as watcher:
-            await asyncio.sleep(_SETTLE)
+            await asyncio.sleep(stage.pace.quiet)
 
-            async def delay(visitor: Visitor, *, clean: bool) -> float | None:
-                ended = time()
-                if clean:
-                    await visitor.wire.close()
-                else:
-                    visitor.wire.reset()
-                within = _WITHIN + (stage.target.grace_seconds or 0)
-                heard = await watcher.wait(visitor.user_id, "offline", ended, within)
-                return None if heard is None else heard[0] - ended
+            ends = [_delay(stage, watcher, it, number) for number, it in enumerate(visitors)]
+            delays = await asyncio.gather(*ends)
+    found = {how: delays[number :: len(HOWS)] for number, how in enumerate(HOWS)}
+    return Observed(stage.target.grace_seconds, found)
 
-            clean = await asyncio.gather(*(delay(it, clean=True) for it in visitors[:rounds]))
-            reset = await asyncio.gather(*(delay(it, clean=False) for it in visitors[rounds:]))
-    return Observed(stage.target.grace_seconds, {CLEAN: clean, RESET: reset})
+
+async def _delay(stage: Stage, watcher: Watcher, visitor: Visitor, number: int) -> float | None:
+    # One end after the other: all at once would measure a crowd.
+    await asyncio.sleep(number * stage.pace.pause)
+    ended = time()
+    if HOWS[number % len(HOWS)] == CLEAN:
+        await visitor.wire.close()
+    else:
+        visitor.wire.reset()
+    within = _WITHIN + (stage.target.grace_seconds or 0)
+    heard = await watcher.wait(visitor.user_id, "offline", ended, within)
+    return None if heard is None else heard[0] - ended
 
 
 def evaluate(observed: Observed) -> Iterator[Answer]:

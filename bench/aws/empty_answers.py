@@ -15,7 +15,7 @@ _BILLED = (
     "Count them: `python -m bench.bill --count empty-answers`. Make the routes of frames that need "
     "no answer one-way: no RouteResponseSelectionExpression and no RouteResponse in template.yaml."
 )
-_FREE = "Take `empty_answers` out of APART in bench/bill/prices.py: they cost nothing."
+_FREE = "Empty answers of such a route cost nothing: the sum of bench.bill is right without them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +23,27 @@ class Observed:
     """Windows of frames whose function returned no body, by action.
 
     Attributes:
+        empty: frames without a payload that came to the users of each window.
         answering: routes with a RouteResponse; None if that could not be read.
     """
 
     rule: Rule | None
     windows: dict[str, Window]
+    empty: dict[str, int]
     answering: frozenset[str] | None
 
 
 async def observe(stage: Stage) -> Observed:
     _, rule = await stage.control()
-    windows = await asyncio.gather(*(stage.window(it, _silent(it)) for it in ACTIONS))
-    found = dict(zip(ACTIONS, windows, strict=True))
-    return Observed(rule, found, await stage.cloud.answering())
+    empty: dict[str, int] = {}
+    bursts = [stage.window(it, _silent(it, empty)) for it in ACTIONS]
+    windows = dict(zip(ACTIONS, await asyncio.gather(*bursts), strict=True))
+    return Observed(rule, windows, empty, await stage.cloud.answering())
 
 
-def _silent(action: str) -> Burst:
+def _silent(action: str, empty: dict[str, int]) -> Burst:
+    """Frames whose function returns no body; how many empty frames came goes to *empty*."""
+
     async def burst(visitors: Sequence[Visitor], frames: int) -> int:
         for _ in range(frames):
             for visitor in visitors:
@@ -46,6 +51,7 @@ def _silent(action: str) -> Burst:
             await asyncio.sleep(_PAUSE)
         # Whatever comes for the frames before has come when the last one is answered.
         await asyncio.gather(*(it.ask("unwatch", userIds=["nobody"]) for it in visitors))
+        empty[action] = sum(it.wire.empty for it in visitors)
         return frames * len(visitors)
 
     return burst
@@ -54,21 +60,16 @@ def _silent(action: str) -> Burst:
 def evaluate(observed: Observed) -> Iterator[Answer]:
     for action, window in observed.windows.items():
         route = f"`{action}`, {_kind(action, observed.answering)}"
-        seen, counted = _is_seen(window), is_counted(window, observed.rule)
-        said = f"{window.of('empty'):,} empty frames for {window.asked:,} answers without a body."
+        empty, counted = observed.empty[action], is_counted(window, observed.rule)
+        said = f"{empty:,} empty frames for {window.asked:,} answers without a body."
+        seen = _is_seen(empty / window.asked)
         yield yes_or_no(f"Does an empty frame come? {route}", seen, said)
-        change = (
-            "" if observed.answering is not None and action not in observed.answering else _FREE
-        )
-        figures = because(window, observed.rule)
-        yield yes_or_no(
-            f"Is it billed as a message? {route}", counted, figures, _BILLED if counted else change
-        )
+        figures, change = because(window, observed.rule), _BILLED if counted else _FREE
+        yield yes_or_no(f"Is it billed as a message? {route}", counted, figures, change)
 
 
-def _is_seen(window: Window) -> bool | None:
+def _is_seen(share: float) -> bool | None:
     """None if some came and some did not."""
-    share = window.of("empty") / window.asked
     return share > 1 - TOLERANCE if not TOLERANCE < share <= 1 - TOLERANCE else None
 
 

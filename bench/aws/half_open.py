@@ -20,9 +20,8 @@ from bench.aws.answers import Answer, median, seconds, unknown
 from bench.aws.stage import Stage, Visitor, Watcher
 
 FROZEN, GONE = "frozen", "gone"
-#: After the answer to `authenticate`, what the stack posts to its own connection has come.
-_SETTLE = 5.0
-_SWEEP_SECONDS = 60
+#: What is noticed within a minute is noticed sooner than any lease ends.
+_SOON_SECONDS = 60
 #: API Gateway closes an idle connection after ten minutes ("Amazon API Gateway quotas").
 _IDLE_SECONDS = 600
 _EARLY = "`FreshSeconds` and leases need not wait for a probe of connections that API Gateway ends."
@@ -75,14 +74,15 @@ async def observe(stage: Stage) -> Observed:
     wanted = [it for it in kinds for _ in range(stage.pace.twins)]
     async with stage.crowd(len(wanted)) as visitors:
         async with stage.watcher([it.user_id for it in visitors]) as watcher:
-            await asyncio.sleep(_SETTLE)
+            # What the stack posts to its own connection has come by then.
+            await asyncio.sleep(stage.pace.quiet)
             peers = zip(visitors, wanted, strict=True)
             silences = [_silence(stage, watcher, it, *how) for it, how in peers]
             found = await asyncio.gather(*silences)
         lease = visitors[0].lease_seconds
     made = [it for it in found if it is not None]  # what this machine can make
     grace = stage.target.grace_seconds
-    return Observed(stage.pace.watch + _SWEEP_SECONDS, lease, grace, made)
+    return Observed(stage.pace.watch, lease, grace, made)
 
 
 async def _silence(
@@ -95,8 +95,9 @@ async def _silence(
         return None
     started = time()
     grace = stage.target.grace_seconds or 0.0
-    within = stage.pace.watch + _SWEEP_SECONDS
-    waiting = asyncio.create_task(watcher.wait(visitor.user_id, "offline", started, within))
+    waiting = asyncio.create_task(
+        watcher.wait(visitor.user_id, "offline", started, stage.pace.watch)
+    )
     posts: list[Post] = []
     while not waiting.done():
         await asyncio.wait([waiting], timeout=stage.pace.every)
@@ -116,7 +117,7 @@ def evaluate(observed: Observed) -> Iterator[Answer]:
             how = f"{kind}, {'with' if posted else 'without'} posts"
             yield _until(observed, group, f"How long until `$disconnect`? Peer {how}")
             if posted:
-                yield _posts(group, f"What are posts answered? Peer {kind}")
+                yield _posts(observed, group, f"What are posts answered? Peer {kind}")
 
 
 def _until(observed: Observed, group: Sequence[Silence], question: str) -> Answer:
@@ -139,11 +140,11 @@ def _until(observed: Observed, group: Sequence[Silence], question: str) -> Answe
         "the grace period is not taken off" if observed.grace is None else "less the grace period"
     )
     said = f"{', '.join(f'{it:,.0f} s' for it in sorted(left))} ({grace})."
-    change = _EARLY if max(left) < _SWEEP_SECONDS else _LATE
+    change = _EARLY if max(left) < _SOON_SECONDS else _LATE
     return Answer(question, seconds(median(left)), said, change)
 
 
-def _posts(group: Sequence[Silence], question: str) -> Answer:
+def _posts(observed: Observed, group: Sequence[Silence], question: str) -> Answer:
     posts = [post for it in group for post in it.posts]
     if not posts:
         return unknown(question, "No post was made.")
@@ -155,4 +156,5 @@ def _posts(group: Sequence[Silence], question: str) -> Answer:
         return Answer(question, "410 in the end", said, _SOON_410)
     last = seconds(max(it.after for it in posts))
     found = "200" if statuses == [HTTPStatus.OK] else "no 410"
-    return Answer(question, found, f"{counts}, for {last}.", _NO_410)
+    change = _NO_410 if observed.watched >= _IDLE_SECONDS else ""
+    return Answer(question, found, f"{counts}, for {last}.", change)

@@ -27,7 +27,6 @@ class Held:
     kind: str
     lasted: float | None
     code: int | None
-    pongs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,7 @@ class Observed:
 
     Attributes:
         lease: seconds after which the stack itself closes a silent connection.
+        pongs: that came to the users of the window.
     """
 
     watched: float
@@ -43,6 +43,7 @@ class Observed:
     sockets: Sequence[Held]
     rule: Rule | None
     window: Window
+    pongs: int
 
 
 async def observe(stage: Stage) -> Observed:
@@ -55,9 +56,9 @@ async def observe(stage: Stage) -> Observed:
     holding = [_hold(stage, kind, act) for kind, act in acts.items()]
     counting = asyncio.create_task(_counted(stage))
     found = await asyncio.gather(*holding)
-    rule, window = await counting
+    rule, window, pongs = await counting
     lease = min(lease for _, lease in found)
-    return Observed(stage.pace.watch, lease, [it for it, _ in found], rule, window)
+    return Observed(stage.pace.watch, lease, [it for it, _ in found], rule, window, pongs)
 
 
 async def _hold(
@@ -70,9 +71,9 @@ async def _hold(
             if not wire.over.done():
                 await act(visitor)
         if not wire.over.done():
-            return Held(kind, None, None, wire.pongs), visitor.lease_seconds
+            return Held(kind, None, None), visitor.lease_seconds
         end = wire.over.result()
-        return Held(kind, end.at - started, end.code, wire.pongs), visitor.lease_seconds
+        return Held(kind, end.at - started, end.code), visitor.lease_seconds
 
 
 async def _nothing(_: Visitor) -> None:
@@ -91,17 +92,22 @@ async def _post(stage: Stage, visitor: Visitor) -> None:
     await stage.cloud.post(visitor.connection_id, '{"type": "bench"}')
 
 
-async def _counted(stage: Stage) -> tuple[Rule | None, Window]:
+async def _counted(stage: Stage) -> tuple[Rule | None, Window, int]:
+    pongs = 0
+
+    async def burst(visitors: Sequence[Visitor], frames: int) -> int:
+        nonlocal pongs
+        for _ in range(frames):
+            for visitor in visitors:
+                visitor.wire.ping()
+            await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(stage.pace.pause)  # the last pong is on its way
+        pongs = sum(it.wire.pongs for it in visitors)
+        return frames * len(visitors)
+
     _, rule = await stage.control()
-    return rule, await stage.window("protocol pings", _pings)
-
-
-async def _pings(visitors: Sequence[Visitor], frames: int) -> int:
-    for _ in range(frames):
-        for visitor in visitors:
-            visitor.wire.ping()
-        await asyncio.sleep(_PAUSE)
-    return frames * len(visitors)
+    window = await stage.window("protocol pings", burst)
+    return rule, window, pongs
 
 
 def evaluate(observed: Observed) -> Iterator[Answer]:
@@ -111,7 +117,7 @@ def evaluate(observed: Observed) -> Iterator[Answer]:
         yield _resets(observed, silent, _of(observed, kind), change)
     counted = is_counted(observed.window, observed.rule)
     figures = because(observed.window, observed.rule)
-    pongs = f"{observed.window.of('pong'):,} of {observed.window.asked:,} were answered by a pong."
+    pongs = f"{observed.pongs:,} of {observed.window.asked:,} pings were answered by a pong."
     yield yes_or_no(
         "Are protocol pings billed as messages?",
         counted,

@@ -9,8 +9,6 @@ from bench.aws.answers import Answer, median, percentile, seconds, unknown
 from bench.aws.stage import Stage, Visitor, Watcher
 
 _WITHIN = 30.0
-_PAUSE = 2.0
-_SETTLE = 3.0
 _SLOW_SECONDS = 2.0
 _SLOW = (
     "With CoalesceSeconds=0 it should be less: look at IteratorAge and the cold starts of "
@@ -37,12 +35,12 @@ async def observe(stage: Stage) -> Observed:
     name = stage.name()
     async with stage.alone, stage.watcher([name]) as watcher:
         speaker = await stage.join(name)
-        await asyncio.sleep(_SETTLE)
+        await asyncio.sleep(stage.pace.quiet)
         changes = []
         for number in range(stage.pace.rounds):
             status = "dnd" if number % 2 else "busy"
             changes.append(await _change(speaker, watcher, status))
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(stage.pace.pause)
         await speaker.wire.close()
     coalesced = float(stage.target.parameters.get("CoalesceSeconds", 0))
     return Observed(changes, coalesced)

@@ -16,7 +16,6 @@ from bench.aws.target import Target
 from bench.aws.wire import Wire
 
 _ANSWER_SECONDS = 30.0
-_MINUTE = 60
 Burst: TypeAlias = Callable[[Sequence["Visitor"], int], Awaitable[int]]
 
 
@@ -34,8 +33,11 @@ class Pace:
         settle: until CloudWatch has what happened.
         watch: how long an idle or silent socket is watched: beyond the 600 s after which API
             Gateway closes an idle one.
+        minute: CloudWatch's.
         every: between two frames, pings or posts to such a socket.
         twins: sockets of each kind.
+        quiet: before something is measured.
+        pause: between two rounds.
         looks: seconds after a stimulus at which `lastActiveAt` is read.
         rounds: of what is done again and again.
     """
@@ -43,6 +45,7 @@ class Pace:
     sockets: int = 20
     frames: int = 15
     window: int = 2
+    minute: float = 60
     settle: float = 300
     watch: float = 840
     every: float = 60
@@ -50,6 +53,7 @@ class Pace:
     quiet: float = 10
     looks: Sequence[float] = (0.5, 2, 5, 10, 20, 40, 60)
     rounds: int = 20
+    pause: float = 1
 
 
 FULL = Pace()
@@ -64,6 +68,7 @@ QUICK = Pace(
     quiet=2,
     looks=(0.2, 1, 2),
     rounds=5,
+    pause=0.3,
 )
 
 
@@ -245,17 +250,18 @@ class Stage:
 
     async def _minute(self) -> float:
         """The begin of the minute that is counted; waits for it, unless in a hurry."""
-        now = time()
+        now, minute = time(), self.pace.minute
         if not self.pace.window:
-            return math.floor(now / _MINUTE) * float(_MINUTE)
-        start = math.ceil(now / _MINUTE) * float(_MINUTE)
-        await asyncio.sleep(start - now + 1)
+            return math.floor(now / minute) * minute
+        start = math.ceil(now / minute) * minute
+        await asyncio.sleep(start - now + minute / 60)
         return start
 
     async def _pass(self, start: float) -> float:
-        end = start + self.pace.window * _MINUTE
+        """The end of the minutes that are counted; waits for it, unless in a hurry."""
+        end = start + self.pace.window * self.pace.minute
         await asyncio.sleep(max(0.0, end - time()))
-        return end if self.pace.window else math.ceil(time() / _MINUTE) * float(_MINUTE)
+        return max(end, math.ceil(time() / self.pace.minute) * self.pace.minute)
 
 
 async def answered(visitors: Sequence[Visitor], frames: int) -> int:

@@ -1,11 +1,12 @@
 """Plays days and prints their bills.
 
-    python -m bench.bill [--day FILE]... [--against GIT_REF] [--whole] [--keep]
+    python -m bench.bill [--day FILE]... [--against GIT_REF] [--whole] [--count ITEM] [--keep]
 
 Without a day, all of bench/days are played, except the shortest. `--whole` plays a day in its
-length instead of cutting it. The record and the picture are written to .presence/bench/bill/;
-with `--keep` to bench/bill.json and docs/bill.svg, from which the pages are made: there, days that
-were played take the place of their former bills.
+length instead of cutting it. `--count` takes into the sum what is printed apart otherwise. The
+record and the picture are written to .presence/bench/bill/; with `--keep` to bench/bill.json and
+docs/bill.svg, from which the pages are made: there, days that were played take the place of their
+former bills.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from typing import Any
 
 from bench.bill import picture, report
 from bench.bill.days import Day, read_day
+from bench.bill.prices import APART
 from bench.bill.stage import bundle
 from bench.builds import ROOT, checkout, git
 from bench.printing import RECORDS, print_note, print_table
@@ -98,11 +100,14 @@ class Played:
     def runs(self) -> Sequence[dict[str, Any]]:
         return [it.result() for it in self.waiting]
 
-    def bill(self) -> dict[str, Any]:
-        return report.bill(self.job.build.name, report.monthly(self.job.day, self.runs()))
+    def bill(self, counted: Collection[str]) -> dict[str, Any]:
+        amounts = report.monthly(self.job.day, self.runs())
+        return report.bill(self.job.build.name, amounts, counted)
 
 
-def play(files: Sequence[Path], builds: Sequence[Made], *, whole: bool) -> dict[str, Any]:
+def play(
+    files: Sequence[Path], builds: Sequence[Made], *, whole: bool, counted: Collection[str] = ()
+) -> dict[str, Any]:
     """All days with all builds, two at a time."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         played = {}
@@ -112,16 +117,21 @@ def play(files: Sequence[Path], builds: Sequence[Made], *, whole: bool) -> dict[
             jobs = [Job(file, day, build, {}) for build in builds]
             jobs += [Job(file, day, builds[0], it) for it in day.variants]
             played[file] = [job.run(pool) for job in jobs]
-        days = [_day(it, len(builds)) for it in played.values()]
+        days = [_day(it, len(builds), counted) for it in played.values()]
         first = next(iter(played.values()))[0]
-        idle = report.idle_bill(builds[0].name, first.runs()[0])
+        idle = report.idle_bill(builds[0].name, first.runs()[0], counted)
         return report.record(days, idle, {it.name: it.commit for it in builds})
 
 
-def _day(played: Sequence[Played], builds: int) -> dict[str, Any]:
-    found = report.of_day(played[0].job.day, [it.bill() for it in played[:builds]])
-    variants = [{"parameters": it.job.parameters, **it.bill()} for it in played[builds:]]
+def _day(played: Sequence[Played], builds: int, counted: Collection[str]) -> dict[str, Any]:
+    found = report.of_day(played[0].job.day, [it.bill(counted) for it in played[:builds]])
+    variants = [{"parameters": it.job.parameters, **it.bill(counted)} for it in played[builds:]]
     return {**found, "variants": [{k: it[k] for k in ("parameters", "total")} for it in variants]}
+
+
+#: As they are written on the command line: empty-answers.
+_NAMES = {item.replace("_", "-"): item for item in APART}
+_COUNT = "an item that may be billed, into the sum; may be repeated"
 
 
 def arguments() -> argparse.Namespace:
@@ -129,6 +139,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--day", action="append", type=Path, help="a file like those of bench/days")
     parser.add_argument("--against", metavar="GIT_REF", help="a commit to play the same days with")
     parser.add_argument("--whole", action="store_true", help="cut no day")
+    parser.add_argument("--count", action="append", default=[], choices=_NAMES, help=_COUNT)
     parser.add_argument("--keep", action="store_true", help="write what the pages are made from")
     return parser.parse_args()
 
@@ -139,7 +150,8 @@ def main() -> None:
     with ExitStack() as everything:
         refs = {HERE: None} | ({asked.against: asked.against} if asked.against else {})
         builds = [everything.enter_context(made(name, ref)) for name, ref in refs.items()]
-        found = play(files, builds, whole=asked.whole)
+        counted = [_NAMES[it] for it in asked.count]
+        found = play(files, builds, whole=asked.whole, counted=counted)
     for day in found["days"]:
         for title, header, rows in report.tables(day):
             print_table(title, header, rows)

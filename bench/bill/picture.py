@@ -4,15 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-from bench.bill.prices import PRICES
+from bench.bill.prices import APART, PRICES, Price
 
 WIDTH, LEFT, RIGHT, ROW, HEAD, TOP = 760, 110, 90, 26, 30, 74
 #: Thinner parts of a bar are not drawn.
 THINNEST = 0.1
-#: Of the items, in the order of the prices: light and dark enough for both schemes.
+#: What may be in a sum.
+ITEMS: Mapping[str, Price] = {**PRICES, **APART}
+#: Of the items, in their order: light and dark enough for both schemes.
 COLOURS = (
     *("#0969da", "#54aeff", "#8250df", "#bf8700", "#cf222e", "#fa4549"),
     *("#1a7f37", "#4ac26b", "#bc4c00", "#6e7781", "#9a6700", "#57606a"),
+    *("#bf3989", "#ff80c8"),
 )
 STYLE = """
     text { font: 13px system-ui, sans-serif; fill: #1f2328 }
@@ -31,7 +34,7 @@ def draw(record: Mapping[str, Any]) -> str:
         '  <title id="title">What a month costs, by day and build</title>',
         f'  <desc id="desc">{escape(" ".join(map(_described, days)))}</desc>',
         f"  <style>{STYLE}  </style>",
-        *_legend(),
+        *_legend(days),
     ]
     top = TOP
     for day in days:
@@ -45,8 +48,12 @@ def _described(day: Mapping[str, Any]) -> str:
     return f"{day['title']}: {bills}."
 
 
-def _legend() -> Iterator[str]:
-    for number, (colour, price) in enumerate(zip(COLOURS, PRICES.values(), strict=True)):
+def _legend(days: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    used = {item for day in days for bill in day["bills"] for item in bill["dollars"]}
+    shown = [item for item in ITEMS if item in PRICES or item in used]
+    colours = dict(zip(ITEMS, COLOURS, strict=True))
+    for number, item in enumerate(shown):
+        colour, price = colours[item], ITEMS[item]
         x, y = number % 4 * 190, 4 + number // 4 * 20
         yield f'  <rect x="{x}" y="{y}" width="12" height="12" fill="{colour}"/>'
         yield _text(x + 18, y + 11, price.name)
@@ -62,7 +69,7 @@ def _day(day: Mapping[str, Any], top: int) -> Iterator[str]:
 def _bar(bill: Mapping[str, Any], y: int, scale: float) -> Iterator[str]:
     yield _text(0, y + 14, bill["build"])
     x = float(LEFT)
-    for colour, (item, price) in zip(COLOURS, PRICES.items(), strict=True):
+    for colour, (item, price) in zip(COLOURS, ITEMS.items(), strict=True):
         dollars = bill["dollars"].get(item, 0)
         if dollars * scale >= THINNEST:
             told = f"<title>{escape(price.name)}: ${dollars:,.2f}</title>"

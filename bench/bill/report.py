@@ -1,6 +1,6 @@
 """From what days used to bills: the record that is kept as JSON, and its tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ from bench.bill.counting import (
 )
 from bench.bill.days import MINUTE, Day, length
 from bench.bill.functions import WAITS
-from bench.bill.prices import APART, PRICES, READ_ON
+from bench.bill.prices import APART, PRICES, READ_ON, Price
 
 #: What a run of run.py told.
 Told: TypeAlias = Mapping[str, Any]
@@ -50,29 +50,41 @@ def fixed(run: Told) -> dict[str, float]:
     return {"metrics/all": len(run["metrics"]), "alarms/all": run["alarms"]}
 
 
-def dollars(amounts: Amounts) -> dict[str, float]:
-    return {item: price.of(total(amounts, item)) for item, price in PRICES.items()}
+def priced(counted: Collection[str]) -> Mapping[str, Price]:
+    """What is in the sum: all that is billed for certain, and what else is to be counted."""
+    return {**PRICES, **{item: APART[item] for item in APART if item in counted}}
 
 
-def dollars_by_cause(amounts: Amounts) -> dict[str, float]:
+def dollars(amounts: Amounts, counted: Collection[str] = ()) -> dict[str, float]:
+    return {item: price.of(total(amounts, item)) for item, price in priced(counted).items()}
+
+
+def dollars_by_cause(amounts: Amounts, counted: Collection[str] = ()) -> dict[str, float]:
     """What each action, post, timer and sweep costs in all, the dearest first."""
     parts = [
         {cause: price.of(amount) for cause, amount in by_cause(amounts, item).items()}
-        for item, price in PRICES.items()
+        for item, price in priced(counted).items()
     ]
     found = combined((1, part) for part in parts)
     return dict(sorted(found.items(), key=lambda it: -it[1]))
 
 
-def bill(build: str, amounts: Amounts) -> dict[str, Any]:
-    items = dollars(amounts)
+def bill(build: str, amounts: Amounts, counted: Collection[str] = ()) -> dict[str, Any]:
+    """One bill.
+
+    Args:
+        build: its name.
+        amounts: what was used.
+        counted: items of APART that are in the sum.
+    """
+    items = dollars(amounts, counted)
     return {
         "build": build,
         "total": _short(sum(items.values())),
         "dollars": _all_short(items),
-        "by_cause": _all_short(dollars_by_cause(amounts)),
-        "amounts": _all_short({item: total(amounts, item) for item in (*PRICES, "calls")}),
-        "apart": _all_short({item: total(amounts, item) for item in APART}),
+        "by_cause": _all_short(dollars_by_cause(amounts, counted)),
+        "amounts": _all_short({item: total(amounts, item) for item in (*items, "calls")}),
+        "apart": _all_short({item: total(amounts, item) for item in APART if item not in items}),
         "frames_in": _all_short(kinds(amounts, "frames_in")),
         "frames_out": _all_short(kinds(amounts, "frames_out")),
         "cpu_ms": _all_short(_each(amounts)),
@@ -129,8 +141,8 @@ def merged(former: Record, found: Record) -> dict[str, Any]:
     return {**found, "days": [days[name] for name in sorted(days)]}
 
 
-def idle_bill(build: str, run: Told) -> dict[str, Any]:
-    return bill(build, combined([(MINUTES_A_MONTH, run["idle_minute"])]) | fixed(run))
+def idle_bill(build: str, run: Told, counted: Collection[str] = ()) -> dict[str, Any]:
+    return bill(build, combined([(MINUTES_A_MONTH, run["idle_minute"])]) | fixed(run), counted)
 
 
 def _short(value: float) -> float:
@@ -159,13 +171,14 @@ def bill_rows(day: Record) -> Rows:
     bills = day["bills"]
     rows = [
         [price.name, *(f"{it['dollars'].get(item, 0):,.2f}" for it in bills)]
-        for item, price in PRICES.items()
+        for item, price in {**PRICES, **APART}.items()
         if any(it["dollars"].get(item) for it in bills)
     ]
     rows.append(["Total, $", *(f"{it['total']:,.2f}" for it in bills)])
     rows += [
         [f"({price.name})", *(f"{price.of(it['apart'].get(item, 0)):,.2f}" for it in bills)]
         for item, price in APART.items()
+        if not any(it["dollars"].get(item) for it in bills)
     ]
     return [[*row, _ratio(row[1:])] for row in rows]
 
