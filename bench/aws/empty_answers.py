@@ -10,7 +10,6 @@ from bench.aws.stage import Burst, Stage, Visitor
 
 #: Their functions say nothing to a frame without an `id`.
 ACTIONS = ("ping", "unwatch")
-_PAUSE = 0.1
 _BILLED = (
     "Count them: `python -m bench.bill --count empty-answers`. Make the routes of frames that need "
     "no answer one-way: no RouteResponseSelectionExpression and no RouteResponse in template.yaml."
@@ -36,19 +35,19 @@ class Observed:
 async def observe(stage: Stage) -> Observed:
     _, rule = await stage.control()
     empty: dict[str, int] = {}
-    bursts = [stage.window(it, _silent(it, empty)) for it in ACTIONS]
+    bursts = [stage.window("empty", _silent(it, empty, stage.pace.pause)) for it in ACTIONS]
     windows = dict(zip(ACTIONS, await asyncio.gather(*bursts), strict=True))
     return Observed(rule, windows, empty, await stage.cloud.answering())
 
 
-def _silent(action: str, empty: dict[str, int]) -> Burst:
+def _silent(action: str, empty: dict[str, int], pause: float) -> Burst:
     """Frames whose function returns no body; how many empty frames came goes to *empty*."""
 
     async def burst(visitors: Sequence[Visitor], frames: int) -> int:
         for _ in range(frames):
             for visitor in visitors:
                 visitor.say(action, **({} if action == "ping" else {"userIds": ["nobody"]}))
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(pause)
         # Whatever comes for the frames before has come when the last one is answered.
         await asyncio.gather(*(it.ask("unwatch", userIds=["nobody"]) for it in visitors))
         empty[action] = sum(it.wire.empty for it in visitors)

@@ -42,7 +42,7 @@ async def observe(stage: Stage) -> Observed:
         return len(answers)
 
     _, rule = await stage.control()
-    window = await stage.window("GET @connections", burst)
+    window = await stage.window("get", burst)
     return Observed(rule, window, dict(statuses), took)
 
 

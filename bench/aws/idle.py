@@ -11,7 +11,6 @@ from bench.aws.ledger import Rule, Window, because, is_counted
 from bench.aws.stage import Stage, Visitor
 
 SILENT, FRAMES, PINGS, POSTS = "silent", "frames", "protocol pings", "posts of the server"
-_PAUSE = 0.1
 _PINGS_KEEP = (
     "Clients that are no browsers can keep an idle connection by protocol pings: longer heartbeats "
     "than 540 s become possible for them."
@@ -100,13 +99,13 @@ async def _counted(stage: Stage) -> tuple[Rule | None, Window, int]:
         for _ in range(frames):
             for visitor in visitors:
                 visitor.wire.ping()
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(stage.pace.pause)
         await asyncio.sleep(stage.pace.pause)  # the last pong is on its way
         pongs = sum(it.wire.pongs for it in visitors)
         return frames * len(visitors)
 
     _, rule = await stage.control()
-    window = await stage.window("protocol pings", burst)
+    window = await stage.window("ping", burst)
     return rule, window, pongs
 
 

@@ -8,9 +8,9 @@ API, so all that is known of a window is taken off, and what is left is or is no
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from time import time
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 #: What is counted: data frames from the client; data frames to it, with and without a payload;
 #: protocol pings and pongs; requests to the management API; opened sockets.
@@ -41,12 +41,13 @@ class Window:
     """Whole minutes in which one thing was done `asked` times.
 
     Attributes:
+        kind: of what was done.
         start: seconds since the epoch; `end` too, exclusive.
         counts: all that the bench itself sent and heard in it, by kind.
         messages: CloudWatch's MessageCount; None if there is no figure.
     """
 
-    name: str
+    kind: Kind
     start: float
     end: float
     asked: int
@@ -57,12 +58,14 @@ class Window:
         return self.counts.get(kind, 0)
 
     @property
+    def wanted(self) -> int:
+        """How many of its kind were there: what was asked, and what other experiments did."""
+        return max(self.asked, self.of(self.kind))
+
+    @property
     def frames(self) -> int:
         """Frames with a payload, in both directions: what is billed for certain."""
         return self.of("sent") + self.of("heard")
-
-    def told(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def rule_of(control: Window) -> Rule | None:
@@ -89,7 +92,7 @@ def is_counted(window: Window, rule: Rule | None) -> bool | None:
         return None
     base = window.frames if rule == "both" else window.of("sent")
     extra = (window.messages or 0) - base
-    if _near(extra, window.asked, window.asked):
+    if _near(extra, window.wanted, window.asked):
         return True
     return False if _near(extra, 0, window.asked) else None
 

@@ -11,7 +11,7 @@ from time import time
 from typing import Any, TypeAlias
 
 from bench.aws.cloud import Cloud
-from bench.aws.ledger import Ledger, Rule, Window, rule_of
+from bench.aws.ledger import Kind, Ledger, Rule, Window, rule_of
 from bench.aws.target import Target
 from bench.aws.wire import Wire
 
@@ -223,11 +223,11 @@ class Stage:
 
     # ── what CloudWatch counts ─────────────────────────────────────────────────────────────
 
-    async def window(self, name: str, burst: Burst) -> Window:
+    async def window(self, kind: Kind, burst: Burst) -> Window:
         """Do something so often that it stands out in MessageCount, in minutes of its own.
 
         Args:
-            name: of what is counted.
+            kind: of what is done.
             burst: gets the users of the window and how often each is to do it; returns how often
                 it was done in all.
         """
@@ -236,7 +236,7 @@ class Stage:
             asked = await burst(visitors, self.pace.frames)
             end = await self._pass(start)
             counts = self.ledger.between(start, end)
-        window = Window(name, start, end, asked, {str(kind): it for kind, it in counts.items()})
+        window = Window(kind, start, end, asked, {str(kind): it for kind, it in counts.items()})
         await asyncio.sleep(self.pace.settle)
         messages = await self.cloud.metric("MessageCount", start, end)
         return replace(window, messages=messages)
@@ -244,7 +244,7 @@ class Stage:
     async def control(self) -> tuple[Window, Rule | None]:
         """Frames that are all answered: what the metric counts. Measured once in a run."""
         if self._control is None:
-            self._control = asyncio.create_task(self.window("frames that are answered", answered))
+            self._control = asyncio.create_task(self.window("heard", answered))
         window = await self._control
         return window, rule_of(window)
 
@@ -259,9 +259,11 @@ class Stage:
 
     async def _pass(self, start: float) -> float:
         """The end of the minutes that are counted; waits for it, unless in a hurry."""
-        end = start + self.pace.window * self.pace.minute
-        await asyncio.sleep(max(0.0, end - time()))
-        return max(end, math.ceil(time() / self.pace.minute) * self.pace.minute)
+        minute, now = self.pace.minute, time()
+        end = max(start + self.pace.window * minute, math.ceil(now / minute) * minute)
+        if self.pace.window:
+            await asyncio.sleep(end - now)
+        return end
 
 
 async def answered(visitors: Sequence[Visitor], frames: int) -> int:

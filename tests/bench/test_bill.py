@@ -71,6 +71,26 @@ def test_a_bill_adds_up_by_item_and_by_cause(bill: dict[str, Any]) -> None:
     assert sum(bill["by_cause"].values()) == pytest.approx(bill["total"], rel=1e-4)
 
 
+def test_what_may_be_billed_is_in_the_sum_if_it_is_counted() -> None:
+    amounts = {"messages_in/ping": 1e6, "empty_answers/ping": 2e6, "bytes_out/frames": 1e9}
+    without, counted = report.bill("a", amounts), report.bill("b", amounts, ["empty_answers"])
+    assert (without["total"], counted["total"]) == (1.0, 3.0)
+    assert counted["by_cause"] == {"ping": 3.0}
+    assert without["apart"].keys() - counted["apart"].keys() == {"empty_answers"}
+    shown = {bill["build"]: _rows(bill) for bill in (without, counted)}
+    assert "(Empty answers: an empty frame, if one is sent)" in shown["a"]
+    assert "Empty answers: an empty frame, if one is sent" in shown["b"]
+
+
+def _rows(bill: dict[str, Any]) -> set[str]:
+    """The lines of its table; the picture has the items of the sum, too."""
+    day = report.of_day(read_day(SHORT), [bill])
+    rows = {row[0] for row in report.bill_rows(day)}
+    drawn = picture.draw(report.record([day], bill, {}))
+    assert ("Empty answers" in drawn) is ("Empty answers: an empty frame, if one is sent" in rows)
+    return rows
+
+
 def test_tables_and_picture_have_both_builds(bill: dict[str, Any]) -> None:
     other = {**bill, "build": "other", "total": 2 * bill["total"]}
     day = report.of_day(read_day(SHORT), [bill, other])
