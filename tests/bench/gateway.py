@@ -6,6 +6,7 @@ frame, what is billed, what the idle timer and `lastActiveAt` look at.
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +24,7 @@ from websockets.frames import Frame, Opcode
 from bench.aws.cloud import Cloud, Metric, Report
 from bench.aws.ledger import Ledger
 from bench.aws.target import Target
+from tests.sink import Certificate
 
 
 @dataclass(frozen=True)
@@ -233,18 +235,27 @@ class _Server(ThreadingHTTPServer):
 
 
 @asynccontextmanager
-async def gateway(nature: Nature) -> AsyncIterator[FakeGateway]:
-    """It serves as long as the block lasts."""
+async def gateway(
+    nature: Nature, certificate: Certificate | None = None
+) -> AsyncIterator[FakeGateway]:
+    """It serves as long as the block lasts; with a certificate, the socket is over TLS."""
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.certificate, certificate.key)
     fake = FakeGateway(nature)
     with _Server(fake) as http:
         fake.callback_url = f"http://127.0.0.1:{http.server_port}/live"
         thread = threading.Thread(target=http.serve_forever, args=(0.01,))
         thread.start()
         try:
-            server = serve(fake.serve, "127.0.0.1", 0, ping_interval=None, close_timeout=0.2)
+            server = serve(
+                fake.serve, "127.0.0.1", 0, ssl=context, ping_interval=None, close_timeout=0.2
+            )
             async with server as listening:
                 port = next(iter(listening.sockets)).getsockname()[1]
-                fake.web_socket_url = f"ws://127.0.0.1:{port}/live"
+                scheme = "wss" if context else "ws"
+                fake.web_socket_url = f"{scheme}://localhost:{port}/live"
                 yield fake
         finally:
             http.shutdown()

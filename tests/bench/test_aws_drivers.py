@@ -23,6 +23,7 @@ from bench.aws.stage import Pace
 from bench.aws.target import ForeignHost, Hosts
 from bench.aws.wire import Refused, Wire
 from tests.bench.gateway import FakeGateway, Nature, gateway
+from tests.sink import Certificate, make_certificate
 
 #: Minutes are a third of a second long.
 PACE = Pace(
@@ -211,11 +212,21 @@ def unacknowledged(sender: socket.socket) -> int:
     return int(struct.unpack("i", told)[0])
 
 
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificate:
+    made = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", made.bundle)
+    return made
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux filters a socket")
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_peer_that_is_gone_acknowledges_nothing(*, gone: bool) -> None:
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_peer_that_is_gone_acknowledges_nothing(
+    certificate: Certificate, *, gone: bool, tls: bool
+) -> None:
     async def fall_silent() -> int:
-        async with gateway(Nature()) as fake:
+        async with gateway(Nature(), certificate if tls else None) as fake:
             wire = await Wire.open(fake.web_socket_url, Ledger())
             await _until_connected(fake)
             [line] = fake.lines.values()
@@ -224,15 +235,34 @@ def test_a_peer_that_is_gone_acknowledges_nothing(*, gone: bool) -> None:
             else:
                 wire.freeze()
             await line.socket.send("anything")
-            sender = line.socket.transport.get_extra_info("socket")
-            deadline = time.monotonic() + 2
-            while unacknowledged(sender) and time.monotonic() < deadline:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            left = unacknowledged(sender)
+            left = await _until_acknowledged(line.socket.transport.get_extra_info("socket"))
             wire.reset()
             return left
 
     assert (asyncio.run(fall_silent()) > 0) is gone
+
+
+async def _until_acknowledged(sender: socket.socket) -> int:
+    """What is left when it no longer shrinks to nothing within two seconds."""
+    deadline = time.monotonic() + 2
+    while (left := unacknowledged(sender)) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    return left
+
+
+def test_a_frame_goes_and_comes_over_tls(certificate: Certificate) -> None:
+    async def converse() -> str:
+        async with gateway(Nature(), certificate) as fake:
+            heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            wire = await Wire.open(fake.web_socket_url, Ledger())
+            wire.on_text = heard.set_result
+            wire.send('{"action": "unwatch", "id": "1"}')
+            answer = await asyncio.wait_for(heard, 5)
+            await wire.close()
+            assert wire.over.result().code == 1000
+            return answer
+
+    assert json.loads(asyncio.run(converse())) == {"id": "1", "type": "ack"}
 
 
 async def _until_connected(fake: FakeGateway) -> None:
