@@ -16,7 +16,10 @@ _KEPT = Path(__file__).resolve().parents[1] / "bill.json"
 _MEMORY = 512
 #: A model of a duration is good enough if it is within this factor.
 _FACTOR = 1.5
-_QUIET = "Lambda wrote no REPORT line (SystemLogLevel WARN turns them off)."
+_QUIET = (
+    "Lambda wrote no REPORT line: SystemLogLevel WARN turns them off, as in template.yaml. Set it "
+    "to INFO for WebSocketFunction of this stack to have them."
+)
 _NO_LOG = "Only with --stack is the log of the function known, and with it Lambda's REPORT lines."
 
 
@@ -41,21 +44,20 @@ class Observed:
 
 async def observe(stage: Stage) -> Observed:
     async with stage.alone, stage.crowd(stage.pace.sockets) as visitors:
-        await asyncio.sleep(stage.pace.quiet)
-        start = time()
+        start = await stage.minute()
         await _pings(visitors, stage.pace.frames, stage.pace.pause)
-        end = time()
+        end = await stage.pass_from(start)
     await asyncio.sleep(stage.pace.settle)
     pings = await stage.cloud.reports(start, end)
     whole = await stage.cloud.reports(stage.started, time())
-    durations = await stage.cloud.durations(start - start % 60, end + 60 - end % 60)
+    durations = await stage.cloud.durations(start, end)
     return Observed(bool(stage.target.log_group), pings, whole, durations, modelled())
 
 
 async def _pings(visitors: Sequence[Visitor], frames: int, pause: float) -> None:
     for _ in range(frames):
         for visitor in visitors:
-            visitor.say("ping")
+            visitor.beat()
         await asyncio.sleep(pause)
     await asyncio.sleep(pause)
 

@@ -46,7 +46,7 @@ def _silent(action: str, empty: dict[str, int], pause: float) -> Burst:
     async def burst(visitors: Sequence[Visitor], frames: int) -> int:
         for _ in range(frames):
             for visitor in visitors:
-                visitor.say(action, **({} if action == "ping" else {"userIds": ["nobody"]}))
+                visitor.beat() if action == "ping" else visitor.say(action, userIds=["nobody"])
             await asyncio.sleep(pause)
         # Whatever comes for the frames before has come when the last one is answered.
         await asyncio.gather(*(it.ask("unwatch", userIds=["nobody"]) for it in visitors))

@@ -80,7 +80,7 @@ async def _nothing(_: Visitor) -> None:
 
 
 async def _frame(visitor: Visitor) -> None:
-    visitor.say("ping")
+    visitor.beat()
 
 
 async def _ping(visitor: Visitor) -> None:

@@ -98,6 +98,10 @@ class Visitor:
         """Send a frame that asks for no answer."""
         self.wire.send(json.dumps({"action": action, **fields}))
 
+    def beat(self) -> None:
+        """A ping that says whose it is: one write for the stack."""
+        self.say("ping", userId=self.user_id)
+
     async def ask(self, action: str, **fields: object) -> dict[str, Any]:
         """Send a frame with an id, and return its answer.
 
@@ -232,9 +236,9 @@ class Stage:
                 it was done in all.
         """
         async with self.alone, self.crowd(self.pace.sockets) as visitors:
-            start = await self._minute()
+            start = await self.minute()
             asked = await burst(visitors, self.pace.frames)
-            end = await self._pass(start)
+            end = await self.pass_from(start)
             counts = self.ledger.between(start, end)
         window = Window(kind, start, end, asked, {str(kind): it for kind, it in counts.items()})
         await asyncio.sleep(self.pace.settle)
@@ -248,7 +252,7 @@ class Stage:
         window = await self._control
         return window, rule_of(window)
 
-    async def _minute(self) -> float:
+    async def minute(self) -> float:
         """The begin of the minute that is counted; waits for it, unless in a hurry."""
         now, minute = time(), self.pace.minute
         if not self.pace.window:
@@ -257,7 +261,7 @@ class Stage:
         await asyncio.sleep(start - now + minute / 60)
         return start
 
-    async def _pass(self, start: float) -> float:
+    async def pass_from(self, start: float) -> float:
         """The end of the minutes that are counted; waits for it, unless in a hurry."""
         minute, now = self.pace.minute, time()
         end = max(start + self.pace.window * minute, math.ceil(now / minute) * minute)
@@ -284,4 +288,4 @@ async def answered(visitors: Sequence[Visitor], frames: int) -> int:
 async def _beat(visitor: Visitor) -> None:
     while True:
         await asyncio.sleep(0.9 * float(visitor.welcome["heartbeatSeconds"]))
-        visitor.say("ping")
+        visitor.beat()
