@@ -407,7 +407,7 @@ class Oracle:
     def hung_up(self, name: str, now: int) -> "Oracle":
         """The server closed the socket: it must have had a reason (I2, I12)."""
         conn = self.conns[name]
-        if conn.limited >= LIMITED:
+        if conn.limited + conn.refused >= LIMITED:
             return self.closed(name, now)
         overdue = conn.user is None and now >= conn.opened + AUTHENTICATION
         is_flooding = conn.user is None and conn.refused >= UNAUTHENTICATED
