@@ -44,6 +44,7 @@ from presence.ports import (
     Topic,
     UserChange,
     UserCheck,
+    Viewer,
     WriteConflict,
 )
 
@@ -387,13 +388,18 @@ class FakeMembers:
         self._users = tables.users
         self._page = page
 
-    def of(self, session_id: str, after: str = "") -> Iterator[Member]:
+    def of(
+        self, session_id: str, after: str = "", viewer: Viewer | None = None
+    ) -> Iterator[Member]:
         for user in sorted(self._users.values(), key=lambda user: user.user_id):
-            if session_id in user.audiences and user.user_id > after:
-                yield Member(user.user_id, user.audiences[session_id])
+            if (audience := user.audiences.get(session_id)) and user.user_id > after:
+                if viewer is None:
+                    yield Member(user.user_id, audience)
+                elif audience.has(viewer.user_id):
+                    yield Member(user.user_id)
 
-    def part(self, session_id: str) -> MembersPart:
-        members = list(self.of(session_id))
+    def part(self, session_id: str, viewer: Viewer | None = None) -> MembersPart:
+        members = list(self.of(session_id, viewer=viewer))
         some = members[: self._page]
         last = some[-1].user_id if len(some) < len(members) else None
         return MembersPart(some, last, self._tables.rooms.get(session_id))

@@ -38,8 +38,8 @@ class Conn:
     """`spent` is the bucket if it was charged only where that is certain, or wherever it may be.
 
     `heard` is when its lease was renewed last, `told_by` until when the server has to close it, if
-    another connection took its place. `refused` counts the frames before it authenticated, and
-    `limited` those that came beyond its rate.
+    another connection took its place. `limited` counts the frames that came beyond its rate, and
+    `refused` those that were refused before that.
     """
 
     opened: int
@@ -337,7 +337,7 @@ class Oracle:
 
     def _refused(self, name: str) -> "Oracle":
         conn = self.conns[name]
-        return self._conn(name, replace(conn, refused=conn.refused + (conn.user is None)))
+        return self._conn(name, replace(conn, refused=conn.refused + 1))
 
     def _renewed(self, name: str, conn: Conn, active: bool | None, now: int) -> "Oracle":
         if active is None:  # an expired lease may or may not have been noticed
@@ -407,7 +407,7 @@ class Oracle:
     def hung_up(self, name: str, now: int) -> "Oracle":
         """The server closed the socket: it must have had a reason (I2, I12)."""
         conn = self.conns[name]
-        if conn.limited >= LIMITED:
+        if conn.limited + conn.refused >= LIMITED:
             return self.closed(name, now)
         overdue = conn.user is None and now >= conn.opened + AUTHENTICATION
         is_flooding = conn.user is None and conn.refused >= UNAUTHENTICATED

@@ -74,6 +74,28 @@ def reads_late(world: World, connection_id: str) -> Callable[[], None]:
     return end
 
 
+@pytest.mark.fault("A client that was closed, or never authenticated, goes on sending.")
+def test_a_refused_frame_costs_one_consistent_read_at_most(world: World) -> None:
+    world.join("ada", "closed")
+    world.leave("closed")
+    world.open("open")
+    reads, read = list[bool](), world.records.read
+
+    def counted(connection_id: str, *, consistent: bool = False) -> Connection | None:
+        reads.append(consistent)
+        return read(connection_id, consistent=consistent)
+
+    world.records.read = counted  # type: ignore[method-assign]
+    with pytest.raises(NotAuthenticated):
+        world.ping_unnamed("closed")
+    assert reads == [False]
+    for name in ("closed", "open"):
+        reads.clear()
+        with pytest.raises(NotAuthenticated):
+            world.act(name)
+        assert reads == [True]
+
+
 def in_two_teams(world: World, token_life: int = 3_600_000) -> None:
     """Mallory may be in both teams, and is; the boss is in team.7."""
     world.join("boss", "b1")

@@ -5,7 +5,16 @@ from collections.abc import Callable
 import pytest
 
 from presence.application.standings import Reads
-from presence.domain.errors import NotAuthenticated, PresenceError, RateLimited
+from presence.domain.errors import (
+    InvalidMessage,
+    NotAuthenticated,
+    PayloadTooLarge,
+    PresenceError,
+    RateLimited,
+    TokenExpired,
+    TokenInvalid,
+    UnknownAction,
+)
 from presence.domain.events import Chosen
 from presence.domain.rate_limit import Charge
 from presence.domain.user import Choice
@@ -13,13 +22,14 @@ from presence.limits import (
     ANNOUNCED_MILLISECONDS,
     BURST,
     MAX_CONNECTIONS,
-    MAX_LIMITED_FRAMES,
+    MAX_REFUSED_FRAMES,
     MAX_UNAUTHENTICATED_FRAMES,
+    REFUSED_FRAME_MILLISECONDS,
     UNCHARGED_UNITS,
     USER_BURST,
     USER_UNIT_MILLISECONDS,
 )
-from tests.world import LEASE, World
+from tests.world import LEASE, SECOND, World
 
 
 def act(world: World, name: str, times: int) -> int:
@@ -140,15 +150,56 @@ def test_a_socket_that_has_authenticated_elsewhere_stays_open(world: World) -> N
     assert act(world, "a1", 1) == 1
 
 
+#: What is refused before it is charged, and what the rate limit refuses.
+UNCHARGED: list[PresenceError] = [
+    RateLimited("Ask again in 1 s.", retry_after_seconds=1),
+    InvalidMessage("no"),
+    UnknownAction("no"),
+    PayloadTooLarge("no"),
+    TokenInvalid("no"),
+    TokenExpired("no"),
+]
+
+
 @pytest.mark.fault("A script sends on, whatever it is answered.")
-def test_a_socket_that_goes_on_beyond_its_limit_is_closed(world: World) -> None:
+@pytest.mark.parametrize("refusal", UNCHARGED, ids=lambda it: it.code)
+def test_a_socket_that_goes_on_beyond_its_limit_is_closed(
+    world: World, refusal: PresenceError
+) -> None:
     world.join("ada", "a1")
-    refusals: list[PresenceError] = [RateLimited("Ask again in 1 s.", retry_after_seconds=1)]
-    for refusal in refusals * MAX_LIMITED_FRAMES:
-        world.strikes.refused("a1", refusal, world.now)
+    for number in range(MAX_REFUSED_FRAMES):
+        assert world.gateway.closed == []
+        world.strikes.refused("a1", refusal, world.now + number)
 
     assert world.gateway.closed == ["a1"]
     assert world.user("ada").leases == {}
+
+
+def test_different_refusals_count_together(world: World) -> None:
+    world.join("ada", "a1")
+    for refusal in UNCHARGED * (MAX_REFUSED_FRAMES // len(UNCHARGED) + 1):
+        world.strikes.refused("a1", refusal, world.now)
+
+    assert world.gateway.closed == ["a1"]
+
+
+@pytest.mark.fault("A client that is refused now and then stays connected for two hours.")
+def test_who_is_refused_now_and_then_is_never_closed(world: World) -> None:
+    world.join("ada", "a1")
+    for number in range(2 * 60 * 60 * SECOND // REFUSED_FRAME_MILLISECONDS):
+        world.strikes.refused("a1", UNCHARGED[0], world.now + number * REFUSED_FRAME_MILLISECONDS)
+    for _ in range(MAX_REFUSED_FRAMES // 2):  # and a burst of a client that queued
+        world.strikes.refused("a1", UNCHARGED[0], world.now + 2 * 60 * 60 * SECOND)
+
+    assert world.gateway.closed == []
+
+
+def test_a_flood_is_closed_after_as_many_frames_again_if_it_goes_on(world: World) -> None:
+    world.join("ada", "a1")
+    for _ in range(3 * MAX_REFUSED_FRAMES):
+        world.strikes.refused("a1", UNCHARGED[0], world.now)
+
+    assert world.gateway.closed == ["a1"] * 3
 
 
 # ── announcing ─────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from presence.domain.user import Status
 from presence.limits import (
     BURST,
     LEAVE_SECONDS,
-    MAX_LIMITED_FRAMES,
+    MAX_REFUSED_FRAMES,
     TOKEN_LEEWAY_MILLISECONDS,
 )
 from tests.world import GRACE, HEARTBEAT, LEASE, SECOND, TOKEN_LIFE, World
@@ -177,7 +177,7 @@ def test_a_flooder_whose_close_stopped_halfway_is_closed_by_a_timer(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(type(world.changes), "apply", dies)
-    for _ in range(MAX_LIMITED_FRAMES - 1):
+    for _ in range(MAX_REFUSED_FRAMES - 1):
         world.strikes.refused("m1", RateLimited("too fast"), world.now)
     with pytest.raises(KeyboardInterrupt):
         world.strikes.refused("m1", RateLimited("too fast"), world.now)

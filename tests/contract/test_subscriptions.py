@@ -1,6 +1,6 @@
 """Subscribers, members, watch lists and blockers: the fakes and DynamoDB agree."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from presence import limits
 from presence.adapters.dynamodb.topics import shard_of
+from presence.adapters.dynamodb.users import users_of
 from presence.domain.connection import Connection, State, Typed
 from presence.domain.disclosure import Disclosure, Rules
 from presence.domain.errors import Conflict
@@ -26,9 +27,9 @@ from presence.domain.events import (
     UserEvent,
 )
 from presence.domain.reducer import reduce
-from presence.domain.user import Audience, Choice
+from presence.domain.user import Audience, Choice, User
 from presence.limits import MAX_RETURNED, MAX_SESSIONS, MAX_UNBLOCKED
-from presence.ports import EVERYONE, LargeRoom, Member, Subscriber, Topic
+from presence.ports import EVERYONE, LargeRoom, Member, Subscriber, Topic, Viewer
 from tests.contract.conftest import Store, fakes, items
 from tests.contract.test_store import (
     NOW,
@@ -274,6 +275,54 @@ def test_a_member_may_be_seen_by_a_few_only_and_counts_for_them(store: Store) ->
 
     assert seen_in(store) == [Member("ada", Audience(only_for=frozenset({"eve"})))]
     assert store.members.count(ROOM) == 0
+
+
+def test_one_viewer_finds_the_members_that_this_viewer_sees(store: Store) -> None:
+    arrival = Authenticated(TAB, lease()), Joined(TAB, (ROOM,))
+    deeds: dict[str, tuple[UserEvent, ...]] = {
+        "ada": (Blocked("eve"),),
+        "bob": (Blocked("eve"), Unblocked(frozenset({"eve"}))),
+        "cyd": (Blocked("kim"),),
+        "dan": (Chosen(Choice.INVISIBLE),),
+        "fay": (),
+    }
+    for name, events in deeds.items():
+        save(store, name, *arrival, *events)
+    for name, event in (("gus", Blocked("eve")), ("hal", Chosen(Choice.INVISIBLE))):
+        save(store, name, *arrival)
+        before = replace(store.users.read(name, consistent=True), rules=Rules(grace=1_000))
+        after = reduce(reduce(before, event, NOW)[0], Left(TAB, (ROOM,)), NOW)[0]
+        store.users.save(before, after, NOW, announce=True)
+
+    members = list(store.members.of(ROOM))
+    for viewer_id in ("eve", "kim", "ada", "dan", "stranger", None):
+        viewer = Viewer(viewer_id)
+        seen = [it.user_id for it in members if it.audience.has(viewer_id)]
+        assert [it.user_id for it in store.members.of(ROOM, viewer=viewer)] == seen
+        assert [it.user_id for it in store.members.part(ROOM, viewer).members] == seen
+        behind = [it for it in seen if it > "bob"]
+        assert [it.user_id for it in store.members.of(ROOM, "bob", viewer)] == behind
+
+
+@pytest.mark.fault("Each member of a chat session has blocked a user once.")
+def test_one_viewer_reads_only_the_items_of_those_who_blocked_the_viewer(
+    dynamodb: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        name = f"user-{number:02}"
+        save(dynamodb, name, Authenticated(TAB, lease()), Joined(TAB, (ROOM,)), Blocked("kim"))
+    save(dynamodb, "user-07", Blocked("eve"))
+    read = list[str]()
+
+    def counted(user_ids: Collection[str], *, consistent: bool) -> Mapping[str, User]:
+        read.extend(user_ids)
+        return users_of(user_ids, consistent=consistent)
+
+    monkeypatch.setattr("presence.adapters.dynamodb.members.users_of", counted)
+    found = dynamodb.members.part(ROOM, Viewer("eve")).members
+
+    assert read == ["user-07"]
+    assert len(found) == 29
 
 
 # ── blockers ───────────────────────────────────────────────────────────────────────────────

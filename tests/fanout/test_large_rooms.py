@@ -14,7 +14,7 @@ from presence.application.lists import MemberPage
 from presence.domain.errors import Conflict, Unavailable
 from presence.domain.user import Choice, User
 from presence.fanout.diffs import Record
-from presence.ports import Topic
+from presence.ports import Topic, Viewer
 from tests.fakes import FakeMembers
 from tests.world import GRACE, TICK, World
 
@@ -95,8 +95,8 @@ def test_the_answer_to_joining_a_large_room_is_a_page_and_says_so() -> None:
     reads = []
 
     class Counted(FakeMembers):
-        def of(self, session_id: str, after: str = "") -> Any:
-            for member in super().of(session_id, after):
+        def of(self, session_id: str, after: str = "", viewer: Viewer | None = None) -> Any:
+            for member in super().of(session_id, after, viewer):
                 reads.append(member.user_id)
                 yield member
 

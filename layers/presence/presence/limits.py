@@ -119,10 +119,12 @@ READS_PER_UNIT = 25
 UNCHARGED_UNITS = 10
 #: Readers whose uncharged units one environment remembers.
 KNOWN_READERS = 1_000
-#: Frames before `authenticate`, and frames beyond the rate limit, after which one environment
-#: closes the socket. A client that queues may meet the latter for some seconds.
+#: Frames before `authenticate`, and other frames that are refused without being charged, or beyond
+#: the rate limit, after which one environment closes the socket; one is forgiven in each of these
+#: times. A client that queues may be refused for some seconds.
 MAX_UNAUTHENTICATED_FRAMES = 5
-MAX_LIMITED_FRAMES = 100
+MAX_REFUSED_FRAMES = 100
+REFUSED_FRAME_MILLISECONDS = 5_000
 #: Sockets whose frames one environment counts.
 KNOWN_STRIKES = 1_000
 #: How often `typing` is relayed, for each connection and chat session; a stop also after its start.

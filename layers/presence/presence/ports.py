@@ -248,6 +248,13 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Viewer:
+    """For whom members are read; `user_id` is None for a reader without a token."""
+
+    user_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class LargeRoom:
     """A chat session that is large, or was once; `member_count` was counted at `as_of`.
 
@@ -287,13 +294,20 @@ class MembersPart:
 
 
 class Members(Protocol):
-    """The members of chat sessions; exact, because the rows are written with the users."""
+    """The members of chat sessions; exact, because the rows are written with the users.
 
-    def of(self, session_id: str, after: str = "") -> Iterator[Member]:
+    For all viewers, the item of each member is read who may hide from any. For one *viewer*, only
+    those that this viewer sees are found, without saying who else does; and items are read only of
+    members who have blocked the viewer.
+    """
+
+    def of(
+        self, session_id: str, after: str = "", viewer: Viewer | None = None
+    ) -> Iterator[Member]:
         """The members behind an id, in the order of their ids, read lazily."""
         ...
 
-    def part(self, session_id: str) -> MembersPart:
+    def part(self, session_id: str, viewer: Viewer | None = None) -> MembersPart:
         """The first page; of a session that is not large it costs what `of` costs."""
         ...
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from presence.application.user_changes import RecordRefused, UserChanges, too_busy
-from presence.domain.connection import Connection, Durations, Identity, Returning, over
+from presence.domain.connection import Connection, Durations, Identity, Returning, State, over
 from presence.domain.errors import Forbidden, RateLimited, TokenExpired
 from presence.domain.events import Authenticated, Evicted
 from presence.domain.rate_limit import Arrivals, Charge
@@ -54,13 +54,15 @@ class Access:
 
         Read consistently: no action is served by a token, or a chat session, of a moment ago. Only
         a ping that does not say whose it is asks a read that may lag behind, if that says that the
-        connection is authenticated.
+        connection is authenticated, or closed, which is final.
 
         Raises:
             NotAuthenticated, TokenExpired: see `Connection.user_at`.
         """
         connection = self.records.read(connection_id, consistent=consistent)
-        if not consistent and (connection is None or not connection.may_act(now)):
+        is_closed = connection is not None and connection.state is State.CLOSED
+        may_act = connection is not None and connection.may_act(now)
+        if not (consistent or may_act or is_closed):
             connection = self.records.read(connection_id, consistent=True)
         if connection is None:
             raise over()

@@ -11,7 +11,7 @@ from presence.chunks import chunked
 from presence.domain.user import Presence, User
 from presence.fanout.sight import ALL, FREE, Reach
 from presence.limits import MAX_PAGE, MAX_SESSIONS
-from presence.ports import Count, LargeRoom, Members, MembersPart, OnlineIndex
+from presence.ports import Count, LargeRoom, Members, MembersPart, OnlineIndex, Viewer
 from presence.protocol.cursors import decode_cursor, encode_cursor, not_ours
 from presence.protocol.requests import is_id
 
@@ -133,7 +133,8 @@ class OnlineList:
         if viewer_id is None:
             return iter(())
         names = _sessions_of(self.statuses.users.read(viewer_id, consistent=True), reach)
-        lists = ((it.user_id for it in self.members.of(name, after)) for name in names)
+        viewer = Viewer(viewer_id)
+        lists = ((it.user_id for it in self.members.of(name, after, viewer)) for name in names)
         own = [viewer_id] if viewer_id > after else []
         return (user_id for user_id, _ in groupby(merge(own, *lists)))
 
@@ -185,12 +186,12 @@ class MemberList:
         def read(user_ids: Sequence[str]) -> Sequence[Presence]:
             return self.statuses.read_many(user_ids, viewer_id, now, reach=ALL, consistent=True)
 
-        after = "" if cursor is None else _position_in(cursor)
-        first = self.members.part(session_id)
+        after, viewer = "" if cursor is None else _position_in(cursor), Viewer(viewer_id)
+        first = self.members.part(session_id, viewer)
         if first.room and first.room.is_large:
-            ids = self._ids(session_id, first, viewer_id, after)
+            ids = self._ids(session_id, first, viewer, after)
             return _page_of_large(paginate(ids, limit, read, fits), first.room)
-        seen = list(self._ids(session_id, first, viewer_id))
+        seen = list(self._ids(session_id, first, viewer))
         page = paginate((it for it in seen if it > after), limit, read, fits)
         # A lease may just have expired, so a page that holds all members counts them best.
         holds_all = cursor is None and page.last_id is None
@@ -198,12 +199,12 @@ class MemberList:
         return MemberPage(page.users, _cursor(page.last_id), count, first.as_of(now))
 
     def _ids(
-        self, session_id: str, first: MembersPart, viewer_id: str | None, after: str = ""
+        self, session_id: str, first: MembersPart, viewer: Viewer, after: str = ""
     ) -> Iterator[str]:
         """The ids behind *after* of the members that the viewer sees, read lazily."""
         ahead = (member for member in first.members if member.user_id > after)
-        rest = self.members.of(session_id, max(after, first.after)) if first.after else ()
-        return (it.user_id for it in chain(ahead, rest) if it.audience.has(viewer_id))
+        rest = self.members.of(session_id, max(after, first.after), viewer) if first.after else ()
+        return (it.user_id for it in chain(ahead, rest))
 
 
 def _page_of_large(page: Page, room: LargeRoom) -> MemberPage:

@@ -1,11 +1,13 @@
 """The members of chat sessions, in the Subscriptions table, and the state of large rooms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from pynamodb.connection import Connection as Client
 
 from presence import limits
-from presence.adapters.dynamodb.subscriptions import members
+from presence.adapters.dynamodb.subscriptions import blockers, members
 from presence.adapters.dynamodb.tables import (
     ConditionFailed,
     RoomItem,
@@ -16,7 +18,8 @@ from presence.adapters.dynamodb.tables import (
 )
 from presence.adapters.dynamodb.users import users_of
 from presence.chunks import chunked
-from presence.ports import LargeRoom, Member, MembersPart
+from presence.domain.user import User
+from presence.ports import LargeRoom, Member, MembersPart, Viewer
 
 
 class DynamoDBMembers:
@@ -25,16 +28,19 @@ class DynamoDBMembers:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def of(self, session_id: str, after: str = "") -> Iterator[Member]:
+    def of(
+        self, session_id: str, after: str = "", viewer: Viewer | None = None
+    ) -> Iterator[Member]:
+        resolve = _Resolving(session_id, viewer)
         behind = SubscriptionItem.subscriber > (after or RoomItem.KEY)
         # Read on only as far as it is needed: a list may begin in many chat sessions at once.
         found = SubscriptionItem.query(
             members(session_id), behind, consistent_read=True, page_size=limits.FIRST_MEMBERS
         )
         for items in chunked(found, limits.MAX_BATCH_READ):
-            yield from _members(session_id, items)
+            yield from resolve.members(items)
 
-    def part(self, session_id: str) -> MembersPart:
+    def part(self, session_id: str, viewer: Viewer | None = None) -> MembersPart:
         found = SubscriptionItem.query(
             members(session_id), consistent_read=True, limit=limits.FIRST_MEMBERS
         )
@@ -42,7 +48,8 @@ class DynamoDBMembers:
         last = items[-1].subscriber if items and found.last_evaluated_key else None
         is_known = bool(items) and items[0].subscriber == RoomItem.KEY
         room = self.room(session_id) if is_known else None
-        return MembersPart(_members(session_id, items[is_known:]), last, room)
+        found_members = _Resolving(session_id, viewer).members(items[is_known:])
+        return MembersPart(found_members, last, room)
 
     def count(self, session_id: str) -> int:
         behind = SubscriptionItem.subscriber > RoomItem.KEY
@@ -89,17 +96,38 @@ class DynamoDBMembers:
         return True
 
 
-def _members(session_id: str, items: Sequence[SubscriptionItem]) -> Sequence[Member]:
-    """Each member with the viewers who see it. Of users who hide, their items say which.
+@dataclass
+class _Resolving:
+    """From the rows of members to those who are seen: by all viewers, or by one."""
 
-    A user who has left by the time that the item is read is no member any more.
-    """
-    hiding = users_of([it.subscriber for it in items if it.hides], consistent=True)
-    found = list[Member]()
-    for it in items:
-        user = hiding.get(it.subscriber)
-        if user is None:
-            found.append(Member(it.subscriber))
-        elif (audience := user.audiences.get(session_id)) is not None:
-            found.append(Member(it.subscriber, audience))
-    return found
+    session_id: str
+    viewer: Viewer | None
+
+    def members(self, rows: Sequence[SubscriptionItem]) -> Sequence[Member]:
+        users = users_of(self._hiding(rows), consistent=True)
+        found = (self._member(it, users.get(it.subscriber)) for it in rows)
+        return [it for it in found if it is not None]
+
+    def _member(self, row: SubscriptionItem, user: User | None) -> Member | None:
+        """A user who has left by the time that the item is read is no member any more."""
+        if user is None:  # the row says enough
+            return None if row.unusual else Member(row.subscriber)
+        audience = user.audiences.get(self.session_id)
+        if audience is None:
+            return None
+        if self.viewer is None:
+            return Member(row.subscriber, audience)
+        return Member(row.subscriber) if audience.has(self.viewer.user_id) else None
+
+    def _hiding(self, rows: Sequence[SubscriptionItem]) -> Collection[str]:
+        """The members whose rows do not say enough."""
+        hiding = {it.subscriber for it in rows if it.hides}
+        return hiding if self.viewer is None or not hiding else hiding & self._blockers
+
+    @cached_property
+    def _blockers(self) -> frozenset[str]:
+        """All who have blocked the viewer: for others, rows say whether the viewer sees them."""
+        if self.viewer is None or self.viewer.user_id is None:
+            return frozenset()
+        found = SubscriptionItem.query(blockers(self.viewer.user_id), consistent_read=True)
+        return frozenset(it.subscriber for it in found)
