@@ -51,13 +51,18 @@ from presence.ports import (
 
 @dataclass
 class FakeTables:
-    """What the three tables hold, and the records that the stream of Users would carry."""
+    """What the three tables hold, and the records that the stream of Users would carry.
+
+    `limited` are connections whose rows say that their token has a claim; they say so longer than
+    their record, which forgets it when it is closed.
+    """
 
     connections: dict[str, Connection] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
     everyone: dict[str, str] = field(default_factory=dict)
     sessions: dict[str, dict[str, str]] = field(default_factory=dict)
     watchers: dict[str, dict[str, str]] = field(default_factory=dict)
+    limited: dict[str, bool] = field(default_factory=dict)
     shards: dict[Topic, int] = field(default_factory=dict)
     rooms: dict[str, LargeRoom] = field(default_factory=dict)
     marked: set[str] = field(default_factory=set)
@@ -224,6 +229,8 @@ class FakeUsers:
     def _admitted(self, current: Connection, change: Admission, user_id: str) -> Connection:
         if self._is_global:
             self._tables.everyone[current.connection_id] = user_id
+        if change.token.allowed_sessions is not None:
+            self._tables.limited[current.connection_id] = True
         return replace(
             current,
             state=State.AUTHENTICATED,
@@ -468,9 +475,7 @@ class FakeSubscriptions:
             yield [self._subscriber(topic, name, rows[name]) for name in sorted(rows)]
 
     def _subscriber(self, topic: Topic, name: str, user_id: str) -> Subscriber:
-        record = self._tables.connections.get(name)
-        is_limited = record is not None and record.allowed_sessions is not None
-        return Subscriber(name, user_id, is_limited and topic.kind != "session")
+        return Subscriber(name, user_id, name in self._tables.limited and topic.kind != "session")
 
     def blocks(self, after: Block | None = None) -> Iterator[Block]:
         users = sorted(self._tables.users.values(), key=lambda user: user.user_id)

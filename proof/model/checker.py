@@ -14,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
-Property = Literal["I1", "I2", "I3", "I4", "I6", "I7", "I8", "TIMER", "CALM"]
+Property = Literal["I1", "I2", "I3", "I4", "I6", "I7", "I8", "I18", "I19", "TIMER", "CALM"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,9 @@ GOOD = (
     Case("session", "MUTUAL"),
     Case("session", "RETURNING"),
     Case("session", "PARTING"),
+    Case("standing", "HANDSHAKE"),
+    Case("standing", "BARRING"),
+    Case("standing", "NARROWING"),
 )
 
 BAD = (
@@ -94,6 +97,15 @@ BAD = (
     Case("session", "RETURNING", "ROW_APART", "I6"),
     Case("session", "RETURNING", "ROWS_FIRST", "I6"),
     Case("session", "MOVING", "ONLY_THE_GATE_KNOWS", "I6"),
+    # What a back end decides is written with the user, before anything is ended.
+    Case("standing", "HANDSHAKE", "NO_CAS", "I18"),
+    Case("standing", "HANDSHAKE", "LEASES_READ_BEFORE", "I18"),
+    Case("standing", "BARRING", "NO_CAS", "I18"),
+    Case("standing", "BARRING", "BARRED_LAST", "I18"),
+    # A token and what it allows are one: in the admission, in a join, in a frame that comes late.
+    Case("standing", "NARROWING", "ENDS_APART", "I19"),
+    Case("standing", "NARROWING", "CLAIM_LOOKED_AT_BEFORE", "I19"),
+    Case("standing", "NARROWING", "RETURN_BRINGS_TOKEN", "I19"),
 )
 
 CASES = (*GOOD, *BAD)

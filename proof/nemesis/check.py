@@ -32,6 +32,7 @@ from proof.nemesis.lives import (
     gaps,
     lives,
     lost_share,
+    revoked_at,
     union,
 )
 
@@ -56,6 +57,8 @@ KINDS = {
     "false-online": "online, although no connection can have been there",
     "ghost": "still believed online, long after the last device had gone",
     "closed": "the server closed a connection whose lease was good",
+    "revoked": "served by a token that was revoked",
+    "removed": "in a chat session out of which the user was taken",
     "disagreement": "an observer does not believe what is stored",
     "leftover": "a trace of a user who has left",
     "run": "the run itself went wrong, or the machine stood still for too long",
@@ -93,6 +96,8 @@ def check(history: History) -> list[Violation]:
         *_versions(history),
         *_instants(history, outages),
         *_closed(history),
+        *_revoked(history),
+        *_removed(history),
         *_answers(history, people),
         *_disagreements(history),
         *_run(history),
@@ -172,9 +177,33 @@ def _closed(history: History) -> Iterator[Violation]:
         end = it.ending
         if end is None or end.how != "closed" or _is_crash(end.at, history):
             continue
+        revocation = revoked_at(it, history)
+        if revocation is not None and revocation.start <= end.at:
+            continue
         leases = [call.sent + history.rules.lease for call in it.calls if call.acked is not None]
         if leases and end.at < max(leases) - TICK:
             yield Violation("closed", end.at, f"{it.name}, {max(leases) - end.at:.3f} s too soon")
+
+
+def _revoked(history: History) -> Iterator[Violation]:
+    """No frame is served that was sent after a revocation of its token was answered."""
+    for it in history.connections:
+        revocation = revoked_at(it, history)
+        for call in it.calls if revocation is not None else ():
+            if call.acked is not None and call.sent > revocation.stop + TICK:
+                yield Violation("revoked", call.acked, f"{it.name}: {call.action}")
+
+
+def _removed(history: History) -> Iterator[Violation]:
+    """No answer says that a user is in a chat session, from removal to the next permission."""
+    for it in history.connections:
+        allowed = [one.start for one in history.decided("allow", it.user_id)]
+        for removal in history.decided("remove", it.user_id):
+            until = min((at for at in allowed if at > removal.start), default=FOREVER)
+            for call in it.calls:
+                is_out = removal.stop + TICK < call.sent and (call.acked or FOREVER) < until
+                if call.joined and is_out:
+                    yield Violation("removed", call.sent, f"{it.name}: {call.action}")
 
 
 def _is_crash(at: float, history: History) -> bool:

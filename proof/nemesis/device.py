@@ -30,10 +30,16 @@ from proof.nemesis.history import Writer
 Frame: TypeAlias = dict[str, Any]
 Subscriber: TypeAlias = Callable[[Frame], None]
 
+SESSION = "lobby"
 PATIENCE = 5.0
 #: What a socket that was not opened may have met.
 NOT_OPENED = (OSError, TimeoutError, WebSocketException)
 _ERRORS = {"error", "authentication-error"}
+
+
+def is_member(action: str, answer: Frame) -> bool:
+    """Whether an answer says that the connection is in the chat session."""
+    return action == "join" or SESSION in answer.get("chatSessions", ())
 
 
 class Wire:
@@ -79,8 +85,14 @@ class Wire:
         if frame["type"] in _ERRORS:
             self._writer.write("info", why=frame.get("code"), **call)
             return None
-        self._writer.write("ok", **call)
+        self._writer.write("ok", joined=is_member(action, frame), **call)
         return frame
+
+    async def leave(self) -> None:
+        """Say that the user leaves on purpose, and close."""
+        self._end("leave")
+        await self.ask("leave")
+        await self.close()
 
     @property
     def is_over(self) -> bool:
@@ -131,7 +143,6 @@ class Wire:
             answer.set_result(frame)
 
 
-SESSION = "lobby"
 _STATUSES = ("online", "away", "busy", "dnd")
 _HOUR = 3_600_000
 #: A file; a signal would kill who is not ready for it.
@@ -140,7 +151,10 @@ STAY = "stay"
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """`clock` is by how many seconds the wall clock of this device is wrong."""
+    """`clock` is by how many seconds the wall clock of this device is wrong.
+
+    `token` is a file, which has a fresh one some time after the last was revoked.
+    """
 
     process: str
     user: str
@@ -159,6 +173,8 @@ class Device:
     dice: random.Random
     writer: Writer
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Whether it was in the chat session when its last visit ended.
+    was_member: bool = False
 
     async def run(self) -> None:
         number = 0
@@ -172,24 +188,31 @@ class Device:
         return Path(self.errand.history).with_name(STAY).exists()
 
     async def _visit(self, name: str) -> None:
-        it = self.errand
+        """Who was a member a moment ago names the chat session, which takes no frame more."""
+        it, signed = self.errand, json.loads(Path(self.errand.token).read_text("utf-8"))
+        known = {"process": it.process, "user": it.user, "issued": signed["issued"]}
         try:
-            wire = await Wire.open(it.url, self.writer, name, process=it.process, user=it.user)
+            wire = await Wire.open(it.url, self.writer, name, **known)
         except NOT_OPENED:
             await asyncio.sleep(0.5)
             return
-        if await wire.ask("authenticate", token=it.token, device=it.process):
+        named = {"chatSessionIds": [SESSION]} if self.was_member else {}
+        welcome = await wire.ask("authenticate", token=signed["token"], device=it.process, **named)
+        self.was_member = welcome is not None and is_member("authenticate", welcome)
+        if welcome:
             await self._be_here(wire)
         await self._go(wire)
 
     async def _be_here(self, wire: Wire) -> None:
         goes_at = time.monotonic() + self.dice.uniform(5, 20)
-        is_member = False
         while not wire.is_over and not self._wants_to_go(goes_at):
-            if not is_member:
-                is_member = await wire.ask("join", chatSessionId=SESSION) is not None
+            if not self.was_member:
+                self.was_member = await wire.ask("join", chatSessionId=SESSION) is not None
             elif not self.is_staying and self.dice.random() < 0.2:
                 await wire.ask("status", **self._wish())
+            elif self.dice.random() < 0.2:
+                # Who was taken out meanwhile finds out: it is refused, or in again.
+                self.was_member = await wire.ask("join", chatSessionId=SESSION) is not None
             else:
                 await wire.ask("ping", active=self.dice.random() < 0.8 or self.is_staying)
             await self._rest(wire)
@@ -216,8 +239,10 @@ class Device:
         ends.cancel()
 
     async def _go(self, wire: Wire) -> None:
-        if self.leaving.is_set() or self.dice.random() < 0.6:
+        if self.leaving.is_set() or (how := self.dice.random()) < 0.5:
             await wire.close()
+        elif how < 0.65 and not wire.is_over:
+            await wire.leave()
         else:
             await wire.abort()
 

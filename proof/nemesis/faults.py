@@ -235,6 +235,8 @@ DEVICE_FAULTS = {
     "kill": 5.0,  # kill -9; another one comes later
     "pause": 8.0,  # SIGSTOP, and SIGCONT before or after its lease has run out
     "pause-kill": 12.0,  # SIGSTOP, and then kill -9
+    "revoke": 20.0,  # the tokens of its user are revoked; a fresh one comes later
+    "remove": 15.0,  # its user is taken out of the chat session, and let in again later
 }
 #: These change the same API, one after the other.
 _ONE_LANE = ("route", "redeploy")

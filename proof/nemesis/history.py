@@ -49,16 +49,20 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A frame from its sending to the answer; None if there was none, or no friendly one."""
+    """A frame from its sending to the answer; None if there was none, or no friendly one.
+
+    The answer says that the connection `joined` the chat session of the run.
+    """
 
     action: str
     sent: float
     acked: float | None = None
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a connection ended: its client closed or reset it, was killed, or saw it closed."""
+    """How a connection ended: its client left, closed or reset it, was killed, or saw it closed."""
 
     at: float
     how: str
@@ -66,13 +70,28 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """`paused` says when its process was stopped without a word."""
+    """`paused` says when its process was stopped without a word, `issued` how old its token is."""
 
     name: str
     user_id: str
     calls: Sequence[Call]
     ending: Ending | None = None
     paused: Sequence[float] = ()
+    issued: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a back end decided about a user, from when it asked first until it was answered.
+
+    `revoke` refuses the user's tokens of before, `remove` takes the user out of the chat session of
+    the run, until `allow`.
+    """
+
+    name: str
+    user_id: str
+    start: float
+    stop: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +164,7 @@ class History:
     epochs: Sequence[Epoch] = ()
     polls: Sequence[Poll] = ()
     faults: Sequence[Fault] = ()
+    decisions: Sequence[Decision] = ()
     stalls: Sequence[Interval] = ()
     crashes: Sequence[Interval] = ()
     snapshots: Sequence[Snapshot] = ()
@@ -152,6 +172,11 @@ class History:
     complaints: Sequence[str] = ()
     start: float = 0.0
     stop: float = 0.0
+
+    def decided(self, name: str, user_id: str) -> Sequence[Decision]:
+        """In the order of their time."""
+        found = (it for it in self.decisions if (it.name, it.user_id) == (name, user_id))
+        return sorted(found, key=lambda it: it.start)
 
     @property
     def read_users(self) -> frozenset[str]:
@@ -177,6 +202,9 @@ def read(folder: Path) -> History:
         epochs=_epochs(lines),
         polls=[Poll(it["asked"], it["at"], _told(it["at"], it["users"])) for it in of["polled"]],
         faults=[Fault(it["fault"], it["start"], it["at"]) for it in of["fault"]],
+        decisions=[
+            Decision(it["decision"], it["user"], it["start"], it["at"]) for it in of["decision"]
+        ],
         stalls=[Interval(it["start"], it["at"]) for it in of["stall"]],
         crashes=[Interval(it["start"], it["at"]) for it in of["crash"]],
         snapshots=[Snapshot(it["at"], _told(it["at"], it["users"])) for it in of["stored"]],
@@ -209,6 +237,7 @@ class _Draft:
     name: str
     process: str
     user_id: str
+    issued: float = 0.0
     calls: dict[int, Call] = field(default_factory=dict)
     ending: Ending | None = None
 
@@ -218,7 +247,8 @@ class _Draft:
                 self.calls[line["call"]] = Call(line["action"], line["at"])
             case "ok":
                 call = self.calls[line["call"]]
-                self.calls[line["call"]] = Call(call.action, call.sent, line["at"])
+                joined = line.get("joined", False)
+                self.calls[line["call"]] = Call(call.action, call.sent, line["at"], joined)
             case "end" if self.ending is None:
                 self.ending = Ending(line["at"], line["how"])
 
@@ -227,7 +257,8 @@ def _connections(lines: Sequence[Line], kills: Mapping[str, Ending]) -> Sequence
     drafts: dict[str, _Draft] = {}
     for line in lines:
         if line["kind"] == "open":
-            drafts[line["connection"]] = _Draft(line["connection"], line["process"], line["user"])
+            names = (line["connection"], line["process"], line["user"])
+            drafts[line["connection"]] = _Draft(*names, line.get("issued", 0.0))
         elif line.get("connection") in drafts:
             drafts[line["connection"]].take(line)
     paused = [(line["process"], line["at"]) for line in lines if line["kind"] == "pause"]
@@ -238,6 +269,7 @@ def _connections(lines: Sequence[Line], kills: Mapping[str, Ending]) -> Sequence
             calls=[it.calls[number] for number in sorted(it.calls)],
             ending=it.ending or kills.get(it.process),
             paused=[at for process, at in paused if process == it.process],
+            issued=it.issued,
         )
         for it in drafts.values()
     ]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from proof.nemesis.history import Call, Connection, History, Interval
+from proof.nemesis.history import Call, Connection, Decision, History, Interval
 
 #: What news may take on its way beyond lease, grace and sweep (I5), on a machine that has nothing
 #: else to do; what it loses to others, or stands still, is measured and does not count.
@@ -167,14 +167,19 @@ def _silent(
 
 
 def _ended(silent: Life, connection: Connection, history: History, outages: Outages) -> Life:
-    """As `$disconnect` reports it, or as late as if it had been lost, if it may have been."""
+    """As `$disconnect` reports it, or as late as if it had been lost, if it may have been.
+
+    To leave on purpose has no grace period, once that is answered.
+    """
     assert connection.ending is not None
     rules, at, how = history.rules, connection.ending.at, connection.ending.how
-    ideal = at + rules.grace
-    unread = outages.http.known(at, rules.grace)
-    untold = outages.push.known(at, rules.grace)
+    left = [it.acked for it in connection.calls if it.action == "leave" and it.acked is not None]
+    at, grace = (min(left), 0.0) if left else (at, rules.grace)
+    ideal = at + grace
+    unread = outages.http.known(at, grace)
+    untold = outages.push.known(at, grace)
     if outages.may_lose(at - TRAVEL, ideal + TRAVEL):
-        untold = max(outages.push.known(at, rules.grace + rules.sweep), silent.untold)
+        untold = max(outages.push.known(at, grace + rules.sweep), silent.untold)
     if outages.may_lose(at - TRAVEL, at + TRAVEL):
         unread, ideal = max(unread, silent.unread), max(ideal, silent.ideal)
     return Life(silent.start, at, how, ideal, unread, untold, silent.is_acked)
@@ -182,26 +187,45 @@ def _ended(silent: Life, connection: Connection, history: History, outages: Outa
 
 def certain(connection: Connection, history: History, *, member: bool = False) -> list[Interval]:
     """When the user was certainly here, or in the chat session, because of this connection."""
-    joined = _joined_at(connection) if member else 0.0
-    end = _certain_end(connection, history.rules.grace)
-    return union(
-        Interval(max(call.acked, joined), min(call.sent + history.rules.lease, end) - TICK)
+    end = _certain_end(connection, history)
+    leases = [
+        Interval(call.acked, min(call.sent + history.rules.lease, end) - TICK)
         for call in connection.calls
         if call.acked is not None
-    )
+    ]
+    return union(_both(leases, _memberships(connection, history)) if member else leases)
 
 
-def _joined_at(connection: Connection) -> float:
-    acks = (it.acked for it in connection.calls if it.action == "join" and it.acked is not None)
-    return min(acks, default=FOREVER)
+def _both(some: Iterable[Interval], others: Sequence[Interval]) -> Iterable[Interval]:
+    for it in some:
+        for other in others:
+            yield Interval(max(it.start, other.start), min(it.stop, other.stop))
 
 
-def _certain_end(connection: Connection, grace: float) -> float:
+def _memberships(connection: Connection, history: History) -> list[Interval]:
+    """From each answer that says so, until the user is taken out."""
+    removals = history.decided("remove", connection.user_id)
+    return [
+        Interval(call.acked, min((it.start for it in removals if it.stop > call.sent), default=FOREVER))
+        for call in connection.calls
+        if call.joined and call.acked is not None
+    ]
+
+
+def revoked_at(connection: Connection, history: History) -> Decision | None:
+    """The first revocation of the token of a connection."""
+    found = history.decided("revoke", connection.user_id)
+    return next((it for it in found if connection.issued < it.start), None)
+
+
+def _certain_end(connection: Connection, history: History) -> float:
     """No frame before grace is over, or before the lease is, if the ending was lost."""
-    ending = connection.ending
+    revocation, ending = revoked_at(connection, history), connection.ending
+    end = FOREVER if revocation is None else revocation.start
     if ending is None:
-        return FOREVER
-    return ending.at if ending.how == "closed" else ending.at + grace
+        return end
+    has_grace = ending.how not in ("closed", "leave")
+    return min(end, ending.at + history.rules.grace * has_grace)
 
 
 @dataclass(frozen=True, slots=True)

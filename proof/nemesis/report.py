@@ -16,6 +16,7 @@ DEATHS = {
     "close": "closed cleanly",
     "kill": "process killed with -9",
     "abort": "connection reset",
+    "leave": "left on purpose",
     SILENT: "silent, the socket stays open",
 }
 PATHS = {"push": "told to subscribers", "http": "answered over HTTP"}
@@ -28,6 +29,8 @@ FAULTS = {
     "two-sweeps": "two sweeps at once",
     "stream": "the consumer of the stream disabled",
     "redeploy": "redeployed while all are connected",
+    "revoke": "the tokens of a user revoked",
+    "remove": "a user taken out of the chat session, and let in again",
     "clock": "a device whose clock is hours off",
 }
 
@@ -78,6 +81,7 @@ def summary(
 def _faults(history: History) -> Mapping[str, int]:
     counted = Counter(it.name for it in history.faults)
     endings = (it.ending for it in history.connections)
+    counted.update(it.name for it in history.decisions if it.name != "allow")
     counted["kill"] = sum(it is not None and it.how == "kill" for it in endings)
     counted["pause"] = len({at for it in history.connections for at in it.paused})
     return counted

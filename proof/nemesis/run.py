@@ -12,9 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from heapq import heappop, heappush
+from http import HTTPStatus
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
+
+import httpx
 
 from local.stack import ROOT
 from proof.nemesis import device, observer
@@ -31,7 +34,7 @@ from proof.nemesis.faults import (
 )
 from proof.nemesis.history import Rules, Writer
 from proof.nemesis.lives import TRAVEL
-from tests.stack import API, RunningStack, running_stack
+from tests.stack import API, RunningStack, call, running_stack
 
 #: So short that many deaths fit into a run, and in the relations that the settings demand.
 #: Longer than `TRAVEL` between two sweeps: a timer that is lost must not be made up for in time.
@@ -48,6 +51,10 @@ OBSERVERS = ("watcher", "member", "poller")
 #: By how many seconds the clock of one device is wrong, by the device.
 CLOCKS = {0: -3 * 3600.0, 1: 5 * 3600.0}
 VISIBILITY_SECONDS = 10
+#: What a back end decides about the user of a device.
+DECISIONS = ("revoke", "remove")
+#: How long after a revocation a fresh token comes, at least and at most.
+SIGNS_IN, LONGEST_OUT = 2.0, 5.0
 #: Until a device that was told to stay is there.
 ARRIVAL = 3.0
 _EXIT_SECONDS = 10.0
@@ -88,6 +95,7 @@ class Processes:
             self.observers.append(_spawn("observer", json.dumps(asdict(self._observer(name)))))
         time.sleep(2)
         for user_id, count in USERS.items():
+            self.sign_in(user_id)
             for number in range(count):
                 slot = Slot(len(self.slots), user_id, f"{user_id}.{number}")
                 self.slots.append(slot)
@@ -104,6 +112,33 @@ class Processes:
             heartbeat=self.rules.heartbeat,
         )
 
+    def _token_file(self, user_id: str) -> Path:
+        return self.folder / f"{user_id}.token"
+
+    def sign_in(self, user_id: str) -> None:
+        """Give a user a fresh token, by which the user's devices come from now on."""
+        issued = time.monotonic()
+        file = self._token_file(user_id)
+        draft = file.with_suffix(".draft")
+        draft.write_text(json.dumps({"token": self.stack.token(user_id), "issued": issued}))
+        draft.replace(file)
+
+    def decide(self, name: str, user_id: str, request: str, body: Any = None) -> None:
+        """Ask as a back end does, until it is answered."""
+        start = time.monotonic()
+        while not self._is_answered(request, body):
+            time.sleep(0.5)
+        self.writer.write("decision", decision=name, user=user_id, start=start)
+
+    def _is_answered(self, request: str, body: Any) -> bool:
+        method, _, path = request.partition(" ")
+        token = self.stack.token("back-end", scope="presence:admin")
+        url = f"{self.stack.told['httpUrl']}{API}{path}"
+        try:
+            return call(method, url, token=token, body=body).status == HTTPStatus.NO_CONTENT
+        except httpx.TransportError:
+            return False
+
     def start(self, slot: Slot) -> None:
         slot.count += 1
         name = f"{slot.name}.{slot.count}"
@@ -111,7 +146,7 @@ class Processes:
             process=name,
             user=slot.user_id,
             url=self.stack.url,
-            token=self.stack.token(slot.user_id),
+            token=str(self._token_file(slot.user_id)),
             history=str(self.folder / f"{name}.jsonl"),
             seed=hash((self.seed, slot.number, slot.count)),
             heartbeat=self.rules.heartbeat,
@@ -195,19 +230,24 @@ class Attack:
     writer: Writer
     dice: random.Random
     undo: list[tuple[float, int, str, Slot]] = field(default_factory=list)
+    #: Users about whom a back end is deciding.
+    decided: set[str] = field(default_factory=set)
+    pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(len(STACK_FAULTS) + len(USERS))
+    )
+    lanes: list[Future[None]] = field(default_factory=list)
 
     def run(self, steps: Sequence[Step]) -> None:
         started = time.monotonic()
-        with ThreadPoolExecutor(len(STACK_FAULTS)) as pool:
-            lanes: list[Future[None]] = []
+        with self.pool:
             for step in steps:
                 self._wait_until(started + step.at)
                 if step.fault in STACK_FAULTS:
-                    lanes.append(pool.submit(self._on_stack, step))
+                    self.lanes.append(self.pool.submit(self._on_stack, step))
                 else:
                     self._on_device(step)
             self._wait_until(max([started, *(it[0] for it in self.undo)]))
-        for lane in lanes:
+        for lane in self.lanes:
             lane.result()
 
     def _on_stack(self, step: Step) -> None:
@@ -220,12 +260,36 @@ class Attack:
         if not able:
             return
         slot = able[step.number % len(able)]
-        if step.fault == "kill":
+        if step.fault in DECISIONS:
+            self._decide(step.fault, slot, step.seconds)
+        elif step.fault == "kill":
             self.processes.kill(slot)
             self._later(self.dice.choice((0.5, step.seconds, step.seconds)), "start", slot)
         else:
             self.processes.pause(slot)
             self._later(step.seconds, "resume" if step.fault == "pause" else "kill", slot)
+
+    def _decide(self, what: str, slot: Slot, seconds: float) -> None:
+        """Beside the other steps, since an answer may take long; undone when it is answered."""
+        user_id = slot.user_id
+        if user_id in self.decided:  # one after the other
+            return
+        self.decided.add(user_id)
+        self.lanes.append(self.pool.submit(self._decided, what, user_id, seconds))
+
+    def _decided(self, what: str, user_id: str, seconds: float) -> None:
+        member = f"/chat-sessions/{device.SESSION}/members/{user_id}"
+        if what == "revoke":
+            path = f"POST /users/{user_id}/revocations"
+            self.processes.decide(what, user_id, path, {})
+            # A token of the same second is refused, too.
+            time.sleep(max(SIGNS_IN, min(seconds, LONGEST_OUT)))
+            self.processes.sign_in(user_id)
+        else:
+            self.processes.decide(what, user_id, f"DELETE {member}")
+            time.sleep(seconds)
+            self.processes.decide("allow", user_id, f"PUT {member}")
+        self.decided.discard(user_id)
 
     def _later(self, seconds: float, what: str, slot: Slot) -> None:
         heappush(self.undo, (time.monotonic() + seconds, slot.number, what, slot))

@@ -3,6 +3,7 @@
 The names are those of the invariants in docs/reliability.md.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,18 +26,26 @@ class Violation(AssertionError):
 
 @dataclass
 class Checks:
-    """`margin` is how far the clocks of two hosts may be apart, in milliseconds."""
+    """`margin` is how far the clocks of two hosts may be apart, in milliseconds.
+
+    `most` is how many connections a user may have.
+    """
 
     clock: Callable[[], int]
     margin: int
+    most: int
     #: Until when a connection certainly lives: a lease from when its newest acknowledged frame was
     #: sent, if its token is good for so long. It closes, or is closed: no longer.
     lives_until: dict[str, int] = field(default_factory=dict)
-    #: Connections whose `$disconnect` was handled to the end.
-    finished: set[str] = field(default_factory=set)
+    #: In which chat sessions a connection is for as long as it lives.
+    held: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    #: When another connection took the place of one.
+    replaced: dict[str, int] = field(default_factory=dict)
+    #: Connections that were ended to the end, by `$disconnect` or on request, and when.
+    finished: dict[str, int] = field(default_factory=dict)
     said: dict[tuple[str | None, str, int], Said] = field(default_factory=dict)
-    #: Until when a user may be online, as far as their own actions allow it.
-    possible: dict[str, int] = field(default_factory=dict)
+    #: By user and connection, until when the user may be online because of it.
+    possible: defaultdict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     #: Until when it must not be visible that a user has gone, out of a chat session or altogether.
     expected_until: dict[tuple[str, str], int] = field(default_factory=dict)
     asked_at: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -51,36 +60,52 @@ class Checks:
             self._record(key, before.state, after.state)
         elif table in ("everyone", "sessions", "watchers") and after is not None:
             connection_id = key if table == "everyone" else row
-            self._require(connection_id not in self.finished, "I6", f"{name} is written again")
+            self.require(connection_id not in self.finished, "I6", f"{name} is written again")
 
     def _record(self, connection_id: str, before: State, after: State) -> None:
         stays = before is not State.CLOSED or after is State.CLOSED
-        self._require(stays, "I6", f"the connection record of {connection_id} opens again")
+        self.require(stays, "I6", f"the connection record of {connection_id} opens again")
 
     def _user(self, before: User, after: User) -> None:
         user_id = after.user_id
         is_hidden = after.choice is Choice.INVISIBLE
         is_seen = not after.leases or after.status is not Status.OFFLINE or is_hidden
-        self._require(is_seen, "I1", f"leases, and offline: {after}")
+        self.require(is_seen, "I1", f"leases, and offline: {after}")
         ghosts = after.leases.keys() & self.finished
-        self._require(not ghosts, "I6", f"leases of {ghosts} come back: {after}")
+        self.require(not ghosts, "I6", f"leases of {ghosts} come back: {after}")
         for old, new in (
             (before.presence, after.presence),
             (before.own_presence, after.own_presence),
         ):
             grows = new.equals_except_version(old) or new.version > old.version
-            self._require(grows, "I3", f"another state, and no greater version: {old} {new}")
+            self.require(grows, "I3", f"another state, and no greater version: {old} {new}")
         self._hidden(before, after)
+        self._replaced(before, after)
         for connection_id in before.leases.keys() - after.leases.keys():
-            self._require(
+            self.require(
                 not self.must_live(connection_id), "I2", f"{connection_id} loses its lease"
             )
+        for connection_id, lease in after.leases.items():
+            lost = self.held[connection_id] - lease.sessions
+            is_lost = bool(lost) and self.must_live(connection_id)
+            self.require(not is_lost, "I2", f"{connection_id} is not in {lost} any more")
         if not is_hidden and not after.presence.is_online:
             is_expected = before.presence.is_online and self._is_expected(user_id, EVERYWHERE)
-            self._require(not is_expected, "I7", f"{user_id} is offline within grace")
+            self.require(not is_expected, "I7", f"{user_id} is offline within grace")
         for it in before.sessions - after.sessions:
             is_expected = self._is_expected(user_id, it)
-            self._require(not is_expected, "I7", f"{user_id} is out of {it} within grace")
+            self.require(not is_expected, "I7", f"{user_id} is out of {it} within grace")
+
+    def _replaced(self, before: User, after: User) -> None:
+        """One connection too many takes the place of the one that was heard longest ago."""
+        self.require(len(after.leases) <= self.most, "I14", f"too many leases: {after}")
+        lost = before.leases.keys() - after.leases.keys()
+        if not after.leases.keys() - before.leases.keys() or len(before.leases) < self.most:
+            return
+        oldest = min((it.seen_at, name) for name, it in before.leases.items())[1]
+        if oldest in lost:
+            self.replaced[oldest] = self.clock()
+            self.ends(oldest)
 
     def _hidden(self, before: User, after: User) -> None:
         """A viewer that the user hides from sees the user leave once, and nothing else."""
@@ -92,7 +117,7 @@ class Checks:
             old, new = before.seen_by(viewer_id), after.seen_by(viewer_id)
             left = replace(old, status=Status.OFFLINE, text=None, version=new.version)
             stays = new == old or (old.is_online and new == left)
-            self._require(stays, "I10", f"{viewer_id} sees {new} after {old}")
+            self.require(stays, "I10", f"{viewer_id} sees {new} after {old}")
 
     def must_live(self, connection_id: str, ahead: int = 0) -> bool:
         """Whether the lease of a connection cannot be over, now or so much later."""
@@ -102,14 +127,36 @@ class Checks:
 
     def acknowledged(self, connection_id: str, sent_at: int, limit: int, user: User | None) -> None:
         """A frame was answered; its token is over at *limit*, and *user* is what is stored."""
+        if sent_at <= self.replaced.get(connection_id, 0):
+            return
         until = max(sent_at + LEASE, self.lives_until.get(connection_id, 0))
         self.lives_until[connection_id] = min(until, limit)
         if self.must_live(connection_id):
             has_lease = user is not None and connection_id in user.leases
-            self._require(has_lease, "I2", f"{connection_id} is acknowledged without a lease")
+            self.require(has_lease, "I2", f"{connection_id} is acknowledged without a lease")
 
     def ends(self, connection_id: str) -> None:
         self.lives_until.pop(connection_id, None)
+        self.held.pop(connection_id, None)
+
+    def finishes(self, connection_id: str) -> None:
+        """Nothing of it is left, and nothing brings it back."""
+        self.ends(connection_id)
+        self.finished.setdefault(connection_id, self.clock())
+
+    def has_left(self, connection_id: str, user: User) -> None:
+        """Its user has left on purpose, and was told so: without a grace period."""
+        self.finishes(connection_id)
+        known = self.possible[user.user_id]
+        known[connection_id] = min(self.clock(), known.get(connection_id, 0))
+        is_over = max(known.values()) + self.margin < self.clock()
+        self.require(not (is_over and user.is_here), "I7", f"{user} has left, and is here")
+
+    def loses(self, user_id: str, session_id: str) -> None:
+        """None of the user's connections has to stay in a chat session."""
+        for connection_id, rooms in self.held.items():
+            if connection_id.startswith(f"{user_id}-"):
+                rooms.discard(session_id)
 
     def closes(self, user_id: str, rooms: Iterable[str]) -> None:
         """Expected back, in these chat sessions too; a lease keeps the user if no frame is sent."""
@@ -127,21 +174,24 @@ class Checks:
         asked_at = max(self.asked_at.get((user_id, it), 0) for it in (room, EVERYWHERE))
         return asked_at + WORK_LASTS < self.clock()
 
-    def may_be_here(self, user_id: str, until: int) -> None:
-        self.possible[user_id] = max(until, self.possible.get(user_id, 0))
+    def may_be_here(self, user_id: str, connection_id: str, until: int) -> None:
+        """Because of something that a connection sends, or because it is closed."""
+        if connection_id not in self.finished:
+            known = self.possible[user_id]
+            known[connection_id] = max(until, known.get(connection_id, 0))
 
     # ── what is said ───────────────────────────────────────────────────────────────────
 
     def hears(self, viewer_id: str | None, said: Said) -> None:
         key = (viewer_id, said["userId"], said["version"])
         known = self.said.setdefault(key, said)
-        self._require(known == said, "I3", f"one version, two states for {key}: {known} {said}")
+        self.require(known == said, "I3", f"one version, two states for {key}: {known} {said}")
 
     def read(self, presence: Presence, asked_at: int) -> None:
         """HTTP says who is online, by the clock."""
-        until = self.possible.get(presence.user_id, 0)
+        until = max(self.possible[presence.user_id].values(), default=0)
         is_late = asked_at > until + self.margin
-        self._require(
+        self.require(
             not (is_late and presence.is_online), "I5", f"{presence} at {asked_at}, after {until}"
         )
 
@@ -153,12 +203,22 @@ class Checks:
             return  # the viewer is not told yet
         blocked_at = user.blocked[viewer_id].version
         is_new = blocked_at > began_at - self.margin
-        self._require(is_new, "I10", f"{viewer_id} hears {said} although blocked")
+        self.require(is_new, "I10", f"{viewer_id} hears {said} although blocked")
+
+    def posts(self, connection_id: str, what: str, began_at: int) -> None:
+        """What began when a connection was over does not reach it."""
+        ended_at = self.finished.get(connection_id)
+        is_late = ended_at is not None and ended_at + self.margin < began_at
+        self.require(not is_late, "I11", f"{connection_id} hears {what}, and is over")
 
     def accepted(self, connection_id: str, token_until: int, began_at: int) -> None:
         is_good = began_at <= token_until + self.margin
-        self._require(is_good, "I12", f"{connection_id} is served after its token")
+        self.require(is_good, "I12", f"{connection_id} is served after its token")
 
-    def _require(self, holds: bool, number: str, sentence: str) -> None:
+    def found(self, faults: "Iterable[tuple[str, str]]") -> None:
+        for number, sentence in faults:
+            self.require(False, number, sentence)
+
+    def require(self, holds: bool, number: str, sentence: str) -> None:
         if not holds:
             raise Violation(f"{number} at {self.clock()}: {sentence}")

@@ -12,7 +12,7 @@ from presence.domain.user import User
 from presence.fanout.diffs import Record
 from presence.ports import Delivery, ExpiredCheck, Job, Post, UserCheck
 from proof.simulation.faults import Injector
-from proof.simulation.scheduler import Scheduler
+from proof.simulation.scheduler import Scheduler, running
 from tests.fakes import check_each
 
 SECOND = 1_000
@@ -79,8 +79,12 @@ class Lambda:
         work: Callable[[int], Any],
         ended: Callable[[Any], None],
         seconds: int = 10,
+        since: int | None = None,
     ) -> None:
-        """Have *work* done with the time of its host, and tell *ended* the result or the error."""
+        """Have *work* done with the time of its host, and tell *ended* the result or the error.
+
+        *since* is when the oldest of what it has to tell was so; None is now.
+        """
 
         def end(result: Any) -> None:
             if isinstance(result, BaseException) and not self.is_expected(result):
@@ -89,22 +93,28 @@ class Lambda:
 
         began = self.clock.now
         deadline = began + seconds * SECOND
-        self.scheduler.spawn(name, lambda: work(self._now_of_host()), end, began, deadline)
+        self.scheduler.spawn(name, lambda: work(self._now_of_host()), end, began, deadline, since)
 
     def _now_of_host(self) -> int:
         skew = 3 * SECOND if self.injector.happens("skew") else 0
         return self.clock.now + self.rng.randint(-skew, skew)
 
-    def until_done(self, name: str, work: Callable[[int], Any], seconds: int = 10) -> None:
+    def until_done(
+        self,
+        name: str,
+        work: Callable[[int], Any],
+        seconds: int = 10,
+        since: int | None = None,
+    ) -> None:
         """At least once, as a queue does it: what fails comes again, and so may what did not."""
 
         def ended(result: Any) -> None:
             has_failed = isinstance(result, BaseException)
             if has_failed or self.injector.happens("twice"):
                 delay = self.rng.randint(SECOND, 30 * SECOND)
-                self.clock.later(delay, lambda: self.until_done(name, work, seconds))
+                self.clock.later(delay, lambda: self.until_done(name, work, seconds, since))
 
-        self.invoke(name, work, ended, seconds)
+        self.invoke(name, work, ended, seconds, since)
 
 
 @dataclass
@@ -173,10 +183,12 @@ class SimulatedQueue:
     def _put(self, kind: str, *what: Any, seconds: int = 0) -> None:
         self.injector.before(f"queue.put({kind}, {what[:1]}, {seconds} s)")
         late = 60 * SECOND if self.injector.happens("late") else 200
+        task = running()
+        since = self.clock.now if task is None else task.since
 
         def arrive() -> None:
             name = f"{kind}{what[:1]}"
-            self.functions.until_done(name, lambda now: self.work(kind, what, now))
+            self.functions.until_done(name, lambda now: self.work(kind, what, now), since=since)
 
         self.clock.later(seconds * SECOND + self.rng.randrange(late), arrive)
         self.injector.after("queue.put")
@@ -222,6 +234,15 @@ class SimulatedQueue:
             self._put("job", job)
 
 
+@dataclass(frozen=True)
+class Change:
+    """What the stream carries of one write at an instant, in epoch milliseconds."""
+
+    before: User
+    after: User
+    at: int
+
+
 @dataclass
 class Stream:
     """The changes of the users, in the order of each user; a batch that fails comes again."""
@@ -231,9 +252,7 @@ class Stream:
     functions: Lambda
     injector: Injector
     announce: Callable[[Sequence[Record]], Any]
-    shards: list[list[tuple[User, User]]] = field(
-        default_factory=lambda: [[] for _ in range(STREAM_SHARDS)]
-    )
+    shards: list[list[Change]] = field(default_factory=lambda: [[] for _ in range(STREAM_SHARDS)])
     busy: set[int] = field(default_factory=set)
 
     def take(self, records: list[tuple[User, User]]) -> None:
@@ -241,7 +260,7 @@ class Stream:
         while records:
             before, after = records.pop(0)
             number = crc32(after.user_id.encode()) % STREAM_SHARDS
-            self.shards[number].append((before, after))
+            self.shards[number].append(Change(before, after, self.clock.now))
             self._poll_soon(number)
 
     def _poll_soon(self, number: int, least: int = 1) -> None:
@@ -264,14 +283,15 @@ class Stream:
 
         self._announce(f"announce/{number}", batch, ended)
 
-    def _redrive(self, batch: Sequence[tuple[User, User]]) -> None:
+    def _redrive(self, batch: Sequence[Change]) -> None:
         delay = self.rng.randint(SECOND, 300 * SECOND)
         self.clock.later(delay, lambda: self._announce("redrive", batch, lambda _: None))
 
     def _announce(
-        self, name: str, batch: Sequence[tuple[User, User]], ended: Callable[[Any], None]
+        self, name: str, batch: Sequence[Change], ended: Callable[[Any], None]
     ) -> None:
         def work(now: int) -> None:
-            self.announce([Record(*images, at=now) for images in batch])
+            self.announce([Record(it.before, it.after, at=now) for it in batch])
 
-        self.functions.invoke(name, work, ended, seconds=60)
+        since = min(it.at for it in batch)
+        self.functions.invoke(name, work, ended, seconds=60, since=since)

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from presence.application.connections import AuthenticateCommand, PingCommand
+from presence.application.connections import AuthenticateCommand, PingCommand, Welcome
+from presence.application.lists import MemberPage
 from presence.domain.connection import Identity
 from presence.domain.errors import PresenceError
 from presence.domain.events import Chosen
+from presence.domain.standing import AllowedSessions
 from presence.domain.user import Presence
+from presence.fanout.sight import Reach
 from presence.limits import DEFAULT_PAGE, TOKEN_LEEWAY_MILLISECONDS
 from presence.protocol.frames import presence as frame_of
 from proof.simulation.checks import Said
@@ -24,7 +27,13 @@ if TYPE_CHECKING:
 PATIENCE, MOST_SILENT = 6 * SECOND, 2
 #: How often a ping names its user, as the shipped clients always do.
 NAMED = 0.8
-FATAL = frozenset({"not-authenticated", "token-expired", "forbidden"})
+FATAL = frozenset({"not-authenticated", "token-expired", "token-invalid", "forbidden"})
+LIVES = (90 * SECOND, 600 * SECOND, 3_600 * SECOND)
+#: What some tokens say of the chat sessions of `simulation`.
+CLAIMS: tuple[AllowedSessions, ...] = (
+    *(None, None, None, frozenset({"hall"})),
+    *(frozenset({"hall", "ro*"}), frozenset({"ro*"}), frozenset()),
+)
 
 
 @dataclass(eq=False)
@@ -32,6 +41,8 @@ class Device:
     """`link` is the connection that it uses; what concerns an earlier one is none of its business.
 
     `missed` says that API Gateway refused a frame for a socket that lives: it was told so by 410.
+    `token` is the last that it was given, which it may send again, and `wanted` are the chat
+    sessions that it was in when it lost its connection. If it `is_replaced`, it waits for a person.
     """
 
     simulation: "Simulation"
@@ -50,6 +61,11 @@ class Device:
     members: defaultdict[str, Hearsay] = field(default_factory=lambda: defaultdict(Hearsay))
     #: Sessions that this link has left: a `leave` that is late may come after the next `join`.
     left: set[str] = field(default_factory=set)
+    wanted: set[str] = field(default_factory=set)
+    token: Identity | None = None
+    is_replaced: bool = False
+    #: When the frame was sent whose answer is taken in.
+    asked_at: int = 0
 
     # ── the link ───────────────────────────────────────────────────────────────────────
 
@@ -59,6 +75,7 @@ class Device:
         self.number += 1
         link = self.link = f"{self.name}.{self.number}"
         self.is_here, self.silent, self.missed, self.beliefs = False, 0, False, {}
+        self.is_replaced, self.wanted = False, self.rooms - self.left
         self.rooms, self.left, self.members = set(), set(), defaultdict(Hearsay)
 
         def ended(result: Any) -> None:
@@ -88,7 +105,11 @@ class Device:
             self.simulation.checks.leaves(self.user_id)
             connections.leave(link, now)
 
-        self.simulation.frame(self, "leave", work, lambda _: None)
+        def answered(result: Any) -> None:
+            if not isinstance(result, BaseException):
+                self.simulation.has_left(link)
+
+        self.simulation.frame(self, "leave", work, answered)
         self.link, self.is_here = "", False
         delay = self.simulation.rng.randrange(7 * SECOND)
         self.simulation.clock.later(delay, lambda: self.simulation.leave_socket(link, "closes"))
@@ -112,7 +133,8 @@ class Device:
             self.link, self.is_here = "", False
             self.simulation.checks.ends(link)
             delay = self.simulation.rng.randint(SECOND, 5 * SECOND)
-            self.simulation.clock.later(delay, self.connect_again)
+            if not self.is_replaced:
+                self.simulation.clock.later(delay, self.connect_again)
 
     def connect_again(self) -> None:
         if not self.simulation.is_over:
@@ -128,23 +150,49 @@ class Device:
 
     def authenticate(self) -> None:
         simulation, link = self.simulation, self.link
-        life = simulation.rng.choice((90, 600, 3_600)) * SECOND
-        expires_at = simulation.clock.now + life
-        limit = expires_at + TOKEN_LEEWAY_MILLISECONDS
+        token = self.token = self._next_token()
+        simulation.sends_token(link, token)
+        limit = token.expires_at + TOKEN_LEEWAY_MILLISECONDS
         self.token_until[link] = max(limit, self.token_until.get(link, 0))
+        life = token.expires_at - simulation.clock.now
         if simulation.rng.random() < 0.8:
             simulation.clock.later(life - 20 * SECOND, lambda: self._renew(link))
         left = limit - simulation.clock.now - simulation.checks.margin
         simulation.clock.later(left, lambda: self._token_ends(link, limit))
+        names = sorted(self.wanted) if simulation.rng.random() < 0.8 else []
 
         def work(now: int) -> Any:
-            identity = Identity(self.user_id, expires_at)
+            began_at, ahead = simulation.clock.now, now - simulation.clock.now
             opened_at = simulation.sockets[link].opened_at
-            return simulation.cases.connections.authenticate(
-                AuthenticateCommand(link, identity, opened_at, None, self.is_active), now
+            welcome = simulation.cases.connections.authenticate(
+                AuthenticateCommand(link, token, opened_at, None, self.is_active, names), now
             )
+            simulation.admitted(link, token, began_at)
+            simulation.refuses(link, [it for it in names if it in welcome.refused])
+            joined = [it for it in names if it not in welcome.refused]
+            return welcome, {it: self._members(it, ahead) for it in joined}
 
         self._ask("authenticate", work, self._welcomed)
+
+    def _next_token(self) -> Identity:
+        """A fresh one, or the last one again, whatever the back end thinks of it."""
+        simulation, now = self.simulation, self.simulation.clock.now
+        if self.token and not self.link_has(self.token) and self.token.expires_at > now:
+            if simulation.rng.random() < 0.3:
+                return self.token
+        life = simulation.rng.choice(LIVES)
+        claim = simulation.rng.choice(CLAIMS) if simulation.has_claims else None
+        return Identity(
+            self.user_id,
+            now + life,
+            allowed_sessions=claim,
+            issued_at=now,
+            token_id=f"{self.name}.{simulation.next_number()}",
+        )
+
+    def link_has(self, token: Identity) -> bool:
+        """Whether it was sent on the connection of now."""
+        return token.token in self.simulation.decisions.tokens.get(self.link, ())
 
     def _renew(self, link: str) -> None:
         if self.link == link:
@@ -159,12 +207,31 @@ class Device:
         if self.token_until.get(link) == limit:
             self.simulation.expired.add(link)
 
-    def _welcomed(self, welcome: Any) -> None:
+    def _welcomed(self, answer: tuple[Welcome, dict[str, MemberPage]]) -> None:
+        welcome, joined = answer
         self._take(frame_of(welcome.user.own_presence))
-        if not self.is_here:
-            self.is_here = True
+        held = welcome.user.leases[self.link].sessions
+        self.rooms &= held
+        for session_id, page in joined.items():
+            self._entered(session_id, page)
+        self.wanted = set()
+        is_new, self.is_here = not self.is_here, True
+        # With its first claim, a connection loses what it watches.
+        if is_new or self.simulation.has_claims:
             self.look_around()
+        if is_new:
             self._beat_later(self.link)
+
+    def _entered(self, session_id: str, page: MemberPage) -> None:
+        self.rooms.add(session_id)
+        self.members[session_id].joined(page)
+        self._take_all(page.members)
+        self.simulation.holds(self.link, session_id, is_left=session_id in self.left)
+
+    def _members(self, session_id: str, ahead: int) -> MemberPage:
+        """As the answer to a `join` has them: by the clock after the write."""
+        later, members = self.simulation.clock.now + ahead, self.simulation.cases.member_list
+        return members.page(session_id, self.user_id, DEFAULT_PAGE, None, later)
 
     def look_around(self) -> None:
         if self.simulation.is_global:
@@ -178,8 +245,9 @@ class Device:
         link, cases = self.link, self.simulation.cases
 
         def work(now: int) -> Any:
-            viewer_id = cases.access.authorize(link, now).user.user_id
-            return cases.online_list.page(2, cursor, viewer_id, now)
+            actor = cases.access.authorize(link, now)
+            reach = Reach(actor.connection.allowed_sessions)
+            return cases.online_list.page(2, cursor, actor.user.user_id, now, reach=reach)
 
         def took(page: Any) -> None:
             self._take_all(page.users)
@@ -189,25 +257,42 @@ class Device:
         self._ask("online", work, took)
 
     def join(self, session_id: str) -> None:
-        link, cases = self.link, self.simulation.cases
+        link, cases, simulation = self.link, self.simulation.cases, self.simulation
 
-        def work(now: int) -> Any:
-            ahead = now - self.simulation.clock.now
-            user_id = cases.chat_sessions.join(link, [session_id], now).user.user_id
-            later = self.simulation.clock.now + ahead
-            return cases.member_list.page(session_id, user_id, DEFAULT_PAGE, None, later)
+        def work(now: int) -> MemberPage | None:
+            began_at, ahead = simulation.clock.now, now - simulation.clock.now
+            entry = cases.chat_sessions.join(link, [session_id], now)
+            if session_id in entry.refused:
+                return None
+            simulation.let_in(link, session_id, began_at)
+            return self._members(session_id, ahead)
 
-        def took(page: Any) -> None:
-            self.rooms.add(session_id)
-            self.members[session_id].joined(page)
-            self._take_all(page.members)
+        def took(page: MemberPage | None) -> None:
+            if page is not None:
+                self._entered(session_id, page)
 
         self._ask("join", work, took)
+
+    def speak(self, session_id: str) -> None:
+        """Type, and say something, if it may."""
+        link, messages, simulation = self.link, self.simulation.cases.messages, self.simulation
+        is_message = simulation.rng.random() < 0.5
+
+        def work(now: int) -> None:
+            began_at = simulation.clock.now
+            if is_message:
+                messages.say(link, session_id, "hello", None, now)
+            else:
+                messages.typing(link, session_id, now, is_typing=True)
+            simulation.let_in(link, session_id, began_at)
+
+        simulation.frame(self, "say" if is_message else "typing", work, lambda _: None)
 
     def leave(self, session_id: str) -> None:
         link, sessions = self.link, self.simulation.cases.chat_sessions
         self.rooms.discard(session_id)
         self.left.add(session_id)
+        self.simulation.checks.held[link].discard(session_id)
 
         def work(now: int) -> Any:
             self.simulation.checks.leaves(self.user_id, session_id)
@@ -287,7 +372,7 @@ class Device:
         if isinstance(result, PresenceError):
             self._reconnect()
             return
-        self.silent = 0
+        self.silent, self.asked_at = 0, sent_at
         self.simulation.heard(self.link, sent_at)
         took(result)
 
@@ -297,6 +382,7 @@ class Device:
         if self.link != link:
             return
         frame = json.loads(text)
+        self.is_replaced |= frame.get("reason") == "replaced"
         if frame["type"] == "chat-session-members":
             self.members[frame["chatSessionId"]].hears(frame)
         for said in (*frame.get("changes", ()), *frame.get("joined", ())):
@@ -304,6 +390,7 @@ class Device:
 
     def _take_all(self, presences: "list[Presence]") -> None:
         for it in presences:
+            self.simulation.sees(self.link, frame_of(it), self.asked_at)
             self._take(frame_of(it))
 
     def _take(self, said: Said) -> None:

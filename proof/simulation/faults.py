@@ -106,15 +106,17 @@ class Injector:
             raise Crashed
 
 
-#: How a method of a port is served; whatever is not named is a consistent read.
+#: How a method of a port is served.
 TRANSACTIONS = frozenset(
     {"open", "close", "close_unauthenticated", "charge", "save", "save_all", "renew", "counted"}
-    | {"add", "keep", "grow", "mark", "watch", "claim", "relayed", "stop_at", "raise_floor"}
+    | {"act", "keep_typed", "add", "keep", "grow", "mark", "watch", "claim", "relayed", "stop_at", "raise_floor"}
 )
-PIECEMEAL = frozenset({"unwatch", "remove", "remove_trace", "forget"})
-STALE_READS = frozenset({"read", "read_many"})
+PIECEMEAL = frozenset({"unwatch", "unwatch_all", "remove", "remove_trace", "forget"})
+#: By port, unless the caller asks for a consistent one.
+STALE_READS = frozenset({("connections", "read"), ("users", "read"), ("users", "read_many")})
 LAZY = frozenset({"after", "until", "of", "pages", "naming", "blocks"})
 INDEX = frozenset({"after"})
+CONSISTENT_READS = frozenset({"part", "count", "room", "floor", "position_of", "stopped_at"})
 
 FAKES = (
     FakeConnections,
@@ -124,8 +126,9 @@ FAKES = (
     FakeSubscriptions,
     FakeSentMessages,
 )
-#: A method that was renamed would be served as another kind.
-assert {it for fake in FAKES for it in vars(fake)} >= TRANSACTIONS | PIECEMEAL | STALE_READS | LAZY
+SERVED = TRANSACTIONS | PIECEMEAL | LAZY | CONSISTENT_READS | {it for _, it in STALE_READS}
+#: A method that is new, or was renamed, would be served as another kind.
+assert {it for fake in FAKES for it in vars(fake) if not it.startswith("_")} == SERVED
 
 
 class Faulty:
@@ -192,7 +195,7 @@ class Faulty:
     ) -> FakeTables:
         if method in INDEX and args == (None,) and self._injector.happens("stale_read"):
             return self._memory.stale(INDEX_STALE)
-        is_lax = method in STALE_READS and not request.get("consistent")
+        is_lax = (self._name, method) in STALE_READS and not request.get("consistent")
         if is_lax and self._injector.happens("stale_read"):
             record = args[0] if self._name == "connections" else None
             return self._memory.stale(STALE, record)

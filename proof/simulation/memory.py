@@ -6,13 +6,13 @@ no transaction at all, an eventually consistent read may be a second old, and an
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Any, TypeAlias, TypeVar
 
 from presence.domain.user import User
-from proof.simulation.scheduler import Scheduler, pause
+from proof.simulation.scheduler import Scheduler, pause, running
 from tests.fakes import FakeTables
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ STALE, INDEX_STALE = 1_000, 10_000
 #: An item: its table, its key, and who it is in a table of many rows a key.
 Name: TypeAlias = tuple[str, Any, str]
 Writes: TypeAlias = Mapping[Name, Any]
-FLAT = ("connections", "users", "everyone", "shards", "rooms", "sent")
+FLAT = ("connections", "users", "everyone", "limited", "shards", "rooms", "sent")
 NESTED = ("sessions", "watchers")
 #: What no item has: to write it is to delete the item.
 NOTHING = object()
@@ -31,12 +31,16 @@ NOTHING = object()
 
 @dataclass
 class Memory:
-    """`wrote` hears of every item that changes: its name, and what it was and is."""
+    """`wrote` hears of every item that changes: its name, and what it was and is.
+
+    `settled` hears of items when all that was to be written with them is.
+    """
 
     rng: Random
     scheduler: Scheduler
     clock: Callable[[], int]
     wrote: Callable[[Name, Any, Any], None]
+    settled: Callable[[Collection[Name]], None] = lambda _: None
     slow_commits: float = 0.0
     tables: FakeTables = field(default_factory=FakeTables)
     locked: set[Name] = field(default_factory=set)
@@ -63,16 +67,22 @@ class Memory:
         else:
             for name in writes:
                 self._write(name, writes[name], draft.stream)
+            self.settled(writes)
         return result
 
     def piecemeal(self, act: Callable[[FakeTables], T]) -> T:
-        """One item after the other; a task that is killed in between leaves the rest."""
+        """One item after the other; a task that is killed in between leaves the rest.
+
+        What a connection record says of rows is written when these are.
+        """
         draft = copy_of(self.tables)
         result = act(draft)
-        for name, value in self._shuffled(difference(self.tables, draft)):
+        writes = self._shuffled(difference(self.tables, draft))
+        for name, value in sorted(writes, key=lambda it: it[0][0] == "connections"):
             while name in self.locked:
                 pause()
             self._write(name, value, draft.stream)
+            self.settled([name])
             pause()
         return result
 
@@ -87,8 +97,11 @@ class Memory:
                 self._write(name, value, stream)
                 pause()
             self.locked.difference_update(writes)
+            self.settled(writes)
 
-        self.scheduler.spawn("commit", commit, done.append)
+        task = running()
+        asked = "" if task is None else task.name
+        self.scheduler.spawn(f"commit of {asked}", commit, done.append)
         while not done:
             pause()
 

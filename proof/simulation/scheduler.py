@@ -20,7 +20,8 @@ class Crashed(BaseException):
 class Task:
     """One invocation. `ended` hears the result, or what was raised.
 
-    `began` and `deadline` are instants in epoch milliseconds.
+    `began` and `deadline` are instants in epoch milliseconds, and `since` is when the oldest of what
+    it has to tell was so.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Task:
     ended: Callable[[Any], None]
     began: int
     deadline: int | None
+    since: int
     hub: Any
 
     def __post_init__(self) -> None:
@@ -67,8 +69,10 @@ class Scheduler:
         ended: Callable[[Any], None],
         began: int = 0,
         deadline: int | None = None,
+        since: int | None = None,
     ) -> None:
-        self.tasks.append(Task(name, work, ended, began, deadline, self.hub))
+        since = began if since is None else since
+        self.tasks.append(Task(name, work, ended, began, deadline, since, self.hub))
 
     def step(self, now: int) -> None:
         """Let one of them run."""

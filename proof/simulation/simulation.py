@@ -6,20 +6,24 @@ run is then left in peace, and every client has to be right.
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from random import Random
 from typing import Any, cast
+from unittest.mock import patch
 
+from presence.adapters.visibility import Everyone, SharedSessions
 from presence.bootstrap import App
-from presence.domain.connection import State, lease_limit
+from presence.domain import reducer
+from presence.domain.connection import Identity, State, lease_limit
 from presence.domain.disclosure import Rules
 from presence.domain.errors import Unavailable
-from presence.domain.events import Chosen
-from presence.domain.user import Choice, User
+from presence.domain.user import User
+from presence.ports import Visibility
 from presence.protocol.frames import presence as frame_of
-from proof.simulation.checks import Checks, Violation
+from proof.simulation.checks import Checks, Said, Violation
 from proof.simulation.cloud import (
     SECOND,
     Clock,
@@ -29,10 +33,13 @@ from proof.simulation.cloud import (
     Socket,
     Stream,
 )
+from proof.simulation.decisions import Decisions, owner_of
 from proof.simulation.devices import Device
 from proof.simulation.faults import Faults, Faulty, Injector, is_expected, swarm
 from proof.simulation.memory import STALE, Memory, Name
 from proof.simulation.scheduler import Scheduler, pause, running
+from proof.simulation.sights import Sights
+from proof.simulation.whims import PEOPLE, SESSIONS, People
 from tests.fakes import (
     FakeAuthorizer,
     FakeConnections,
@@ -47,12 +54,11 @@ from tests.world import ENDPOINT, GRACE, LEASE, START, Fakes, settings
 STEPS = 2_000
 SWEEP = 60 * SECOND
 LONGEST_SWEEP = 10 * SECOND
-PEOPLE, DEVICES = ("ada", "bob", "cyd"), 2
-SESSIONS = ("hall", "room")
+DEVICES = 2
 ELSEWHERE = "https://api.example/before"
-#: A closed connection record is deleted so much later by TTL, at the earliest.
-FORGOTTEN = 15 * 60 * SECOND
 TRACE = 60
+#: What belongs together in the stored state of a connection.
+WHOLE = frozenset({"connections", "users", "sessions"})
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,13 @@ class Simulation:
         self.clock = Clock(START)
         self.trace: deque[tuple[int, str, str]] = deque(maxlen=TRACE)
         self.scheduler = Scheduler(rng)
-        self.checks = Checks(lambda: self.clock.now, margin=6 * SECOND * (self.faults.skew > 0))
+        margin = 6 * SECOND * (self.faults.skew > 0)
+        self.checks = Checks(lambda: self.clock.now, margin, most=rng.choice((20, 20, 2, 1)))
+        self.has_claims = rng.random() < 0.5
+        self.visibility: Visibility = rng.choice((Everyone(), Everyone(), SharedSessions()))
+        self.decisions = Decisions(lambda: self.clock.now, margin)
+        self.sights = Sights(lambda: self.clock.now, self.visibility.is_open)
+        self._numbers = count()
         self.injector = Injector(rng, self.faults, self.note)
         self._start_services()
         self.sockets = self.gateway.sockets
@@ -94,14 +106,15 @@ class Simulation:
         self.expired: set[str] = set()
         #: Users who were invisible: no frame tells them that they do not count themselves any more.
         self.hidden: set[str] = set()
-        self.began: dict[str, int] = {}
 
     def _start_services(self) -> None:
         """Lambda, DynamoDB and API Gateway, as far as the code sees them."""
         rng, clock, scheduler, injector = self.rng, self.clock, self.scheduler, self.injector
         self.functions = Lambda(rng, clock, scheduler, injector, self._unexpected, is_expected)
         slow = self.faults.slow_commit
-        self.memory = Memory(rng, scheduler, lambda: clock.now, self._wrote, slow_commits=slow)
+        self.memory = Memory(
+            rng, scheduler, lambda: clock.now, self._wrote, self._settled, slow_commits=slow
+        )
         self.gateway = SimulatedGateway(
             ENDPOINT, rng, clock, injector, self._sending, self._closing
         )
@@ -127,6 +140,7 @@ class Simulation:
             queue,
             FakeAuthorizer(),
             Faulty("sent", FakeSentMessages, memory, injector),
+            self.visibility,
         )
         return Fakes(*cast("Any", ports))
 
@@ -138,12 +152,13 @@ class Simulation:
         Raises:
             Violation: a promise is broken.
         """
+        people = People(self)
         for device in self.devices:
             self.clock.later(self.rng.randrange(20 * SECOND), device.connect)
-            self.clock.later(self.rng.randrange(30 * SECOND), partial(self._live, device))
+            self.clock.later(self.rng.randrange(30 * SECOND), partial(people.live, device))
         self._sweep_later()
-        count = sum(1 for _ in self._steps(steps))
-        return count + self._rest()
+        with patch.object(reducer, "MAX_CONNECTIONS", self.checks.most):
+            return sum(1 for _ in self._steps(steps)) + self._rest()
 
     def _rest(self) -> int:
         self.is_over = True
@@ -185,108 +200,6 @@ class Simulation:
         self.stream.take(self.memory.tables.stream)
         if self.unexpected:
             raise Violation(self.unexpected[0])
-
-    # ── what people do ─────────────────────────────────────────────────────────────────
-
-    def _live(self, device: Device) -> None:
-        if self.is_over:
-            return
-        self.clock.later(self.rng.randint(SECOND, 40 * SECOND), partial(self._live, device))
-        if self.clock.now < device.waits_until:
-            return
-        if not device.link:
-            device.connect()
-        elif device.is_here:
-            self.rng.choice(self._whims)(device)
-
-    @property
-    def _whims(self) -> list[Callable[[Device], None]]:
-        rng = self.rng
-        session_id = rng.choice(SESSIONS)
-        return [
-            Device.close,
-            Device.close,
-            Device.die,
-            Device.quit,
-            self._back_soon,
-            self._back_soon,
-            self._part,
-            lambda it: it.turn(is_active=rng.random() < 0.5),
-            lambda it: it.join(session_id),
-            lambda it: it.leave(session_id),
-            self._choose,
-            self._read,
-            self._read,
-            self._block,
-            self._kick,
-            self._forget,
-            lambda _: self._sweep(),
-        ]
-
-    def _back_soon(self, device: Device) -> None:
-        device.close()
-        self.clock.later(self.rng.randrange(GRACE), device.connect_again)
-
-    def _part(self, device: Device) -> None:
-        """One device falls silent, and another closes when that is about to be noticed."""
-        others = [it for it in self.devices if it.user_id == device.user_id and it is not device]
-        other = self.rng.choice(others)
-        session_id = self.rng.choice(SESSIONS)
-        for it in (device, other):
-            it.waits_until = self.clock.now + LEASE + 3 * GRACE
-            if it.is_here:
-                it.join(session_id)
-        self.clock.later(self.rng.randrange(GRACE), device.die)
-        self.clock.later(LEASE - self.rng.randrange(2 * GRACE), other.close)
-
-    def _choose(self, device: Device) -> None:
-        until = self.rng.choice((None, None, self.clock.now + 20 * SECOND))
-        choice = self.rng.choice(list(Choice))
-        if choice is Choice.INVISIBLE:
-            self.hidden.add(device.user_id)
-        chosen_at = self.rng.choice((None, None, self.clock.now - 5 * SECOND))
-        device.choose(Chosen(choice, self.rng.choice((None, "out")), until, chosen_at))
-
-    def _read(self, device: Device) -> None:
-        """A back end asks over HTTP."""
-        asked_at, viewer_id = self.clock.now, self.rng.choice((None, device.user_id))
-        user_id = self.rng.choice(PEOPLE)
-
-        def answered(result: Any) -> None:
-            if not isinstance(result, BaseException):
-                self.checks.hears(viewer_id, frame_of(result))
-                self.checks.read(result, asked_at - STALE)
-
-        statuses = self.cases.statuses
-        self.functions.invoke(
-            f"GET {user_id}", lambda now: statuses.read(user_id, viewer_id, now), answered
-        )
-
-    def _block(self, device: Device) -> None:
-        act = self.rng.choice((self.cases.blocking.block, self.cases.blocking.unblock))
-        other = self.rng.choice([it for it in PEOPLE if it != device.user_id])
-        self.functions.until_done("block", lambda now: act(device.user_id, other, now))
-
-    def _kick(self, device: Device) -> None:
-        if self.rng.random() < 0.3:
-            user_id = device.user_id
-            for link in self.sockets:
-                if link.startswith(user_id):
-                    self.expired.add(link)
-                    self.checks.ends(link)
-
-            def work(now: int) -> None:
-                self.checks.leaves(user_id)
-                self.cases.removal.kick(user_id, now)
-
-            self.functions.invoke("kick", work, lambda _: None)
-
-    def _forget(self, _: Device) -> None:
-        """TTL deletes what is not needed any more, some time."""
-        for name, record in list(self.memory.tables.connections.items()):
-            is_old = record.opened_at < self.clock.now - FORGOTTEN
-            if record.state is State.CLOSED and is_old:
-                self.memory.forget(("connections", name, ""))
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 
@@ -338,7 +251,7 @@ class Simulation:
 
         def ended(before: Any) -> None:
             if not isinstance(before, BaseException) and before and before.user_id:
-                self.checks.finished.add(link)
+                self.checks.finishes(link)
 
         def work(now: int) -> Any:
             self._may_be_here(link, now + GRACE)
@@ -357,16 +270,17 @@ class Simulation:
         link = device.link
         late = 100 * SECOND if self.injector.happens("late") else 50
 
-        def ended(result: Any) -> None:
-            if not isinstance(result, BaseException) and action != "authenticate":
-                self.checks.accepted(link, device.token_until[link], self.began[link])
-            self.clock.later(20, lambda: answered(result))
-
         def arrive() -> None:
             def timed(now: int) -> Any:
-                self.began[link] = self.clock.now
+                began_at = self.clock.now
                 self._may_be_here(link, now + LEASE)
-                return work(now)
+                result = work(now)
+                if action != "authenticate":
+                    self._served(link, device.token_until[link], began_at)
+                return result
+
+            def ended(result: Any) -> None:
+                self.clock.later(20, lambda: answered(result))
 
             self.functions.invoke(f"{action} {link}", timed, ended)
 
@@ -374,11 +288,94 @@ class Simulation:
             self.clock.later(self.rng.randrange(late), arrive)
 
     def _may_be_here(self, link: str, until: int) -> None:
-        self.checks.may_be_here(link.partition("-")[0], until)
+        self.checks.may_be_here(owner_of(link), link, until)
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    def user(self, user_id: str) -> User:
+        return self.memory.tables.users.get(user_id, User(user_id))
+
+    # ── what clients are answered ──────────────────────────────────────────────────────
+
+    def sends_token(self, link: str, token: Identity) -> None:
+        self.decisions.tokens[link].append(token.token)
+        for session_id in SESSIONS:
+            if not self.decisions.always_allowed(link, session_id):
+                self.checks.held[link].discard(session_id)
+
+    def admitted(self, link: str, token: Identity, began_at: int) -> None:
+        """An `authenticate` was served."""
+        is_refused = self.decisions.is_refused(token.user_id, token.token, began_at)
+        self._hold(partial(self.checks.require, not is_refused, "I18", f"{link} sends {token}"))
+
+    def refuses(self, link: str, session_ids: Collection[str]) -> None:
+        """An `authenticate` that named these has not joined them: it may not, or may not now."""
+        user_id = owner_of(link)
+        for it in session_ids:
+            is_out = it in self.user(user_id).standing.barred
+            is_open = self.decisions.is_free(user_id, it) and not self.decisions.allowing[user_id, it]
+            may_join = is_open and not is_out and self.decisions.always_allowed(link, it)
+            text = f"{link} has named {it}, and is not in it"
+            self._hold(partial(self.checks.require, not may_join, "I7", text))
+
+    def _served(self, link: str, token_until: int, began_at: int) -> None:
+        """Any other frame was."""
+        self._hold(partial(self.checks.accepted, link, token_until, began_at))
+        is_dead = self.decisions.is_dead(link, began_at)
+        self._hold(partial(self.checks.require, not is_dead, "I18", f"{link} is served"))
+
+    def let_in(self, link: str, session_id: str, began_at: int) -> None:
+        """A frame that needs a chat session was served."""
+        is_out = self.decisions.is_out(owner_of(link), session_id, began_at)
+        text = f"{link} is served in {session_id}"
+        self._hold(partial(self.checks.require, not is_out, "I18", text))
+
+    def holds(self, link: str, session_id: str, *, is_left: bool) -> None:
+        """A connection was told that it is in a chat session."""
+        may_stay = self.decisions.is_free(owner_of(link), session_id) and not is_left
+        if may_stay and self.decisions.always_allowed(link, session_id):
+            self.checks.held[link].add(session_id)
+
+    def has_left(self, link: str) -> None:
+        """A `leave` without a chat session was answered."""
+        self._hold(partial(self.checks.has_left, link, self.user(owner_of(link))))
+
+    def sees(self, link: str, said: Said, since: int) -> None:
+        """A connection is told of a user; what it is told was so since then, or later."""
+        viewer_id, user_id = owner_of(link), said["userId"]
+        if user_id == viewer_id or not said["version"]:
+            return
+        margin = self.checks.margin + STALE
+        claims = self.decisions.claims(link)
+        is_end = said["status"] == "offline"
+        may_see = self.sights.may_see(viewer_id, user_id, claims, since - margin, is_end=is_end)
+        self._hold(partial(self.checks.require, may_see, "I20", f"{link} is told {said}"))
+
+    def reads(self, viewer_id: str | None, said: Said, since: int) -> None:
+        """A reader without a connection is told of a user."""
+        user_id = said["userId"]
+        if viewer_id == user_id or not said["version"]:
+            return
+        may_see = self.sights.may_see(viewer_id or "", user_id, (), since - self.checks.margin - STALE)
+        self._hold(partial(self.checks.require, may_see, "I20", f"{viewer_id} reads {said}"))
+
+    def is_rid_of(self, links: Collection[str]) -> None:
+        """Revoked tokens have admitted these connections; one that has no other is over."""
+        records = self.memory.tables.connections
+        for link in links:
+            if all(self.decisions.refused_since(owner_of(link), it) is not None
+                   for it in self.decisions.tokens[link]):
+                record = records.get(link)
+                is_over = record is None or record.state is State.CLOSED
+                self._hold(partial(self.checks.require, is_over, "I18", f"{link} is not closed"))
+                self.checks.finishes(link)
+        for link in self.sockets:
+            self.look_at(link)
 
     def heard(self, link: str, sent_at: int) -> None:
         """A frame of a connection was answered."""
-        user_id = link.partition("-")[0]
+        user_id = owner_of(link)
         record = self.memory.tables.connections.get(link)
         if record is not None and link not in self.expired and self.sockets[link].is_open:
             limit = lease_limit(record.token_expires_at or 0)
@@ -387,13 +384,22 @@ class Simulation:
 
     def _sending(self, connection_id: str, text: str) -> None:
         """A frame leaves; what waited in the queue was decided before, so it is not looked at."""
-        task = running()
-        if task is None or task.name.startswith(("post", "job")):
+        task, frame = running(), json.loads(text)
+        if task is None or task.name.startswith("post") or frame["type"] == "closing":
             return
-        viewer_id, frame = connection_id.partition("-")[0], json.loads(text)
+        viewer_id, session_id = owner_of(connection_id), frame.get("chatSessionId", "")
+        began_at, name = task.began, f"{frame} of {task.name}"
+        self._hold(partial(self.checks.posts, connection_id, name, began_at))
+        removal = self.decisions.removed.get((viewer_id, session_id))
+        if removal is not None and connection_id not in removal.late:
+            is_out = self.decisions.is_out(viewer_id, session_id, began_at)
+            text = f"{connection_id} hears {name}"
+            self._hold(partial(self.checks.require, not is_out, "I18", text))
         for said in (*frame.get("changes", ()), *frame.get("joined", ())):
-            user = self.memory.tables.users.get(said["userId"])
-            self._hold(partial(self.checks.sends, viewer_id, said, user, task.began))
+            self.sees(connection_id, said, task.since)
+            if not task.name.startswith("job"):
+                user = self.memory.tables.users.get(said["userId"])
+                self._hold(partial(self.checks.sends, viewer_id, said, user, began_at))
 
     def _closing(self, connection_id: str) -> None:
         if self.checks.must_live(connection_id):
@@ -426,9 +432,9 @@ class Simulation:
         self.clock.later(SWEEP, self._sweep_later)
         if not self.injector.happens("no_sweep"):
             for _ in range(1 + self.injector.happens("twice")):
-                self._sweep()
+                self.sweep()
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         sweeping = self.cases.sweep
         self.functions.invoke(
             "sweep", lambda now: sweeping.run(now, lambda: True), lambda _: None, seconds=60
@@ -438,7 +444,7 @@ class Simulation:
 
     def _check_truth(self) -> None:
         for user_id in PEOPLE:
-            user = self.memory.tables.users.get(user_id, User(user_id))
+            user = self.user(user_id)
             live = {it.link for it in self.devices if it.user_id == user_id and it.is_here}
             # A token may have ended a moment ago: the next sweep is within a minute.
             swept = self.clock.now - SWEEP - LONGEST_SWEEP
@@ -453,12 +459,27 @@ class Simulation:
                 self._check_members(device)
 
     def _check_beliefs(self, device: Device) -> None:
-        for user_id in PEOPLE:
-            user = self.memory.tables.users.get(user_id, User(user_id))
+        for user_id in self._known_to(device):
+            user = self.user(user_id)
             truth = frame_of(user.seen_by(device.user_id))
             belief = device.beliefs.get(user_id, {"status": "offline"})
             if any(truth.get(name) != belief.get(name) for name in ("status", "text")):
                 raise Violation(f"I8: {device.link} believes {belief}, and it is {truth}")
+
+    def _known_to(self, device: Device) -> Collection[str]:
+        """The users of which it hears; where not all may be seen, no frame says when that begins.
+
+        But in a chat session that tells each change of its members it does.
+        """
+        claims = self.decisions.claims(device.link)
+        if self.visibility.is_open and all(it is None for it in claims):
+            return PEOPLE
+        tables, views = self.memory.tables, self.sights.now_shared
+        rooms = [it for it in device.rooms if device.link in tables.sessions.get(it, {})]
+        if self.large < len(PEOPLE):
+            rooms = []
+        return {device.user_id, *(name for viewer, name, it in views if it in rooms
+                and viewer == device.user_id)}
 
     def _check_members(self, device: Device) -> None:
         """Who is there is ordered by the clocks of functions, so these have to agree."""
@@ -467,7 +488,7 @@ class Simulation:
         for session_id in device.rooms - device.left:
             if device.link not in self.memory.tables.sessions.get(session_id, {}):
                 continue
-            users = [self.memory.tables.users.get(it, User(it)) for it in PEOPLE]
+            users = [self.user(it) for it in PEOPLE]
             seen = [it for it in users if session_id in it.sessions_seen_by(device.user_id)]
             truth = {it.user_id for it in seen} | {device.user_id}
             belief = device.members[session_id]
@@ -484,6 +505,28 @@ class Simulation:
     def _wrote(self, name: Name, before: Any, after: Any) -> None:
         self.note("item", f"{name}: {after}")
         self._hold(partial(self.checks.wrote, name, before, after))
+        if name[0] == "connections":
+            task = running()
+            asked = "" if task is None else task.name
+            self._hold(partial(self.checks.found, self.decisions.takes(before, after, asked)))
+        if name[0] == "users":
+            self.sights.update({it: self.user(it) for it in PEOPLE})
+
+    def _settled(self, names: Collection[Name]) -> None:
+        """All that belongs together is written: each connection that it concerns is looked at."""
+        links = {row if table == "sessions" else key for table, key, row in names if table in WHOLE}
+        for user_id in links & {*PEOPLE}:
+            links |= {*self.user(user_id).leases}
+        for link in sorted(links - {*PEOPLE}):
+            self.look_at(link)
+
+    def look_at(self, link: str) -> None:
+        """Unless a write of what belongs to a connection is under way."""
+        own = {("connections", link, ""), ("users", owner_of(link), "")}
+        own |= {("sessions", it, link) for it in SESSIONS}
+        if self.memory.locked.isdisjoint(own):
+            faults = self.decisions.faults_of(link, self.memory.tables)
+            self._hold(partial(self.checks.found, faults))
 
     def _hold(self, check: Callable[[], None]) -> None:
         """What is found inside of a function must not look to it like a fault of its own."""

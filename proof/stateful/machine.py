@@ -26,9 +26,10 @@ from hypothesis.stateful import (
 )
 
 from presence import bootstrap
+from presence.limits import STANDING_MILLISECONDS
 from proof.stateful.oracle import OFFLINE, Impossible, expect
-from proof.stateful.rig import TAKES, packed
-from proof.stateful.steps import ROOMS, USERS, Client, Step, Steps, Told
+from proof.stateful.rig import TAKES, Waiting, packed
+from proof.stateful.steps import ROOMS, USERS, Client, Signed, Step, Steps, Told
 
 SECOND, MINUTE = 1_000, 60_000
 #: API Gateway cuts every connection after that.
@@ -40,7 +41,12 @@ choices = st.sampled_from(("online", "away", "busy", "invisible"))
 #: Seconds from now to the `exp` of a token; it is accepted for 30 s more.
 lives = st.sampled_from((3600, 3600, 3600, 60, 5, -29, -31))
 numbers = st.integers(0, 7)
-KINDS = ("ping", "authenticate", "disconnect", "join", "watch", "status", "read", "timer", "sweep")
+KINDS = (
+    *("ping", "authenticate", "disconnect", "join", "watch", "status", "read", "timer", "sweep"),
+    *("narrow", "name", "revoke", "take-out", "let-in"),
+)
+#: Chat sessions of a claim; None is a token without one.
+claims = st.sampled_from((None, None, frozenset(ROOMS[:1]), frozenset(ROOMS), frozenset()))
 
 
 class Presence(Steps):
@@ -73,19 +79,43 @@ class Presence(Steps):
     @rule(target=devices, user=users, active=actives)
     def arrive(self, user: str, active: bool | None) -> str:
         name = str(self.connect())
-        self.take(self.authenticating(name, user, 3600, active))
+        self.take(self.authenticating(name, self.token(user, 3600), active))
         if self.is_global:
             self.take(self.listing(name))
         return name
 
     @rule(name=devices, user=users, life=lives, active=actives)
     def authenticate(self, name: str, user: str, life: int, active: bool | None) -> None:
-        self.unless_cut(name, self.authenticating(name, user, life, active))
+        self.unless_cut(name, self.authenticating(name, self.token(user, life), active))
 
-    @rule(name=devices, life=lives)
-    def renew_token(self, name: str, life: int) -> None:
+    @rule(name=devices, life=lives, claim=claims)
+    def renew_token(self, name: str, life: int, claim: frozenset[str] | None = None) -> None:
         if user := self.world.conns[name].user:
-            self.unless_cut(name, self.authenticating(name, user, life, None))
+            self.unless_cut(name, self.authenticating(name, self.token(user, life, claim), None))
+
+    @rule(name=devices, claim=claims, asked=st.sets(rooms))
+    def name_rooms(self, name: str, claim: frozenset[str] | None, asked: set[str]) -> None:
+        """As a client does that is back: the rooms come with the token."""
+        user = self.world.conns[name].user or USERS[0]
+        self.unless_cut(name, self.authenticating(name, self.token(user, 3600, claim), None, asked))
+
+    @rule(target=devices, name=devices)
+    def come_back(self, name: str) -> str:
+        """Close, and be in the same rooms again by another connection."""
+        conn = self.world.conns[name]
+        self.take(self.dropping(name))
+        other = str(self.connect())
+        token = self.token(conn.user or USERS[0], 3600, conn.token.allowed)
+        self.take(self.authenticating(other, token, None, conn.rooms))
+        return other
+
+    @rule(name=devices, number=numbers)
+    def send_a_token_again(self, name: str, number: int) -> None:
+        """An old one, which may have been revoked."""
+        self.unless_cut(name, self.authenticating(name, self._older(number), None))
+
+    def _older(self, number: int) -> Signed:
+        return self.signed[-1 - number % len(self.signed)]
 
     @rule(name=devices, active=actives)
     def ping(self, name: str, active: bool | None) -> None:
@@ -113,6 +143,9 @@ class Presence(Steps):
 
     @rule(name=devices, room=rooms)
     def type_something(self, name: str, room: str) -> None:
+        conn = self.world.conns[name]
+        if room in conn.doubtful and not conn.is_live(self.rig.clock.now):
+            return  # it is refused there, and back: the oracle knows only one of these
         self.unless_cut(name, self.typing(name, room))
 
     @rule(name=devices)
@@ -143,7 +176,7 @@ class Presence(Steps):
         name = str(self.connect())
         self.rig.gateway.gone.add(name)
         self.deaf.add(name)
-        self.take(self.authenticating(name, user, 3600, None))
+        self.take(self.authenticating(name, self.token(user, 3600), None))
         self.announce(user, count=100, again=False)
         self.rig.wait(seconds * SECOND)
         self.rig.gateway.gone.discard(name)
@@ -163,7 +196,7 @@ class Presence(Steps):
     # ── over HTTP ──────────────────────────────────────────────────────────────────────
 
     def ask(self, user: str, request: str, effect: Any, body: Any = None, scope: str = "") -> None:
-        token = self.rig.token(user, scope=scope)
+        token = self.for_http(user, scope=scope)
         answer = self.take(
             Step(
                 lambda: self.rig.http(request, token=token, body=body),
@@ -184,7 +217,13 @@ class Presence(Steps):
     @rule(viewer=users, room=rooms)
     def read_members(self, viewer: str, room: str) -> None:
         now, path = self.rig.clock.now, f"/chat-sessions/{room}/members"
-        answer = self.rig.http(f"GET {path}", token=self.rig.token(viewer))
+        answer = self.rig.http(f"GET {path}", token=self.for_http(viewer))
+        # Decisions are known over HTTP some seconds later.
+        known = self.worlds_since(now - STANDING_MILLISECONDS)
+        is_out = answer["statusCode"] == 403
+        expect(is_out, *(room in it.person(viewer).barred for it in known))
+        if is_out:
+            return
         found = {it["userId"] for it in json.loads(answer["body"])["members"]}
         must, may = self.world.members(viewer, room, now)
         # A user whose grace period is over is there until their timer has come.
@@ -209,6 +248,33 @@ class Presence(Steps):
     def kick(self, user: str) -> None:
         request, admin = f"DELETE /users/{user}/connections", "presence:admin"
         self.ask("admin", request, lambda it, now: it.kicked(user, now), scope=admin)
+
+    @rule(user=users, number=numbers, seconds=st.sampled_from((None, 0, 60)))
+    def revoke(self, user: str, number: int, seconds: int | None) -> None:
+        """All that were issued until so many seconds ago, or one."""
+        older = self._older(number)
+        if seconds is None:
+            self.take(self.revoking(older.user, {"tokenId": older.says.name}))
+        else:
+            before = self.rig.clock.now - seconds * SECOND
+            self.take(self.revoking(user, {"notBefore": before}))
+
+    @rule(user=users, room=rooms)
+    def take_out(self, user: str, room: str) -> None:
+        self.take(self.taking_out(user, room))
+
+    @rule(user=users, room=rooms)
+    def let_in(self, user: str, room: str) -> None:
+        self.take(self.letting_in(user, room))
+
+    @rule(number=numbers)
+    def read_by_a_revoked_token(self, number: int) -> None:
+        """Over HTTP it is refused when each environment has read of it anew."""
+        older, now = self._older(number), self.rig.clock.now
+        if older.says.end > now and not self.world.person(older.user).accepts(older.says):
+            self.rig.wait(STANDING_MILLISECONDS)
+            answer = self.rig.http("POST /batch", token=older.text, body={"userIds": [*USERS]})
+            expect(answer["statusCode"], 401)
 
     @rule(user=users, scope=st.sampled_from(("", "presence:admin")))
     def erase(self, user: str, scope: str) -> None:
@@ -264,9 +330,13 @@ class Presence(Steps):
     def deliver(self, number: int, again: bool) -> None:
         if queue := self.rig.deliveries_waiting:
             waiting = queue[number % len(queue)]
-            step = Step(lambda: self.rig.handle("deliver", waiting.body), comes_again=True)
+            step = Step(partial(self.deliver_late, waiting), comes_again=True)
             if self.take(step) and not again:
                 queue.remove(waiting)
+
+    def deliver_late(self, waiting: Waiting) -> bool:
+        self.is_late = True
+        return self.rig.handle("deliver", waiting.body)
 
     @rule(number=st.integers(0, 30))
     def replay(self, number: int) -> None:
@@ -382,13 +452,16 @@ class Presence(Steps):
 
     def drain(self) -> None:
         for _ in range(20):
+            # Of rapid changes the last is told when the others cannot follow it any more.
+            held = [it.due for it in self.rig.timers_waiting if it.body["check"] == "told"]
+            self.rig.clock.now = max([self.rig.clock.now, *held])
             due = [it for it in self.rig.timers_waiting if it.due <= self.rig.clock.now]
             for waiting in due:
                 self.rig.timers_waiting.remove(waiting)
                 self.take(self.timer_run(waiting))
             for waiting in [*self.rig.deliveries_waiting]:
                 self.rig.deliveries_waiting.remove(waiting)
-                self.take(Step(partial(self.rig.handle, "deliver", waiting.body)))
+                self.take(Step(partial(self.deliver_late, waiting)))
             for user, records in self.rig.by_user.items():
                 if batch := [*records]:
                     records.clear()
@@ -404,9 +477,10 @@ class Presence(Steps):
     def heard_of(self, name: str, now: int) -> Iterator[str]:
         conn = self.world.conns[name]
         yield str(conn.user)
-        yield from conn.watched
-        if self.is_global and self.clients[name].is_listed:
-            yield from USERS
+        # Of others it is not told when it begins to see them, but where it is a member.
+        if not conn.is_limited:
+            yield from conn.watched
+            yield from USERS if self.is_global and self.clients[name].is_listed else ()
         for room in conn.rooms:
             yield from self.world.members(conn.user, room, now)[0]
 

@@ -34,28 +34,52 @@ def expect(found: object, *allowed: object) -> None:
 
 
 @dataclass(frozen=True)
+class Token:
+    """`end` is when it ends, leeway included, and `allowed` are the only chat sessions; None: all."""
+
+    end: int = 0
+    issued: int = 0
+    name: str = ""
+    allowed: frozenset[str] | None = None
+
+    def allows(self, room: str) -> bool:
+        return self.allowed is None or room in self.allowed
+
+
+@dataclass(frozen=True)
 class Conn:
     """`spent` is the bucket if it was charged only where that is certain, or wherever it may be.
 
     `heard` is when its lease was renewed last, `told_by` until when the server has to close it, if
     another connection took its place. `limited` counts the frames that came beyond its rate, and
-    `refused` those that were refused before that.
+    `refused` those that were refused before that. `doubtful` are rooms out of which its user was
+    taken while it was silent: it may be in them again, if the user is let in before it is closed.
     """
 
     opened: int
     user: str | None = None
     is_closed: bool = False
-    token_end: int = 0
+    token: Token = Token()
     end: int = 0
     heard: int = 0
     told_by: int = 0
     active: bool | None = True
     rooms: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
     watched: frozenset[str] = frozenset()
     spent: tuple[int, int] = (0, 0)
     typed: Mapping[str, int] = field(default_factory=dict)
     refused: int = 0
     limited: int = 0
+
+    @property
+    def token_end(self) -> int:
+        return self.token.end
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it sees only users in the chat sessions that its token names."""
+        return self.is_claimed and self.token.allowed is not None
 
     @property
     def is_claimed(self) -> bool:
@@ -93,6 +117,8 @@ class Person:
     `unsure` are those of which it is open whether that was forgotten in between. `hid` is
     whether they were hidden when the last connection closed, though they have chosen otherwise
     since. `hides` is what all others see of it, `blocked` what those see who are blocked.
+    Tokens that were issued before `good_from`, or are called like one of `revoked`, are refused,
+    and `barred` are the rooms out of which the user was taken.
     """
 
     choice: str = "online"
@@ -105,6 +131,12 @@ class Person:
     unsure: Mapping[str, int] = field(default_factory=dict)
     blocked: Mapping[str, Leaving | None] = field(default_factory=dict)
     hid: bool = False
+    good_from: int = 0
+    revoked: frozenset[str] = frozenset()
+    barred: frozenset[str] = frozenset()
+
+    def accepts(self, token: Token) -> bool:
+        return token.issued >= self.good_from and token.name not in self.revoked
 
     def chosen(self, now: int) -> View:
         """What stands at *now*: of those that have not ended, the last."""
@@ -214,9 +246,25 @@ class Oracle:
             if held or now < person.left.get(room, 0):
                 (may if person.choice == "invisible" else must).add(user)
             claimed = [it for it in self.conns.values() if it.is_claimed and it.user == user]
-            if now < person.unsure.get(room, 0) or any(room in it.rooms for it in claimed):
+            known = any(room in {*it.rooms, *it.doubtful} - person.barred for it in claimed)
+            if now < person.unsure.get(room, 0) or known:
                 may.add(user)
         return must, must | may
+
+    def reaches(self, name: str, user: str, now: int) -> tuple[bool, bool]:
+        """Whether a connection has to see a user at all, and whether it may (I20)."""
+        conn = self.conns[name]
+        if conn.token.allowed is None or conn.user == user:
+            return True, True
+        rooms = conn.token.allowed - self.person(str(conn.user)).barred
+        found = [self.members(conn.user, room, now) for room in rooms]
+        return any(user in must for must, _ in found), any(user in may for _, may in found)
+
+    def shown(self, name: str, user: str, now: int) -> set[View]:
+        """What a connection is shown of a user."""
+        must, may = self.reaches(name, user, now)
+        found = self.view(self.conns[name].user, user, now) if may else set[View]()
+        return found if must else found | {OFFLINE}
 
     def deadlines(self) -> Iterator[int]:
         """When something changes by itself."""
@@ -241,25 +289,47 @@ class Oracle:
         return self._conn(name, Conn(now))
 
     def authenticated(
-        self, name: str, user: str, *, token_end: int, active: bool | None, now: int, told: str
+        self,
+        name: str,
+        user: str,
+        token: Token,
+        *,
+        active: bool | None,
+        rooms: frozenset[str] = frozenset(),
+        now: int,
+        told: str,
     ) -> "Oracle":
         conn = self.conns[name]
-        if token_end <= now:
+        if token.end <= now:
             expect(told, "token-expired")
             return self
-        refusals = {it for it in [conn.refusal(user)] if it}
+        is_revoked = not self.person(user).accepts(token)
+        refusals = {it for it in [conn.refusal(user), "token-invalid" if is_revoked else ""] if it}
         if refusals:
             expect(told, *refusals)
             return self
         expect(told, "ok")
         was = conn.active if conn.is_live(now) else True
-        claimed = replace(conn, user=user, token_end=token_end)
-        if name not in self.live(user, now) and now - conn.opened <= YOUNG:
-            claimed = replace(claimed, rooms=frozenset())
+        claimed = self._with_token(replace(conn, user=user), token, rooms)
         active = was if active is None else active
         claimed = replace(claimed, end=claimed.lease_end(now), heard=now, active=active)
-        made_room = self._makes_room(user, name, now)
-        return made_room._arrived(user, is_written=True, now=now)._conn(name, claimed)
+        after = self._makes_room(user, name, now)._arrived(user, is_written=True, now=now)
+        for room in rooms & claimed.rooms:
+            after = after._forgets_room(claimed, room)
+        return after._conn(name, claimed)
+
+    def _with_token(self, conn: Conn, token: Token, asked: frozenset[str]) -> Conn:
+        """What a token does not allow ends with its admission; its first claim ends what is watched.
+
+        Where seeing begins again no frame says so: then nothing is certain of what is watched.
+        """
+        barred = self.person(str(conn.user)).barred
+        rooms = {it for it in {*conn.rooms, *asked} - barred if token.allows(it)}
+        doubtful = {it for it in conn.doubtful - rooms if token.allows(it)}
+        is_same = (conn.token.allowed is None) == (token.allowed is None)
+        watched = conn.watched if is_same else frozenset[str]()
+        known = replace(conn, rooms=frozenset(rooms), doubtful=frozenset(doubtful))
+        return replace(known, watched=watched, token=token)
 
     def _makes_room(self, user: str, name: str, now: int) -> "Oracle":
         """The connection heard longest ago goes, if there are as many as may be.
@@ -291,6 +361,15 @@ class Oracle:
             return "not-authenticated"
         return "token-expired" if conn.token_end <= now else None
 
+    def is_revoked(self, name: str) -> bool:
+        """Whether nothing may be served by the token of a connection, closed or not (I18)."""
+        conn = self.conns[name]
+        return conn.user is not None and not self.person(conn.user).accepts(conn.token)
+
+    def lets_into(self, name: str, room: str) -> bool:
+        conn = self.conns[name]
+        return conn.token.allows(room) and room not in self.person(str(conn.user)).barred
+
     def acted(self, name: str, now: int, told: str) -> "Oracle":
         """An action that is paid, and lets the lease run on."""
         return self._heard(name, (COST, COST), None, now, told)
@@ -298,6 +377,11 @@ class Oracle:
     def said_typing(self, name: str, room: str, now: int, told: str) -> "Oracle":
         """What comes too soon behind another is dropped, and renews nothing."""
         conn = self.conns[name]
+        if self.is_revoked(name):
+            expect(told, "token-invalid", "forbidden", "ok", self.refusal(name, now))
+            if told == "ok" and now - conn.typed.get(room, 0) >= COST:
+                raise Impossible(f"{name} types, and its token is revoked (I18)")
+            return self._refused(name)
         if self.refusal(name, now) is None:
             if room not in conn.rooms:
                 expect(told, "forbidden")
@@ -321,7 +405,11 @@ class Oracle:
     def _heard(
         self, name: str, price: tuple[int, int], active: bool | None, now: int, told: str
     ) -> "Oracle":
-        if (refusal := self.refusal(name, now)) is not None:
+        refusal = self.refusal(name, now)
+        if self.is_revoked(name):
+            expect(told, "token-invalid", *filter(None, [refusal]))
+            return self._refused(name)
+        if refusal is not None:
             expect(told, refusal)
             return self._refused(name)
         conn = self.conns[name]
@@ -343,6 +431,8 @@ class Oracle:
         if active is None:  # an expired lease may or may not have been noticed
             active = conn.active if conn.is_live(now) or conn.active else None
         renewed = replace(conn, end=max(conn.end, conn.lease_end(now)), heard=now, active=active)
+        barred = self.person(str(conn.user)).barred
+        renewed = replace(renewed, doubtful=renewed.doubtful - barred)
         if conn.is_live(now):
             return self._conn(name, renewed)
         made_room = self._makes_room(str(conn.user), name, now)
@@ -357,11 +447,13 @@ class Oracle:
         conn = self.conns[name]
         if conn.is_closed:
             raise Impossible(f"{name} is over, and joined {room} (I6)")
-        return self._forgets_room(conn, room)._conn(name, replace(conn, rooms=conn.rooms | {room}))
+        after = replace(conn, rooms=conn.rooms | {room}, doubtful=conn.doubtful - {room})
+        return self._forgets_room(conn, room)._conn(name, after)
 
     def left_room(self, name: str, room: str) -> "Oracle":
         conn = self.conns[name]
-        return self._forgets_room(conn, room)._conn(name, replace(conn, rooms=conn.rooms - {room}))
+        after = replace(conn, rooms=conn.rooms - {room}, doubtful=conn.doubtful - {room})
+        return self._forgets_room(conn, room)._conn(name, after)
 
     def _forgets_room(self, conn: Conn, room: str) -> "Oracle":
         person = self.person(str(conn.user))
@@ -429,8 +521,37 @@ class Oracle:
         person = replace(person, blocked=dict.fromkeys(person.blocked))
         return after._person(user, person)
 
+    def revoked(self, user: str, *, before: int = 0, name: str = "", now: int) -> "Oracle":
+        """Tokens are refused from now on, and no connection goes on by one of them."""
+        person = self.person(user)
+        names = person.revoked | {name} if name else person.revoked
+        decided = replace(person, good_from=max(before, person.good_from), revoked=names)
+        after = self._person(user, decided)
+        for it in self.live(user, now):
+            after = after.closed(it, now, grace=0) if after.is_revoked(it) else after
+        return after
+
+    def taken_out(self, user: str, room: str, now: int) -> "Oracle":
+        """Out of a room, on all devices, until the user is let in again."""
+        person, after = self.person(user), self
+        for name, conn in self.conns.items():
+            if conn.user == user and room in conn.rooms:
+                doubtful = conn.doubtful if conn.is_live(now) else conn.doubtful | {room}
+                rooms = conn.rooms - {room}
+                after = after._conn(name, replace(conn, rooms=rooms, doubtful=doubtful))
+        rest = [{k: v for k, v in it.items() if k != room} for it in (person.left, person.unsure)]
+        out = replace(person, left=rest[0], unsure=rest[1], barred=person.barred | {room})
+        return after._person(user, out)
+
+    def let_in(self, user: str, room: str) -> "Oracle":
+        person = self.person(user)
+        return self._person(user, replace(person, barred=person.barred - {room}))
+
     def erased(self, user: str, now: int, *, lifts_blocks: bool) -> "Oracle":
-        after = self.kicked(user, now)._person(user, Person())
+        known = self.person(user)
+        kept = Person(good_from=known.good_from, revoked=known.revoked)
+        kept = kept if lifts_blocks else replace(kept, barred=known.barred)
+        after = self.kicked(user, now)._person(user, kept)
         after = replace(after, forgotten={**after.forgotten, user: now})
         for other in self.people if lifts_blocks else ():
             after = after.blocked(other, user, now, is_on=False)

@@ -168,7 +168,9 @@ _FLEETING = {
 def _timeless(item: Item) -> Item:
     """A user whose leases have no ends."""
     leases = item.get("leases", {"M": {}})["M"]
-    return item | {"leases": {name: _without_ends(it["M"]) for name, it in leases.items()}}
+    timeless = item | {"leases": {name: _without_ends(it["M"]) for name, it in leases.items()}}
+    # Until when a token has to be known as revoked.
+    return timeless | {"revoked": sorted(packed(item, "revoked"))}
 
 
 def _without_ends(lease: Item) -> Item:

@@ -10,11 +10,14 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine
 
-from proof.stateful.oracle import LEEWAY, OFFLINE, Impossible, Oracle, View, expect
+from proof.stateful.oracle import LEEWAY, OFFLINE, Impossible, Oracle, Token, View, expect
 from proof.stateful.rig import TAKES, Rig, Waiting
 from tests.functions.conftest import Event, frame_of
 
 USERS, ROOMS = ("ada", "bob", "eve"), ("lobby", "team")
+
+#: Answers in which users may be missing whom the connection may not see.
+REACHING = ("online-users-list", "watching")
 
 Told: TypeAlias = Any
 #: What a step makes of the oracle, at which time, when that was the answer.
@@ -39,6 +42,15 @@ class Step:
 Done: TypeAlias = tuple[Effect, Told]
 
 
+@dataclass(frozen=True)
+class Signed:
+    """A token as it is sent, and what it says."""
+
+    user: str
+    text: str
+    says: Token
+
+
 @dataclass
 class Client:
     """Takes what is newer than what it holds; `is_listed`: it has asked for the list."""
@@ -52,8 +64,10 @@ class Client:
 
 
 def presences(frame: Event) -> list[Event]:
-    lists = ("changes", "users", "members", "joined")
-    found: list[Event] = [it for name in lists for it in frame.get(name, ())]
+    """All that a frame tells of users; `joined` may be users, or chat sessions with members."""
+    found: list[Event] = [it for name in ("changes", "users", "members") for it in frame.get(name, ())]
+    for it in frame.get("joined", ()):
+        found += [it] if "userId" in it else it.get("members", ())
     return found + ([frame["presence"]] if "presence" in frame else [])
 
 
@@ -80,6 +94,10 @@ class Steps(RuleBasedStateMachine):
         #: What a viewer was told of a user under a version (I3), and the newest that was read.
         self.versions: dict[tuple[str, str, int], Event] = {}
         self.newest: dict[tuple[str, str], int] = {}
+        #: All that were made.
+        self.signed: list[Signed] = []
+        #: Whether what is heard was decided some time ago.
+        self.is_late = False
 
     @property
     def replayable(self) -> list[Step]:
@@ -112,7 +130,8 @@ class Steps(RuleBasedStateMachine):
         self.world = worlds[-1]
         for name, frames in self.rig.all_heard().items():
             for frame in frames:
-                self.hear(name, frame)
+                self.hear(name, frame, worlds)
+        self.is_late = False
         self.require()
         self.is_sound = True
 
@@ -141,15 +160,31 @@ class Steps(RuleBasedStateMachine):
                 return order
         return orders[-1]
 
-    def hear(self, name: str, frame: Event) -> None:
+    def hear(self, name: str, frame: Event, worlds: Sequence[Oracle]) -> None:
+        """*worlds* are those in which the step that told it may have been decided."""
         viewer = self.world.conns[name].user
         for told in presences(frame):
             self.require_true(str(viewer), told)
+            self.require_reached(name, told)
             self.clients[name].take(told)
         if frame["type"] == "user-typing":
             typing = frame["userId"]
             if self.world.is_quiet(viewer, typing, self.past[-1][0]):
                 raise Impossible(f"{viewer} sees {typing} type (I10)")
+        room = frame.get("chatSessionId")
+        conns = [it.conns[name] for it in worlds if name in it.conns]
+        if room is not None and not (
+            self.is_late or any(room in it.rooms | it.doubtful for it in conns)
+        ):
+            raise Impossible(f"{name} hears of {room}, and is not in it (I18): {frame}")
+
+    def require_reached(self, name: str, told: Event) -> None:
+        """A guest is told only of users who were in a chat session of the guest's token (I20)."""
+        user, opened = told["userId"], self.world.conns[name].opened
+        if self.world.conns[name].is_limited and told["version"]:
+            known = ((at, it) for at, it in reversed(self.past) if at >= opened)
+            if not any(it.reaches(name, user, at)[1] for at, it in known if name in it.conns):
+                raise Impossible(f"{name} is told of {user} (I20)")
 
     def require_true(self, viewer: str, told: Event) -> None:
         """Whatever is told, whenever it comes, was so when its version was made (I2, I3, I10)."""
@@ -179,6 +214,11 @@ class Steps(RuleBasedStateMachine):
                 found |= world.public(user, moment)
         return found
 
+    def worlds_since(self, at: int) -> list[Oracle]:
+        """Each that was so at some instant from *at* on."""
+        first = bisect_right(self.past, at, key=lambda it: it[0])
+        return [it for _, it in self.past[max(0, first - 1) :]]
+
     # ── steps ──────────────────────────────────────────────────────────────────────────
 
     def frame(self, name: str, *effects: Effect, **fields: Any) -> Step:
@@ -190,19 +230,43 @@ class Steps(RuleBasedStateMachine):
 
         return Step(run, effects)
 
-    def authenticating(self, name: str, user: str, life: int, active: bool | None) -> Step:
-        exp = self.rig.clock.now // 1000 + life
-        token = self.rig.token(user, iat=exp - 7200, exp=exp)
+    def token(self, user: str, life: int, allowed: frozenset[str] | None = None) -> Signed:
+        """A token that ends in so many seconds."""
+        seconds = self.rig.clock.now // 1000
+        issued, name = min(seconds, seconds + life - 60), f"t{len(self.signed)}"
+        claims = {} if allowed is None else {"chat_sessions": sorted(allowed)}
+        text = self.rig.token(user, iat=issued, exp=seconds + life, jti=name, **claims)
+        end = 1000 * (seconds + life) + LEEWAY
+        self.signed.append(Signed(user, text, Token(end, 1000 * issued, name, allowed)))
+        return self.signed[-1]
+
+    def for_http(self, user: str, **claims: Any) -> str:
+        """A token that is younger than all that was decided; clocks may be apart by seconds."""
+        return self.rig.token(user, iat=self.rig.clock.now // 1000 + 1, **claims)
+
+    def authenticating(
+        self, name: str, signed: Signed, active: bool | None, rooms: Iterable[str] = ()
+    ) -> Step:
+        asked = frozenset(rooms)
 
         def effect(world: Oracle, now: int, told: Event) -> Oracle:
-            end = 1000 * exp + LEEWAY
+            code = code_of(told)
             after = world.authenticated(
-                name, user, token_end=end, active=active, now=now, told=code_of(told)
+                name, signed.user, signed.says, active=active, rooms=asked, now=now, told=code
             )
             self.require_seen(after, name, told, now)
+            if code == "ok":
+                conn, held = after.conns[name], {*told["chatSessions"]}
+                if conn.is_limited:  # it does not hear of all any more
+                    self.clients[name].is_listed = False
+                if not conn.rooms <= held <= conn.rooms | conn.doubtful:
+                    raise Impossible(f"{name} is in {held}, and should be in {conn.rooms} (I19)")
             return after
 
-        return self.frame(name, effect, action="authenticate", token=token, active=active)
+        fields = {"chatSessionIds": sorted(asked)} if asked else {}
+        return self.frame(
+            name, effect, action="authenticate", token=signed.text, active=active, **fields
+        )
 
     def pinging(self, name: str, active: bool | None) -> Step:
         def effect(world: Oracle, now: int, told: Event) -> Oracle:
@@ -225,16 +289,30 @@ class Steps(RuleBasedStateMachine):
         return self.frame(name, acted, done, action=action, **fields)
 
     def require_seen(self, world: Oracle, name: str, answer: Event, now: int) -> None:
-        """An answer says what is so at this moment (I5, I10)."""
-        viewer = str(world.conns[name].user)
+        """An answer says what is so at this moment (I5, I10, I20); members see each other."""
+        viewer, is_reach = str(world.conns[name].user), answer["type"] in REACHING
         for told in presences(answer):
-            expect((told["status"], told.get("text")), *world.view(viewer, told["userId"], now))
+            user = told["userId"]
+            views = world.shown(name, user, now) if is_reach else world.view(viewer, user, now)
+            expect((told["status"], told.get("text")), *views)
 
     def joining(self, name: str, room: str) -> Step:
-        def then(world: Oracle) -> Oracle:
-            return world.joined(name, room)
+        """What the token or the back end does not allow is refused, and charged all the same."""
 
-        return self.acting(name, then, "join", chatSessionId=room)
+        def acted(world: Oracle, now: int, told: Event) -> Oracle:
+            code = code_of(told)
+            return world.acted(name, now, "ok" if code == "forbidden" else code)
+
+        def done(world: Oracle, now: int, told: Event) -> Oracle:
+            code = code_of(told)
+            if code in ("ok", "forbidden"):
+                expect(code == "ok", world.lets_into(name, room))
+            if code == "ok":
+                world = world.joined(name, room)
+            self.require_seen(world, name, told, now)
+            return world
+
+        return self.frame(name, acted, done, action="join", chatSessionId=room)
 
     def choosing(self, name: str, choice: str, text: str | None, until: int | None) -> Step:
         def then(world: Oracle) -> Oracle:
@@ -281,10 +359,12 @@ class Steps(RuleBasedStateMachine):
 
         def listed(world: Oracle, now: int, told: Event) -> Oracle:
             if code_of(told) == "ok":
-                viewer = world.conns[name].user
+                viewer, found = world.conns[name].user, {it["userId"] for it in told["users"]}
                 seen = {it for it in USERS if world.view(viewer, it, now) != {OFFLINE}}
-                expect({it["userId"] for it in told["users"]}, seen)
-                self.clients[name].is_listed = True
+                must, may = ({it for it in seen if world.reaches(name, it, now)[k]} for k in (0, 1))
+                if not must <= found <= may:
+                    raise Impossible(f"{found} are listed, and there are {must}, perhaps {may}")
+                self.clients[name].is_listed = not world.conns[name].is_limited
             self.require_seen(world, name, told, now)
             return world
 
@@ -301,7 +381,7 @@ class Steps(RuleBasedStateMachine):
 
     def reading(self, viewer: str, *users: str) -> Step:
         def run() -> Event:
-            token = self.rig.token(viewer)
+            token = self.for_http(viewer)
             answer = self.rig.http("POST /batch", token=token, body={"userIds": users})
             return dict(json.loads(answer["body"]))
 
@@ -312,6 +392,38 @@ class Steps(RuleBasedStateMachine):
             return world
 
         return Step(run, [effect])
+
+    # ── a back end ─────────────────────────────────────────────────────────────────────
+
+    def deciding(self, request: str, effect: Callable[[Oracle, int], Oracle], body: Any) -> Step:
+        """A back end decides something about a user, over HTTP."""
+
+        def run() -> Event:
+            token = self.for_http("admin", scope="presence:admin")
+            answer = self.rig.http(request, token=token, body=body)
+            assert answer["statusCode"] == 204, answer
+            return answer
+
+        return Step(run, [lambda world, now, _: effect(world, now)])
+
+    def revoking(self, user: str, body: Event) -> Step:
+        """All tokens before an instant, or one by its name."""
+        before, name = body.get("notBefore", 0), body.get("tokenId", "")
+
+        def effect(world: Oracle, now: int) -> Oracle:
+            return world.revoked(user, before=before, name=name, now=now)
+
+        return self.deciding(f"POST /users/{user}/revocations", effect, body)
+
+    def taking_out(self, user: str, room: str) -> Step:
+        path = f"/chat-sessions/{room}/members/{user}"
+        return self.deciding(
+            f"DELETE {path}", lambda world, now: world.taken_out(user, room, now), None
+        )
+
+    def letting_in(self, user: str, room: str) -> Step:
+        path = f"/chat-sessions/{room}/members/{user}"
+        return self.deciding(f"PUT {path}", lambda world, _: world.let_in(user, room), None)
 
     def timer_run(self, waiting: Waiting) -> Step:
         body = waiting.body
@@ -330,7 +442,14 @@ class Steps(RuleBasedStateMachine):
         due = [it for it in self.rig.timers_waiting if it.due <= self.rig.clock.now]
         kinds: dict[str, Callable[[], Step]] = {
             "ping": lambda: self.pinging(name, None),
-            "authenticate": lambda: self.authenticating(name, user, 3600, None),
+            "authenticate": lambda: self.authenticating(name, self.token(user, 3600), None),
+            "narrow": lambda: self.authenticating(
+                name, self.token(user, 3600, frozenset(ROOMS[1:])), None
+            ),
+            "name": lambda: self.authenticating(name, self.token(user, 3600), None, ROOMS),
+            "revoke": lambda: self.revoking(user, {"notBefore": self.rig.clock.now}),
+            "take-out": lambda: self.taking_out(user, ROOMS[0]),
+            "let-in": lambda: self.letting_in(user, ROOMS[0]),
             "disconnect": lambda: self.dropping(name),
             "join": lambda: self.joining(name, ROOMS[0]),
             "watch": lambda: self.watching(name, USERS[1], is_on=True),

@@ -492,6 +492,22 @@ def test_a_fresh_token_of_a_connection_keeps_it_when_the_older_one_is_revoked(
     world.ping("m1")
 
 
+@pytest.mark.fault("A request has closed the record of a connection, and stopped there.")
+def test_revoking_a_token_ends_what_a_close_has_left_of_its_connection(world: World) -> None:
+    world.join("boss", "b1")
+    world.open("m1")
+    authenticate(world, "m1", world.now, token_id="stolen")
+    for connection_id in ("b1", "m1"):
+        world.enter(connection_id, "room")
+    world.records.close("m1", world.now)  # does not say any more which token it was
+
+    world.removal.revoke("mallory", TokenRevoked("stolen"), world.now)
+
+    assert world.gateway.closed == ["m1"]
+    assert not world.read("mallory").is_online
+    assert list(world.tables.sessions["room"]) == ["b1"]
+
+
 def test_a_connection_that_was_late_does_not_return_under_a_revoked_token(world: World) -> None:
     world.join("mallory", "m1")
     world.wait(LEASE)
@@ -681,6 +697,16 @@ def test_there_is_an_end_to_the_chat_sessions_that_are_barred(world: World) -> N
     with pytest.raises(Conflict):
         world.removal.remove_member("one-more", "ada", world.now)
     world.removal.remove_member("room-0", "ada", world.now)
+
+
+@pytest.mark.fault("A request has closed the record of a connection, and stopped there.")
+def test_a_removal_ends_what_a_close_has_left_of_a_connection(world: World) -> None:
+    in_two_teams(world)
+    world.records.close("m1", world.now)
+
+    world.removal.remove_member("team.7", "mallory", world.now)
+
+    assert list(world.tables.sessions["team.7"]) == ["b1"]
 
 
 def test_nobody_joins_beside_a_removal(world: World) -> None:

@@ -316,6 +316,26 @@ def test_strangers_are_told_nothing_where_sessions_must_be_shared(is_global: boo
     assert told_to(world) == [("bob", "busy")]
 
 
+@pytest.mark.fault("A change is announced late, when its user is in another chat session.")
+@pytest.mark.parametrize("is_global", [True, False])
+def test_who_comes_after_a_user_has_left_is_not_told_of_what_was_before(is_global: bool) -> None:
+    world = World(visibility=SharedSessions(), is_global=is_global)
+    for user_id in ("ada", "eve"):
+        world.join(user_id, user_id)
+    world.enter("ada", "lobby")
+    world.watching.watch("eve", ["ada"], world.now)
+    world.stream()
+    world.wait(2 * SECOND)
+    world.choose("ada", Choice.BUSY)  # not announced yet
+    world.exit("ada", "lobby")
+    world.enter("eve", "lobby")
+
+    world.stream()
+
+    assert ("ada", "busy") not in world.heard_by("eve")
+    assert ("ada", "busy") in world.heard_by("ada")
+
+
 def test_the_function_is_asked_once_for_all_who_watch() -> None:
     friends = Friends({("eve", "ada")})
     world = World(is_global=False, visibility=friends)

@@ -19,6 +19,7 @@ from presence.domain.events import (
     Chosen,
     Disconnected,
     Erased,
+    Evicted,
     Joined,
     Left,
     Unblocked,
@@ -154,16 +155,24 @@ def planned(
 
 
 def test_the_topics_of_a_user_are_watchers_and_sessions_or_everyone() -> None:
-    moved = diff(records("ada", connected("ada"), enters("ada"), exits("ada")))
+    inside = diff(records("ada", connected("ada"), enters("ada")))
     silent = diff(records("bob", connected("bob"), Blocked("kim"))[1:])
 
-    assert [*changes_by_topic([moved, silent], is_global=False)] == [
+    assert [*changes_by_topic([inside, silent], is_global=False)] == [
         Topic("user", "ada"),
         SESSION,
         Topic("user", "bob"),
     ]
-    assert {*changes_by_topic([moved, silent], is_global=True)} == {EVERYONE}
+    assert {*changes_by_topic([inside, silent], is_global=True)} == {EVERYONE}
     assert not changes_by_topic([diff(records("ada", Chosen(Choice.AWAY)))], is_global=True)
+
+
+def test_a_session_that_a_user_has_left_hears_only_that_the_user_is_gone() -> None:
+    left = diff(records("ada", connected("ada"), enters("ada"), exits("ada")))
+    gone = diff(records("ada", connected("ada"), enters("ada"), Evicted(frozenset({"ada-1"}))))
+
+    assert [*changes_by_topic([left], is_global=False)] == [Topic("user", "ada")]
+    assert [*changes_by_topic([gone], is_global=False)] == [Topic("user", "ada"), SESSION]
 
 
 def test_recipients_of_the_same_changes_are_one_send() -> None:

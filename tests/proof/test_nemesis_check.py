@@ -15,6 +15,7 @@ from proof.nemesis.check import KINDS, check, inconclusive, main
 from proof.nemesis.history import (
     Call,
     Connection,
+    Decision,
     Ending,
     Epoch,
     Fault,
@@ -41,7 +42,10 @@ def told(at: float, status: str | None, made: float | None = None, **more: Any) 
 def device(*sent: float, ending: Ending | None = None, name: str = "a", **more: Any) -> Connection:
     """A connection of ada whose frames were answered a tenth of a second after they were sent."""
     first, *others = sent
-    calls = [Call("authenticate", first, first + 0.1), Call("join", first + 0.1, first + 0.2)]
+    calls = [
+        Call("authenticate", first, first + 0.1),
+        Call("join", first + 0.1, first + 0.2, joined=True),
+    ]
     calls += [Call("ping", at, at + 0.1) for at in others]
     return Connection(name, "ada", calls, ending, **more)
 
@@ -282,6 +286,70 @@ def test_an_observer_without_frames_disagrees_with_an_online_user() -> None:
         there, epochs=[heard(stop=28)], snapshots=[Snapshot(27, [told(27, "online", 25)])]
     )
     assert kinds(found) == ["disagreement"]
+
+
+# ── what a back end decides ────────────────────────────────────────────────────────────────
+
+
+def decided(name: str, start: float, stop: float) -> Decision:
+    return Decision(name, "ada", start, stop)
+
+
+def test_a_frame_that_is_served_by_a_revoked_token_is_flagged() -> None:
+    revoked = [decided("revoke", 15, 15.5)]
+    old, late = device(10, 14, 18, issued=9), device(10, 14, 15.4, issued=9)
+    fresh = device(20, 24, issued=19)
+    assert kinds(history(old, decisions=revoked)) == ["revoked"]
+    assert kinds(history(late, decisions=revoked)) == []
+    assert kinds(history(late, fresh, decisions=revoked)) == []
+
+
+def test_a_revocation_closes_at_once_what_it_concerns_and_nothing_else() -> None:
+    closed = device(10, 14, ending=Ending(15.2, "closed"), issued=9)
+    news = heard(told(10.3, "online", 10.05), told(15.3, "offline", 15.1), stop=20)
+    assert kinds(history(closed, epochs=[news], decisions=[decided("revoke", 15, 15.5)])) == []
+    found = kinds(history(closed, epochs=[news], decisions=[decided("revoke", 8, 8.5)]))
+    assert found == ["closed", "false-offline"]
+
+
+def test_a_join_of_a_user_who_was_taken_out_is_flagged_until_it_is_allowed() -> None:
+    taken_out = [decided("remove", 15, 15.5), decided("allow", 20, 20.5)]
+    calls = [Call("authenticate", 10, 10.1), Call("join", 10.1, 10.2, joined=True)]
+    for at, expected in ((15.2, []), (16, ["removed"]), (19.95, []), (21, [])):
+        again = [*calls, Call("join", at, at + 0.1, joined=True)]
+        found = kinds(history(Connection("a", "ada", again), decisions=taken_out))
+        assert found == expected
+
+
+def test_a_member_who_is_taken_out_may_be_seen_to_leave() -> None:
+    news = (told(10.3, "online", 10.05), told(15.3, None))
+    left = history(device(10, 14, 18), epochs=[heard(*news, observer="member", stop=19)])
+    assert kinds(replace(left, decisions=[decided("remove", 15, 15.5)])) == []
+    assert "false-offline" in kinds(left)
+
+
+def test_who_names_the_session_within_grace_must_not_be_seen_to_leave() -> None:
+    back = Connection(
+        "b", "ada", [Call("authenticate", 21, 21.1, joined=True), Call("ping", 25, 25.1)]
+    )
+    news = (told(10.3, "online", 10.05), told(23.5, None))
+    found = history(CLOSED, back, epochs=[heard(*news, observer="member", stop=27)])
+    assert "false-offline" in kinds(found)
+    unnamed = replace(back, calls=[Call("authenticate", 21, 21.1), Call("ping", 25, 25.1)])
+    late = (told(10.3, "online", 10.05), told(24, None))
+    assert kinds(replace(found, connections=[CLOSED, unnamed], epochs=[_member(*late)])) == []
+
+
+def _member(*news: Told) -> Epoch:
+    return heard(*news, observer="member", stop=27)
+
+
+def test_who_leaves_on_purpose_has_no_grace_period() -> None:
+    calls = [Call("authenticate", 10, 10.1), Call("leave", 14, 14.1)]
+    left = history(Connection("a", "ada", calls, Ending(14, "leave")), epochs=[_gone(14.3)])
+    assert kinds(left) == []
+    assert kinds(replace(left, epochs=[_gone(17.2)])) == ["ghost"]
+    assert kinds(replace(left, polls=[poll(17.2, "online")], epochs=[])) == ["false-online"]
 
 
 def test_traces_and_complaints_are_flagged() -> None:

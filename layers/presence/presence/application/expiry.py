@@ -38,7 +38,7 @@ class Expiry:
             return None
         connection = self.connections.close(connection_id, now)
         if connection is None or connection.user_id is None:
-            self._remove_trace(connection_id, sessions, now)
+            self.remove_trace(connection_id, sessions, now)
         return connection
 
     def _mark_closed(self, connection_id: str, user_id: str, now: int) -> None:
@@ -77,7 +77,7 @@ class Expiry:
         for connection_id in connection_ids:
             connection = self.connections.close_record(connection_id, now)
             if connection is None or connection.user_id is None:
-                self._remove_trace(connection_id, user.leases[connection_id].sessions, now)
+                self.remove_trace(connection_id, user.leases[connection_id].sessions, now)
         self.changes.apply(user.user_id, Evicted(frozenset(connection_ids)), now)
 
     def lose(self, connection_id: str, at: int, now: int) -> None:
@@ -88,13 +88,13 @@ class Expiry:
         """
         connection = self.records.read(connection_id)
         if connection is None:
-            self._remove_trace(connection_id, frozenset(), now)
+            self.remove_trace(connection_id, frozenset(), now)
             return
         is_young = at - connection.opened_at <= YOUNG_SOCKET_MILLISECONDS
         if connection.endpoint == self.endpoint and not is_young:
             self.connections.close(connection_id, now, connection)
 
-    def _remove_trace(self, connection_id: str, sessions: frozenset[str], now: int) -> None:
+    def remove_trace(self, connection_id: str, sessions: frozenset[str], now: int) -> None:
         """Remove the subscriptions of a connection whose record no longer lists them."""
         trace = Connection(connection_id, self.endpoint, now, sessions=sessions, is_watching=True)
         self.subscriptions.remove_trace(trace)

@@ -8,6 +8,7 @@ from presence.application.expiry import Expiry
 from presence.application.user_changes import RecordRefused, UserChanges
 from presence.chunks import chunked
 from presence.deadline import HasTime, always, in_time
+from presence.domain.connection import State
 from presence.domain.errors import Unavailable
 from presence.domain.events import (
     Allowed,
@@ -83,13 +84,15 @@ class Removal:
         After the write no such token is admitted: what is in the leases by then is all there is.
         """
         _, user = self.changes.apply(user_id, event, now)
-        records = {name: self.records.read(name, consistent=True) for name in user.leases}
-        revoked = [
-            name
-            for name, record in records.items()
-            if record is None or not user.standing.accepts(record.token)
-        ]
+        revoked = [name for name in user.leases if not self._has_good_token(name, user)]
         self._close_all(self._evict(user, revoked, now), has_time, "token-expired")
+
+    def _has_good_token(self, connection_id: str, user: User) -> bool:
+        """A closed record has forgotten its token, and what closed it may have stopped there."""
+        record = self.records.read(connection_id, consistent=True)
+        if record is None or record.state is State.CLOSED:
+            return False
+        return user.standing.accepts(record.token)
 
     def remove_member(self, session_id: str, user_id: str, now: int) -> None:
         """Take a user out of a chat session, on all devices, until `allow_member`.
@@ -107,7 +110,8 @@ class Removal:
             with suppress(RecordRefused):
                 self.changes.leave(connection, [session_id], now)
                 return
-        # It is closed, which removes its subscriptions.
+        # It is closed; what closed it may have stopped before it came to the subscriptions.
+        self.expiry.remove_trace(connection_id, frozenset({session_id}), now)
         self.changes.apply(user.user_id, Left(connection_id, (session_id,)), now)
 
     def allow_member(self, session_id: str, user_id: str, now: int) -> None:

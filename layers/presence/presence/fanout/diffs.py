@@ -99,8 +99,16 @@ class UserDiff:
 
     @property
     def sessions(self) -> frozenset[str]:
-        """Each chat session that the user was in, or was seen in, before or after."""
-        return _union(user.all_sessions for user in _images(self.records))
+        """Each chat session whose members are told of the user.
+
+        They are those that the user is in, or is seen in; if the user is gone, those of before, so
+        that the end of what was seen is heard. Who is in one that the user has left may have come
+        after that.
+        """
+        known = self.user.all_sessions
+        if self.user.presence.is_online:
+            return known
+        return known.union(*(user.all_sessions for user in _images(self.records)))
 
     @property
     def devices(self) -> Iterable[Subscriber]:
@@ -159,7 +167,7 @@ def _age(user: User) -> tuple[int, int]:
 def _alike(images: Sequence[User]) -> Collection[Sequence[str]]:
     """The viewers who are special in any of these states, together if they see the same."""
     found: defaultdict[Hashable, list[str]] = defaultdict(list)
-    for name in _union(it.special_viewers for it in images):
+    for name in sorted(_union(it.special_viewers for it in images)):
         found[tuple(_hiding(it, name) for it in images)].append(name)
     return found.values()
 
@@ -235,7 +243,7 @@ def by_session(diffs: Iterable[UserDiff]) -> Mapping[str, Sequence[UserDiff]]:
     """For each chat session, the users that any viewer saw join or leave it."""
     movers: defaultdict[str, list[UserDiff]] = defaultdict(list)
     for diff in diffs:
-        for session_id in _union(it.changed for it in diff.moves):
+        for session_id in sorted(_union(it.changed for it in diff.moves)):
             movers[session_id].append(diff)
     return movers
 

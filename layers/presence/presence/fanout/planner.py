@@ -41,7 +41,7 @@ def changes_by_topic(
     """
     found: defaultdict[Topic, list[UserDiff]] = defaultdict(list)
     for diff in diffs:
-        sessions = (Topic("session", session_id) for session_id in diff.sessions)
+        sessions = (Topic("session", session_id) for session_id in sorted(diff.sessions))
         own = (EVERYONE,) if is_global else (Topic("user", diff.user.user_id), *sessions)
         for topic in own if diff.presence.is_news else ():
             found[topic].append(diff)

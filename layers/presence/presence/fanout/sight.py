@@ -10,7 +10,7 @@ default, nothing is read for it, but for viewers whose token has a claim.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -48,6 +48,14 @@ class _Target:
     @cached_property
     def _usual(self) -> frozenset[str]:
         return self.user.sessions_seen_by(None)
+
+    @cached_property
+    def _is_online(self) -> bool:
+        return self.user.presence.is_online
+
+    def is_online_to(self, viewer_id: str) -> bool:
+        is_special = viewer_id == self.user.user_id or viewer_id in self.user.special_viewers
+        return self.user.seen_by(viewer_id).is_online if is_special else self._is_online
 
     def sessions_seen_by(self, viewer_id: str | None) -> frozenset[str]:
         is_special = viewer_id is not None and viewer_id in self.user.blocked
@@ -115,13 +123,13 @@ class Sight:
     # ── fan-out ────────────────────────────────────────────────────────────────────────
 
     def unseen(
-        self, audiences: Iterable[Audience], targets: Mapping[str, Collection[User]]
+        self, audiences: Iterable[Audience], targets: Mapping[str, Sequence[User]]
     ) -> Collection[tuple[str, str]]:
         """The pairs of a connection and a user that it must not be told of.
 
-        *targets* are users as they were at some moments; to be seen in one of them is enough, so
-        that a viewer hears the end of what was seen. A question that is not answered in time is a
-        no: a function of the owner's that fails stops no announcement. All are put at once.
+        *targets* are users as they were at some moments, the newest last. A question that is not
+        answered in time is a no: a function of the owner's that fails stops no announcement. All
+        are put at once.
         """
         asked = defaultdict[Subscriber, set[str]](set)
         for subscribers, user_ids in audiences:
@@ -162,9 +170,16 @@ class Sight:
         return {name: it.allowed_sessions for name, it in found.items() if it.user_id is not None}
 
 
-def _ever_sees(viewer: _Viewer | None, images: Collection[_Target]) -> bool | None:
-    """Whether the viewer may see the user in any of these; None: the policy says so."""
-    answers = set() if viewer is None else {viewer.may_see(it) for it in images}
+def _ever_sees(viewer: _Viewer | None, images: Sequence[_Target]) -> bool | None:
+    """Whether the viewer may see the user as in the last of these; None: the policy says so.
+
+    A viewer who sees the user offline by then may have seen the user in any of them, and hears the
+    end of that. Of a user who is online it says too much: the viewer may have come later.
+    """
+    if viewer is None or viewer.user is None:
+        return False
+    is_end = not images[-1].is_online_to(viewer.user.user_id)
+    answers = {viewer.may_see(it) for it in (images if is_end else images[-1:])}
     if True in answers:
         return True
     return None if None in answers else False
