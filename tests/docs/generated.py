@@ -104,7 +104,7 @@ COSTS = {
     "MemorySize": "Lambda time costs in proportion, if it does not get shorter",
     "PointInTimeRecovery": "billed by their size (see [operations](operations.md#backups))",
     "ProtectTables": "false: the tables can be deleted, and with them blocks and choices",
-    "LogLevel": "`WARNING` saves the line per invocation, about half of what is logged",
+    "LogLevel": "`DEBUG`: a line for each invocation, a fifth of a ping's price; `WARN`: failures",
     "LogRetentionDays": "storage",
     "WebSocketAccessLogs": (
         "one more line per message; needs a CloudWatch role in the account's API Gateway settings"

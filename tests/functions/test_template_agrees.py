@@ -1,4 +1,4 @@
-"""A function's policy allows exactly what the function calls; moto allows everything.
+"""A function's policy allows exactly what the function calls; tables in memory allow all.
 
 Every function lives through all that can happen to it. With one permission too few, a stack breaks
 on AWS that passes all other tests; each one too many helps an intruder.

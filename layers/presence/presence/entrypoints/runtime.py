@@ -52,7 +52,7 @@ def logged(handler: Handler) -> Handler:
     """A structured line for an invocation that was refused, left work or was slow; else at DEBUG.
 
     What was usual is counted by metrics: a line for each ping cost a fifth of its price. Lines are
-    without tokens, bodies, query strings and ids of users.
+    without tokens, bodies, query strings and, but for `failed_users`, ids of users.
     """
 
     @wraps(handler)

@@ -3,7 +3,7 @@
 The sockets are the first: what they raise makes Lambda repeat the batch. The others are called
 after them, and what they raise is logged, not repeated: a batch that fails is halved and tried up
 to six times while all later changes of its stream shard wait, so one broken sink would stop
-presence for all users. A sink that must not lose a change puts it into a queue of its own.
+presence for all users. A sink whose service may fail puts the change into a queue of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
