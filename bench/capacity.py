@@ -139,7 +139,19 @@ def one_of_two_leaves(room: Lab) -> Act:
 def ping(room: Lab, **fields: object) -> Act:
     who = room.join(room.newcomer())
     room.wait(HEARTBEAT)
-    return lambda: room.send(who, "ping", **fields)
+    return lambda: room.send(who, "ping", userId=who.user_id, **fields)
+
+
+def ping_unnamed(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.wait(HEARTBEAT)
+    return lambda: room.send(who, "ping")
+
+
+def check(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    room.wait(HEARTBEAT)
+    return lambda: room.send(who, "check", userId=who.user_id)
 
 
 def ping_still_active(room: Lab) -> Act:
@@ -153,20 +165,20 @@ def ping_now_away(room: Lab) -> Act:
 def ping_too_soon(room: Lab) -> Act:
     who = room.join(room.newcomer())
     room.wait(5 * SECOND)
-    return lambda: room.send(who, "ping")
+    return lambda: room.send(who, "ping", userId=who.user_id)
 
 
 def ping_too_late(room: Lab) -> Act:
     who = room.join(room.newcomer())
     room.wait(100 * SECOND)
     room.http(f"GET /{who.user_id}", who)  # the first reader writes the change
-    return lambda: room.send(who, "ping")
+    return lambda: room.send(who, "ping", userId=who.user_id)
 
 
 def ping_of_many_devices(room: Lab) -> Act:
     who = user_with_many_devices(room)
     room.wait(HEARTBEAT)
-    return lambda: room.send(who, "ping")
+    return lambda: room.send(who, "ping", userId=who.user_id)
 
 
 def user_with_many_devices(room: Lab) -> Visitor:
@@ -435,7 +447,7 @@ def hundreds(online_count: object) -> float:
 # ── the table ──────────────────────────────────────────────────────────────────────────────
 
 AUTHENTICATE = Target(writes=4, reads=1, calls=3)
-PING = Target(writes=1, reads=0.5, posts=0)
+PING = Target(writes=1, reads=0, calls=1, posts=0)
 LEAVE, LEAVE_LISTENING = Target(writes=2), Target(writes=2 + 1)
 LEAVE_WATCHING = Target(writes=2 + FEW_WATCHED)
 HUNDRED = Target(reads=50, calls=2)
@@ -451,6 +463,8 @@ ROUTES = (
     Route(f"authenticate: to {MAX_SESSIONS} new chat sessions", new_in_sessions),
     Route("authenticate: a fresh token", fresh_token, AUTHENTICATE),
     Route("ping", ping, PING),
+    Route("check", check, PING),
+    Route("ping: does not say whose", ping_unnamed),
     Route("ping: active, as before", ping_still_active, PING),
     Route("ping: not active any more", ping_now_away, PING),
     Route("ping: 5 s after the last", ping_too_soon, PING),

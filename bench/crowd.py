@@ -177,7 +177,7 @@ async def until(socket: ClientConnection, kind: str) -> None:
 async def beat(client: Client) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_SECONDS - 5)
-        await client.ask(action="ping")
+        await client.ask(action="check")
 
 
 async def change(crowd: Crowd, rate: int, seconds: int) -> None:

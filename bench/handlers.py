@@ -48,7 +48,7 @@ def ping(room: Lab) -> Act:
 
     def next_ping() -> None:
         room.wait(HEARTBEAT)
-        room.send(who, "ping")
+        room.send(who, "ping", userId=who.user_id)
 
     return next_ping
 
@@ -72,7 +72,7 @@ def paced(room: Lab, who: Visitor, action: str, **fields: object) -> Act:
 
     def next_one() -> None:
         room.wait(PACE)
-        room.send(who, "ping")
+        room.send(who, "ping", userId=who.user_id)
         room.send(who, action, **fields)
 
     return next_one

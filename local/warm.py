@@ -42,7 +42,7 @@ _EVENTS = {
 }
 # A connection that has not authenticated changes nothing, whatever it sends.
 _ACTIONS = (
-    *("authenticate", "ping", "status", "online", "join", "leave"),
+    *("authenticate", "ping", "check", "status", "online", "join", "leave"),
     *("typing", "message", "watch", "unwatch", "unknown"),
 )
 #: All cold starts at once, on a slow machine that has other things to do.

@@ -43,7 +43,7 @@ def cost(room: Lab, name: str, act: Callable[[], object]) -> None:
 def ordinary(room: Lab) -> None:
     who = room.join(room.newcomer())
     room.wait(30 * SECOND)
-    cost(room, "ping", lambda: room.send(who, "ping"))
+    cost(room, "ping", lambda: room.send(who, "ping", userId=who.user_id))
     cost(room, "status", lambda: room.send(who, "status", status="busy"))
     cost(room, "PUT /", lambda: room.http("PUT ", who, body={"status": "away"}))
     cost(room, "online", lambda: room.send(who, "online", limit=1))
@@ -54,7 +54,7 @@ def with_sessions_and_blocks(room: Lab) -> None:
 
     def block(name: str) -> object:
         room.wait(11 * SECOND)
-        room.send(who, "ping")  # the lease must not run out
+        room.send(who, "ping", userId=who.user_id)  # the lease must not run out
         return room.http(f"PUT /blocked/{name}", who)
 
     def join() -> object:
@@ -70,7 +70,7 @@ def with_sessions_and_blocks(room: Lab) -> None:
 def of_a_full_account(room: Lab, who: Visitor) -> None:
     name = _listed(room, who)
     room.http(f"DELETE /blocked/{name}", who)
-    cost(room, "full account: ping", lambda: room.send(who, "ping"))
+    cost(room, "full account: ping", lambda: room.send(who, "ping", userId=who.user_id))
     for call in (f"PUT /blocked/{name}", f"DELETE /blocked/{name}"):
         label = f"full account: {call.replace(name, 'x')}"
         cost(room, label, partial(room.http, call, who))
@@ -96,7 +96,7 @@ def with_many_devices(room: Lab) -> None:
 
     until_full([lambda: join(long_id())] * SESSIONS)
     first = devices[0]
-    cost(room, "20 devices: ping", lambda: room.send(first, "ping"))
+    cost(room, "20 devices: ping", lambda: room.send(first, "ping", userId=first.user_id))
     cost(room, "20 devices: authenticate again", lambda: room.authenticate(first))
     cost(room, "20 devices: status", lambda: room.send(first, "status", status="busy"))
     reader = room.join(room.newcomer())

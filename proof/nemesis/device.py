@@ -214,7 +214,7 @@ class Device:
                 # Who was taken out meanwhile finds out: it is refused, or in again.
                 self.was_member = await wire.ask("join", chatSessionId=SESSION) is not None
             else:
-                await wire.ask("ping", active=self.dice.random() < 0.8 or self.is_staying)
+                await wire.ask("check", active=self.dice.random() < 0.8 or self.is_staying)
             await self._rest(wire)
 
     def _wants_to_go(self, goes_at: float) -> bool:

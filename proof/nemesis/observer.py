@@ -70,7 +70,7 @@ class Subscriber:
         if await self._begin(wire):
             self.writer.write("listening", connection=name, observer=self.errand.observer)
             while not wire.is_over and not self.leaving.is_set():
-                await wire.ask("ping")
+                await wire.ask("check")
                 await self._rest()
         await wire.close()
 

@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from presence_client import heartbeat
 from presence_client.connection import Connection
 from presence_client.errors import CannotConnect, ConnectionOver, Refused
 from presence_client.models import Frame
@@ -72,7 +73,7 @@ async def echo(connection: ServerConnection, frame: Frame) -> None:
         for told in frame["frames"]:
             await tell(connection, **told)
     elif "id" in frame:
-        kind = {"ping": "pong"}.get(frame["action"], "ack")
+        kind = {"ping": "pong", "check": "pong"}.get(frame["action"], "ack")
         await tell(connection, type=kind, id=frame["id"])
 
 
@@ -305,20 +306,58 @@ def test_heartbeats_can_be_left_out() -> None:
     run(test())
 
 
-def test_a_server_that_does_not_answer_a_heartbeat_is_gone() -> None:
+def test_a_ping_says_whose_it_is_and_waits_for_nothing() -> None:
+    async def test() -> None:
+        async with (
+            server(silent, heartbeat_seconds=0.05) as there,
+            Conversation.connect(there.url, token="t", within=0.1) as client,
+        ):
+            await client.never(lambda _: False, during=0.5)
+            pings = there.heard[1:]
+            assert len(pings) > 3
+            assert all(it == {"action": "ping", "userId": "ada"} for it in pings)
+
+    run(test())
+
+
+@pytest.mark.fault("A ping is refused, and nothing else keeps the lease.")
+def test_a_refused_ping_is_sent_again_before_the_lease_ends() -> None:
+    async def refusing(connection: ServerConnection, frame: Frame) -> None:
+        refusal = {"code": "unavailable", "message": "Later."}
+        await tell(connection, type="error", action=frame["action"], **refusal)
+
+    async def test() -> None:
+        async with (
+            server(refusing, heartbeat_seconds=1.6) as there,
+            Conversation.connect(there.url, token="t") as client,
+        ):
+            while len(there.times) < 4:
+                await client.never(lambda _: False, during=0.05)
+            waits = [after - before for before, after in itertools.pairwise(there.times)]
+            assert waits == pytest.approx([1.6, 1, 1.6], abs=0.4)
+
+    run(test())
+
+
+def test_a_server_that_does_not_answer_after_a_silence_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heartbeat, "QUIET", 0.1)
+
     async def test() -> None:
         async with (
             server(silent, heartbeat_seconds=0.05) as there,
             Conversation.connect(there.url, token="t", within=0.5) as client,
         ):
             assert (await client.closed(within=5)).code == 1006
+            assert there.heard[-1]["action"] == "check"
 
     run(test())
 
 
 def test_a_server_that_has_forgotten_the_connection_is_left() -> None:
     async def forgetful(connection: ServerConnection, frame: Frame) -> None:
-        await tell(connection, type="error", id=frame["id"], code="not-authenticated")
+        await tell(connection, type="error", action=frame["action"], code="not-authenticated")
 
     async def test() -> None:
         async with (

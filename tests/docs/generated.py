@@ -170,7 +170,7 @@ EVENING_LINES = 2_500
 #: What one change passes, in its order: a file, and the names in it, if not all is on the path.
 PATH: tuple[tuple[str, str], ...] = (
     ("functions/websocket.py", ""),
-    (f"{LAYER}/entrypoints/websocket.py", ""),
+    (f"{LAYER}/entrypoints/websocket.py", "message _serve _answer handler"),
     (f"{LAYER}/entrypoints/runtime.py", "now deadline time_left logged batch_failures"),
     (f"{LAYER}/protocol/requests.py", "SetStatus _set_status _in_time ACTIONS Envelope parse"),
     (f"{LAYER}/entrypoints/actions.py", "Call answer"),

@@ -13,18 +13,33 @@ PRESENCE = {"userId", "status", "isOnline", "lastSeen", "version"}
 
 
 @story
-async def test_ping_is_silent_and_with_an_id_a_pong(deployed: RunningStack) -> None:
+async def test_a_check_is_answered_and_a_ping_only_if_it_is_refused(
+    deployed: RunningStack,
+) -> None:
     (ada_id,) = people("ada")
     async with join(deployed, ada_id, heartbeats=False) as ada:
-        await ada.send({"action": "ping"})
-        pong = await ada.request("ping", active=True)
+        await ada.send({"action": "ping", "userId": ada_id})
+        await ada.send({"action": "ping", "userId": "another"})
+        refused = await ada.expect(lambda it: it["type"] == "error")
+        pong = await ada.request("check", userId=ada_id, active=True)
 
+        assert (refused["action"], refused["code"]) == ("ping", "forbidden")
         assert pong.keys() == {"type", "id", "serverTime", "heartbeatSeconds"}
         assert pong["type"] == "pong"
         assert abs(pong["serverTime"] - time.time() * 1000) < 5_000
         # Others come and go on this stack meanwhile, and every client hears of that.
-        assert {frame["type"] for frame in ada.heard} <= {"pong", WELCOME, "user-status-change"}
+        known = {"pong", "error", WELCOME, "user-status-change"}
+        assert {frame["type"] for frame in ada.heard} <= known
         assert sum(frame["type"] == "pong" for frame in ada.heard) == 1
+
+
+@story
+async def test_a_ping_of_an_earlier_client_that_has_an_id_is_answered(
+    deployed: RunningStack,
+) -> None:
+    (ada_id,) = people("ada")
+    async with join(deployed, ada_id, heartbeats=False) as ada:
+        assert (await ada.request("ping", active=True))["type"] == "pong"
 
 
 WELCOME = "authentication-success"
@@ -71,9 +86,9 @@ async def test_an_inactive_device_is_away(deployed: RunningStack) -> None:
     async with join(deployed, ada_id) as ada, join(deployed, grace_id) as grace:
         await ada.expect_change(grace_id, status="online")
 
-        await grace.request("ping", active=False)
+        await grace.request("check", active=False)
         await ada.expect_change(grace_id, status="away")
-        await grace.request("ping", active=True)
+        await grace.request("check", active=True)
         await ada.expect_change(grace_id, status="online")
 
 

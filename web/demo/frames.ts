@@ -41,7 +41,7 @@ export function nameOf(frame: Frame): string {
 }
 
 export function isHeartbeat(frame: Frame): boolean {
-  return ["ping", "pong"].includes(nameOf(frame)) && frame.active !== false;
+  return ["ping", "check", "pong"].includes(nameOf(frame)) && frame.active !== false;
 }
 
 export function isError(frame: Frame): boolean {
@@ -51,10 +51,13 @@ export function isError(frame: Frame): boolean {
 const joined = (...parts: readonly unknown[]) => parts.filter(Boolean).join(" · ");
 const ids = (users: readonly Frame[]) => users.map((user) => user.userId).join(", ") || "no users";
 
+const beat = ({ active }: Frame) => (active === false ? "idle" : "");
+
 /** What it says, in short. */
 const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   authenticate: ({ device, token }) => joined(device, token && "with a token"),
-  ping: ({ active }) => (active === false ? "idle" : ""),
+  ping: beat,
+  check: beat,
   status: ({ status, text, until }) => joined(status, text, until && "for a while"),
   online: ({ cursor }) => (cursor ? "the next page" : ""),
   join: sessionsIn,

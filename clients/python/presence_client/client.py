@@ -144,7 +144,7 @@ class Client:
         """Say whether a person is at the device."""
         self._active = active
         (await self._connected()).active = active
-        await self._ask("ping", active=active)
+        await self._ask("check", active=active)
 
     async def online(self) -> list[Presence]:
         """The users who are online, in `presences` too; listed again after each reconnect."""

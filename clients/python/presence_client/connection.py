@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from websockets.exceptions import (
 )
 
 from presence_client.errors import CannotConnect, ConnectionOver, NotAnswered, Refused
+from presence_client.heartbeat import Heartbeat
 from presence_client.models import Frame
 from presence_client.network import ANSWER_SECONDS, is_loopback
 
@@ -57,8 +58,9 @@ class Connection:
         self._answers: dict[str, asyncio.Future[Frame]] = {}
         self._ids = itertools.count(1)
         self._now = asyncio.get_running_loop().time
-        self._heartbeat_seconds = 0.0
-        self._sent_at = 0.0
+        self._heartbeat = Heartbeat()
+        #: Set when the next ping is due at another time than before.
+        self._is_sooner = asyncio.Event()
         #: The last frame without an id, or request given up: a refusal may be meant for it.
         self._stray_at = -inf
         self._authenticated = asyncio.Event()
@@ -81,8 +83,8 @@ class Connection:
         """Open a connection, authenticate if there is a token, and close it at the end.
 
         `origin` is the header that a browser sends. With `heartbeats`, a ping is sent when nothing
-        else was for `heartbeatSeconds`. The handshake, and then each answer, may take `within`
-        seconds; `device` and `active` are those of the action `authenticate`.
+        else was for `heartbeatSeconds`, and again if it is refused. The handshake, and then each
+        answer, may take `within` seconds; `device` and `active` are those of `authenticate`.
 
         Raises:
             CannotConnect: no server answers, or the handshake was refused.
@@ -155,7 +157,7 @@ class Connection:
 
     async def _send(self, text: str) -> None:
         # The server counts the lease from when the frame came, which is never before this.
-        self._sent_at = self._now()
+        self._heartbeat.sent(self._now())
         try:
             await self._socket.send(text)
         except ConnectionClosed:
@@ -193,11 +195,12 @@ class Connection:
         self._end(ConnectionOver(self._socket.close_code, reason))
 
     def _hear(self, frame: Frame) -> None:
-        self._heartbeat_seconds = frame.get("heartbeatSeconds", self._heartbeat_seconds)
+        self._heartbeat.told(frame, self._now())
         if "type" not in frame and "message" in frame:  # API Gateway's own
             frame = {"type": "error", "code": "unavailable", **frame}
         answer = self._answers.get(frame.get("id", "")) or self._meant(frame)
         if answer is None:
+            self._heed(frame)
             self._deliver(frame)
         elif not answer.done():
             answer.set_result(frame)
@@ -220,24 +223,43 @@ class Connection:
                 answer.set_exception(over)
         self._frames.put_nowait(None)
 
+    def _heed(self, frame: Frame) -> None:
+        """A ping is answered only if it is refused."""
+        if frame.get("action") != "ping" or "code" not in frame:
+            return
+        if frame["code"] == "not-authenticated":  # the server has forgotten us
+            self._socket.transport.abort()
+        self._heartbeat.refused(frame, self._now())
+        self._is_sooner.set()
+
     async def _beat(self) -> None:
-        """Ping when nothing was sent for `heartbeatSeconds`; without an answer the link is dead."""
+        """Ping when nothing was sent for `heartbeatSeconds`; ask for an answer after a silence."""
         await self._authenticated.wait()
         is_served = True
         while is_served:
-            left = self._sent_at + self._heartbeat_seconds - self._now()
+            self._is_sooner.clear()
+            left = self._heartbeat.due_at - self._now()
             if left > 0:
-                await asyncio.sleep(left)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_sooner.wait(), left)
             else:
-                is_served = await self._is_served()
+                is_served = await self._ping()
         self._socket.transport.abort()
 
-    async def _is_served(self) -> bool:
+    async def _ping(self) -> bool:
+        """Whether the connection may still be of use."""
+        about = {"userId": self.welcome.get("userId"), "active": self.active}
+        given = {name: value for name, value in about.items() if value is not None}
+        is_quiet = self._heartbeat.is_quiet(self._now())
         try:
-            await self.request("ping", active=self.active)
+            if is_quiet:
+                await self.request("check", **given)
+            else:
+                self._heartbeat.pinged(self._now())
+                await self._socket.send(_encoded({"action": "ping", **given}))
         except Refused as refused:  # an answer all the same, unless the server has forgotten us
             return refused.code != "not-authenticated"
-        except (NotAnswered, ConnectionOver):
+        except (NotAnswered, ConnectionOver, ConnectionClosed):
             return False
         return True
 

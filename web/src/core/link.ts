@@ -3,12 +3,13 @@
  *
  *               accepted                          pong: `heartbeatSeconds` may be another
  *    OPENING ─────────────► LEASED ◄──┐
- *       │                     │  └────┴─ tick: a ping at each heartbeat
+ *       │                     │  └────┴─ tick: a ping at each heartbeat, and again if it is refused
  *       └──────────┬──────────┘
  *                  ▼  closed, no answer and no frame ("silence"), slept longer than the lease
  *                 DOWN   a link that is down never comes back
  *
- * The lease counts from when a frame was sent that the server has served.
+ * The lease counts from when a frame was sent that the server has served. A ping is answered only if
+ * it is refused; a `check` always is, and is sent where there is a reason to doubt the link.
  */
 
 import type { DropReason, Stats } from "../api.js";
@@ -24,6 +25,12 @@ import { ANSWER_MS, type Deferred } from "../timing.js";
 import { type Event, type Table, type Turn, transitionBy } from "./machine.js";
 
 const PONG_MS = 5_000;
+/** After so long without any frame, a heartbeat asks for an answer. */
+const QUIET_MS = 10 * 60_000;
+/** A refused ping is sent again so long before the lease ends, if there is time. */
+const SPARE_MS = 5_000;
+
+const NEVER = Number.POSITIVE_INFINITY;
 
 /** A promise that the driver made; here it is only passed on. */
 type Answer = Deferred<ServerFrame> | undefined;
@@ -45,7 +52,15 @@ export interface LinkState {
   /** The last frame without an id, or question that was given up: a refusal may still be meant for it. */
   readonly strayAt: number;
   readonly receivedAt: number;
+  /** Whose link it is, once it is authenticated. */
+  readonly userId: string;
   readonly leaseFrom: number;
+  readonly pingedAt: number;
+  /** `leaseFrom` before the last ping: still true if that is refused. */
+  readonly servedFrom: number;
+  /** How many pings were refused one after the other, and when to send the next. */
+  readonly refusals: number;
+  readonly retryAt: number;
   /** Infinite before authentication, like the heartbeat. */
   readonly leaseMs: number;
   readonly heartbeatMs: number;
@@ -75,9 +90,14 @@ export const openingLink = (now: number): LinkState => ({
   questions: [],
   strayAt: -ANSWER_MS,
   receivedAt: now,
+  userId: "",
   leaseFrom: now,
-  leaseMs: Number.POSITIVE_INFINITY,
-  heartbeatMs: Number.POSITIVE_INFINITY,
+  pingedAt: now,
+  servedFrom: now,
+  refusals: 0,
+  retryAt: NEVER,
+  leaseMs: NEVER,
+  heartbeatMs: NEVER,
   roundTripMs: undefined,
 });
 
@@ -116,25 +136,49 @@ function close({ state, effects }: LinkTurn, reason?: DropReason): void {
   if (reason) effects.push(["down", reason]);
 }
 
-function beat(turn: LinkTurn, quietMs = turn.state.leaseMs / 2): void {
+/** Asks for an answer if the link is doubted, or was quiet for long. */
+function beat(turn: LinkTurn, isDoubted = false): void {
   const { state, now, isActive } = turn;
-  const { leaseMs, leaseFrom, receivedAt } = state;
-  const ping = { action: "ping", active: isActive } as const;
-  const isAsleep = now - leaseFrom > leaseMs;
-  state.leaseFrom = now;
-  if (isAsleep) close(turn, "sleep");
-  // A dead link is noticed before the lease ends, without a pong for every ping.
-  else if (now - receivedAt >= quietMs) ask(turn, ping, undefined, Math.min(PONG_MS, leaseMs / 4));
-  else tell(turn, ping);
+  const { leaseMs, leaseFrom, pingedAt, receivedAt, userId } = state;
+  const about = { userId, active: isActive };
+  if (state.retryAt === NEVER) state.refusals = 0;
+  Object.assign(state, { servedFrom: leaseFrom, leaseFrom: now, pingedAt: now, retryAt: NEVER });
+  if (now - Math.max(leaseFrom, pingedAt) > leaseMs) close(turn, "sleep");
+  else if (isDoubted || now - receivedAt >= QUIET_MS)
+    ask(turn, { action: "check", ...about }, undefined, Math.min(PONG_MS, leaseMs / 4));
+  else tell(turn, { action: "ping", ...about });
 }
 
-function answered({ state, effects }: LinkTurn, frame: ServerFrame): void {
+/** A refused ping has renewed nothing, and is sent again before the lease ends. */
+function refused({ state, now }: LinkTurn, { isRetryable, retryAfterSeconds }: PresenceError) {
+  const { leaseFrom, pingedAt, servedFrom, leaseMs, heartbeatMs } = state;
+  if (!isRetryable) return;
+  if (leaseFrom === pingedAt) state.leaseFrom = servedFrom;
+  const seconds = Math.max(retryAfterSeconds ?? 0, 2 ** state.refusals);
+  const dueAt = now + Math.min(seconds * 1000, heartbeatMs);
+  const latest = state.leaseFrom + leaseMs - SPARE_MS;
+  state.refusals += 1;
+  state.retryAt = latest > now + 1000 ? Math.min(dueAt, latest) : dueAt;
+}
+
+/** Whether it refuses a ping; API Gateway names none. */
+function isOfPing({ state, now }: LinkTurn, frame: ErrorFrame): boolean {
+  if (!frame.code || frame.id) return false;
+  const { strayAt, pingedAt, questions } = state;
+  const isLast = strayAt === pingedAt && now - pingedAt < ANSWER_MS && !questions.length;
+  return frame.action ? frame.action === "ping" : isLast;
+}
+
+function answered(turn: LinkTurn, frame: ServerFrame): void {
+  const { state, effects } = turn;
+  if (isOfPing(turn, frame as ErrorFrame)) refused(turn, fromFrame(frame as ErrorFrame));
   const question = state.questions.find((it) => it.id === (frame as Ack).id);
   if (!question) return;
   const { answer, askedAt } = question;
   state.questions = state.questions.filter((it) => it !== question);
   state.roundTripMs = state.receivedAt - askedAt;
   if ("code" in frame) {
+    if (!answer) refused(turn, fromFrame(frame));
     effects.push(["reject", answer, fromFrame(frame)]);
   } else {
     state.leaseFrom = Math.max(state.leaseFrom, askedAt);
@@ -165,23 +209,24 @@ const table = {
     else answered(turn, frame);
   },
 
-  accepted({ state }, { heartbeatSeconds, leaseSeconds }: AuthenticationSuccess) {
+  accepted({ state }, { userId, heartbeatSeconds, leaseSeconds }: AuthenticationSuccess) {
+    state.userId = userId;
     state.heartbeatMs = heartbeatSeconds * 1000;
     state.leaseMs = leaseSeconds * 1000;
   },
 
-  /** Ping; ask for a pong if no frame came for `quietMs`, half the lease if left out. */
+  /** Ping, and ask for an answer if the link is doubted. */
   beat,
 
   tick(turn) {
     const { state, now, effects } = turn;
-    const { leaseFrom, heartbeatMs, receivedAt, questions } = state;
+    const { receivedAt, questions } = state;
     const late = questions.filter((it) => it.until <= now);
     for (const { answer } of late) effects.push(["reject", answer, noAnswer()]);
     if (late.length) state.strayAt = now;
     state.questions = questions.filter((it) => it.until > now);
     if (late.some((it) => receivedAt <= it.askedAt)) close(turn, "silence");
-    else if (now - leaseFrom >= heartbeatMs) beat(turn);
+    else if (beatsAt(state) <= now) beat(turn);
   },
 
   closed: close,
@@ -194,7 +239,8 @@ export const transitionLink = transitionBy<LinkState, LinkEffects, Around, LinkE
   ({ isDown }, [name]) => isDown && name !== "ask",
 );
 
-export const linkWakesAt = ({ isDown, questions, leaseFrom, heartbeatMs }: LinkState): number =>
-  isDown
-    ? Number.POSITIVE_INFINITY
-    : Math.min(leaseFrom + heartbeatMs, ...questions.map((it) => it.until));
+const beatsAt = ({ leaseFrom, heartbeatMs, retryAt }: LinkState): number =>
+  retryAt === NEVER ? leaseFrom + heartbeatMs : retryAt;
+
+export const linkWakesAt = (state: LinkState): number =>
+  state.isDown ? NEVER : Math.min(beatsAt(state), ...state.questions.map((it) => it.until));

@@ -20,11 +20,8 @@ export interface Link {
   ask<T extends ServerFrame>(frame: ClientFrame): Promise<T>;
   /** Begins to keep the lease, as the server wants it. */
   keepAlive(terms: AuthenticationSuccess): void;
-  /**
-   * Renews the lease, and says whether the user is at the device. If no frame came for so long
-   * (half the lease if left out), it asks for an answer.
-   */
-  beat(quietMs?: number): void;
+  /** Renews the lease, says whether the user is at the device, and asks for an answer if doubted. */
+  beat(isDoubted?: boolean): void;
   stats(): Pick<Stats, "roundTripMs" | "leaseEndsAt">;
   /** Ends the link; `down` is not called. */
   close(): void;
@@ -90,7 +87,7 @@ export function openLink(
       return answer.promise;
     },
     keepAlive: (terms) => dispatch("accepted", terms),
-    beat: (quietMs) => dispatch("beat", quietMs),
+    beat: (isDoubted) => dispatch("beat", isDoubted),
     stats() {
       const { roundTripMs, leaseFrom, leaseMs } = state();
       return { roundTripMs, leaseEndsAt: leaseFrom + leaseMs };

@@ -135,7 +135,7 @@ function createEffects(
       links.get(id)?.close();
       links.delete(id);
     },
-    probe: (id) => links.get(id)?.beat(0),
+    probe: (id) => links.get(id)?.beat(true),
     deliver: on.frame,
     goodUntil: (at) => held.tokens?.isGoodUntil(at),
     ready(id, terms, isNew, since) {

@@ -3,6 +3,7 @@
 import type {
   AuthenticationSuccess,
   ChatSessionsJoined,
+  Pong,
   Presence,
   ServerFrame,
 } from "../protocol.js";
@@ -35,7 +36,7 @@ type Run = (stack: Stack, connection: Connection) => ServerFrame;
 /** Reads the fields, and returns what is to be done. */
 type Parse = (fields: read.Fields, now: number) => Run;
 
-/** It gets the id of what it answers; without one it is not sent. */
+/** What has an `id` gets that of the frame it answers; without one it is not sent. */
 const ACK: ServerFrame = { type: "ack", id: "" };
 
 /** Serves a frame. Throws a Refusal; the lease runs on only if it does not. */
@@ -62,9 +63,10 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
     return (stack, connection) => authenticate(stack, connection, request);
   },
   ping: (fields) => {
-    const isActive = read.optionalBoolean(fields, "active");
-    return (stack, connection) => ping(callOf(stack, connection), isActive);
+    const run = pingOf(fields);
+    return (stack, connection) => ({ ...run(stack, connection), id: "" });
   },
+  check: (fields) => pingOf(fields),
   status: (fields, now) => {
     const request = read.statusRequest(fields, now);
     return charged(({ stack, userId }) => {
@@ -216,7 +218,18 @@ function leaveForbidden(call: Call, { allowed }: Identity): void {
 
 // The other actions.
 
-function ping(call: Call, isActive: boolean | null): ServerFrame {
+function pingOf(fields: read.Fields): (stack: Stack, connection: Connection) => Pong {
+  const named = read.optionalId(fields, "userId");
+  const isActive = read.optionalBoolean(fields, "active");
+  return (stack, connection) => {
+    const call = callOf(stack, connection);
+    if (named === undefined || named === call.userId) return ping(call, isActive);
+    connection.charge(stack.now);
+    throw new Refusal("forbidden", "Leave userId out, or send the subject of the token.");
+  };
+}
+
+function ping(call: Call, isActive: boolean | null): Pong {
   const { stack, connection, userId } = call;
   const lease = stack.users.get(userId).leases.get(connection.connectionId);
   const between = Math.min(MIN_PING_MS, stack.parameters.heartbeatSeconds * 500);
@@ -225,7 +238,7 @@ function ping(call: Call, isActive: boolean | null): ServerFrame {
   if (isSoon || isChange) connection.charge(stack.now);
   renew(call, isActive);
   const { heartbeatSeconds } = stack.parameters;
-  return { type: "pong", id: "", serverTime: stack.now, heartbeatSeconds };
+  return { type: "pong", serverTime: stack.now, heartbeatSeconds };
 }
 
 function join(call: Call, { ids, isList }: read.SessionsRequest): ServerFrame {

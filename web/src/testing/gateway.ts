@@ -188,7 +188,7 @@ function asText(body: unknown): string {
 
 function withId(answer: ServerFrame, id: string | undefined): ServerFrame | null {
   if (id !== undefined) return { ...answer, id } as ServerFrame;
-  return answer.type === "ack" || answer.type === "pong" ? null : answer;
+  return "id" in answer ? null : answer;
 }
 
 function errorFrame(fields: Fields, { code, message, retryAfterSeconds }: Refusal): ServerFrame {

@@ -20,6 +20,7 @@ const MAX_DEPTH = 16;
 const KNOWN: Readonly<Record<Action, true>> = {
   authenticate: true,
   ping: true,
+  check: true,
   status: true,
   online: true,
   join: true,

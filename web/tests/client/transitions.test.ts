@@ -66,13 +66,107 @@ describe("a link", () => {
     return { state, effects };
   }
 
-  it("pings at each heartbeat, and asks for a pong after half a lease of silence", () => {
+  const frames = (...events: [now: number, ...event: LinkEvent][]) => {
+    let state = openingLink(0);
+    return events.flatMap(([now, ...event]) => {
+      const [next, todo] = transitionLink(state, event, { now, isActive: true });
+      state = next;
+      return todo.flatMap((effect) => (effect[0] === "transmit" ? [effect[1]] : []));
+    });
+  };
+
+  it("pings at each heartbeat, and says whose it is", () => {
     const { state, effects } = run([0, "accepted", terms], [30 * SECOND, "tick"]);
     expect(effects).toEqual([[], ["transmit"]]);
     expect(state.questions).toEqual([]);
     expect(linkWakesAt(state)).toBe(60 * SECOND);
-    const later = run([0, "accepted", terms], [30 * SECOND, "tick"], [60 * SECOND, "tick"]);
-    expect(later.state.questions).toMatchObject([{ id: "1", until: 65 * SECOND }]);
+    expect(frames([0, "accepted", terms], [30 * SECOND, "tick"])).toEqual([
+      { action: "ping", userId: "ada", active: true },
+    ]);
+  });
+
+  it("asks for an answer when it is doubted, or after ten minutes without a frame", () => {
+    const beats = Array.from({ length: 20 }, (_, n): [number, "tick"] => [
+      (n + 1) * 30 * SECOND,
+      "tick",
+    ]);
+    const quiet = frames([0, "accepted", terms], ...beats);
+    expect(quiet.map(({ action }) => action)).toEqual([...Array(19).fill("ping"), "check"]);
+    expect(frames([0, "accepted", terms], [SECOND, "beat", true])).toEqual([
+      { action: "check", userId: "ada", active: true, id: "1" },
+    ]);
+  });
+
+  describe("when a ping is refused", () => {
+    const refusal = (code: string, retryAfterSeconds?: number, action = "ping") =>
+      ({ type: "error", action, code, message: "", retryAfterSeconds }) as ServerFrame;
+    const nameless = { type: "error", code: "unavailable", message: "" } as ServerFrame;
+    const begin: [number, ...LinkEvent][] = [
+      [0, "accepted", terms],
+      [30 * SECOND, "tick"],
+    ];
+
+    it.each([
+      ["as it is told", refusal("rate-limited", 7), 7],
+      ["after a second", refusal("internal"), 1],
+      ["a heartbeat later at the latest", refusal("unavailable", 60), 30],
+      ["also if the gateway names none", nameless, 1],
+    ])("sends it again %s", (_, frame, seconds) => {
+      const { state } = run(...begin, [31 * SECOND, "received", frame]);
+      expect(linkWakesAt(state)).toBe((31 + seconds) * SECOND);
+      expect(state.leaseFrom).toBe(0);
+      const again = run(...begin, [31 * SECOND, "received", frame], [linkWakesAt(state), "tick"]);
+      expect(again.effects.at(-1)).toEqual(["transmit"]);
+      expect(again.state.leaseFrom).toBe(linkWakesAt(state));
+    });
+
+    it("sends it again before the lease ends", () => {
+      const slow = { ...terms, heartbeatSeconds: 60, leaseSeconds: 90 };
+      const { state } = run(
+        [0, "accepted", slow],
+        [60 * SECOND, "tick"],
+        [61 * SECOND, "received", refusal("unavailable", 50)],
+      );
+      expect(linkWakesAt(state)).toBe(85 * SECOND);
+    });
+
+    it("waits longer each time, and begins anew after one that was not refused", () => {
+      const waits: number[] = [];
+      let [state] = transitionLink(openingLink(0), ["accepted", terms], { now: 0, isActive: true });
+      for (let round = 0; round < 6; round += 1) {
+        const now = linkWakesAt(state);
+        [state] = transitionLink(state, ["tick"], { now, isActive: true });
+        if (round === 4) continue;
+        [state] = transitionLink(state, ["received", refusal("internal")], { now, isActive: true });
+        waits.push((linkWakesAt(state) - now) / SECOND);
+      }
+      expect(waits).toEqual([1, 2, 4, 8, 1]);
+    });
+
+    it.each([
+      ["that no repetition mends", refusal("forbidden")],
+      ["of another action", refusal("unavailable", 1, "status")],
+    ])("goes on as before after a refusal %s", (_, frame) => {
+      const { state } = run(...begin, [31 * SECOND, "received", frame]);
+      expect(linkWakesAt(state)).toBe(60 * SECOND);
+    });
+
+    it("does not take what was served since for refused", () => {
+      const { state } = run(
+        ...begin,
+        [31 * SECOND, "ask", { action: "online" }, deferred<ServerFrame>()],
+        [32 * SECOND, "received", { type: "ack", id: "1" }],
+        [33 * SECOND, "received", refusal("internal")],
+      );
+      expect(state.leaseFrom).toBe(31 * SECOND);
+    });
+
+    it("does not take itself for asleep while the server is down", () => {
+      const events: [number, ...LinkEvent][] = [];
+      for (let at = 30; at < 300; at += 10)
+        events.push([at * SECOND, "tick"], [at * SECOND, "received", refusal("unavailable", 2)]);
+      expect(run(...begin, ...events).state.isDown).toBe(false);
+    });
   });
 
   it.each([
@@ -91,7 +185,7 @@ describe("a link", () => {
       "silence",
       "no frame answers",
       [
-        [0, "beat", 0],
+        [0, "beat", true],
         [5 * SECOND, "tick"],
       ],
     ],

@@ -30,6 +30,7 @@ describe("a frame in the log", () => {
     [{ action: "authenticate", device: "tab-1", token: "…" }, "tab-1 · with a token"],
     [{ action: "ping", active: true }, ""],
     [{ action: "ping", active: false }, "idle"],
+    [{ action: "check", userId: "ada", active: true }, ""],
     [
       { action: "status", status: "busy", text: "In a meeting", until: 5 },
       "busy · In a meeting · for a while",

@@ -3,6 +3,19 @@ import { createFakePresence } from "../../src/testing/index.js";
 import { Device, WEB_SOCKET_URL, WELCOME } from "./device.js";
 
 describe("a connection", () => {
+  test("answers a check, and of pings those that are refused or have an id", async () => {
+    const fake = createFakePresence();
+    const ada = await Device.of(fake, "ada");
+    ada.send({ action: "ping", userId: "ada", active: true });
+    ada.send({ action: "check", userId: "ada" });
+    await fake.clock.settle();
+    expect(ada.heard).toMatchObject([{ type: "pong", heartbeatSeconds: 30 }]);
+    expect(ada.heard[0]).not.toHaveProperty("id");
+    ada.send({ action: "ping", userId: "grace" });
+    await fake.clock.settle();
+    expect(ada.heard[1]).toMatchObject({ type: "error", action: "ping", code: "forbidden" });
+  });
+
   test("is opened, authenticates and pings without any advance", async () => {
     const fake = createFakePresence();
     const device = new Device(fake);
