@@ -114,8 +114,8 @@ class Access:
             user_id, connection_id, lease, is_active=is_active, heard_by=heard_by
         )
         if renewal.is_done and renewal.user.standing.may_refuse(now):
-            connection = self.require_authenticated(connection_id, now)
-            self.require_accepted(connection, renewal.user, now)
+            record = self.require_authenticated(connection_id, now)
+            self.require_accepted(record, renewal.user, now)
         return renewal
 
     def require_accepted(self, connection: Connection, user: User, now: int) -> None:
