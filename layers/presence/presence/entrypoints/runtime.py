@@ -24,7 +24,7 @@ logger = Logger("presence", use_rfc3339=True)
 sampling = Sampling()
 
 #: Fields of work that failed or was left: with any of them, an invocation has a line.
-_TROUBLE = ("left", "failed_sinks", "failed_messages", "jobs_too_late")
+_TROUBLE = ("left", "failed_sinks", "failed_messages", "failed_users", "jobs_too_late")
 
 #: DynamoDB, SQS or another service refused or did not answer: the caller can only try again.
 AWS_ERRORS = (PynamoDBException, ClientError, BotoCoreError)
