@@ -126,6 +126,7 @@ class Lab:
     #: Of this process, during the last invocation.
     cpu_seconds: float = 0
     _numbers: Iterator[int] = field(default_factory=count)
+    _opened: dict[str, int] = field(default_factory=dict)
 
     def configure(self, *, is_global: bool) -> None:
         """A new execution environment, with `GlobalPresence` on or off."""
@@ -141,6 +142,7 @@ class Lab:
     # ── what AWS does ──────────────────────────────────────────────────────────────────────
 
     def connect(self, who: Visitor) -> None:
+        self._opened[who.connection_id] = self.clock.now
         _expect(self._invoke("websocket", self._event("connect", who)), 200)
 
     def send(self, who: Visitor, action: str, **fields: object) -> Event:
@@ -203,7 +205,7 @@ class Lab:
     def _event(self, name: str, who: Visitor) -> Event:
         event = recorded(name)
         event["requestContext"]["connectionId"] = who.connection_id
-        event["requestContext"]["connectedAt"] = self.clock.now
+        event["requestContext"]["connectedAt"] = self._opened[who.connection_id]
         return event
 
     def _invoke(self, name: str, event: Event) -> Event:
