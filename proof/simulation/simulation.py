@@ -364,15 +364,13 @@ class Simulation:
 
     def is_rid_of(self, links: Collection[str]) -> None:
         """Revoked tokens have admitted these connections; one that has no other is over."""
-        records = self.memory.tables.connections
         for link in links:
-            if all(
-                self.decisions.refused_since(owner_of(link), it) is not None
-                for it in self.decisions.tokens[link]
-            ):
-                record = records.get(link)
-                is_over = record is None or record.state is State.CLOSED
-                self._hold(partial(self.checks.require, is_over, "I18", f"{link} is not closed"))
+            user_id, sent = owner_of(link), self.decisions.tokens[link]
+            if all(self.decisions.refused_since(user_id, it) is not None for it in sent):
+                record = self.memory.tables.connections.get(link)
+                is_closed = record is None or record.state is State.CLOSED
+                is_over = is_closed and link not in self.user(user_id).leases
+                self._hold(partial(self.checks.require, is_over, "I18", f"{link} is not over"))
                 self.checks.finishes(link)
         for link in self.sockets:
             self.look_at(link)
