@@ -140,7 +140,7 @@ MISTAKES = (
         "all who watch are told",
         "I20",
         "fanout/sight.py",
-        "        return hidden | {pair for pair, asked in questions.items() if asked not in granted}\n",
+        "        if not asked:\n            return ()\n",
         "        return ()\n",
     ),
     _mistake(

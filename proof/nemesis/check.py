@@ -189,7 +189,9 @@ def _revoked(history: History) -> Iterator[Violation]:
     """No frame is served that was sent after a revocation of its token was answered."""
     for it in history.connections:
         revocation = revoked_at(it, history)
-        for call in it.calls if revocation is not None else ():
+        if revocation is None:
+            continue
+        for call in it.calls:
             if call.acked is not None and call.sent > revocation.stop + TICK:
                 yield Violation("revoked", call.acked, f"{it.name}: {call.action}")
 

@@ -166,6 +166,10 @@ class Errand:
     grace: float
     clock: float = 0.0
 
+    def signed(self) -> dict[str, Any]:
+        """The token, and when it was issued."""
+        return dict(json.loads(Path(self.token).read_text("utf-8")))
+
 
 @dataclass
 class Device:
@@ -189,7 +193,7 @@ class Device:
 
     async def _visit(self, name: str) -> None:
         """Who was a member a moment ago names the chat session, which takes no frame more."""
-        it, signed = self.errand, json.loads(Path(self.errand.token).read_text("utf-8"))
+        it, signed = self.errand, self.errand.signed()
         known = {"process": it.process, "user": it.user, "issued": signed["issued"]}
         try:
             wire = await Wire.open(it.url, self.writer, name, **known)

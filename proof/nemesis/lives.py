@@ -206,7 +206,9 @@ def _memberships(connection: Connection, history: History) -> list[Interval]:
     """From each answer that says so, until the user is taken out."""
     removals = history.decided("remove", connection.user_id)
     return [
-        Interval(call.acked, min((it.start for it in removals if it.stop > call.sent), default=FOREVER))
+        Interval(
+            call.acked, min((it.start for it in removals if it.stop > call.sent), default=FOREVER)
+        )
         for call in connection.calls
         if call.joined and call.acked is not None
     ]

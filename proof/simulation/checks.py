@@ -215,9 +215,10 @@ class Checks:
         is_good = began_at <= token_until + self.margin
         self.require(is_good, "I12", f"{connection_id} is served after its token")
 
-    def found(self, faults: "Iterable[tuple[str, str]]") -> None:
+    def none_of(self, faults: Iterable[tuple[str, str]]) -> None:
+        """Each is a number, and a sentence about what is wrong."""
         for number, sentence in faults:
-            self.require(False, number, sentence)
+            self.require(not sentence, number, sentence)
 
     def require(self, holds: bool, number: str, sentence: str) -> None:
         if not holds:

@@ -93,7 +93,14 @@ class Lambda:
 
         began = self.clock.now
         deadline = began + seconds * SECOND
-        self.scheduler.spawn(name, lambda: work(self._now_of_host()), end, began, deadline, since)
+        self.scheduler.spawn(
+            name,
+            lambda: work(self._now_of_host()),
+            end,
+            began=began,
+            deadline=deadline,
+            since=since,
+        )
 
     def _now_of_host(self) -> int:
         skew = 3 * SECOND if self.injector.happens("skew") else 0
@@ -287,9 +294,7 @@ class Stream:
         delay = self.rng.randint(SECOND, 300 * SECOND)
         self.clock.later(delay, lambda: self._announce("redrive", batch, lambda _: None))
 
-    def _announce(
-        self, name: str, batch: Sequence[Change], ended: Callable[[Any], None]
-    ) -> None:
+    def _announce(self, name: str, batch: Sequence[Change], ended: Callable[[Any], None]) -> None:
         def work(now: int) -> None:
             self.announce([Record(it.before, it.after, at=now) for it in batch])
 

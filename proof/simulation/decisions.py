@@ -150,9 +150,9 @@ class Decisions:
         """A record is written; only `authenticate` gives it a token, one that was sent."""
         if before is None or after is None or after.state is not State.AUTHENTICATED:
             return
-        if before.user_id is not None and before.token != after.token:
-            if "authenticate" not in task:
-                yield "I19", f"{task} gives {after.connection_id} another token: {after.token}"
+        is_other = before.user_id is not None and before.token != after.token
+        if is_other and "authenticate" not in task:
+            yield "I19", f"{task} gives {after.connection_id} another token: {after.token}"
         if after.token not in self.tokens.get(after.connection_id, ()):
             yield "I19", f"{after.connection_id} never sent {after.token}"
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -176,10 +176,10 @@ class Device:
 
     def _next_token(self) -> Identity:
         """A fresh one, or the last one again, whatever the back end thinks of it."""
-        simulation, now = self.simulation, self.simulation.clock.now
-        if self.token and not self.link_has(self.token) and self.token.expires_at > now:
-            if simulation.rng.random() < 0.3:
-                return self.token
+        simulation, now, last = self.simulation, self.simulation.clock.now, self.token
+        is_good = last is not None and last.expires_at > now and not self.link_has(last)
+        if last is not None and is_good and simulation.rng.random() < 0.3:
+            return last
         life = simulation.rng.choice(LIVES)
         claim = simulation.rng.choice(CLAIMS) if simulation.has_claims else None
         return Identity(
@@ -388,7 +388,7 @@ class Device:
         for said in (*frame.get("changes", ()), *frame.get("joined", ())):
             self._take(said)
 
-    def _take_all(self, presences: "list[Presence]") -> None:
+    def _take_all(self, presences: Sequence[Presence]) -> None:
         for it in presences:
             self.simulation.sees(self.link, frame_of(it), self.asked_at)
             self._take(frame_of(it))

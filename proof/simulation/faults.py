@@ -109,7 +109,19 @@ class Injector:
 #: How a method of a port is served.
 TRANSACTIONS = frozenset(
     {"open", "close", "close_unauthenticated", "charge", "save", "save_all", "renew", "counted"}
-    | {"act", "keep_typed", "add", "keep", "grow", "mark", "watch", "claim", "relayed", "stop_at", "raise_floor"}
+    | {
+        "act",
+        "keep_typed",
+        "add",
+        "keep",
+        "grow",
+        "mark",
+        "watch",
+        "claim",
+        "relayed",
+        "stop_at",
+        "raise_floor",
+    }
 )
 PIECEMEAL = frozenset({"unwatch", "unwatch_all", "remove", "remove_trace", "forget"})
 #: By port, unless the caller asks for a consistent one.

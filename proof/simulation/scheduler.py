@@ -20,8 +20,8 @@ class Crashed(BaseException):
 class Task:
     """One invocation. `ended` hears the result, or what was raised.
 
-    `began` and `deadline` are instants in epoch milliseconds, and `since` is when the oldest of what
-    it has to tell was so.
+    `began` and `deadline` are instants in epoch milliseconds, and `since` is when the oldest of
+    what it has to tell was so.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Scheduler:
         name: str,
         work: Callable[[], Any],
         ended: Callable[[Any], None],
+        *,
         began: int = 0,
         deadline: int | None = None,
         since: int | None = None,

@@ -314,8 +314,9 @@ class Simulation:
         user_id = owner_of(link)
         for it in session_ids:
             is_out = it in self.user(user_id).standing.barred
-            is_open = self.decisions.is_free(user_id, it) and not self.decisions.allowing[user_id, it]
-            may_join = is_open and not is_out and self.decisions.always_allowed(link, it)
+            is_open = not is_out and self.decisions.is_free(user_id, it)
+            may_join = is_open and self.decisions.always_allowed(link, it)
+            may_join = may_join and not self.decisions.allowing[user_id, it]
             text = f"{link} has named {it}, and is not in it"
             self._hold(partial(self.checks.require, not may_join, "I7", text))
 
@@ -357,18 +358,19 @@ class Simulation:
         user_id = said["userId"]
         if viewer_id == user_id or not said["version"]:
             return
-        may_see = self.sights.may_see(viewer_id or "", user_id, (), since - self.checks.margin - STALE)
+        since -= self.checks.margin + STALE
+        may_see = self.sights.may_see(viewer_id or "", user_id, (), since)
         self._hold(partial(self.checks.require, may_see, "I20", f"{viewer_id} reads {said}"))
 
     def is_rid_of(self, links: Collection[str]) -> None:
         """Revoked tokens have admitted these connections; one that has no other is over."""
-        records = self.memory.tables.connections
         for link in links:
-            if all(self.decisions.refused_since(owner_of(link), it) is not None
-                   for it in self.decisions.tokens[link]):
-                record = records.get(link)
-                is_over = record is None or record.state is State.CLOSED
-                self._hold(partial(self.checks.require, is_over, "I18", f"{link} is not closed"))
+            user_id, sent = owner_of(link), self.decisions.tokens[link]
+            if all(self.decisions.refused_since(user_id, it) is not None for it in sent):
+                record = self.memory.tables.connections.get(link)
+                is_closed = record is None or record.state is State.CLOSED
+                is_over = is_closed and link not in self.user(user_id).leases
+                self._hold(partial(self.checks.require, is_over, "I18", f"{link} is not over"))
                 self.checks.finishes(link)
         for link in self.sockets:
             self.look_at(link)
@@ -478,8 +480,10 @@ class Simulation:
         rooms = [it for it in device.rooms if device.link in tables.sessions.get(it, {})]
         if self.large < len(PEOPLE):
             rooms = []
-        return {device.user_id, *(name for viewer, name, it in views if it in rooms
-                and viewer == device.user_id)}
+        return {
+            device.user_id,
+            *(name for viewer, name, it in views if it in rooms and viewer == device.user_id),
+        }
 
     def _check_members(self, device: Device) -> None:
         """Who is there is ordered by the clocks of functions, so these have to agree."""
@@ -508,7 +512,7 @@ class Simulation:
         if name[0] == "connections":
             task = running()
             asked = "" if task is None else task.name
-            self._hold(partial(self.checks.found, self.decisions.takes(before, after, asked)))
+            self._hold(partial(self.checks.none_of, self.decisions.takes(before, after, asked)))
         if name[0] == "users":
             self.sights.update({it: self.user(it) for it in PEOPLE})
 
@@ -526,7 +530,7 @@ class Simulation:
         own |= {("sessions", it, link) for it in SESSIONS}
         if self.memory.locked.isdisjoint(own):
             faults = self.decisions.faults_of(link, self.memory.tables)
-            self._hold(partial(self.checks.found, faults))
+            self._hold(partial(self.checks.none_of, faults))
 
     def _hold(self, check: Callable[[], None]) -> None:
         """What is found inside of a function must not look to it like a fault of its own."""

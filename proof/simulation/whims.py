@@ -125,6 +125,9 @@ class People:
         )
 
     def _kick(self, device: Device) -> None:
+        """Some back ends take away the token after that."""
+        if self.rng.random() < 0.5:
+            self.clock.later(self.rng.randrange(10 * SECOND), partial(self._revoke, device))
         simulation, user_id = self.simulation, device.user_id
         self._end_all(user_id, [it for it in simulation.sockets if owner_of(it) == user_id])
 

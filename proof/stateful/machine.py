@@ -43,7 +43,7 @@ lives = st.sampled_from((3600, 3600, 3600, 60, 5, -29, -31))
 numbers = st.integers(0, 7)
 KINDS = (
     *("ping", "authenticate", "disconnect", "join", "watch", "status", "read", "timer", "sweep"),
-    *("narrow", "name", "revoke", "take-out", "let-in"),
+    *("named-ping", "narrow", "name", "revoke", "take-out", "let-in"),
 )
 #: Chat sessions of a claim; None is a token without one.
 claims = st.sampled_from((None, None, frozenset(ROOMS[:1]), frozenset(ROOMS), frozenset()))
@@ -117,9 +117,9 @@ class Presence(Steps):
     def _older(self, number: int) -> Signed:
         return self.signed[-1 - number % len(self.signed)]
 
-    @rule(name=devices, active=actives)
-    def ping(self, name: str, active: bool | None) -> None:
-        self.unless_cut(name, self.pinging(name, active))
+    @rule(name=devices, active=actives, is_named=st.booleans())
+    def ping(self, name: str, active: bool | None, *, is_named: bool = False) -> None:
+        self.unless_cut(name, self.pinging(name, active, is_named=is_named))
 
     @rule(name=devices, room=rooms, joins=st.booleans())
     def join_or_leave(self, name: str, room: str, joins: bool) -> None:

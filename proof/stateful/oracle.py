@@ -35,7 +35,7 @@ def expect(found: object, *allowed: object) -> None:
 
 @dataclass(frozen=True)
 class Token:
-    """`end` is when it ends, leeway included, and `allowed` are the only chat sessions; None: all."""
+    """`end` is when it ends, leeway included; `allowed` are the only chat sessions, None is all."""
 
     end: int = 0
     issued: int = 0
@@ -236,6 +236,8 @@ class Oracle:
         """
         must, may = set[str](), set[str]()
         for user, person in self.people.items():
+            if user == viewer and not self.is_here(user, now):
+                continue  # what others go on seeing for a while is not shown to the user
             if (leaving := self.leaving(viewer, user, now)) is not None:
                 may |= {user} if room in leaving.rooms else set()
                 must |= {user} if leaving.rooms.get(room, 0) >= leaving.until else set()
@@ -319,7 +321,7 @@ class Oracle:
         return after._conn(name, claimed)
 
     def _with_token(self, conn: Conn, token: Token, asked: frozenset[str]) -> Conn:
-        """What a token does not allow ends with its admission; its first claim ends what is watched.
+        """What a token does not allow ends with its admission; its first claim ends the watch list.
 
         Where seeing begins again no frame says so: then nothing is certain of what is watched.
         """

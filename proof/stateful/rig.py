@@ -3,7 +3,8 @@
 Nothing comes by itself, so a test decides what comes when, how often, and in which order.
 """
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from presence.adapters.dynamodb.tables import Packed
 from presence.domain import reducer
 from presence.entrypoints import runtime
+from presence.entrypoints.websocket import ONE_WAY
+from presence.ports import Delivery, Post
 from tests.fakes import FakeGateway
 from tests.functions.conftest import (
     START,
@@ -37,7 +40,18 @@ class Waiting:
 
 class Gateway(FakeGateway):
     """Too busy for posts at times, but never to close a socket: that a closing is asked for tells
-    the oracle that the connection is over. What follows when it fails is told by test_upkeep."""
+    the oracle that the connection is over. What follows when it fails is told by test_upkeep.
+
+    `answer` is the last frame that answers one, whether it was taken or not.
+    """
+
+    answer: str | None = None
+
+    def post(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
+        posts = list(posts)
+        answers = [it.text for it in posts if "id" in json.loads(it.text)]
+        self.answer = answers[-1] if answers else self.answer
+        return super().post(posts, until=until)
 
     def close(self, connection_id: str) -> None:
         self.closed.append(connection_id)
@@ -45,7 +59,7 @@ class Gateway(FakeGateway):
 
 @dataclass
 class Rig(Stack):
-    gateway: FakeGateway = field(default_factory=lambda: Gateway(at=START))
+    gateway: Gateway = field(default_factory=lambda: Gateway(at=START))
     timers_waiting: list[Waiting] = field(default_factory=list)
     deliveries_waiting: list[Waiting] = field(default_factory=list)
     #: By user, what the stream has not told yet: the order of one key is kept, and no other.
@@ -70,6 +84,14 @@ class Rig(Stack):
     def written(self, before: Item, after: Item) -> None:
         if after.get("changed") == {"BOOL": True}:  # the filter of template.yaml
             self.by_user.setdefault(after["user_id"]["S"], []).append((before, after))
+
+    def reply(self, connection_id: str, frame: Event) -> Event:
+        """The frame that answers one; of a one-way route it is posted, and may not arrive."""
+        if frame["action"] not in ONE_WAY:
+            return super().reply(connection_id, frame)
+        self.gateway.answer = None
+        assert self.send(connection_id, frame) == {"statusCode": 200}
+        return dict(json.loads(str(self.gateway.answer)))
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 

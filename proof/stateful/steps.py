@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from proof.stateful.oracle import LEEWAY, OFFLINE, Impossible, Oracle, Token, View, expect
 from proof.stateful.rig import TAKES, Rig, Waiting
-from tests.functions.conftest import Event, frame_of
+from tests.functions.conftest import Event
 
 USERS, ROOMS = ("ada", "bob", "eve"), ("lobby", "team")
 
@@ -65,7 +65,9 @@ class Client:
 
 def presences(frame: Event) -> list[Event]:
     """All that a frame tells of users; `joined` may be users, or chat sessions with members."""
-    found: list[Event] = [it for name in ("changes", "users", "members") for it in frame.get(name, ())]
+    found: list[Event] = [
+        it for name in ("changes", "users", "members") for it in frame.get(name, ())
+    ]
     for it in frame.get("joined", ()):
         found += [it] if "userId" in it else it.get("members", ())
     return found + ([frame["presence"]] if "presence" in frame else [])
@@ -223,7 +225,7 @@ class Steps(RuleBasedStateMachine):
 
     def frame(self, name: str, *effects: Effect, **fields: Any) -> Step:
         def run() -> Event:
-            answer = frame_of(self.rig.send(name, {"id": "1", **fields}))
+            answer = self.rig.reply(name, {"id": "1", **fields})
             for told in presences(answer):
                 self.clients[name].take(told)
             return answer
@@ -268,11 +270,15 @@ class Steps(RuleBasedStateMachine):
             name, effect, action="authenticate", token=signed.text, active=active, **fields
         )
 
-    def pinging(self, name: str, active: bool | None) -> Step:
+    def pinging(self, name: str, active: bool | None, *, is_named: bool = False) -> Step:
+        """It may name its user, as clients do: then it reads nothing."""
+        user = self.world.conns[name].user if is_named else None
+
         def effect(world: Oracle, now: int, told: Event) -> Oracle:
             return world.pinged(name, active, now, code_of(told))
 
-        return self.frame(name, effect, action="ping", active=active)
+        named = {"userId": user} if user else {}
+        return self.frame(name, effect, action="ping", active=active, **named)
 
     def acting(
         self, name: str, then: Callable[[Oracle], Oracle], action: str, **fields: Any
@@ -442,6 +448,7 @@ class Steps(RuleBasedStateMachine):
         due = [it for it in self.rig.timers_waiting if it.due <= self.rig.clock.now]
         kinds: dict[str, Callable[[], Step]] = {
             "ping": lambda: self.pinging(name, None),
+            "named-ping": lambda: self.pinging(name, None, is_named=True),
             "authenticate": lambda: self.authenticating(name, self.token(user, 3600), None),
             "narrow": lambda: self.authenticating(
                 name, self.token(user, 3600, frozenset(ROOMS[1:])), None

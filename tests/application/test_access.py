@@ -621,6 +621,19 @@ def test_removal_lasts_until_the_user_is_allowed_again(world: World) -> None:
     assert says(world, "b1", "team.7") == ["m4"]
 
 
+def test_to_be_allowed_again_brings_no_connection_back_that_was_late(world: World) -> None:
+    in_two_teams(world)
+    world.wait(LEASE)
+    world.authenticate("boss", "b1", allowed=BOTH)
+
+    world.removal.remove_member("team.7", "mallory", world.now)
+    world.removal.allow_member("team.7", "mallory", world.now)
+    world.ping("m1")
+
+    assert world.user("mallory").leases["m1"].sessions == {"team.1"}
+    assert "m1" not in world.tables.sessions["team.7"]
+
+
 def test_who_was_removed_while_late_does_not_return_to_the_session(world: World) -> None:
     in_two_teams(world)
     world.wait(LEASE)

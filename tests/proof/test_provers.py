@@ -1,5 +1,8 @@
 """Each prover of `make proof` works, shown by a short run; the simulation's is CI's random one."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from proof.model.checker import BAD, GOOD, Case
 from proof.model.checker import check as model_check
+from proof.mutants import MISTAKES, Mistake, is_found
 from proof.nemesis.check import check
 from proof.nemesis.faults import DEVICE_FAULTS, STACK_FAULTS, plan
 from proof.nemesis.history import read
@@ -37,6 +41,23 @@ def test_a_seed_replays_its_run() -> None:
     first, second = (Simulation(7) for _ in range(2))
 
     assert (first.run(), list(first.trace)) == (second.run(), list(second.trace))
+
+
+@pytest.mark.slow
+def test_a_seed_replays_its_run_in_another_process() -> None:
+    """Whatever order its sets of names have: that of another process is another."""
+    first, second = (_results_of_a_process(number) for number in (1, 2))
+
+    assert first == second
+
+
+def _results_of_a_process(hash_seed: int) -> str:
+    program = "from proof.simulation.simulation import simulate as s; print([*map(s, range(20))])"
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
+    done = subprocess.run(
+        (sys.executable, "-c", program), env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
 
 
 def test_every_fault_happens_in_some_runs_and_is_missing_in_others() -> None:
@@ -75,6 +96,19 @@ def test_the_model_holds_and_breaks_without_one_of_its_rules(case: Case) -> None
 
 def test_every_variant_breaks_a_scene_that_holds_without_it() -> None:
     assert all(Case(it.model, it.scene) in GOOD for it in BAD)
+
+
+# ── known mistakes ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda it: it.name)
+def test_what_a_mistake_takes_away_is_there_once(mistake: Mistake) -> None:
+    assert mistake.source.count(mistake.right) == 1
+
+
+@pytest.mark.slow
+def test_a_known_mistake_is_found() -> None:
+    assert is_found(MISTAKES[0])
 
 
 # ── the nemesis ────────────────────────────────────────────────────────────────────────────

@@ -97,10 +97,11 @@ class Removal:
     def remove_member(self, session_id: str, user_id: str, now: int) -> None:
         """Take a user out of a chat session, on all devices, until `allow_member`.
 
-        After the first write no connection can join or return to it.
+        After the first write no connection can join or return to it. One whose lease that write has
+        found to be over leaves it, too: it may come back when the user is allowed again.
         """
-        _, user = self.changes.apply(user_id, Barred(session_id), now)
-        for connection_id, lease in user.leases.items():
+        before, user = self.changes.apply(user_id, Barred(session_id), now)
+        for connection_id, lease in {**before.leases, **user.leases}.items():
             if session_id in lease.sessions:
                 self._end_part(user, connection_id, session_id, now)
 
