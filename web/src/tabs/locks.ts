@@ -30,8 +30,9 @@ export function createTabLocks(
   on: TabLocksEvents,
 ): TabLocks {
   const own = new AbortController();
-  /** Ends what was asked for since the last `release`. */
+  /** The group's lock, held or waited for; and those of other tabs that are waited for. */
   let current = new AbortController();
+  const observed = new Set<AbortController>();
 
   /** Holds it from when it is granted until the signal. */
   function hold(
@@ -63,8 +64,9 @@ export function createTabLocks(
   }
 
   function release(): void {
-    current.abort();
+    for (const it of [current, ...observed]) it.abort();
     current = new AbortController();
+    observed.clear();
   }
 
   hold(`${group} ${tab}`, own, on.entered, on.refused);
@@ -76,13 +78,14 @@ export function createTabLocks(
     },
     release,
     observe(other) {
-      const observed = new AbortController();
-      current.signal.addEventListener("abort", () => observed.abort());
+      const waiting = new AbortController();
       const gone = () => {
-        observed.abort(); // it is not kept
+        observed.delete(waiting);
+        waiting.abort(); // the lock is not kept
         on.gone(other);
       };
-      hold(`${group} ${other}`, observed, gone, () => {});
+      observed.add(waiting);
+      hold(`${group} ${other}`, waiting, gone, () => {});
     },
     end() {
       release();
