@@ -99,7 +99,7 @@ function createCalls(clock: Parts["clock"], held: Held) {
 const wantsOf = ({ rooms, copy, events, lifecycle }: Parts): Wants => ({
   sessions: rooms.joined(),
   users: copy.watched(),
-  isListing: copy.online.isWatched(),
+  lists: copy.onlineUsers.isWatched() ? ["onlineUsers"] : [],
   events: events.types(),
   isVisible: lifecycle.isVisible(),
 });
@@ -143,7 +143,7 @@ function createParts(options: SharedClientOptions, browser: Browser): Parts {
 
 /** The changes of users that this tab wants; what others want besides is theirs. */
 function ownChanges({ copy, rooms, held }: Parts, frame: UserStatusChange): UserStatusChange {
-  if (copy.isGlobal() !== false || copy.online.isWatched()) return frame;
+  if (copy.isGlobal() !== false || copy.onlineUsers.isWatched()) return frame;
   const members = rooms.joined().flatMap((id) => copy.members(id).get().userIds);
   const ours = new Set([...copy.watched(), ...members, held.userId]);
   return { ...frame, changes: frame.changes.filter(({ userId }) => ours.has(userId)) };
@@ -349,7 +349,7 @@ export function createSharedClient(options: SharedClientOptions): SharedClient {
     tabs,
     connection: copy.connection,
     me: copy.me,
-    onlineUsers: copy.online,
+    onlineUsers: copy.onlineUsers,
     authenticate: (userId, token) => authenticate(parts, userId, token),
     retryNow: () => say(["retryNow"]),
     disconnect({ atOnce }: DisconnectOptions = {}) {

@@ -17,7 +17,7 @@ const unjoined: Members = { userIds: none, count: null, state: "waiting", fresh:
 const initial: Readonly<Record<string, unknown>> = {
   connection: { name: "idle" } satisfies ConnectionState,
   me: { presence: undefined, pending: undefined, isActive: true } satisfies MyStatus,
-  online: {
+  onlineUsers: {
     userIds: none,
     count: null,
     isLoading: false,
@@ -32,7 +32,7 @@ const initial: Readonly<Record<string, unknown>> = {
 export interface Copy {
   readonly connection: Store<ConnectionState>;
   readonly me: Store<MyStatus>;
-  readonly online: View<OnlineUsers>;
+  readonly onlineUsers: View<OnlineUsers>;
   user(userId: string): Store<UserPresence | undefined>;
   members(chatSessionId: string): Store<Members>;
   typing(chatSessionId: string): Store<readonly string[]>;
@@ -71,7 +71,7 @@ export function createCopy(wanted: () => void, isIn: (chatSessionId: string) => 
   return {
     connection: viewOf("connection"),
     me: viewOf("me"),
-    online: viewOf("online"),
+    onlineUsers: viewOf("onlineUsers"),
     user: (id) => viewOf(keyOf.user(id)),
     members: (id) => viewOf(keyOf.members(id)),
     typing: (id) => viewOf(keyOf.typing(id)),

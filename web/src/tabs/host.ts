@@ -12,17 +12,13 @@ import type {
 import { createPresenceClient } from "../client.js";
 import type { Config } from "../protocol.js";
 import { keyed } from "../store.js";
-import { createTimer } from "../timing.js";
 import type { Call } from "./calls.js";
-import { pack, packed, type Said } from "./messages.js";
-import { type Entries, isDown, isKnown, keyOf, shown, stale } from "./shared-state.js";
+import { createGallery, type Gallery, type GalleryContext } from "./gallery.js";
+import { pack, type Said } from "./messages.js";
+import { type Entries, keyOf } from "./shared-state.js";
 import type { PromptClock, SharedLifecycle } from "./surroundings.js";
 import { difference, noWants, type Wants } from "./wants.js";
 
-/** How long the next connection may take without being seen. */
-const HAND_OVER_MS = 5_000;
-/** A copy of before that is not shown as it is. */
-const OLD_MS = 15_000;
 /** How long the connection stays when another tab leads: until that one has its own. */
 const LINGER_MS = 5_000;
 /** As long as the core takes a user for typing after a key. */
@@ -39,102 +35,14 @@ export interface Host {
   stop(how: "now" | "at once" | "soon"): void;
 }
 
-export interface HostContext {
+export interface HostContext extends Omit<GalleryContext, "caughtUp"> {
   readonly options: PresenceClientOptions;
   readonly clock: PromptClock;
   readonly lifecycle: SharedLifecycle;
   readonly userId: string;
   source(): string | TokenProvider | undefined;
   readonly wants: Wants;
-  /** What was known when this tab began to lead. */
-  readonly inherited: Entries;
-  /** When the leader before was heard, and what it told of its connection. */
-  readonly heardAt: number;
-  readonly statsBefore: Stats;
-  publish(entries: Entries): void;
   tell(type: keyof PresenceEvents | "message", event: unknown): void;
-}
-
-/** What is published of a client: the values of its stores, as long as they are wanted. */
-interface Gallery {
-  show(key: string, store: Store<unknown>): void;
-  /** A value that is in no store. */
-  put(key: string, value: unknown): void;
-  hide(key: string): void;
-  all(): Entries;
-  stop(): void;
-}
-
-function createGallery(on: HostContext, connection: PresenceClient["connection"]): Gallery {
-  const isOld = on.clock.now() - on.heardAt > OLD_MS;
-  const values = new Map(isOld ? stale(on.inherited) : on.inherited);
-  const sources = new Map<string, { get(): unknown; stop(): void }>();
-  const published = new Map<string, unknown>();
-  const dirty = new Set<string>();
-  const handOver = createTimer(on.clock);
-  const { lostAt, clockSkewMs } = on.statsBefore;
-  let since = on.heardAt && (lostAt || on.heardAt + clockSkewMs);
-  let isMasking = true;
-
-  function mark(key: string): void {
-    if (!dirty.size) queueMicrotask(flush);
-    dirty.add(key);
-  }
-
-  function unmask(): void {
-    isMasking = false;
-    for (const key of sources.keys()) mark(key);
-  }
-
-  function read(key: string): unknown {
-    const value = packed(sources.get(key)?.get());
-    const show = shown({ values, isMasking }, key, value);
-    if (isKnown(key, value)) values.delete(key);
-    return show;
-  }
-
-  function flush(): void {
-    if (isMasking && isDown(connection.get())) unmask();
-    const changed = [...dirty].map(
-      (key) => [key, sources.has(key) ? read(key) : undefined] as const,
-    );
-    dirty.clear();
-    const entries = changed.filter(([key, value]) => published.get(key) !== value);
-    for (const [key, value] of entries) published.set(key, value);
-    on.publish(entries);
-    if (!since || connection.get().name !== "ready") return;
-    if (![...sources].every(([key, { get }]) => isKnown(key, get()) || !/^(me|members)/.test(key)))
-      return;
-    on.tell("resync", { since });
-    since = 0;
-  }
-
-  handOver.start(HAND_OVER_MS, unmask);
-  for (const [key, value] of values) {
-    published.set(key, value);
-    mark(key); // it goes if it is not wanted any more
-  }
-  return {
-    show(key, store) {
-      sources.set(key, { get: store.get, stop: store.subscribe(() => mark(key)) });
-      mark(key);
-    },
-    put(key, value) {
-      sources.set(key, { get: () => value, stop() {} });
-      mark(key);
-    },
-    hide(key) {
-      sources.get(key)?.stop();
-      sources.delete(key);
-      values.delete(key);
-      mark(key);
-    },
-    all: () => [...published].filter(([, value]) => value !== undefined),
-    stop() {
-      handOver.stop();
-      for (const it of sources.values()) it.stop();
-    },
-  };
 }
 
 /** What is typed in chat sessions: one person, in however many tabs. */
@@ -226,8 +134,7 @@ function createFollower(on: HostContext, client: PresenceClient, gallery: Galler
     change(before.sessions, next.sessions, (id) => `join ${id}`, join);
     change(before.users, next.users, keyOf.user, (id) => show(keyOf.user(id), client.user(id)));
     change(before.events, next.events, (type) => `on ${type}`, listen);
-    if (before.isListing && !next.isListing) end("online");
-    if (!before.isListing && next.isListing) show("online", client.onlineUsers);
+    change(before.lists, next.lists, String, (list) => show(list, client[list]));
   };
 }
 
@@ -240,7 +147,8 @@ export function createHost(context: HostContext): Host {
     tell: (...event) => isOver || context.tell(...event),
   };
   const client = createPresenceClient({ ...options, clock, lifecycle });
-  const gallery = createGallery(on, client.connection);
+  const caughtUp = (since: number) => on.tell("resync", { since });
+  const gallery = createGallery({ ...on, caughtUp }, client);
   const want = createFollower(on, client, gallery);
   const typing = createTyping(clock, client);
   let source = on.source();

@@ -1,5 +1,5 @@
 /**
- * What all tabs know, by key: `connection`, `me`, `online`, `terms`, `isGlobal`, and `user ada`,
+ * What all tabs know, by key: `connection`, `me`, `onlineUsers`, `isGlobal`, and `user ada`,
  * `members lobby`, `typing lobby`. The leader's client says it; the others hold a copy.
  *
  * A leader begins with the copy it held as a follower. While the new connection is made, what it
@@ -13,6 +13,7 @@ export type Entries = readonly (readonly [key: string, value: unknown])[];
 
 export const keyOf = {
   user: (userId: string) => `user ${userId}`,
+  userIn: (key: string) => key.slice("user ".length),
   members: (chatSessionId: string) => `members ${chatSessionId}`,
   typing: (chatSessionId: string) => `typing ${chatSessionId}`,
 };
@@ -32,7 +33,7 @@ const kinds = {
     isKnown: ({ presence }) => !!presence?.fresh,
     stale: (value) => ({ ...value, presence: staleUser(value.presence) }),
   } satisfies Kind<MyStatus>,
-  online: {
+  onlineUsers: {
     isKnown: ({ fresh }) => fresh,
     stale: (value) => ({ ...value, fresh: false }),
   } satisfies Kind<OnlineUsers>,
@@ -85,6 +86,10 @@ export function shown({ values, isMasking }: Inheritance, key: string, value: un
   // The connection is what it is as soon as it is not expected any more.
   return isMasking ? values.get(key) : key === "connection" ? value : stale(values.get(key));
 }
+
+export type Listed = Pick<Members, "userIds">;
+
+export const isList = (key: string): boolean => /^(onlineUsers|members )/.test(key);
 
 /** Whether the link is not on its way, but down: there is nothing to wait for. */
 export const isDown = ({ name }: ConnectionState): boolean =>

@@ -7,8 +7,8 @@ export interface Wants {
   readonly sessions: readonly string[];
   /** Users that are shown. */
   readonly users: readonly string[];
-  /** Whether the list of online users is shown. */
-  readonly isListing: boolean;
+  /** Lists that are shown, as the client calls them. */
+  readonly lists: readonly "onlineUsers"[];
   /** Types of events that the app listens to. */
   readonly events: readonly (keyof PresenceEvents)[];
   readonly isVisible: boolean;
@@ -17,7 +17,7 @@ export interface Wants {
 export const noWants: Wants = {
   sessions: [],
   users: [],
-  isListing: false,
+  lists: [],
   events: [],
   isVisible: false,
 };
@@ -27,7 +27,7 @@ const together = <T>(lists: readonly (readonly T[])[]): T[] => [...new Set(lists
 export const union = (all: readonly Wants[]): Wants => ({
   sessions: together(all.map((it) => it.sessions)),
   users: together(all.map((it) => it.users)),
-  isListing: all.some((it) => it.isListing),
+  lists: together(all.map((it) => it.lists)),
   events: together(all.map((it) => it.events)),
   isVisible: all.some((it) => it.isVisible),
 });

@@ -287,6 +287,21 @@ describe("what tabs want together", () => {
     expect(heard).toEqual([["linus"], ["grace", "lobby", "Hello"]]);
   });
 
+  it("is a list with its users, also those that no row shows", async () => {
+    const { come, clock, server } = await scene({ users: [{ userId: "linus", status: "dnd" }] });
+    const [, two] = [await come(), await come()];
+    const stop = two.client.onlineUsers.subscribe(() => {});
+    await clock.settle();
+    expect(two.client.user("linus").get()).toMatchObject({ status: "dnd" });
+    server.user("linus", { status: "offline" });
+    await clock.advance(SECOND);
+    expect(two.client.user("linus").get()).toBeUndefined();
+    expect(two.client.user("grace").get()).toMatchObject({ status: "online" });
+    stop();
+    await clock.settle();
+    expect(two.client.user("grace").get()).toBeUndefined();
+  });
+
   it("ends when a tab is closed, and when one crashes", async () => {
     const { come, clock, members } = await scene();
     await come();
@@ -388,6 +403,16 @@ describe("when the leader is gone", () => {
       expect(two.client.user("grace").get()).toMatchObject({ status: "busy", fresh: true });
     },
   );
+
+  it("nothing is left of what only that one wanted", async () => {
+    const { clock, one, two, got } = await pair();
+    one.client.joinChatSession("elsewhere");
+    await clock.settle();
+    one.crash();
+    await clock.settle();
+    expect(two.role).toBe("leader");
+    expect(got("authenticate").at(-1)?.chatSessionIds).toEqual(["lobby"]);
+  });
 
   it("the next one catches up with what was missed, and says so", async () => {
     const { clock, one, two, server, fake } = await pair();
@@ -521,6 +546,19 @@ describe("a leader that stands still", () => {
     expect([two.role, two.client.connection.get().name]).toEqual(["waiting", "connecting"]);
     await clock.advance(6 * SECOND);
     expect([two.role, two.client.connection.get().name]).toEqual(["leader", "ready"]);
+  });
+
+  it("is robbed by a tab that does not know what the others want, and is told", async () => {
+    const { come, clock, one, two, members, got } = await pair();
+    await clock.advance(4 * SECOND);
+    two.device.lifecycle.setVisible(false); // it checks later
+    one.freeze();
+    const three = await come();
+    await clock.advance(6 * SECOND);
+    expect([two.role, three.role]).toEqual(["follower", "leader"]);
+    expect(got("authenticate").at(-1)?.chatSessionIds).toEqual(["lobby"]);
+    await clock.advance(3 * MINUTE);
+    expect(members).toEqual([]);
   });
 
   it("hands over at once if the browser says that it freezes the page", async () => {
