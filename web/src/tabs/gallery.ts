@@ -62,7 +62,7 @@ function createInheritance({ clock, inherited, heardAt }: GalleryContext) {
 }
 
 /** What was published last, of each key. */
-function createPublished(entries: Entries, valueOf: (key: string) => unknown) {
+function createPublished(entries: Entries, read: (key: string) => unknown) {
   const values = new Map(entries);
 
   function set(key: string, value: unknown): void {
@@ -74,7 +74,7 @@ function createPublished(entries: Entries, valueOf: (key: string) => unknown) {
     values,
     /** Takes what is so now, and returns what has changed. */
     update(keys: Iterable<string>): Entries {
-      const now = [...new Set(keys)].map((key) => [key, valueOf(key)] as const);
+      const now = [...new Set(keys)].map((key) => [key, read(key)] as const);
       const changed = now.filter(([key, value]) => values.get(key) !== value);
       for (const entry of changed) set(...entry);
       return changed;
@@ -85,7 +85,7 @@ function createPublished(entries: Entries, valueOf: (key: string) => unknown) {
 export function createGallery(on: GalleryContext, client: PresenceClient): Gallery {
   const { entries, show, forget, unmask } = createInheritance(on);
   const stores = new Map<string, { get(): unknown; stop(): void }>();
-  const { values, update } = createPublished(entries, valueOf);
+  const { values, update } = createPublished(entries, read);
   const handOver = createTimer(on.clock);
   /** What may be another now; what was inherited goes if it is not wanted any more. */
   const dirty = new Set(values.keys());
@@ -103,7 +103,7 @@ export function createGallery(on: GalleryContext, client: PresenceClient): Galle
     if (unmask()) for (const key of stores.keys()) mark(key);
   }
 
-  function valueOf(key: string): unknown {
+  function read(key: string): unknown {
     const store = stores.get(key) ?? (others.has(key) && client.user(keyOf.userIn(key)));
     if (store) return show(key, store.get());
     forget(key);
