@@ -77,6 +77,7 @@ interface Parts extends Browser {
   readonly clock: NonNullable<SharedClientOptions["clock"]>;
   readonly hostClock: ReturnType<typeof promptClock>;
   readonly calls: ReturnType<typeof createCalls>;
+  announce(): void;
   call(call: Call): Promise<never>;
   say(said: Said): void;
 }
@@ -100,7 +101,9 @@ const wantsOf = ({ rooms, copy, events, lifecycle }: Parts): Wants => ({
   sessions: rooms.joined(),
   users: copy.watched(),
   lists: copy.onlineUsers.isWatched() ? ["onlineUsers"] : [],
-  events: events.types(),
+  events: [...events.listeners].flatMap(([type, { size }]) =>
+    size ? [type as keyof PresenceEvents] : [],
+  ),
   isVisible: lifecycle.isVisible(),
 });
 
@@ -130,11 +133,11 @@ function createParts(options: SharedClientOptions, browser: Browser): Parts {
   const calls = createCalls(clock, held);
   const copy = createCopy(announce, (id) => rooms.isIn(id));
   const rooms: Rooms = createRooms({ clock, call, say, copy: () => copy, changed: announce });
-  const events = createEvents(announce);
+  const events = createEvents();
   const tabs = view<Tabs>(() => held.member?.tabs() ?? { role: "waiting", count: 1 });
   const parts: Parts = {
     ...{ ...browser, options, held, copy, rooms, events, tabs, lifecycle, clock },
-    ...{ calls, call, say, hostClock: promptClock(clock) },
+    ...{ announce, calls, call, say, hostClock: promptClock(clock) },
   };
   return parts;
 }
@@ -310,6 +313,21 @@ function authenticate(
   return held.welcome;
 }
 
+/** The leader has to know which events a tab listens to. */
+const listening =
+  ({ events, announce }: Parts): PresenceClient["on"] =>
+  (type, listener, options) => {
+    const stop = events.on(type, listener, options);
+    const off = () => {
+      stop();
+      options?.signal?.removeEventListener("abort", off);
+      announce();
+    };
+    options?.signal?.addEventListener("abort", off);
+    announce();
+    return off;
+  };
+
 /** Through the connection of all tabs, or without a token where there is none yet. */
 function request({ held, call, options, clock }: Parts): PresenceClient["request"] {
   const fetchNow: typeof fetch = (...all) => (options.fetch ?? fetch)(...all);
@@ -343,7 +361,7 @@ export function createSharedClient(options: SharedClientOptions): SharedClient {
     return { ...createPresenceClient(options), tabs: view(() => alone) };
   }
   const parts = createParts(options, { locks, BroadcastChannel });
-  const { held, copy, rooms, events, tabs, clock, call, say } = parts;
+  const { held, copy, rooms, tabs, clock, call, say } = parts;
   return {
     options,
     tabs,
@@ -367,7 +385,7 @@ export function createSharedClient(options: SharedClientOptions): SharedClient {
     chatSession: rooms.get,
     loadMoreOnlineUsers: () => say(["loadMore"]),
     request: request(parts),
-    on: events.on,
+    on: listening(parts),
     stats() {
       const known = held.member?.host()?.stats() ?? held.stats;
       return { ...known, clockSkewMs: known.clockSkewMs + setBackMs(clock) };

@@ -316,6 +316,20 @@ describe("what tabs want together", () => {
     expect(members).toEqual([true, false, true, false]);
   });
 
+  it("ends when a tab crashes that was there before the leader led", async () => {
+    const { come, clock, members } = await scene();
+    const [one, two, three] = [await come(), await come(), await come()];
+    three.client.joinChatSession("lobby");
+    await clock.settle();
+    one.close();
+    await clock.settle();
+    members.length = 0;
+    three.crash();
+    await clock.advance(SECOND);
+    expect(two.client.tabs.get()).toEqual({ role: "leader", count: 1 });
+    expect(members).toEqual([false]);
+  });
+
   it("is typing as long as one of them is typed in", async () => {
     const { come, clock, lobby } = await scene();
     const [one, two] = [await come(), await come()];
@@ -408,8 +422,8 @@ describe("when the leader is gone", () => {
     const { clock, one, two, got } = await pair();
     one.client.joinChatSession("elsewhere");
     await clock.settle();
-    one.crash();
-    await clock.settle();
+    one.freeze(); // it is not known to be gone
+    await clock.advance(11 * SECOND);
     expect(two.role).toBe("leader");
     expect(got("authenticate").at(-1)?.chatSessionIds).toEqual(["lobby"]);
   });
