@@ -57,10 +57,10 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def served_chat(tools: Tools, folder: Path) -> Iterator[str]:
+def served_chat(tools: Tools, folder: Path, source: str = CHAT) -> Iterator[str]:
     """The chat, built in this folder."""
     (folder / "index.html").write_text(PAGE)
-    (folder / "chat.jsx").write_text(CHAT)
+    (folder / "chat.jsx").write_text(source)
     tools.script("build-page.mjs", folder / "index.html", folder / "built")
     with served(folder / "built") as url:
         yield url

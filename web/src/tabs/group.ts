@@ -1,13 +1,13 @@
 /**
  * One tab among those that share a connection, decided in one pure function.
  *
- *              enter            the lock is granted
- *    (new) ───────────► FOLLOWING ─────────────────► LEADING
- *                        │  │  ▲                      │
- *          locks fail, or│  │  └──────────────────────┘ the lock was stolen
- *       robbed and unheard  │ two checks without an answer: steal the lock, then LEADING
- *                        ▼
- *                      ALONE                any ──► OUT: leave
+ *           its own lock is held       the group's lock is granted
+ *    COMING ───────────► FOLLOWING ──────────────────────────► LEADING
+ *         │               │   │  ▲                               │
+ *   locks │        robbed │   │  └───────────────────────────────┘ the lock was stolen
+ *    fail │   and unheard │   └─ two checks without an answer: the lock is stolen, then LEADING
+ *         └───► ALONE ◄───┘
+ *                                            any ──► OUT: leave
  *
  * The lock says who leads: the browser grants it when the leader closes or crashes. A tab that is
  * frozen keeps it. So followers check whether the leader answers, and one that does not is robbed:
@@ -35,7 +35,7 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 export interface GroupState {
   readonly id: string;
-  readonly role: "following" | "leading" | "alone" | "out";
+  readonly role: "coming" | "following" | "leading" | "alone" | "out";
   /** The tab that leads, or empty. */
   readonly leaderId: string;
   readonly term: number;
@@ -88,9 +88,9 @@ interface Around {
 
 type GroupTurn = Turn<GroupState, GroupEffects, Around>;
 
-export const entering = (id: string, wants: Wants): GroupState => ({
+export const coming = (id: string, wants: Wants): GroupState => ({
   id,
-  role: "following",
+  role: "coming",
   leaderId: "",
   term: 0,
   heardAt: 0,
@@ -228,8 +228,12 @@ const messages: {
 };
 
 const table = {
-  /** The channel is open, and the tab's own lock is held. */
-  enter: seek,
+  /** The tab's own lock is held: the others can tell from now on whether it is there. */
+  enter(turn) {
+    if (turn.state.role !== "coming") return;
+    turn.state.role = "following";
+    seek(turn);
+  },
 
   granted(turn) {
     const { state, now, effects } = turn;
@@ -249,7 +253,7 @@ const table = {
 
   /** There are no locks to be had here. */
   refused(turn) {
-    if (turn.state.role === "following") goAlone(turn);
+    if (!isLeader(turn.state)) goAlone(turn);
   },
 
   gone(turn, tab: string) {
@@ -266,7 +270,7 @@ const table = {
   },
 
   received(turn, { from, ...body }: Message) {
-    messages[body.kind]?.(turn, from, body as never);
+    if (turn.state.role !== "coming") messages[body.kind]?.(turn, from, body as never);
   },
 
   /** The page is shown: whether there is a leader matters now. */

@@ -5,7 +5,7 @@ import { setBackMs } from "../surroundings.js";
 import type { ChannelLike, LocksLike, Tabs } from "./api.js";
 import type { Call } from "./calls.js";
 import {
-  entering,
+  coming,
   type GroupEffects,
   type GroupEvent,
   type GroupState,
@@ -131,6 +131,17 @@ function createEffects(
   };
 }
 
+function tabsOf({ role, leaderId, tabs }: GroupState): Tabs {
+  const roles = {
+    coming: "waiting",
+    following: leaderId ? "follower" : "waiting",
+    leading: "leader",
+    alone: "alone",
+    out: "waiting",
+  } as const;
+  return { role: roles[role], count: tabs.size };
+}
+
 /** What the rest of the client is given. */
 function createParts(
   on: MemberContext,
@@ -141,16 +152,7 @@ function createParts(
 ): Member {
   return {
     state,
-    tabs() {
-      const { role, leaderId, tabs } = state();
-      const roles = {
-        following: leaderId ? "follower" : "waiting",
-        leading: "leader",
-        alone: "alone",
-        out: "waiting",
-      } as const;
-      return { role: roles[role], count: tabs.size };
-    },
+    tabs: () => tabsOf(state()),
     host: () => held.host,
     want: (wants) => dispatch("want", wants),
     say(undated) {
@@ -192,7 +194,7 @@ export function createMember(on: MemberContext): Member {
   });
   const machine = createMachine({
     clock: on.clock,
-    initial: entering(held.id, on.wants),
+    initial: coming(held.id, on.wants),
     transition: transitionGroup,
     wakeAt: groupWakesAt,
     around: () => ({
@@ -201,7 +203,10 @@ export function createMember(on: MemberContext): Member {
       isVisible: on.isVisible(),
     }),
     effects: createEffects(on, held, locks, post, toOthers, () => member),
-    changed: on.changed,
+    changed(after, before) {
+      const [is, was] = [after, before].map(tabsOf);
+      if (is?.role !== was?.role || is?.count !== was?.count) on.changed();
+    },
   });
   const member = createParts(on, held, machine, post, toOthers);
   try {

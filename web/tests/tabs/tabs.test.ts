@@ -552,6 +552,16 @@ describe("a leader that stands still", () => {
     expect(seen).toEqual(["busy", "online"]);
   });
 
+  it("is found out at once when another tab is looked at", async () => {
+    const { clock, one, two } = await pair();
+    two.device.lifecycle.setVisible(false);
+    await clock.advance(MINUTE);
+    one.freeze();
+    two.device.lifecycle.setVisible(true);
+    await clock.advance(6 * SECOND);
+    expect([two.role, two.client.connection.get().name]).toEqual(["leader", "ready"]);
+  });
+
   it("is robbed by a tab that has just come", async () => {
     const { come, clock } = await scene();
     const one = await come();
