@@ -3,14 +3,29 @@
 The page is the chat of web/README.md with a shared client.
 """
 
+import json
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, expect
+from websockets.sync.client import ClientConnection, connect
 
-from tests.browser.conftest import CHAT, Opener, opening, row, served_chat
-from tests.stack import RunningStack
+from tests.browser.conftest import (
+    CHAT,
+    PATIENCE,
+    Opener,
+    browser_at_4000,
+    opening,
+    row,
+    served_chat,
+)
+from tests.stack import RunningStack, free_ports
 from tests.tools import Tools
 
 SHARED = (
@@ -164,23 +179,74 @@ def test_a_leader_that_stands_still_is_robbed_and_follows(window: Callable[[str]
     expect(follower.get_by_text("Back again")).to_have_count(1)
 
 
+class BarePage:
+    """A page that Playwright does not hold visible: only a hidden page can be frozen.
+
+    It speaks the DevTools protocol (https://chromedevtools.github.io/devtools-protocol/).
+    """
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._sent = 0
+
+    def send(self, method: str, **parameters: object) -> Any:
+        self._sent += 1
+        asked = {"id": self._sent, "method": method, "params": parameters}
+        self._socket.send(json.dumps(asked))
+        while True:
+            answer = json.loads(self._socket.recv(PATIENCE))
+            if answer.get("id") == self._sent:
+                return answer["result"]
+
+    def until(self, expression: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not self._is_so(expression):
+            assert time.monotonic() < deadline, expression
+            time.sleep(0.1)
+
+    def _is_so(self, expression: str) -> bool:
+        answer = self.send("Runtime.evaluate", expression=expression)
+        return answer["result"].get("value") is True
+
+
+@pytest.fixture
+def bare(
+    playwright: Playwright, chromium: str, deployed: RunningStack
+) -> Iterator[Callable[[str], BarePage]]:
+    """Opens pages in one browser."""
+    (port,) = free_ports(1)
+    flag = f"--remote-debugging-port={port}"
+
+    def opened(url: str) -> BarePage:
+        page = httpx.put(f"http://127.0.0.1:{port}/json/new?{quote(url)}", trust_env=False)
+        return BarePage(sockets.enter_context(connect(page.json()["webSocketDebuggerUrl"])))
+
+    with browser_at_4000(playwright, chromium, deployed, flag), ExitStack() as sockets:
+        yield opened
+
+
+ROLE = "window.client?.tabs.get().role === '{}' && client.connection.get().name === 'ready'"
+
+
 @pytest.mark.fault("The browser freezes the tab that has the connection of all tabs.")
 def test_a_leader_that_the_browser_freezes_hands_over_at_once(
-    window: Callable[[str], Window], come: Opener
+    bare: Callable[[str], BarePage], chat: str, come: Opener
 ) -> None:
-    leader, follower = window("frozen-ada").pair()
+    leader = bare(f"{chat}/?me=frozen-ada")
+    leader.until(ROLE.format("leader"))
+    follower = bare(f"{chat}/?me=frozen-ada")
+    follower.until(ROLE.format("follower"))
     grace = come("frozen-grace")
     expect(row(grace, "frozen-ada")).to_contain_text("Online")
     grace.evaluate(WITNESS, "frozen-ada")
-    browser = leader.context.new_cdp_session(leader)
-    follower.bring_to_front()
-    browser.send("Page.setWebLifecycleState", {"state": "frozen"})
-    expect_role(follower, "leader")
+
+    leader.send("Page.setWebLifecycleState", state="frozen")
+    follower.until(ROLE.format("leader"))
     grace.wait_for_timeout(5_000)  # longer than the grace period
     assert grace.evaluate("blinks") == []
-    browser.send("Page.setWebLifecycleState", {"state": "active"})
-    expect_role(leader, "follower")
-    expect(row(leader, "frozen-grace")).to_contain_text("Online")
+    leader.send("Page.setWebLifecycleState", state="active")
+    leader.until(ROLE.format("follower"))
+    assert grace.evaluate("blinks") == []
 
 
 def test_logging_out_in_one_tab_ends_all(

@@ -47,6 +47,10 @@ interface Held {
   /** Whether the app was told that it is authenticated. */
   isTold: boolean;
   stats: Stats;
+  /** When anything was heard of the connection; 0 before. */
+  knownAt: number;
+  /** Since when something may have been missed, by the server's clock; 0 if nothing was. */
+  gapSince: number;
   touchedAt: number;
   unsubscribe(): void;
 }
@@ -59,6 +63,8 @@ const unheld = () => ({
   welcome: undefined,
   isTold: false,
   stats: { lostAt: 0, clockSkewMs: 0 },
+  knownAt: 0,
+  gapSince: 0,
   touchedAt: Number.NEGATIVE_INFINITY,
   unsubscribe() {},
 });
@@ -160,6 +166,7 @@ function hear(parts: Parts, type: keyof PresenceEvents | "message", event: unkno
     return;
   }
   if (type === "authentication-success") held.isTold = true;
+  if (type === "resync") held.gapSince = 0;
   if (chatSessionId && !rooms.isIn(chatSessionId)) return;
   if (type === "problem") events.emit(type, fromFrame(event as PackedError));
   else if (type !== "user-status-change") events.emit(type, event as never);
@@ -183,25 +190,41 @@ function enter(parts: Parts): void {
     woken: hostClock.poke,
     changed: tabs.changed,
     led: () => dispatch("led"),
-    unled: () => dispatch("unled"),
+    unled() {
+      lose(parts);
+      dispatch("unled");
+    },
     apply(entries, isFull, stats) {
-      held.stats = stats ?? held.stats;
+      know(parts, stats);
       copy.apply(entries, isFull);
     },
-    measure(stats) {
-      held.stats = stats;
+    measure: (stats) => know(parts, stats),
+    returned() {
+      const { gapSince } = held;
+      if (gapSince) hear(parts, "resync", { since: gapSince });
     },
     answered: (...answer) => dispatch("answered", ...answer),
     hear: (type, event) => hear(parts, type, event),
     loggedOut: () => leave(parts, "at once"),
-    host: (member, wants, heardAt) => lead(parts, member, wants, heardAt),
+    host: (member, wants) => lead(parts, member, wants),
   });
   tabs.changed();
 }
 
+function know({ held, clock }: Parts, stats: Stats = held.stats): void {
+  Object.assign(held, { stats, knownAt: clock.now() });
+}
+
+/** From now on something may be missed: since the last time that anything was heard. */
+function lose({ held }: Parts): void {
+  const { knownAt, stats } = held;
+  held.gapSince ||= stats.lostAt || (knownAt && knownAt + stats.clockSkewMs);
+}
+
 /** Makes the connection of all tabs in this one. */
-function lead(parts: Parts, member: Member, wants: Wants, heardAt: number) {
+function lead(parts: Parts, member: Member, wants: Wants) {
   const { held, copy, options, lifecycle, hostClock } = parts;
+  lose(parts);
   const { isActive } = copy.me.get();
   // A user who was away is not back because another tab leads.
   const touchedAt = isActive ? hostClock.now() : 0;
@@ -216,9 +239,9 @@ function lead(parts: Parts, member: Member, wants: Wants, heardAt: number) {
     userId: held.userId as string,
     source: () => held.source,
     wants,
-    heardAt,
-    inherited: heardAt ? copy.all() : [],
-    statsBefore: held.stats,
+    inherited: copy.all(),
+    knownAt: held.knownAt,
+    since: held.gapSince,
     publish: member.publish,
     tell: member.tell,
   });
@@ -236,8 +259,11 @@ function leave({ held, copy, calls, tabs }: Parts, how: Parameters<Member["leave
 }
 
 /** Leaves them until the page runs again. */
-function pause({ held, copy, calls, tabs }: Parts): void {
+function pause(parts: Parts): void {
+  const { held, copy, calls, tabs } = parts;
   const { member } = held;
+  if (copy.connection.get().name === "ready") know(parts);
+  lose(parts);
   held.member = undefined;
   member?.leave("now");
   calls.dispatch("unled");

@@ -1,4 +1,4 @@
-import type { Clock, PresenceClient, Stats, Store } from "../api.js";
+import type { Clock, PresenceClient, Store } from "../api.js";
 import { createTimer } from "../timing.js";
 import { packed } from "./messages.js";
 import {
@@ -14,8 +14,8 @@ import {
 
 /** How long the next connection may take without being seen. */
 const HAND_OVER_MS = 5_000;
-/** A copy of before that is not shown as it is. */
-const OLD_MS = 15_000;
+/** Older than that, what was known is not shown as if it were now. */
+const OLD_MS = 75_000;
 
 /** What is published of a client: the values of its stores, as long as they are wanted. */
 export interface Gallery {
@@ -31,17 +31,18 @@ export interface GalleryContext {
   readonly clock: Clock;
   /** What was known when this tab began to lead. */
   readonly inherited: Entries;
-  /** When the leader before was heard, 0 if none was, and what it told of its connection. */
-  readonly heardAt: number;
-  readonly statsBefore: Stats;
+  /** When that was so; 0 if nothing was known. */
+  readonly knownAt: number;
+  /** Since when something may have been missed, by the server's clock; 0 if nothing was. */
+  readonly since: number;
   publish(entries: Entries): void;
-  /** All is known again; something may have been missed since, by the server's clock. */
+  /** All is known again. */
   caughtUp(since: number): void;
 }
 
 /** What was known before: it is shown until the new connection knows it. */
-function createInheritance({ clock, inherited, heardAt }: GalleryContext) {
-  const values = new Map(clock.now() - heardAt > OLD_MS ? stale(inherited) : inherited);
+function createInheritance({ clock, inherited, knownAt }: GalleryContext) {
+  const values = new Map(clock.now() - knownAt > OLD_MS ? stale(inherited) : inherited);
   let isMasking = true;
   return {
     entries: [...values],
@@ -91,8 +92,7 @@ export function createGallery(on: GalleryContext, client: PresenceClient): Galle
   const dirty = new Set(values.keys());
   /** Users in lists whom no tab shows: they are told as they are known with the list. */
   let others: ReadonlySet<string> = new Set();
-  const { lostAt, clockSkewMs } = on.statsBefore;
-  let since = on.heardAt && (lostAt || on.heardAt + clockSkewMs);
+  let { since } = on;
 
   function mark(key: string): void {
     if (!dirty.size) queueMicrotask(flush);

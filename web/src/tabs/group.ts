@@ -39,8 +39,6 @@ export interface GroupState {
   /** The tab that leads, or empty. */
   readonly leaderId: string;
   readonly term: number;
-  /** When the leader was last heard; 0 before. */
-  readonly heardAt: number;
   readonly checkAt: number;
   /** How many checks were not answered. */
   readonly checks: number;
@@ -60,7 +58,7 @@ export interface GroupEffects {
   /** Says when that tab is gone. */
   observe(tab: string): void;
   // The leader.
-  lead(wants: Wants, heardAt: number): void;
+  lead(wants: Wants): void;
   want(wants: Wants): void;
   resign(): void;
   /** Tells all that is known, to one tab or to all. */
@@ -72,6 +70,8 @@ export interface GroupEffects {
   led(): void;
   unled(): void;
   apply(entries: Entries, isFull: boolean, stats: Stats): void;
+  /** All was told to this tab, which was away. */
+  returned(): void;
   measure(stats: Stats): void;
   answered(id: number, value: unknown, error: PresenceError | undefined): void;
   hear(type: keyof PresenceEvents | "message", event: unknown): void;
@@ -93,7 +93,6 @@ export const coming = (id: string, wants: Wants): GroupState => ({
   role: "coming",
   leaderId: "",
   term: 0,
-  heardAt: 0,
   checkAt: NEVER,
   checks: 0,
   isRobbed: false,
@@ -149,9 +148,8 @@ function lose(turn: GroupTurn): void {
 }
 
 function lead({ state, effects }: GroupTurn): void {
-  const { id, heardAt } = state;
-  Object.assign(state, { leaderId: id, checkAt: NEVER });
-  effects.push(["lead", union([...state.tabs.values()]), heardAt], ["led"]);
+  Object.assign(state, { leaderId: state.id, checkAt: NEVER });
+  effects.push(["lead", union([...state.tabs.values()])], ["led"]);
 }
 
 function goAlone(turn: GroupTurn): void {
@@ -169,7 +167,7 @@ function follow(turn: GroupTurn, from: string, { term }: LeadersBody): boolean {
   const isNew = from !== state.leaderId || term !== state.term;
   const checkAt = now + (isVisible ? QUIET_MS : HIDDEN_QUIET_MS);
   if (isNew && state.leaderId && from !== state.leaderId) setTab(turn, state.leaderId, undefined);
-  Object.assign(state, { term, leaderId: from, heardAt: now, checks: 0, isRobbed: false, checkAt });
+  Object.assign(state, { term, leaderId: from, checks: 0, isRobbed: false, checkAt });
   if (isNew) effects.push(["led"]);
   return true;
 }
@@ -208,6 +206,7 @@ const messages: {
     const { state, effects } = turn;
     if (tabs) state.tabs = new Map([...tabs, [state.id, ownWants(state)]]);
     if (!to || to === state.id) effects.push(["apply", entries, isFull, stats]);
+    if (to === state.id) effects.push(["returned"]);
   },
 
   answer(turn, from, body) {

@@ -45,12 +45,13 @@ export interface MemberContext {
   isVisible(): boolean;
   /** A message has woken the page. */
   woken(): void;
-  host(member: Member, wants: Wants, heardAt: number): Host;
+  host(member: Member, wants: Wants): Host;
   changed(): void;
   led(): void;
   unled(): void;
   apply(entries: Entries, isFull: boolean, stats?: Stats): void;
   measure(stats: Stats): void;
+  returned(): void;
   answered(id: number, value: unknown, error: PresenceError | undefined): void;
   hear(type: keyof PresenceEvents | "message", event: unknown): void;
   loggedOut(): void;
@@ -115,8 +116,8 @@ function createEffects(
       held.channel = undefined;
       locks.end();
     },
-    lead(wants, heardAt) {
-      held.host = on.host(member(), wants, heardAt);
+    lead(wants) {
+      held.host = on.host(member(), wants);
       tellAll();
     },
     want: (wants) => held.host?.want(wants),

@@ -443,6 +443,28 @@ describe("when the leader is gone", () => {
     expect(resync.mock.calls[0]?.[0].since).toBeLessThanOrEqual(before + SECOND);
   });
 
+  it("a tab that was away hears since when, whether it leads again or follows", async () => {
+    for (const isFollower of [false, true]) {
+      const { come, clock, server } = await scene();
+      const one = await come();
+      if (isFollower) await come();
+      const resync = vi.fn();
+      one.client.on("resync", resync);
+      one.client.user("grace").subscribe(() => {});
+      await clock.advance(MINUTE);
+      const left = server.now();
+      one.device.lifecycle.emit("leaving");
+      expect(one.client.connection.get()).toEqual({ name: "offline" });
+      expect(one.client.user("grace").get()).toMatchObject({ fresh: false });
+      await clock.advance(MINUTE);
+      one.device.lifecycle.emit("resume");
+      await clock.advance(SECOND);
+      expect(one.role).toBe(isFollower ? "follower" : "leader");
+      expect(one.client.user("grace").get()).toMatchObject({ fresh: true });
+      expect(resync.mock.calls).toEqual([[{ since: left }]]);
+    }
+  });
+
   it("what was asked and not answered is asked again, and done once", async () => {
     const { clock, one, two, lobby, server, got } = await pair();
     const heard: unknown[] = [];
