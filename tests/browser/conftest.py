@@ -57,10 +57,10 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def served_chat(tools: Tools, folder: Path) -> Iterator[str]:
+def served_chat(tools: Tools, folder: Path, source: str = CHAT) -> Iterator[str]:
     """The chat, built in this folder."""
     (folder / "index.html").write_text(PAGE)
-    (folder / "chat.jsx").write_text(CHAT)
+    (folder / "chat.jsx").write_text(source)
     tools.script("build-page.mjs", folder / "index.html", folder / "built")
     with served(folder / "built") as url:
         yield url
@@ -68,12 +68,12 @@ def served_chat(tools: Tools, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def browser_at_4000(
-    playwright: Playwright, chromium: str, stack: RunningStack
+    playwright: Playwright, chromium: str, stack: RunningStack, *flags: str
 ) -> Iterator[Browser]:
     """A browser for which the stack listens where the document says."""
     port = urlsplit(stack.demo_url).port
     rule = f"--host-resolver-rules=MAP {DOCUMENT} 127.0.0.1:{port}"
-    launched = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, rule])
+    launched = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, rule, *flags])
     yield launched
     launched.close()
 

@@ -68,6 +68,28 @@ def test_who_has_closed_one_of_two_tabs_is_still_there(demo: Demo) -> None:
     expect(left.frames(f"{left.user} offline")).to_have_count(0)
 
 
+def test_tabs_that_share_have_one_connection_and_say_which_of_them_leads(demo: Demo) -> None:
+    left, right = demo.open()
+    for _ in range(2):
+        left.press("Open a sharing tab")
+    left.close("Tab 1")
+    expect(left.device("Sharing tab 2")).to_contain_text("Live · leads")
+    expect(left.device("Sharing tab 3")).to_contain_text("Live · follows")
+    expect(left.heading("1 device connected")).to_be_visible()
+    left.send("From the one that follows")
+    expect(right.said("From the one that follows")).to_have_count(1)
+
+    left.close("Sharing tab 2")
+    expect(left.device("Sharing tab 3")).to_contain_text("Live · leads")
+    left.press("Open a sharing tab")
+    expect(left.device("Sharing tab 4")).to_contain_text("Live · follows")
+    left.device("Sharing tab 3").locator(".chip").click()
+    left.network("Frozen", "Sharing tab 3")
+    expect(left.device("Sharing tab 4")).to_contain_text("Live · leads", timeout=20_000)
+    left.network("Works", "Sharing tab 3")
+    expect(left.device("Sharing tab 3")).to_contain_text("Live · follows")
+
+
 def test_who_has_closed_both_tabs_is_gone_after_the_grace_period(demo: Demo) -> None:
     left, right = demo.open()
     left.press("Open another tab")

@@ -17,6 +17,8 @@ from presence import limits as of_ours
 from proof.nemesis.report import render
 from tests.docs.markdown import ROOT, pages
 from tests.template.test_template import TEMPLATE
+from tests.web.sizes import KIB
+from tests.web.sizes import LIMITS as SIZES
 
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -125,6 +127,21 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def limits() -> str:
     rows = ([f"{limit:,}", *words] for limit, *words in LIMITS)
     return table(("Limit", "Of", "Beyond it"), rows)
+
+
+#: What the parts of the client are called in prose.
+PARTS = {
+    "core": "core",
+    "hooks": "hooks and provider, on top",
+    "components": "components, on top",
+    "tabs": "`@presence/client/tabs`, on top of the core",
+    "styles": "`styles.css`",
+}
+
+
+def sizes() -> str:
+    rows = ((PARTS[part], f"{size / KIB:.1f}") for part, size in SIZES.items())
+    return table(("Part", "KB, at most"), rows)
 
 
 def parameters() -> str:
@@ -270,7 +287,7 @@ def _quote(file: str, start: str, count: int) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    **{it.__name__: it for it in (faults, limits, nemesis, parameters)},
+    **{it.__name__: it for it in (faults, limits, nemesis, parameters, sizes)},
     **{name: partial(_quote, *it) for name, it in QUOTES.items()},
     "tour-lines": tour_lines,
     **bills.BLOCKS,

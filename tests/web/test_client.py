@@ -10,6 +10,7 @@ import pytest
 from local.stack import ROOT
 from tests import vectors
 from tests.tools import WEB, Tools
+from tests.web.sizes import LIMITS
 
 DEMO = ROOT / "local" / "demo"
 
@@ -67,16 +68,6 @@ def test_the_test_double_answers_as_the_reducer(tools: Tools, tmp_path: Path) ->
 
 
 # ── the package: others can import it, and it is small ───────────────────────────────────────────
-
-
-KIB = 1024
-#: Bytes of `gzip -9`. Hooks come on top of the core, components on top of the hooks.
-LIMITS = {
-    "core": 11.25 * KIB,
-    "hooks": 2.6 * KIB,
-    "components": 4.5 * KIB,
-    "styles": 1.5 * KIB,
-}
 
 
 @pytest.fixture(scope="module")

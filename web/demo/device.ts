@@ -8,11 +8,18 @@ import {
   type LifecycleEvent,
   type PresenceClient,
   type SocketLike,
+  type Store,
 } from "../src/index.js";
+import {
+  type ChannelLike,
+  createSharedClient,
+  type LocksLike,
+  type Tabs,
+} from "../src/tabs/index.js";
 import { Network, type NetworkState, type PassedFrame } from "./network.js";
 import { Observable } from "./observable.js";
 
-export type Kind = "tab" | "phone";
+export type Kind = "tab" | "phone" | "shared";
 /** What is wrong with its network, or with its page. */
 export type Condition = NetworkState | "frozen";
 export type Attendance = "there" | "away" | "hidden" | "asleep";
@@ -25,7 +32,8 @@ export interface DeviceState {
 /** Five minutes and one minute by default; in a demo that is long to wait. */
 export const PATIENCE_MS = 3_000;
 
-const KINDS: Record<Kind, string> = { tab: "Tab", phone: "Phone" };
+const KINDS: Record<Kind, string> = { tab: "Tab", phone: "Phone", shared: "Sharing tab" };
+const ALONE = new Observable<Tabs>({ role: "alone", count: 1 });
 
 export class Device {
   readonly kind: Kind;
@@ -33,6 +41,8 @@ export class Device {
   readonly id: string;
   readonly name: string;
   readonly client: PresenceClient;
+  /** Whether its connection is that of another tab. */
+  readonly tabs: Store<Tabs>;
   readonly state = new Observable<DeviceState>({ condition: "works", attendance: "there" });
   connectionId: string | undefined;
   leaseMs = 0;
@@ -55,7 +65,7 @@ export class Device {
       if (frame.direction === "out" && !frame.isLost) this.leaseEndsAt = frame.at + this.leaseMs;
       passed(frame);
     });
-    this.client = createPresenceClient({
+    const options = {
       apiUrl: location.origin,
       device: this.id,
       autoAway: { idleMs: PATIENCE_MS, hiddenMs: PATIENCE_MS },
@@ -63,7 +73,15 @@ export class Device {
       fetch: this.#network.fetch,
       lifecycle: this.#surroundings,
       clock: this.#clock,
-    });
+    };
+    if (kind === "shared") {
+      const shared = createSharedClient({ ...options, ...browserOf(this.#clock) });
+      this.client = shared;
+      this.tabs = shared.tabs;
+    } else {
+      this.client = createPresenceClient(options);
+      this.tabs = ALONE;
+    }
     this.client.on("authentication-success", (terms) => {
       this.connectionId = terms.connectionId;
       this.leaseMs = terms.leaseSeconds * 1_000;
@@ -136,11 +154,17 @@ export class PageClock implements Clock {
   after(milliseconds: number, run: () => void): () => void {
     let isWanted = true;
     const fire = () => isWanted && run();
-    const timer = setTimeout(() => (this.#due ? this.#due.push(fire) : fire()), milliseconds);
+    const timer = setTimeout(() => this.run(fire), milliseconds);
     return () => {
       isWanted = false;
       clearTimeout(timer);
     };
+  }
+
+  /** Runs something in the page: now, or when it goes on. */
+  run(what: () => void): void {
+    if (this.#due) this.#due.push(what);
+    else what();
   }
 
   stop(): void {
@@ -152,6 +176,41 @@ export class PageClock implements Clock {
     this.#due = undefined;
     for (const fire of due) fire();
   }
+}
+
+/** What the tabs of this browser share: a page that stands still is told later. */
+function browserOf(page: PageClock): {
+  locks?: LocksLike;
+  BroadcastChannel: new (name: string) => ChannelLike;
+} {
+  const later = (what: () => void) => page.run(what);
+  const locks: LocksLike = {
+    request: (name, options, granted) =>
+      new Promise((resolve, reject) => {
+        const run = () => new Promise<void>((done) => later(() => void granted().then(done)));
+        navigator.locks
+          .request(name, options, run)
+          .then(resolve, (error) => later(() => reject(error)));
+      }),
+  };
+  class Channel implements ChannelLike {
+    onmessage: ChannelLike["onmessage"] = null;
+    readonly #real: BroadcastChannel;
+
+    constructor(name: string) {
+      this.#real = new BroadcastChannel(name);
+      this.#real.onmessage = ({ data }) => later(() => this.onmessage?.({ data: data as never }));
+    }
+
+    postMessage(message: unknown): void {
+      this.#real.postMessage(message);
+    }
+
+    close(): void {
+      this.#real.close();
+    }
+  }
+  return { ...(navigator.locks && { locks }), BroadcastChannel: Channel };
 }
 
 const OF_THE_BROWSER: readonly LifecycleEvent[] = ["online", "offline", "leaving", "resume"];

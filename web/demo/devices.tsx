@@ -1,15 +1,20 @@
 /** The devices of a person: which there are, what each believes of its link, and what may go wrong. */
 
 import type { ConnectionState } from "../src/index.js";
+import type { TabRole } from "../src/tabs/index.js";
 import { type Attendance, type Condition, type Device, PATIENCE_MS } from "./device.js";
 import { useNow, useValue } from "./observable.js";
 import { type Choosable, countdown, counted, Meter, Segments } from "./parts.js";
 import type { Person } from "./person.js";
 
+/** Where the connection of tabs that share one is. */
+const ROLES: Partial<Record<TabRole, string>> = { leader: " · leads", follower: " · follows" };
+
 function Chip({ device, person }: { device: Device; person: Person }) {
   const selected = useValue(person.selected);
   const { words, tone } = useLink(device);
   const connection = useValue(device.client.connection);
+  const { role } = useValue(device.tabs);
   const why = connection.name === "failed" ? ` · ${connection.error.message}` : "";
   return (
     <li data-tone={tone} data-selected={device === selected ? "" : undefined}>
@@ -21,7 +26,7 @@ function Chip({ device, person }: { device: Device; person: Person }) {
       >
         <DeviceIcon kind={device.kind} />
         <span>
-          {device.name} <small>{words + why}</small>
+          {device.name} <small>{words + why + (ROLES[role] ?? "")}</small>
         </span>
       </button>
       <button
@@ -55,9 +60,11 @@ function DeviceIcon({ kind }: { kind: Device["kind"] }) {
 
 /** The devices of a person, one of which is looked at. */
 export function Devices({ person, devices }: { person: Person; devices: readonly Device[] }) {
-  const states = devices.map(({ client }) => client.connection.get().name);
   useNow();
-  const live = states.filter((name) => name === "ready").length;
+  const live = devices.filter(
+    ({ client, tabs }) =>
+      client.connection.get().name === "ready" && tabs.get().role !== "follower",
+  ).length;
   return (
     <div className="devices">
       <h3>{counted(live, "device")} connected</h3>
@@ -72,6 +79,14 @@ export function Devices({ person, devices }: { person: Person; devices: readonly
         </button>
         <button type="button" className="small" onClick={() => person.open("phone")}>
           Open on a phone
+        </button>
+        <button
+          type="button"
+          className="small"
+          title="All such tabs have one connection together"
+          onClick={() => person.open("shared")}
+        >
+          Open a sharing tab
         </button>
       </div>
     </div>
@@ -153,7 +168,8 @@ const ATTENDANCES: readonly Choosable<Attendance>[] = [
 ];
 
 /** What happens now, and how it ends. */
-function explain({ leaseMs, heartbeatMs, state }: Device, isOver: boolean, name: string): string {
+function explain(device: Device, isOver: boolean, name: string): string {
+  const { leaseMs, heartbeatMs, state, tabs } = device;
   const { condition, attendance } = state.get();
   const end = isOver
     ? `The lease is over: with the next sweep, once a minute, ${name} is offline for the others, unless another device is connected.`
@@ -167,6 +183,8 @@ function explain({ leaseMs, heartbeatMs, state }: Device, isOver: boolean, name:
   const patience = `after ${PATIENCE_MS / 1_000} s here, minutes in real life`;
   if (attendance === "away") return `No touch, no key: away ${patience}.`;
   if (attendance === "hidden") return `The tab is in the background: away ${patience}.`;
+  if (tabs.get().role === "follower")
+    return "The tab that leads has the connection. When it is closed or frozen, another one leads.";
   if (!leaseMs) return "Connecting for the first time.";
   return `A heartbeat every ${heartbeatMs / 1_000} s renews a lease of ${leaseMs / 1_000} s.`;
 }
@@ -174,7 +192,7 @@ function explain({ leaseMs, heartbeatMs, state }: Device, isOver: boolean, name:
 function Lease({ device }: { device: Device }) {
   const now = useNow();
   const left = device.leaseEndsAt - now;
-  if (!device.leaseMs) return null;
+  if (!device.leaseMs || device.tabs.get().role === "follower") return null;
   return (
     <p className="lease">
       <Meter left={left} of={device.leaseMs} />

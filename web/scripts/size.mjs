@@ -69,6 +69,7 @@ const react = await bundle("react/index.ts", isOfCore);
 // An app with components of its own imports these.
 const own = react.exports.filter((name) => name.startsWith("use") || name === "SocketProvider");
 const hooks = await bundle("react/index.ts", isOfCore, own);
+const tabs = await bundle("tabs/index.ts", isOfCore);
 const styles = await bundle("styles.css");
 
 console.log(
@@ -76,6 +77,7 @@ console.log(
     core: size(core),
     hooks: size(hooks),
     components: size(react) - size(hooks),
+    tabs: size(tabs),
     styles: size(styles),
   }),
 );

@@ -4,7 +4,6 @@ import type {
   MyStatus,
   PresenceClient,
   PresenceClientOptions,
-  PresenceEvents,
   SocketLike,
   StatusOptions,
   TokenProvider,
@@ -13,10 +12,11 @@ import { pending } from "./core/own-status.js";
 import { createOwnStatus, type OwnStatusDriver } from "./drivers/own-status.js";
 import { createUserLink, type UserLink, type UserLinkEvents } from "./drivers/user-link.js";
 import { fromFrame, PresenceError } from "./errors.js";
+import { createEvents, type Events } from "./events.js";
 import { createFollowing, type Following } from "./following.js";
 import { createHttp, type Http } from "./http.js";
 import { createPresenceStore, type PresenceStore } from "./presence-store.js";
-import { keyed, tell, type View, view } from "./store.js";
+import { type View, view } from "./store.js";
 import {
   type Activity,
   browserLifecycle,
@@ -41,28 +41,7 @@ interface Parts {
   readonly clock: Clock;
 }
 
-function createEvents() {
-  const listeners = keyed(() => new Set<(event: never) => void>());
-  const on: PresenceClient["on"] = (type, listener, { signal } = {}) => {
-    const all = listeners.get(type);
-    const entry: typeof listener = (event) => listener(event); // the same function may be given twice
-    const off = () => {
-      all.delete(entry);
-      signal?.removeEventListener("abort", off);
-    };
-    // A signal that is aborted already says nothing more.
-    if (signal?.aborted) return off;
-    all.add(entry);
-    signal?.addEventListener("abort", off);
-    return off;
-  };
-  function emit<K extends keyof PresenceEvents>(type: K, event: PresenceEvents[K]): void {
-    tell(listeners.get(type), event as never);
-  }
-  return { on, emit };
-}
-
-type Emit = ReturnType<typeof createEvents>["emit"];
+type Emit = Events["emit"];
 
 /** What the server's frames change, and what a link is told when it comes into use. */
 const linkEvents = (emit: Emit, parts: () => Parts): Omit<UserLinkEvents, "isActive" | "wire"> => ({

@@ -33,6 +33,8 @@ export type LifecycleEvent =
 export interface Lifecycle {
   isOnline(): boolean;
   isVisible(): boolean;
+  /** When a person was last at the device, if that was before the client was made. */
+  touchedAt?(): number;
   subscribe(listener: (event: LifecycleEvent) => void): () => void;
 }
 

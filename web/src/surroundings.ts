@@ -116,7 +116,8 @@ export function watchActivity(
     start() {
       if (options === false) return;
       stop();
-      onEvent();
+      touchedAt = lifecycle.touchedAt?.() ?? clock.now();
+      check();
       unsubscribe = lifecycle.subscribe((event) => {
         // A screen that turns itself off does not mean that the user is back.
         if (["activity", "visible", isActive && "hidden"].includes(event)) onEvent(event);

@@ -208,20 +208,23 @@ export interface Sessions {
   entered(link: Link, terms: AuthenticationSuccess): void;
 }
 
-export function createSessions(on: SessionContext): Sessions {
-  /** The newest messages that were delivered, so that none is delivered twice. */
+/** Says of each message whether it is new, by the newest that were delivered. */
+export function createDelivered(): (message: NewMessage) => boolean {
   const delivered = new Set<string>();
 
   /** A message that was sent again, however late, has the same `clientId` of the same sender there. */
-  function isNew({ messageId, chatSessionId, senderId, clientId }: NewMessage): boolean {
+  return ({ messageId, chatSessionId, senderId, clientId }) => {
     const key = clientId ? `${chatSessionId} ${senderId} ${clientId}` : messageId;
     const isKnown = delivered.has(key);
     delivered.add(key);
     for (const oldest of delivered)
       if (delivered.size > REMEMBERED_MESSAGES) delivered.delete(oldest);
     return !isKnown;
-  }
+  };
+}
 
+export function createSessions(on: SessionContext): Sessions {
+  const isNew = createDelivered();
   const { get, all } = keyed((id) => createSession(id, on));
   const wanting = (action: "join" | "leave", joined: ReadonlySet<string>) =>
     [...all].filter(([, it]) => it.wants(joined) === action).map(([id]) => id);

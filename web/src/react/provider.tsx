@@ -15,6 +15,8 @@ import { english, type PresenceLabels } from "./labels.js";
 export interface SocketProviderProps extends Partial<PresenceClientOptions> {
   /** A client of your own; otherwise one is made from `apiUrl` and the other options. */
   readonly client?: PresenceClient;
+  /** Makes that client; `createSharedClient` makes one that all tabs of the browser share. */
+  readonly createClient?: (options: PresenceClientOptions) => PresenceClient;
   /** With it, it authenticates by itself; without it, call `authenticate` of `useSocket`. */
   readonly userId?: string | undefined;
   readonly labels?: Partial<PresenceLabels>;
@@ -122,7 +124,8 @@ function around(client: PresenceClient): Surroundings {
  * and it disconnects what it connected when it is unmounted.
  */
 export function SocketProvider(props: SocketProviderProps): ReactElement {
-  const { client: given, userId, labels, nameOf, debug, children, ...options } = props;
+  const { client: given, userId, labels, nameOf, debug, children, ...made } = props;
+  const { createClient = createPresenceClient, ...options } = made;
   const { apiUrl, getToken } = options;
   const latest = useRef(getToken as TokenProvider);
   // A token is asked of the function of the latest render, with what it closes over.
@@ -131,7 +134,7 @@ export function SocketProvider(props: SocketProviderProps): ReactElement {
   const client = useMemo(() => {
     if (given) return given;
     if (!apiUrl) throw new Error("<SocketProvider> needs apiUrl or client");
-    return createPresenceClient({ ...options, apiUrl, ...(token && { getToken: token }) });
+    return createClient({ ...options, apiUrl, ...(token && { getToken: token }) });
   }, [given, apiUrl]);
   const surroundings = around(client);
   const shared = useMemo<Shared>(

@@ -20,6 +20,17 @@ describe("the clock of a page", () => {
     expect(ran).toEqual(["first", "second"]);
   });
 
+  test("keeps what other tabs say until the page goes on", () => {
+    const clock = new PageClock();
+    const heard: string[] = [];
+    clock.run(() => heard.push("at once"));
+    clock.stop();
+    clock.run(() => heard.push("later"));
+    expect(heard).toEqual(["at once"]);
+    clock.go();
+    expect(heard).toEqual(["at once", "later"]);
+  });
+
   test("keeps time otherwise", () => {
     const clock = new PageClock();
     const run = vi.fn();

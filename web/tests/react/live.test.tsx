@@ -16,6 +16,7 @@ import {
   useMessages,
 } from "../../src/react/index.js";
 import { createFakePresence, type FakePresence } from "../../src/testing/index.js";
+import { Browser } from "../tabs/browser.js";
 
 afterEach(cleanup);
 
@@ -229,4 +230,31 @@ test("on a server a provider of its own requests nothing", () => {
   expect(html).toContain("Loading…");
   expect(fake.server.requests).toEqual([]);
   expect(fake.server.connections).toEqual([]);
+});
+
+test("tabs share one connection, and each shows what it would show with its own", async () => {
+  const fake = createFakePresence({ users: [{ userId: "grace" }] });
+  const browser = new Browser(fake);
+  const tabs = [browser.open(), browser.open()];
+  const app = (tab: (typeof tabs)[number]) => (
+    <SocketProvider {...tab.device.options} createClient={() => tab.client} userId="ada">
+      <ConnectionBanner graceMs={0} />
+      <OnlineUsersList />
+      {room}
+    </SocketProvider>
+  );
+  const shown = tabs.map((tab) => render(app(tab)));
+  await pass(fake, 1_000);
+  expect(tabs.map((it) => it.role)).toEqual(["leader", "follower"]);
+  expect(fake.server.connections).toHaveLength(1);
+  for (const { container } of shown) {
+    expect(container.querySelectorAll(".presence-list li")).toHaveLength(2);
+    expect(container.querySelector("[data-stale]")).toBeNull();
+  }
+  shown[0]?.unmount();
+  await pass(fake, 10_000);
+  expect(tabs.map((it) => it.role)).toEqual(["waiting", "leader"]);
+  expect(fake.server.connections).toHaveLength(1);
+  expect(shown[1]?.container.querySelector("[data-stale]")).toBeNull();
+  expect(shown[1]?.container.querySelectorAll(".presence-list li")).toHaveLength(2);
 });

@@ -1,0 +1,13 @@
+"""What the client may weigh: bytes of `gzip -9` after minifying, React not counted."""
+
+from typing import Final
+
+KIB: Final = 1024
+#: Each comes on top of the one before, but that `tabs` comes on top of the core, and `styles` alone.
+LIMITS: Final = {
+    "core": 11.3 * KIB,
+    "hooks": 2.6 * KIB,
+    "components": 4.5 * KIB,
+    "tabs": 8.3 * KIB,
+    "styles": 1.5 * KIB,
+}
