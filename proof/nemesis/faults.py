@@ -108,7 +108,7 @@ class Nemesis:
         cloudformation = self.stack.aws("cloudformation")
         known = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
         values = {it["ParameterKey"]: it["ParameterValue"] for it in known}
-        values["LogLevel"] = "WARNING" if values["LogLevel"] == "INFO" else "INFO"
+        values["LogLevel"] = "WARN" if values["LogLevel"] == "INFO" else "INFO"
         cloudformation.update_stack(
             StackName=STACK,
             UsePreviousTemplate=True,

@@ -144,12 +144,17 @@ class Checks:
         self.ends(connection_id)
         self.finished.setdefault(connection_id, self.clock())
 
+    def has_closed(self, user_id: str, connection_id: str, until: int) -> None:
+        """Its `$disconnect` was handled to the end: until then the user is expected back."""
+        self.finishes(connection_id)
+        self.possible[user_id][connection_id] = until
+
     def has_left(self, connection_id: str, user: User) -> None:
         """Its user has left on purpose, and was told so: without a grace period."""
         self.finishes(connection_id)
         known = self.possible[user.user_id]
-        known[connection_id] = min(self.clock(), known.get(connection_id, 0))
-        is_over = max(known.values()) + self.margin < self.clock()
+        known.pop(connection_id, None)
+        is_over = max(known.values(), default=0) + self.margin < self.clock()
         self.require(not (is_over and user.is_here), "I7", f"{user} has left, and is here")
 
     def loses(self, user_id: str, session_id: str) -> None:

@@ -247,13 +247,15 @@ class Simulation:
             self.clock.later(self.rng.randrange(late), partial(self._disconnected, link))
 
     def _disconnected(self, link: str) -> None:
-        connections = self.cases.connections
+        connections, user_id = self.cases.connections, owner_of(link)
+        handled_at: list[int] = []
 
         def ended(before: Any) -> None:
             if not isinstance(before, BaseException) and before and before.user_id:
-                self.checks.finishes(link)
+                self.checks.has_closed(user_id, link, handled_at[0] + GRACE)
 
         def work(now: int) -> Any:
+            handled_at.append(now)
             self._may_be_here(link, now + GRACE)
             return connections.disconnect(link, now)
 
