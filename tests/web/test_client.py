@@ -72,7 +72,7 @@ def test_the_test_double_answers_as_the_reducer(tools: Tools, tmp_path: Path) ->
 KIB = 1024
 #: Bytes of `gzip -9`. Hooks come on top of the core, components on top of the hooks.
 LIMITS = {
-    "core": 11.25 * KIB,
+    "core": 11.8 * KIB,
     "hooks": 2.6 * KIB,
     "components": 4.5 * KIB,
     "styles": 1.5 * KIB,

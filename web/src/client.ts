@@ -26,8 +26,11 @@ import {
   watchActivity,
 } from "./surroundings.js";
 
-/** How late those who came are listed, where the server does not tell of all users. */
-const REFRESH_ONLINE_MS = 300_000;
+/**
+ * How late those who came are listed, where the server does not tell of all users: just before a
+ * heartbeat, which the question saves.
+ */
+const REFRESH_ONLINE_MS = 290_000;
 
 /** The parts of a client. Each is given functions that reach the others when they are called. */
 interface Parts {
