@@ -252,7 +252,7 @@ test("of a long list, the rows on the screen are watched; scrolled to its end, i
   await pass(fake, 1_000);
   expect(container.querySelectorAll("li")).toHaveLength(151);
   expect(screen.queryByRole("button", { name: "Show more" })).toBeNull();
-});
+}, 30_000);
 
 test("one of 1,000 in a room changing renders one row, on the real core too", async () => {
   vi.stubGlobal("IntersectionObserver", undefined); // all of them are taken to be on the screen

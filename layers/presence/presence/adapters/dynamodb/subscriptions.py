@@ -347,9 +347,7 @@ def _paged(entries: Iterable[str], pages: dict[str, frozenset[str]]) -> Mapping[
     return added
 
 
-def _list_operations(
-    connection: Connection, added: Mapping[str, set[str]]
-) -> Iterator[Operation]:
+def _list_operations(connection: Connection, added: Mapping[str, set[str]]) -> Iterator[Operation]:
     """The record of the connection, and the pages of its list."""
     name = connection.connection_id
     is_ending = ConnectionItem.is_watching == False  # noqa: E712  a condition of DynamoDB's
