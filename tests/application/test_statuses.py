@@ -1,5 +1,5 @@
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from presence.application.lists import Known, OnlinePage, paginate
 from presence.domain.errors import InvalidMessage
-from presence.domain.user import Choice, Presence, Status
+from presence.domain.user import Choice, Presence, Status, User
 from presence.ports import Count
 from tests.world import GRACE, LEASE, World
 
@@ -185,12 +185,14 @@ def test_users_who_are_known_are_not_read(world: World) -> None:
     names = [f"user-{number:02}" for number in range(30)]
     for name in names:
         world.join(name, f"c-{name}")
-    read = []
+    read = list[str]()
     real = world.users.read_many
-    world.users.read_many = lambda ids, **how: (  # type: ignore[method-assign]
-        read.extend(ids) or real(ids, **how)
-    )
 
+    def noted(user_ids: Collection[str], *, consistent: bool = False) -> Mapping[str, User]:
+        read.extend(user_ids)
+        return real(user_ids, consistent=consistent)
+
+    world.users.read_many = noted  # type: ignore[method-assign]
     page = world.online_list.page(100, None, None, world.now, known=Known(frozenset(names[1:])))
 
     assert [it.user_id for it in page.users] == names[:1]

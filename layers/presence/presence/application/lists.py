@@ -154,7 +154,7 @@ class OnlineList:
 
         return paginate(user_ids, limit, read, fits)
 
-    def _ids(  # noqa: PLR0917
+    def _ids(
         self, limit: int, cursor: str | None, viewer_id: str | None, reach: Reach, known: Known
     ) -> Iterator[str]:
         """The ids of all who may be on the page, in its order, read lazily."""
