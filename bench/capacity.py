@@ -199,6 +199,14 @@ def online(room: Lab) -> Act:
     return lambda: room.send(who, "online", limit=PAGE)
 
 
+def online_again(room: Lab) -> Act:
+    who = room.join(room.newcomer())
+    page = room.send(who, "online", limit=PAGE)
+    known = [it["userId"] for it in page["users"]]
+    room.wait(HEARTBEAT)
+    return lambda: room.send(who, "online", limit=PAGE, upTo=page["cursor"], without=known)
+
+
 # ── in chat sessions ───────────────────────────────────────────────────────────────────────
 
 
@@ -472,6 +480,7 @@ ROUTES = (
     Route("ping: user with 20 devices", ping_of_many_devices, PING),
     Route("status", status),
     Route("online: a page of 100", online),
+    Route("online: the same, all known", online_again, Target(writes=1, reads=6, posts=0)),
     Route(f"join: a chat session of {MEMBERS}", join_session),
     Route(f"join: {MAX_SESSIONS} new chat sessions", join_sessions),
     Route("leave", leave_session),

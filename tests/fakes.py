@@ -356,17 +356,17 @@ class FakeOnlineIndex:
     def __init__(self, tables: FakeTables) -> None:
         self._tables = tables
 
-    def until(self, position: str) -> Iterator[str]:
-        last = position.removeprefix("after-")
-        return (user_id for user_id in self.after(None) if user_id <= last)
-
-    def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
+    def after(
+        self, position: str | None, page_size: int | None = None, up_to: str | None = None
+    ) -> Iterator[str]:
         del page_size
-        if position is not None and not position.startswith("after-"):
-            raise InvalidMessage("cursor has to be as it came with the page before.")
-        last = (position or "").removeprefix("after-")
+        for it in (position, up_to):
+            if it is not None and not it.startswith("after-"):
+                raise InvalidMessage("cursor has to be as it came with the page before.")
+        begin = (position or "").removeprefix("after-")
+        end = None if up_to is None else up_to.removeprefix("after-")
         here = sorted(user.user_id for user in self._tables.users.values() if user.is_listed)
-        return (user_id for user_id in here if user_id > last)
+        return (it for it in here if it > begin and (end is None or it <= end))
 
     def position_of(self, user_id: str) -> str:
         return f"after-{user_id}"

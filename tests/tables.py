@@ -172,7 +172,8 @@ class Tables:
     def write_many(self, request: Item) -> Item:
         for table, changes in request["RequestItems"].items():
             for change in changes:
-                self._apply({"TableName": table, **change["DeleteRequest"]})
+                (one,) = change.values()
+                self._apply({"TableName": table, **one})
         return {}
 
     def transact(self, request: Item) -> Item:

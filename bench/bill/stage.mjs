@@ -116,11 +116,15 @@ function createPage() {
 
 // ── what people do ─────────────────────────────────────────────────────────────────────────
 
-/** The list on the screen, as the component `OnlineUsersList` shows it: a row for each user. */
+/**
+ * The list on the screen, as the component `OnlineUsersList` shows it: a row for each user. Builds
+ * before `onlineRows` watched the whole list.
+ */
 function showList({ client }) {
   const rows = new Map();
+  const list = client.onlineRows ?? client.onlineUsers;
   function draw() {
-    const listed = new Set(client.onlineUsers.get().userIds);
+    const listed = new Set(list.get().userIds);
     for (const id of listed)
       if (!rows.has(id))
         rows.set(
@@ -133,7 +137,7 @@ function showList({ client }) {
         rows.delete(id);
       }
   }
-  const unsubscribe = client.onlineUsers.subscribe(draw);
+  const unsubscribe = list.subscribe(draw);
   draw();
   return () => {
     unsubscribe();

@@ -126,7 +126,7 @@ TRANSACTIONS = frozenset(
 PIECEMEAL = frozenset({"unwatch", "unwatch_all", "remove", "remove_trace", "forget"})
 #: By port, unless the caller asks for a consistent one.
 STALE_READS = frozenset({("connections", "read"), ("users", "read"), ("users", "read_many")})
-LAZY = frozenset({"after", "until", "of", "pages", "naming", "blocks"})
+LAZY = frozenset({"after", "of", "pages", "naming", "blocks"})
 INDEX = frozenset({"after"})
 CONSISTENT_READS = frozenset({"part", "count", "room", "floor", "position_of", "stopped_at"})
 

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from presence import limits
 from presence.adapters.visibility import Everyone, SharedSessions
+from presence.application.lists import Known
 from presence.domain.connection import Connection
 from presence.domain.errors import InvalidMessage, Unavailable
 from presence.domain.standing import is_allowed
 from presence.domain.user import Choice, Presence, User
 from presence.fanout.sight import FREE, Reach
 from presence.limits import MAX_PAGE
+from presence.ports import Count
 from tests.world import GRACE, SECOND, World
 
 LOBBY = frozenset({"lobby"})
@@ -255,6 +257,23 @@ def test_who_may_not_see_all_is_told_no_count_of_all(
     first, again = (world.authenticate("eve", "eve", allowed=allowed) for _ in range(2))
 
     assert (first.online_count, again.online_count) == (1, 1)
+
+
+def test_the_list_of_a_guest_leaves_out_what_the_guest_knows(world: World) -> None:
+    names = [f"user-{number:02}" for number in range(7)]
+    for name in names:
+        world.join(name, name)
+        world.enter(name, "lobby")
+    reach = guest(world, allowed=frozenset({"lobby"}))
+    end = world.online_list.page(5, None, "eve", world.now, reach=reach).cursor
+    world.online_index.counted(Count(1_000, world.now))
+
+    page = world.online_list.page(
+        5, None, "eve", world.now, reach=reach, known=Known(frozenset({"eve", *names[1:3]}), end)
+    )
+
+    assert [it.user_id for it in page.users] == [names[0], names[3]]
+    assert (page.cursor, page.online_count) == (None, None)
 
 
 def test_a_prefix_of_the_claim_lists_what_was_joined(world: World) -> None:

@@ -1,13 +1,13 @@
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence.application.lists import paginate
+from presence.application.lists import Known, OnlinePage, paginate
 from presence.domain.errors import InvalidMessage
-from presence.domain.user import Choice, Presence, Status
+from presence.domain.user import Choice, Presence, Status, User
 from presence.ports import Count
 from tests.world import GRACE, LEASE, World
 
@@ -122,6 +122,81 @@ def test_an_invisible_user_leaves_no_gap_in_any_page(hidden: set[int], limit: in
 
     assert [it.user_id for it in page.users] == [it.user_id for it in same.users]
     assert page.cursor == same.cursor
+
+
+@given(
+    here=st.sets(st.integers(0, 11)),
+    known=st.sets(st.integers(0, 11)),
+    hidden=st.sets(st.integers(0, 11)),
+    begin=st.none() | st.integers(0, 11),
+    end=st.none() | st.integers(0, 11),
+    limit=st.integers(1, 12),
+)
+def test_what_is_known_is_left_out_and_says_nothing_of_users_who_hide(  # noqa: PLR0917
+    here: set[int],
+    known: set[int],
+    hidden: set[int],
+    begin: int | None,
+    end: int | None,
+    limit: int,
+) -> None:
+    """A reader may name users who look offline: whether they are there must not be told."""
+    world, without = World(), World()
+    for number in sorted(here):
+        world.join(f"user-{number:02}", f"c{number}")
+        if number in hidden:
+            world.choose(f"user-{number:02}", Choice.INVISIBLE)
+        else:
+            without.join(f"user-{number:02}", f"c{number}")
+    world.wait(GRACE)
+
+    def ask(of: World) -> OnlinePage:
+        cursor, up_to = (
+            None if it is None else of.online_index.position_of(f"user-{it:02}")
+            for it in (begin, end)
+        )
+        held = Known(frozenset(f"user-{it:02}" for it in known), up_to)
+        return of.online_list.page(limit, cursor, None, of.now, known=held)
+
+    page = ask(world)
+
+    low, high = -1 if begin is None else begin, 12 if end is None else end
+    expected = [it for it in sorted(here - hidden - known) if low < it <= high]
+    assert [it.user_id for it in page.users] == [f"user-{it:02}" for it in expected[:limit]]
+    assert (page.cursor is not None) == (len(expected) > limit)
+    told, same = ([it.user_id for it in one.users] for one in (page, ask(without)))
+    assert (told, page.cursor) == (same, ask(without).cursor)
+
+
+def test_beside_what_is_known_only_a_count_of_many_is_told(world: World) -> None:
+    """A small count that is the same for all viewers would reveal a block."""
+    world.join("ada", "a1")
+    held = Known(frozenset({"ada"}))
+
+    few = world.online_list.page(10, None, None, world.now, known=held)
+    world.online_index.counted(Count(101, world.now))
+    many = world.online_list.page(10, None, None, world.now, known=held)
+
+    assert (few.users, few.cursor, few.online_count) == ([], None, None)
+    assert (many.users, many.online_count) == ([], 101)
+
+
+def test_users_who_are_known_are_not_read(world: World) -> None:
+    names = [f"user-{number:02}" for number in range(30)]
+    for name in names:
+        world.join(name, f"c-{name}")
+    read = list[str]()
+    real = world.users.read_many
+
+    def noted(user_ids: Collection[str], *, consistent: bool = False) -> Mapping[str, User]:
+        read.extend(user_ids)
+        return real(user_ids, consistent=consistent)
+
+    world.users.read_many = noted  # type: ignore[method-assign]
+    page = world.online_list.page(100, None, None, world.now, known=Known(frozenset(names[1:])))
+
+    assert [it.user_id for it in page.users] == names[:1]
+    assert read == names[:1]
 
 
 def page_of(

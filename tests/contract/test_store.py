@@ -967,9 +967,13 @@ def test_the_online_index_ends_with_any_user(store: Store) -> None:
     names = list(store.online_index.after(None))
 
     for index, name in enumerate(names):
-        first = list(store.online_index.until(store.online_index.position_of(name)))
+        position = store.online_index.position_of(name)
 
-        assert first == names[: index + 1]
+        assert list(store.online_index.after(None, up_to=position)) == names[: index + 1]
+        for start, other in enumerate(names):
+            begin = store.online_index.position_of(other)
+            between = list(store.online_index.after(begin, up_to=position))
+            assert between == names[start + 1 : index + 1]
 
 
 def test_where_a_sweep_stopped_is_kept_until_one_is_complete(store: Store) -> None:

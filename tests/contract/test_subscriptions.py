@@ -1,6 +1,6 @@
 """Subscribers, members, watch lists and blockers: the fakes and DynamoDB agree."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -31,6 +31,7 @@ from presence.domain.user import Audience, Choice, User
 from presence.limits import MAX_RETURNED, MAX_SESSIONS, MAX_UNBLOCKED
 from presence.ports import EVERYONE, LargeRoom, Member, Subscriber, Topic, Viewer
 from tests.contract.conftest import Store, fakes, items
+from tests.contract.test_faults_of_dynamodb import listening
 from tests.contract.test_store import (
     NOW,
     PHONE,
@@ -510,6 +511,72 @@ def test_without_an_own_record_a_connection_watches_nothing_and_leaves_no_trace(
     assert not store.subscriptions.watch(record, {"bob"})
 
     assert store.everything() == before
+
+
+def close(store: Store) -> None:
+    closed = store.connections.close(TAB, NOW)
+    assert closed is not None
+    store.subscriptions.remove(closed)
+
+
+def end(store: Store) -> None:
+    store.subscriptions.unwatch_all(record_of(store))
+
+
+def end_and_watch_another(store: Store) -> None:
+    """What ends a list, and then another watch that knows nothing of it."""
+    end(store)
+    assert store.subscriptions.watch(record_of(store), {"kim"})
+
+
+def limit(store: Store) -> None:
+    end(store)
+    assert admit(store, "ada", replace(TOKEN, allowed_sessions=frozenset({ROOM})))
+
+
+@pytest.mark.fault("A connection ends, or gets a claim, while it watches.")
+@pytest.mark.parametrize("meanwhile", [close, end, end_and_watch_another, limit])
+@pytest.mark.parametrize("known", [set(), {"bob"}])
+def test_rows_that_come_after_the_end_of_their_list_are_taken_back(
+    dynamodb: Store, meanwhile: Callable[[Store], None], known: set[str]
+) -> None:
+    tab = arrive(dynamodb, "ada", TAB)
+    if known:
+        assert dynamodb.subscriptions.watch(tab, known)
+
+    todo = [meanwhile]
+
+    def once(**_: object) -> None:
+        if todo:
+            todo.pop()(dynamodb)
+
+    with listening("before-call.dynamodb.BatchWriteItem", once):
+        assert not dynamodb.subscriptions.watch(tab, {"bob", "cid"})
+
+    assert watching(dynamodb, "bob", "cid") == {"bob": [], "cid": []}
+    end(dynamodb)
+    assert watching(dynamodb, "kim") == {"kim": []}
+
+
+@pytest.mark.fault("A function dies while it ends a watch list, or while it writes the rows.")
+@pytest.mark.parametrize("operation", ["BatchWriteItem", "UpdateItem"])
+def test_a_list_whose_end_stopped_halfway_takes_no_more_and_is_removed_with_the_connection(
+    dynamodb: Store, operation: str
+) -> None:
+    tab = arrive(dynamodb, "ada", TAB)
+    assert dynamodb.subscriptions.watch(tab, {"bob"})
+    calls = iter(range(10))
+
+    def dies(**_: object) -> None:
+        if operation == "BatchWriteItem" or next(calls):
+            raise KeyboardInterrupt
+
+    with listening(f"before-call.dynamodb.{operation}", dies), pytest.raises(KeyboardInterrupt):
+        end(dynamodb)
+
+    assert not dynamodb.subscriptions.watch(record_of(dynamodb), {"kim"})
+    close(dynamodb)
+    assert watching(dynamodb, "bob", "kim") == {"bob": [], "kim": []}
 
 
 def test_a_watch_list_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -345,6 +345,7 @@ IDS = [
     ),
     *("a,b", "...", "!$&()+,-.:;=@[]^_{|}~"),
 ]
+NO_CURSORS: list[Any] = ["", "a b", "a=", "a+b", "a/b", "é", "x" * 257, "a\n", 1, True, [], {}]
 NO_IDS = [
     *("", "x" * 129, "a b", " a", "a\n", "\na", "a\r\n", "a\x00", "a#b", "a/b", "a%40b"),
     *("a?b", "a\\b", 'a"b', "a'b", "a`b", "<a", "a>", ".", "..", "\x7f"),
@@ -466,6 +467,11 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
         {"action": "online", "limit": 100, "cursor": "x" * 256},
         ListOnline(100, "x" * 256),
     ),
+    "online-without-known": (
+        {"action": "online", "upTo": "Az_-9", "without": ["ada", "bob"]},
+        ListOnline(50, up_to="Az_-9", without=("ada", "bob")),
+    ),
+    "online-none-known": ({"action": "online", "without": [], "upTo": None}, ListOnline(50)),
     "join": ({"action": "join", "chatSessionId": "room.1"}, Join(Sessions(("room.1",)))),
     "join-the-longest-name": (
         {"action": "join", "chatSessionId": "x" * 128},
@@ -655,7 +661,9 @@ WRONG: dict[str, dict[str, list[Any]]] = {
     },
     "online": {
         "limit": [0, -1, 101, 1.0, 50.5, "50", "", True, False, [], {}],
-        "cursor": ["", "a b", "a=", "a+b", "a/b", "é", "x" * 257, "a\n", 1, True, [], {}],
+        "cursor": NO_CURSORS,
+        "upTo": NO_CURSORS,
+        "without": ["ada", 1, True, {}, ["ada"] * 101, ["no id"], [None]],
     },
     "join": {"chatSessionId": NO_IDS, "chatSessionIds": NO_SESSIONS},
     "leave": {

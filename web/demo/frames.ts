@@ -59,7 +59,8 @@ const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   ping: beat,
   check: beat,
   status: ({ status, text, until }) => joined(status, text, until && "for a while"),
-  online: ({ cursor }) => (cursor ? "the next page" : ""),
+  online: ({ cursor, without }) =>
+    joined(cursor ? "the next page" : "", without && `besides ${without.length} known`),
   join: sessionsIn,
   leave: sessionsIn,
   typing: ({ typing }) => (typing ? "writes" : "stopped"),
@@ -70,7 +71,8 @@ const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
     joined(userId, `lease of ${leaseSeconds} s`),
   "user-status-change": ({ changes }) =>
     changes.map((it: Frame) => joined(`${it.userId} ${it.status}`, it.text)).join(", "),
-  "online-users-list": ({ users, onlineCount }) => joined(ids(users), `${onlineCount} in all`),
+  "online-users-list": ({ users, onlineCount }) =>
+    joined(ids(users), onlineCount === undefined ? "besides those known" : `${onlineCount} in all`),
   watching: ({ users }) => users.map((it: Frame) => `${it.userId} ${it.status}`).join(", "),
   "user-typing": ({ userId, typing }) => `${userId} ${typing ? "writes" : "stopped"}`,
   "chat-session-joined": ({ chatSessionId, memberCount }) =>

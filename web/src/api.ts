@@ -81,7 +81,10 @@ export type ConnectionState =
   /** `disconnect` was called. */
   | { readonly name: "closed" };
 
-/** The users that are online. Kept up to date while it has subscribers. */
+/**
+ * The users that are online, while it has subscribers: those who go are told at once, those who come
+ * within five minutes, and when the page is shown again.
+ */
 export interface OnlineUsers {
   /** In alphabetical order; `client.user(id)` has how each of them is. */
   readonly userIds: readonly string[];
@@ -216,7 +219,13 @@ export type Answer<R extends string> = R extends keyof Routes
 export interface PresenceClient {
   readonly connection: Store<ConnectionState>;
   readonly me: Store<MyStatus>;
+  /** Each of them is watched: of a long list, subscribe to `onlineRows`. */
   readonly onlineUsers: Store<OnlineUsers>;
+  /**
+   * The same for a list of rows: only those are watched who have subscribers of their own, as a row
+   * on the screen has (`user`). The others are as of the last time that they were asked for.
+   */
+  readonly onlineRows: Store<OnlineUsers>;
   readonly options: PresenceClientOptions;
 
   /**

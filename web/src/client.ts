@@ -26,8 +26,11 @@ import {
   watchActivity,
 } from "./surroundings.js";
 
-/** How long after its last subscriber a user is still watched. */
-const UNWATCH_MS = 5_000;
+/**
+ * How late those who came are listed, where the server does not tell of all users: just before a
+ * heartbeat, which the question saves.
+ */
+const REFRESH_ONLINE_MS = 290_000;
 
 /** The parts of a client. Each is given functions that reach the others when they are called. */
 interface Parts {
@@ -84,11 +87,12 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
     lifecycle: browserLifecycle(),
     random: Math.random,
     backoff: fullJitter,
+    refreshOnlineMs: REFRESH_ONLINE_MS,
     fetch: (...request: Parameters<typeof fetch>) => fetch(...request),
     WebSocket: globalThis.WebSocket as unknown as new (url: string) => SocketLike,
     ...options,
   };
-  const { clock, lifecycle } = around;
+  const { clock, lifecycle, refreshOnlineMs } = around;
 
   const http = createHttp(options.apiUrl, around.fetch, clock, async (isRejected) => {
     const tokens = userLink.tokens();
@@ -96,8 +100,8 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
     return tokens?.get(isRejected ? "rejected" : "reconnect");
   });
   const presences = createPresenceStore({
-    watched: (isWatched) => following.settle(isWatched ? 0 : UNWATCH_MS),
-    membership: () => following.onlineList.users.changed(),
+    watched: () => following.settle(),
+    membership: () => following.onlineList.changed(),
     changed(userId) {
       if (userId === userLink.userId()) me.changed();
     },
@@ -114,7 +118,7 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
     },
     ...linkEvents(emit, () => parts),
   });
-  const context = { ...userLink, clock, lifecycle, http, presences };
+  const context = { ...userLink, clock, lifecycle, refreshOnlineMs, http, presences };
   const following = createFollowing(context);
   const presence = () => presences.store(userLink.userId() ?? "").get();
   const ownStatus = createOwnStatus({ ...context, presence, changed: () => me.changed() });
@@ -156,6 +160,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     connection: userLink.state,
     me,
     onlineUsers: onlineList.users,
+    onlineRows: onlineList.rows,
     authenticate(userId, token = getToken) {
       const before = userLink.userId();
       if (before !== userId) {

@@ -3,7 +3,13 @@ import type { Link } from "./drivers/link.js";
 import type { UserLink } from "./drivers/user-link.js";
 import { type PresenceError, retryMs } from "./errors.js";
 import type { Http } from "./http.js";
-import { createOnlineList, type ListContext, type OnlineList, PAGE } from "./online-list.js";
+import {
+  createOnlineList,
+  type ListContext,
+  type OnlineList,
+  type OnlineListContext,
+  PAGE,
+} from "./online-list.js";
 import type { Watching } from "./protocol.js";
 import { inPages } from "./store.js";
 
@@ -21,6 +27,7 @@ export interface Following {
 }
 
 export type FollowingContext = Omit<WatchContext, "onlineList" | "isCovered" | "settle"> &
+  Pick<OnlineListContext, "refreshOnlineMs"> &
   Pick<UserLink, "skewMs">;
 
 export function createFollowing(on: FollowingContext): Following {
@@ -29,7 +36,10 @@ export function createFollowing(on: FollowingContext): Following {
   let syncing = Promise.resolve();
   const context = { ...on, settle };
   const sessions = createSessions(context);
-  const onlineList = createOnlineList(context);
+  const onlineList = createOnlineList({
+    ...context,
+    isUpToDate: (userId, link) => watchList.isUpToDate(userId, link),
+  });
   const watchList = createWatchList({
     ...context,
     onlineList,
@@ -87,8 +97,13 @@ export function createFollowing(on: FollowingContext): Following {
   };
 }
 
+/** How long after its last subscriber a user is still watched: to look away and back costs nothing. */
+const UNWATCH_MS = 60_000;
+
 /** Keeps the users that the app shows watched, each once. */
 export interface WatchList {
+  /** Whether each change of the user is told to this link. */
+  isUpToDate(userId: string, link: Link): boolean | undefined;
   /** Tells the link which users to watch, and asks for the presences that are not known. */
   sync(link: Link): Promise<void>;
   lost(): void;
@@ -106,6 +121,8 @@ export function createWatchList(on: WatchContext): WatchList {
   const { http, presences } = on;
   /** Whether the server refused to watch more users. */
   let isFull = false;
+  /** Since when there are users who are watched and not shown; 0 if there are none. */
+  let spareSince = 0;
   const isGlobal = () => on.config()?.globalPresence;
 
   function isUpToDate(userId: string, link: Link): boolean | undefined {
@@ -120,6 +137,7 @@ export function createWatchList(on: WatchContext): WatchList {
     } catch (cause) {
       isFull = !(cause as PresenceError).isRetryable;
       if (!isFull) throw cause;
+      on.settle();
     }
   }
 
@@ -135,18 +153,37 @@ export function createWatchList(on: WatchContext): WatchList {
     if (!link.isDown()) presences.apply(found.users);
   }
 
+  /** Not at once, unless there is no room: one frame for all that were scrolled away. */
+  async function unwatchSpare(link: Link, wanted: ReadonlySet<string>): Promise<void> {
+    const spare = [...link.watched].filter((id) => !wanted.has(id));
+    const now = on.clock.now();
+    spareSince = spare.length && (spareSince || now);
+    const left = isFull ? 0 : spareSince + UNWATCH_MS - now;
+    if (!spare.length) return;
+    if (left > 0) {
+      on.settle(left);
+      return;
+    }
+    spareSince = 0;
+    await inPages(spare, PAGE, (userIds) => unwatch(link, userIds));
+  }
+
   return {
+    isUpToDate,
     async sync(link) {
+      const { onlineList } = on;
       // A user who was listed before a gap and is not now has gone, or is on a later page.
-      const listed = on.onlineList.users.isWatched() ? presences.online() : [];
+      const listed = onlineList.users.isWatched() ? presences.online() : [];
       const wanted = new Set([...presences.watched(), ...listed]);
-      const spare = [...link.watched].filter((id) => !wanted.has(id));
-      await inPages(spare, PAGE, (userIds) => unwatch(link, userIds));
+      await unwatchSpare(link, wanted);
       const missing = [...wanted].filter((id) => !isUpToDate(id, link));
       // Only watching can be full.
       const ask = isGlobal() ? query : watch;
       if (!isFull) await inPages(missing, PAGE, (userIds) => ask(link, userIds));
-      presences.markStale((id) => !isUpToDate(id, link));
+      presences.markStale(
+        (id) => !isUpToDate(id, link) && !onlineList.isJustRead(id),
+        onlineList.has,
+      );
     },
     lost() {
       isFull = false;

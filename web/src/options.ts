@@ -69,6 +69,11 @@ export interface PresenceClientOptions {
   readonly device?: string;
   /** When the user counts as away: after 5 minutes without a touch, or 1 minute hidden. */
   readonly autoAway?: false | { readonly idleMs?: number; readonly hiddenMs?: number };
+  /**
+   * How late a list of online users shows those who came, where not all users are told to all: five
+   * minutes. Those who go are shown at once.
+   */
+  readonly refreshOnlineMs?: number;
   /** Full jitter between 0 and 0.5 s, doubled up to 30 s, by default. */
   readonly backoff?: Backoff;
   readonly WebSocket?: new (url: string) => SocketLike;

@@ -18,8 +18,8 @@ export interface PresenceStore {
   watched(): string[];
   /** Users that are online, as far as is known, in alphabetical order. */
   online(): readonly string[];
-  /** No frame tells of changes of these users any more. */
-  markStale(which: (userId: string) => boolean): void;
+  /** No frame tells of changes of these users any more; they are forgotten unless they are kept. */
+  markStale(which: (userId: string) => boolean, isKept?: (userId: string) => boolean): void;
   /** Forgets all: the next user of this client may see other versions. */
   forget(): void;
 }
@@ -67,12 +67,17 @@ export function createPresenceStore(on: PresenceStoreEvents): PresenceStore {
     on.membership();
   }
 
-  function markStale([userId, entry]: [string, Entry]): void {
+  /** Returns whether a user is forgotten who was online, as far as is known. */
+  function markStale([userId, entry]: [string, Entry], isKept: boolean): boolean | undefined {
     const { fresh, held, view } = entry;
     entry.fresh = false;
     // Without subscribers a user is not worth its memory: offline, or not told of since the last time.
-    if (!view.isWatched() && !(held?.isOnline && fresh)) entries.all.delete(userId);
-    else if (fresh) view.changed();
+    if (view.isWatched() || (held?.isOnline && (fresh || isKept))) {
+      if (fresh) view.changed();
+      return false;
+    }
+    entries.all.delete(userId);
+    return held?.isOnline;
   }
 
   return {
@@ -89,8 +94,9 @@ export function createPresenceStore(on: PresenceStoreEvents): PresenceStore {
       online ??= ids((it) => it.held?.isOnline).sort();
       return online;
     },
-    markStale(which) {
-      for (const it of entries.all) if (which(it[0])) markStale(it);
+    markStale(which, isKept = () => false) {
+      const stale = [...entries.all].filter(([id]) => which(id));
+      if (stale.filter((it) => markStale(it, isKept(it[0]))).length) membershipChanged();
     },
     forget() {
       for (const it of entries.all.values()) {

@@ -102,6 +102,13 @@ export interface Online {
   /** 50 if left out. A page may hold fewer, because a frame holds 32 KB. */
   readonly limit?: number;
   readonly cursor?: string;
+  /** Where to end, as it came with a page; what is behind it is not listed. */
+  readonly upTo?: string;
+  /**
+   * Users whom the client knows to be online, because it is told of their changes. They are left
+   * out, which costs next to nothing if they are all there are.
+   */
+  readonly without?: readonly string[];
 }
 
 export interface Join {
@@ -218,7 +225,11 @@ export interface OnlineUsersList {
   readonly users: readonly Presence[];
   /** Null on the last page. */
   readonly cursor: string | null;
-  readonly onlineCount: number;
+  /**
+   * How many this viewer sees online; beyond 100 the same for all, as last counted. If `without` or
+   * `upTo` was sent, only the latter.
+   */
+  readonly onlineCount?: number;
 }
 
 export interface Watching {

@@ -240,9 +240,6 @@ FIRST_MEMBERS = 100
 WATCHED_USERS = 1_000
 #: Entries of a page of the list, in bytes; with its keys, it takes one write unit of 1 KB.
 WATCH_PAGE_BYTES = 900
-#: Users in one transaction, beside the connection record and the pages of its list; a page has six
-#: of the longest entries.
-WATCHED_AT_ONCE = 80
 
 #: The users that a tick names at most.
 SAMPLE = 50

@@ -200,14 +200,13 @@ class Count:
 class OnlineIndex(Protocol):
     """An index of the users who are here. It may lag and knows no leases: the users decide."""
 
-    def until(self, position: str) -> Iterator[str]:
-        """The user ids that `after` leaves out, in the same order: all up to *position*."""
-        ...
-
-    def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
+    def after(
+        self, position: str | None, page_size: int | None = None, up_to: str | None = None
+    ) -> Iterator[str]:
         """User ids in the order of the index, behind *position* (see `position_of`), read lazily.
 
-        `page_size` is how many are read at a time; without it, as many as one query returns.
+        `page_size` is how many are read at a time; without it, as many as one query returns. With
+        `up_to`, which is a position too, none behind that one.
 
         Raises:
             InvalidMessage: no such position.

@@ -13,7 +13,7 @@ import type {
 import type { Choice, Status } from "../protocol.js";
 import { typing } from "./labels.js";
 import { useShared } from "./provider.js";
-import { all, joined, none, useStore, useTicking } from "./stores.js";
+import { all, joined, never, none, useStore, useTicking } from "./stores.js";
 
 /** All that are online, or those in a chat session. */
 type Online = Pick<OnlineUsers, "userIds" | "count" | "fresh"> &
@@ -24,8 +24,17 @@ const unknown = {};
 const waiting = { userIds: none, count: null, state: "waiting", fresh: false } as const;
 
 const connectionOf = (client: PresenceClient) => client.connection;
+const userOf = (client: PresenceClient, id: string) => client.user(id);
+const knownOf = (client: PresenceClient, id: string) => ({
+  get: client.user(id).get,
+  subscribe: never,
+});
 const membersOf = (client: PresenceClient, id: string) =>
   joined<Omit<Members, "error"> & Partial<Members>>(client, id, client.chatSession(id).members);
+const listOf = (client: PresenceClient, id: string) =>
+  id ? membersOf(client, id) : client.onlineUsers;
+const rowsOf = (client: PresenceClient, id: string) =>
+  id ? membersOf(client, id) : client.onlineRows;
 const typersOf = (client: PresenceClient, id: string) =>
   joined(client, id, client.chatSession(id).typing);
 
@@ -84,7 +93,12 @@ export function useConnection(): Connection {
 
 /** How a user is; undefined while it is not known. One user is one subscription. */
 export function useUserStatus(userId: string): UserPresence | undefined {
-  return useStore((client, id) => client.user(id), userId, undefined);
+  return useStore(userOf, userId, undefined);
+}
+
+/** The same; while it is not watched, what is known of the user when this renders. */
+export function useUserStatusWhile(userId: string, isWatched: boolean): UserPresence | undefined {
+  return useStore(isWatched ? userOf : knownOf, userId, undefined, isWatched);
 }
 
 /** How several users are, by id and in the order asked; those not known yet are left out. */
@@ -103,6 +117,11 @@ export function useUserStatuses(userIds: readonly string[]): ReadonlyMap<string,
 export interface OnlineOptions {
   /** Only those in this chat session, which is joined meanwhile. */
   readonly chatSessionId?: string | undefined;
+  /**
+   * Whether rows of the list watch their users themselves, as `useUserStatus` does while it is
+   * mounted. Then a long list costs what is on the screen; else each user in it is watched.
+   */
+  readonly rows?: boolean;
 }
 
 export interface OnlineUserIds {
@@ -116,13 +135,10 @@ export interface OnlineUserIds {
 }
 
 /** The users that are online. It renders again when one comes or goes, not when one changes. */
-export function useOnlineUserIds({ chatSessionId }: OnlineOptions = {}): OnlineUserIds {
+export function useOnlineUserIds({ chatSessionId, rows }: OnlineOptions = {}): OnlineUserIds {
   const { client } = useShared();
-  const online = useStore<Online>(
-    (client, id) => (id ? membersOf(client, id) : client.onlineUsers),
-    chatSessionId ?? "",
-    waiting,
-  );
+  const of = rows ? rowsOf : listOf;
+  const online = useStore<Online>(of, chatSessionId ?? "", waiting, rows);
   return useMemo(
     () => ({
       userIds: online.userIds,

@@ -6,15 +6,16 @@ import { useShared } from "./provider.js";
 export const none: readonly never[] = [];
 export const never = () => () => {};
 
-/** What is in the store that `of` finds for `key`; `initial` before hydration. */
+/** What is in the store that `of` finds for `key`, and in this mode; `initial` before hydration. */
 export function useStore<T>(
   of: (client: PresenceClient, key: string) => Store<T>,
   key: string,
   initial: T,
+  mode = false,
 ): T {
   const { client } = useShared();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `of` depends on the key alone
-  const { get, subscribe } = useMemo(() => of(client, key), [client, key]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `of` depends on key and mode alone
+  const { get, subscribe } = useMemo(() => of(client, key), [client, key, mode]);
   return useSyncExternalStore(subscribe, get, () => initial);
 }
 

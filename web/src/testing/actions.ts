@@ -75,10 +75,14 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
     });
   },
   online: (fields) => {
-    const request = read.pageRequest(fields);
+    const request = read.onlineRequest(fields);
+    const isAll = request.upTo === null && request.without === null;
     return charged(({ stack, userId }) => {
       const { presences: users, cursor, count } = stack.online(userId, request);
-      return { type: "online-users-list", users, cursor, onlineCount: count };
+      const many = stack.users.onlineCount > read.MAX_PAGE ? stack.users.onlineCount : undefined;
+      const onlineCount = isAll ? count : many;
+      const page = { type: "online-users-list", users, cursor } as const;
+      return onlineCount === undefined ? page : { ...page, onlineCount };
     });
   },
   join: (fields) => {

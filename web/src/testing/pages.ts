@@ -16,12 +16,15 @@ export const MAX_LIST_BYTES = 31 * 1024;
 export function page(
   prefix: string,
   all: readonly Presence[],
-  { cursor, limit }: PageRequest,
+  { cursor, limit, upTo = null, without }: PageRequest,
   counted: number,
   budget = MAX_LIST_BYTES,
 ): Page {
   const after = cursor === null ? "" : positionIn(prefix, cursor);
-  const found = all.filter(({ userId }) => userId > after);
+  const end = upTo === null ? null : positionIn(prefix, upTo);
+  const found = all.filter(
+    ({ userId: id }) => id > after && (end === null || id <= end) && !without?.includes(id),
+  );
   const limited = found.slice(0, limit);
   const presences = limited.slice(0, fitting(limited, budget));
   const last = presences.at(-1);

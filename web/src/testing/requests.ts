@@ -290,6 +290,10 @@ export function revocation(fields: Fields, now: number): Revocation {
 export interface PageRequest {
   readonly limit: number;
   readonly cursor: string | null;
+  /** The cursor where the list ends. */
+  readonly upTo?: string | null;
+  /** Ids that are left out. */
+  readonly without?: readonly string[] | null;
 }
 
 export function pageRequest(fields: Fields): PageRequest {
@@ -297,10 +301,22 @@ export function pageRequest(fields: Fields): PageRequest {
   if (!Number.isSafeInteger(limit) || (limit as number) < 1 || (limit as number) > MAX_PAGE) {
     throw invalid(`limit has to be a number from 1 to ${MAX_PAGE}.`);
   }
-  const cursor = fields.cursor ?? null;
-  if (cursor !== null && !(typeof cursor === "string" && CURSOR.test(cursor)))
-    throw unknownCursor();
-  return { limit: limit as number, cursor };
+  return { limit: limit as number, cursor: optionalCursor(fields.cursor) };
+}
+
+/** Of the socket: with what the client knows already. */
+export function onlineRequest(fields: Fields): PageRequest {
+  const known = fields.without ?? null;
+  return {
+    ...pageRequest(fields),
+    upTo: optionalCursor(fields.upTo),
+    without: known === null ? null : ids(fields, "without", 0, MAX_PAGE),
+  };
+}
+
+function optionalCursor(value: unknown = null): string | null {
+  if (value !== null && !(typeof value === "string" && CURSOR.test(value))) throw unknownCursor();
+  return value;
 }
 
 export function content(fields: Fields): unknown {

@@ -27,6 +27,7 @@ beforeEach(() => {
 afterEach(() => {
   cleanup();
   vi.useRealTimers();
+  vi.unstubAllGlobals();
 });
 
 const names: Record<string, string> = { ada: "Ada", grace: "Grace" };
@@ -157,6 +158,7 @@ describe("OnlineUsersList", () => {
   });
 
   test("one of 1,000 changing renders one row", () => {
+    vi.stubGlobal("IntersectionObserver", undefined); // all of them are taken to be on the screen
     const ids = Array.from({ length: 1_000 }, (_, at) => `user-${at}`);
     online(...ids);
     const renders = new Map<string, number>();

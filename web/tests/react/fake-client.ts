@@ -72,6 +72,13 @@ export const waiting: Members = {
 
 export function fakeClient({ clock }: { clock?: Clock } = {}): FakeClient {
   const calls: unknown[][] = [];
+  const onlineUsers = cell<OnlineUsers>({
+    userIds: [],
+    count: null,
+    isLoading: true,
+    hasMore: false,
+    fresh: false,
+  });
   const users = new Map<string, Cell<UserPresence | undefined>>();
   const sessions = new Map<string, FakeSession>();
   const listeners = new Set<[string, (event: never) => void]>();
@@ -128,13 +135,8 @@ export function fakeClient({ clock }: { clock?: Clock } = {}): FakeClient {
     sessions,
     connection: cell<ConnectionState>({ name: "idle" }),
     me: cell<MyStatus>({ presence: undefined, pending: undefined, isActive: true }),
-    onlineUsers: cell<OnlineUsers>({
-      userIds: [],
-      count: null,
-      isLoading: true,
-      hasMore: false,
-      fresh: false,
-    }),
+    onlineUsers,
+    onlineRows: onlineUsers,
     options: { apiUrl: "http://localhost:4000", ...(clock ? { clock } : {}) },
     authenticate: call("authenticate", Promise.resolve()),
     disconnect: call("disconnect"),

@@ -4,7 +4,7 @@ import { act, cleanup, render, renderHook, screen } from "@testing-library/react
 import { userEvent } from "@testing-library/user-event";
 import { StrictMode } from "react";
 import { renderToString } from "react-dom/server";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { createPresenceClient } from "../../src/index.js";
 import {
   ChatApp,
@@ -18,7 +18,10 @@ import {
 import { createFakePresence, type FakePresence } from "../../src/testing/index.js";
 import { Browser } from "../tabs/browser.js";
 
-afterEach(cleanup);
+afterEach(() => {
+  cleanup();
+  vi.unstubAllGlobals();
+});
 
 const pass = (fake: FakePresence, milliseconds = 100) =>
   act(() => fake.clock.advance(milliseconds));
@@ -193,7 +196,67 @@ test("while the link is down, nothing is shown as if it were now", async () => {
   expect(screen.queryByRole("button")).toBeNull();
 });
 
+/** An observer of the screen that a test moves. */
+function screenOf() {
+  const observers = new Set<{ elements: Set<Element>; tell: (entries: object[]) => void }>();
+  class Observer {
+    readonly elements = new Set<Element>();
+    constructor(readonly tell: (entries: object[]) => void) {
+      observers.add(this);
+    }
+    observe = (element: Element) => this.elements.add(element);
+    unobserve = (element: Element) => this.elements.delete(element);
+  }
+  vi.stubGlobal("IntersectionObserver", Observer);
+  return {
+    /** Shows the elements that have one of these texts, and no others. */
+    show: (isShown: (element: Element) => boolean) =>
+      act(() => {
+        for (const { elements, tell } of observers)
+          tell([...elements].map((target) => ({ target, isIntersecting: isShown(target) })));
+      }),
+  };
+}
+
+test("of a long list, the rows on the screen are watched; scrolled to its end, it loads more", async () => {
+  const { show } = screenOf();
+  const users = Array.from({ length: 150 }, (_, at) => ({ userId: `user-${1000 + at}` }));
+  const fake = createFakePresence({ globalPresence: false, users });
+  const { container } = render(
+    <SocketProvider {...fake.options} userId="ada">
+      <OnlineUsersList />
+    </SocketProvider>,
+  );
+  await pass(fake);
+  expect(container.querySelectorAll("li")).toHaveLength(100);
+  const watched = () =>
+    fake.server.received.flatMap(({ frame }) => (frame.action === "watch" ? frame.userIds : []));
+  expect(watched()).toHaveLength(19); // of the first twenty, all but the own user
+
+  const shows = (...ids: string[]) =>
+    show((element) => ids.some((id) => !!element.textContent?.includes(id)));
+  shows("user-1050", "user-1051");
+  shows("user-1051", "user-1052");
+  await pass(fake, 1_000);
+  expect(watched().slice(19)).toEqual(["user-1051", "user-1052"]);
+  act(() => fake.server.user("user-1052", { status: "busy" }));
+  act(() => fake.server.user("user-1050", { status: "busy" }));
+  await pass(fake);
+  const row = (id: string) =>
+    screen.getAllByRole("listitem").find(({ textContent }) => textContent?.includes(id));
+  expect(row("user-1052")?.textContent).toContain("Busy");
+  expect(row("user-1050")?.textContent).toContain("Online");
+  await pass(fake, 70_000);
+  expect(actions(fake).filter((it) => it === "unwatch")).toHaveLength(1);
+
+  shows("Show more");
+  await pass(fake, 1_000);
+  expect(container.querySelectorAll("li")).toHaveLength(151);
+  expect(screen.queryByRole("button", { name: "Show more" })).toBeNull();
+}, 30_000);
+
 test("one of 1,000 in a room changing renders one row, on the real core too", async () => {
+  vi.stubGlobal("IntersectionObserver", undefined); // all of them are taken to be on the screen
   const fake = createFakePresence();
   const ids = Array.from({ length: 999 }, (_, at) => `user-${at}`);
   for (const id of ids) fake.server.join(id, "s1");

@@ -146,7 +146,11 @@ class Sweep:
         if stopped_at is None:
             return self.online_index.after(None)
         position = self.online_index.position_of(stopped_at)
-        return chain(self.online_index.after(position), self.online_index.until(position))
+        ahead, behind = (
+            self.online_index.after(position),
+            self.online_index.after(None, up_to=position),
+        )
+        return chain(ahead, behind)
 
     def _look_at(self, users: Sequence[User], now: int) -> Sequence[User]:
         found = self._end_what_is_over(users, now)

@@ -1,9 +1,9 @@
 """Lists, page by page: the users online, and the members of a chat session."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
-from itertools import chain, groupby
+from itertools import chain, groupby, takewhile
 from typing import TypeAlias
 
 from presence.application.statuses import Statuses
@@ -53,12 +53,31 @@ def paginate(
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What a reader holds already: these users are left out, and so is all behind `up_to`.
+
+    They are left out whether they are in the index or not, and are not read: what the reader is
+    told does not depend on them, so it cannot reveal that one who looks offline is there.
+    """
+
+    user_ids: Collection[str] = frozenset()
+    up_to: str | None = None
+
+
+NOTHING = Known()
+
+
+@dataclass(frozen=True, slots=True)
 class OnlinePage:
-    """`cursor` is None on the last page."""
+    """`cursor` is None on the last page.
+
+    `online_count` is None where the reader knows it better: of a page without those whom the reader
+    holds, while one page could hold all users online.
+    """
 
     users: Sequence[Presence]
     cursor: str | None
-    online_count: int
+    online_count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +101,7 @@ class OnlineList:
         *,
         reach: Reach = FREE,
         fits: Fits = len,
+        known: Known = NOTHING,
     ) -> OnlinePage:
         """A page of the users that *viewer_id* sees online, in the order of the index.
 
@@ -89,12 +109,21 @@ class OnlineList:
             InvalidMessage: a cursor that no page has given.
         """
         is_restricted = self.statuses.sight.is_restricted(reach)
-        page = self._page(limit, cursor, viewer_id, now, reach, fits)
-        if page.last_id is None and cursor is None:
+        ids = self._ids(limit, cursor, viewer_id, reach, known)
+        page = self._page(ids, limit, viewer_id, now, reach, fits)
+        position = encode_cursor if is_restricted else self.online_index.position_of
+        behind = page.last_id and position(page.last_id)
+        if known != NOTHING:
+            return OnlinePage(page.users, behind, None if is_restricted else self._many())
+        if behind is None and cursor is None:
             return OnlinePage(page.users, None, len(page.users))
         count = max(self.count(viewer_id, now, reach=reach).online, page.found)
-        position = encode_cursor if is_restricted else self.online_index.position_of
-        return OnlinePage(page.users, page.last_id and position(page.last_id), count)
+        return OnlinePage(page.users, behind, count)
+
+    def _many(self) -> int | None:
+        """How many are online, the same for all viewers, if one page cannot hold them."""
+        counted = self.online_index.count().online
+        return counted if counted > MAX_PAGE else None
 
     def count(self, viewer_id: str | None, now: int, *, reach: Reach = FREE) -> Count:
         """Exact while a page of MAX_PAGE could hold all users online, else as last counted.
@@ -105,28 +134,38 @@ class OnlineList:
         is_restricted = self.statuses.sight.is_restricted(reach)
         counted = self.online_index.count()
         if is_restricted or counted.online <= MAX_PAGE:
-            page = self._page(MAX_PAGE, None, viewer_id, now, reach, len)
+            ids = self._ids(MAX_PAGE, None, viewer_id, reach, NOTHING)
+            page = self._page(ids, MAX_PAGE, viewer_id, now, reach, len)
             if is_restricted or page.last_id is None:
                 return Count(page.found, now)
         return counted
 
     def _page(  # noqa: PLR0917
         self,
+        user_ids: Iterable[str],
         limit: int,
-        cursor: str | None,
         viewer_id: str | None,
         now: int,
         reach: Reach,
         fits: Fits,
     ) -> Page:
-        def read(user_ids: Sequence[str]) -> Sequence[Presence]:
-            return self.statuses.read_many(user_ids, viewer_id, now, reach=reach, consistent=True)
+        def read(some: Sequence[str]) -> Sequence[Presence]:
+            return self.statuses.read_many(some, viewer_id, now, reach=reach, consistent=True)
 
+        return paginate(user_ids, limit, read, fits)
+
+    def _ids(
+        self, limit: int, cursor: str | None, viewer_id: str | None, reach: Reach, known: Known
+    ) -> Iterator[str]:
+        """The ids of all who may be on the page, in its order, read lazily."""
         if self.statuses.sight.is_restricted(reach):
             ids = self._nearby(viewer_id, reach, "" if cursor is None else _position_in(cursor))
+            if known.up_to is not None:
+                last = _position_in(known.up_to)
+                ids = takewhile(lambda it: it <= last, ids)
         else:
-            ids = self.online_index.after(cursor, limit + 1)
-        return paginate(ids, limit, read, fits)
+            ids = self.online_index.after(cursor, limit + 1, known.up_to)
+        return (it for it in ids if it not in known.user_ids)
 
     def _nearby(self, viewer_id: str | None, reach: Reach, after: str) -> Iterator[str]:
         """The viewer and the members of the viewer's chat sessions, in the order of their ids."""

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from presence.application.access import identify
 from presence.application.connections import AuthenticateCommand, PingCommand
+from presence.application.lists import Known
 from presence.bootstrap import App
 from presence.domain.errors import PresenceError
 from presence.domain.rate_limit import Charge, read_units
@@ -130,15 +131,14 @@ def _ping(app: App, call: Call, request: Ping) -> Frame | None:
 def _list_online(app: App, call: Call, request: ListOnline) -> Frame:
     actor = app.access.authorize(call.connection_id, call.now, read_units(request.limit))
     viewer_id, reach = actor.user.user_id, Reach(actor.connection.allowed_sessions)
+    known = Known(frozenset(request.without), request.up_to)
     page = app.online_list.page(
-        request.limit, request.cursor, viewer_id, call.now, reach=reach, fits=fitting
+        request.limit, request.cursor, viewer_id, call.now, reach=reach, fits=fitting, known=known
     )
-    return {
-        "type": "online-users-list",
-        "users": _presences(page.users),
-        "cursor": page.cursor,
-        "onlineCount": page.online_count,
-    }
+    users, cursor = _presences(page.users), page.cursor
+    frame: Frame = {"type": "online-users-list", "users": users, "cursor": cursor}
+    counted = page.online_count
+    return frame if counted is None else {**frame, "onlineCount": counted}
 
 
 def _join(app: App, call: Call, sessions: Sessions) -> Frame:

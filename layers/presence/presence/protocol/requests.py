@@ -233,8 +233,12 @@ class SetStatus:
 
 @dataclass(frozen=True, slots=True)
 class ListOnline:
+    """`without` are users whom the client knows to be online; `up_to` ends what it asks for."""
+
     limit: int = DEFAULT_PAGE
     cursor: str | None = None
+    up_to: str | None = None
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +330,13 @@ def _in_time(request: SetStatus, now: int) -> SetStatus:
 
 
 def list_online(body: Object) -> ListOnline:
-    return ListOnline(limit=_limit(body.get("limit")), cursor=_optional(body, "cursor", _cursor))
+    known = body.get("without")
+    return ListOnline(
+        limit=_limit(body.get("limit")),
+        cursor=_optional(body, "cursor", _cursor),
+        up_to=_optional(body, "upTo", _cursor),
+        without=() if known is None else _ids("without", known, 0, MAX_PAGE),
+    )
 
 
 def _join(body: Object) -> Join:

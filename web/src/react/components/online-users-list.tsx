@@ -9,8 +9,9 @@ import {
   useState,
 } from "react";
 import type { UserPresence } from "../../api.js";
-import { useAgo, useOnlineUserIds, useUserStatus } from "../hooks.js";
+import { useAgo, useOnlineUserIds, useUserStatusWhile } from "../hooks.js";
 import { useLabels, useShared } from "../provider.js";
+import { isScreenKnown, useOnScreen } from "../screen.js";
 import { classes, describe, Mark, statusOf } from "./status.js";
 
 export interface OnlineUsersListProps extends HTMLAttributes<HTMLElement> {
@@ -24,17 +25,30 @@ export interface OnlineUsersListProps extends HTMLAttributes<HTMLElement> {
   readonly empty?: ReactNode;
 }
 
-type RowProps = { userId: string; renderUser: OnlineUsersListProps["renderUser"] };
+/** So many rows are taken to be on the screen until it is known. */
+const FIRST_ROWS = 20;
+
+type RowProps = {
+  userId: string;
+  renderUser: OnlineUsersListProps["renderUser"];
+  /** Counts when the row is drawn for the first time. */
+  isFirst: boolean;
+};
+
+const isSame = (one: RowProps, other: RowProps) =>
+  one.userId === other.userId && one.renderUser === other.renderUser;
 
 // Remembered, so that a change of one user renders one row.
-const Row = memo(({ userId, renderUser }: RowProps): ReactElement => {
+const Row = memo(({ userId, renderUser, isFirst }: RowProps): ReactElement => {
   const labels = useLabels();
   const { nameOf } = useShared();
-  const presence = useUserStatus(userId);
-  const ago = useAgo(presence);
+  const row = useRef<HTMLLIElement>(null);
+  const isShown = useOnScreen(row, isFirst || !isScreenKnown());
+  const presence = useUserStatusWhile(userId, isShown);
+  const ago = useAgo(isShown ? presence : undefined);
   const text = describe(labels, presence, ago);
   return (
-    <li data-stale={presence && !presence.fresh ? "" : undefined}>
+    <li ref={row} data-stale={presence && !presence.fresh ? "" : undefined}>
       {renderUser ? (
         presence && renderUser(presence)
       ) : (
@@ -46,7 +60,21 @@ const Row = memo(({ userId, renderUser }: RowProps): ReactElement => {
       )}
     </li>
   );
-});
+}, isSame);
+
+/** The button that loads more: scrolled to, it does so by itself. */
+function More({ load, label }: { load: () => void; label: string }): ReactElement {
+  const button = useRef<HTMLButtonElement>(null);
+  const isShown = useOnScreen(button, false);
+  useEffect(() => {
+    if (isShown) load();
+  }, [isShown, load]);
+  return (
+    <button type="button" ref={button} onClick={load}>
+      {label}
+    </button>
+  );
+}
 
 /** The newest text, but not sooner than so many milliseconds after the one before. */
 function useThrottled(text: string, milliseconds: number): string {
@@ -77,7 +105,8 @@ export function OnlineUsersList({
   ...rest
 }: OnlineUsersListProps): ReactElement {
   const labels = useLabels();
-  const { userIds, count, isLoading, loadMore } = useOnlineUserIds({ chatSessionId });
+  const online = useOnlineUserIds({ chatSessionId, rows: true });
+  const { userIds, count, isLoading, loadMore } = online;
   const shown = userIds.slice(0, limit);
   const heading = useId();
   const summary = useThrottled(count === null ? "" : labels.online(count), 10_000);
@@ -94,17 +123,15 @@ export function OnlineUsersList({
       </span>
       {shown.length > 0 ? (
         <ul>
-          {shown.map((userId) => (
-            <Row key={userId} userId={userId} renderUser={renderUser} />
+          {shown.map((userId, at) => (
+            <Row key={userId} userId={userId} renderUser={renderUser} isFirst={at < FIRST_ROWS} />
           ))}
         </ul>
       ) : (
         <p>{isLoading ? labels.loading : count === null ? "" : (empty ?? labels.nobody)}</p>
       )}
       {loadMore && shown.length === userIds.length && (
-        <button type="button" onClick={loadMore}>
-          {labels.more}
-        </button>
+        <More key={userIds.length} load={loadMore} label={labels.more} />
       )}
     </section>
   );

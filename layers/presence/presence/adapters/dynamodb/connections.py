@@ -267,7 +267,7 @@ def _connection(item: ConnectionItem) -> Connection:
         revision=int(item.revision),
         sessions=frozenset(joined),
         typed={name: Typed(abs(at), at > 0) for name, at in (item.typed or {}).items()},
-        is_watching=bool(item.is_watching),
+        is_watching=item.is_watching is not None,  # false while the list is ended
         shards={name: shards for name, shards in joined.items() if shards != {0}},
         everyone_shards=frozenset(int(it) for it in item.everyone_shards or ()),
     )

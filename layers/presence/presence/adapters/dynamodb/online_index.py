@@ -21,19 +21,21 @@ class DynamoDBOnlineIndex:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def until(self, position: str) -> Iterator[str]:
-        final, last_user_id = _parse(position)
-        for shard in range(final + 1):
-            upto = UserItem.user_id <= last_user_id if shard == final else None
-            for item in UserItem.online_index.query(shard, upto):
-                yield item.user_id
-
-    def after(self, position: str | None, page_size: int | None = None) -> Iterator[str]:
-        first, last_user_id = _parse(position)
-        for shard in range(first, SHARDS):
-            behind = UserItem.user_id > last_user_id if shard == first and last_user_id else None
+    def after(
+        self, position: str | None, page_size: int | None = None, up_to: str | None = None
+    ) -> Iterator[str]:
+        first, begin = _parse(position)
+        final, end = (SHARDS - 1, None) if up_to is None else _parse(up_to)
+        for shard in range(first, final + 1):
+            last = end if shard == final else None
+            condition = None if last is None else UserItem.user_id <= last
+            if shard == first and begin:
+                # A key takes one condition: what is behind `last` is read and not yielded.
+                condition = UserItem.user_id > begin
             # PynamoDB follows LastEvaluatedKey, also after an empty page.
-            for item in UserItem.online_index.query(shard, behind, page_size=page_size):
+            for item in UserItem.online_index.query(shard, condition, page_size=page_size):
+                if last is not None and item.user_id > last:
+                    break
                 yield item.user_id
 
     def position_of(self, user_id: str) -> str:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from itertools import chain
 
 from pynamodb.connection import Connection as Client
+from pynamodb.expressions.update import Action
 
 from presence import limits
 from presence.adapters.dynamodb import topics
@@ -16,11 +17,11 @@ from presence.adapters.dynamodb.tables import (
     SubscriptionItem,
     TransactionRefused,
     delete_all,
+    put_all,
     update_of,
     write,
 )
 from presence.adapters.dynamodb.topics import Shards, entry, key_of, parsed
-from presence.chunks import chunked
 from presence.domain.connection import (
     Admission,
     Connection,
@@ -89,33 +90,51 @@ class DynamoDBSubscriptions:
                 yield item.subscriber
 
     def watch(self, connection: Connection, user_ids: Collection[str]) -> bool:
-        pages = _pages_of(connection.connection_id)
+        """The list first, in a transaction with the record; then the rows that it names.
+
+        Rows in the transaction would cost twice as much. What ends the list meanwhile has said so
+        in the record before it looks for rows: those that came too late are deleted here.
+        """
+        name = connection.connection_id
+        pages = _pages_of(name)
         listed = frozenset[str]().union(*pages.values())
         known = parsed(listed)
         if len(listed) + len(set(user_ids) - known.keys()) > limits.WATCHED_USERS:
             raise Conflict(f"Watch at most {limits.WATCHED_USERS} users on a connection.")
-        topics_of = [Topic("user", user_id) for user_id in sorted(user_ids)]
-        shards = {it: self._shard(it, connection.connection_id, known) for it in topics_of}
-        # All rows also for users on the list: what took them off it may have stopped halfway.
-        return all(
-            self._watch(connection, {it: shards[it] for it in some}, listed, pages)
-            for some in chunked(topics_of, limits.WATCHED_AT_ONCE)
-        )
-
-    def _watch(
-        self,
-        connection: Connection,
-        shards: Mapping[Topic, int],
-        listed: Collection[str],
-        pages: dict[str, frozenset[str]],
-    ) -> bool:
-        new = {entry(topic.name, shard) for topic, shard in shards.items()}.difference(listed)
-        operations = list(_watch_operations(connection, shards, _paged(sorted(new), pages)))
+        topics_of = [Topic("user", user_id) for user_id in sorted(set(user_ids))]
+        shards = {it: self._shard(it, name, known) for it in topics_of}
+        entries = {entry(it.name, shard) for it, shard in shards.items()}
+        added = _paged(sorted(entries.difference(listed)), pages)
+        operations = list(_list_operations(connection, added))
         try:
             write(self._client, "TransactWriteItems", {"TransactItems": operations})
         except TransactionRefused:
             return False
-        return True
+        # All rows also for users on the list: what took them off it may have stopped halfway.
+        keys = [key_of(topic, shard) for topic, shard in shards.items()]
+        put_all(self._client, (_subscriber_row(connection, key) for key in keys))
+        first = min(page for page, some in pages.items() if not entries.isdisjoint(some))
+        is_watching = self._is_still_watching(connection, entries, first)
+        return is_watching or self._take_back(name, keys)
+
+    def _is_still_watching(
+        self, connection: Connection, entries: Collection[str], first: str
+    ) -> bool:
+        """Whether nothing has ended the list, or begun to, which has these from a page on."""
+        name = connection.connection_id
+        try:
+            record = ConnectionItem.get(name, consistent_read=True)
+        except ConnectionItem.DoesNotExist:
+            return False
+        is_same = record.is_watching and record.user_id == connection.user_id
+        has_claim = connection.allowed_sessions is not None
+        if not is_same or has_claim != (record.allowed_sessions is not None):
+            return False
+        return frozenset[str]().union(*_pages_of(name, first).values()).issuperset(entries)
+
+    def _take_back(self, connection_id: str, keys: Iterable[str]) -> bool:
+        delete_all(self._client, ((key, connection_id) for key in keys))
+        return False
 
     def _shard(self, topic: Topic, connection_id: str, known: Mapping[str, frozenset[int]]) -> int:
         """A user on the list stays in the shard that it names, and takes no further entry."""
@@ -124,19 +143,24 @@ class DynamoDBSubscriptions:
 
     def unwatch_all(self, connection: Connection) -> None:
         name = connection.connection_id
+        if connection.is_watching:
+            # Before the rows: a watch that is under way adds no more.
+            self._mark(name, ConnectionItem.is_watching.set(value=False))
         if self._is_global:
             # The next one may lie in another shard.
             usual = topics.shard_of(name, limits.EVERYONE_SHARDS)
             delete_all(
                 self._client, topics.rows(EVERYONE, name, {usual, *connection.everyone_shards})
             )
-        if not connection.is_watching:
-            return
-        self._delete_list(name)
-        ended = [ConnectionItem.is_watching.remove(), NEXT]
+        if connection.is_watching:
+            self._delete_list(name)
+            self._mark(name, ConnectionItem.is_watching.remove())
+
+    def _mark(self, connection_id: str, action: Action) -> None:
         known = ConnectionItem.connection_id.exists()
         with suppress(ConditionFailed):
-            write(self._client, "UpdateItem", update_of(ConnectionItem(name), ended, known))
+            update = update_of(ConnectionItem(connection_id), [action, NEXT], known)
+            write(self._client, "UpdateItem", update)
 
     def unwatch(self, connection_id: str, user_ids: Collection[str]) -> None:
         names = set(user_ids)
@@ -200,12 +224,10 @@ class DynamoDBSubscriptions:
 
 def _subscriber(
     topic: str, connection_id: str, user_id: str, opened_at: int, *, is_limited: bool = False
-) -> Operation:
-    """Part of a transaction with the connection record: a closed one gets no subscription."""
+) -> SubscriptionItem:
     ttl = opened_at // 1000 + limits.OPEN_RECORD_SECONDS
     limited = True if is_limited else None
-    item = SubscriptionItem(topic, connection_id, user_id=user_id, limited=limited, ttl=ttl)
-    return {"Put": item.get_save_kwargs_from_instance()}
+    return SubscriptionItem(topic, connection_id, user_id=user_id, limited=limited, ttl=ttl)
 
 
 def places_for(
@@ -233,13 +255,15 @@ def subscription_changes(
     if isinstance(change, Admission | Joining):
         is_limited = isinstance(change, Admission) and change.token.allowed_sessions is not None
         for topic, shard in places.items():
-            yield _subscriber(
+            row = _subscriber(
                 key_of(topic, shard),
                 name,
                 user.user_id,
                 change.opened_at,
                 is_limited=is_limited and topic == EVERYONE,
             )
+            # Part of the transaction: a closed connection gets no subscription.
+            yield {"Put": row.get_save_kwargs_from_instance()}
     if isinstance(change, Admission | Returning):
         yield from _unsubscribe(name, ended(change, user))
     if isinstance(change, Leaving):
@@ -301,9 +325,10 @@ def _list_of(connection_id: str) -> str:
     return f"watching:{connection_id}"
 
 
-def _pages_of(connection_id: str) -> dict[str, frozenset[str]]:
-    """The watch list of a connection: by page, its entries."""
-    found = SubscriptionItem.query(_list_of(connection_id), consistent_read=True)
+def _pages_of(connection_id: str, first: str = "0000") -> dict[str, frozenset[str]]:
+    """The watch list of a connection: by page, from one on, its entries."""
+    on = SubscriptionItem.subscriber >= first
+    found = SubscriptionItem.query(_list_of(connection_id), on, consistent_read=True)
     return {item.subscriber: frozenset(item.entries or ()) for item in found}
 
 
@@ -322,19 +347,20 @@ def _paged(entries: Iterable[str], pages: dict[str, frozenset[str]]) -> Mapping[
     return added
 
 
-def _watch_operations(
-    connection: Connection, shards: Mapping[Topic, int], added: Mapping[str, set[str]]
-) -> Iterator[Operation]:
-    """The record of the connection, the pages of its list, and its row for each user."""
-    name, viewer_id = connection.connection_id, str(connection.user_id)
+def _list_operations(connection: Connection, added: Mapping[str, set[str]]) -> Iterator[Operation]:
+    """The record of the connection, and the pages of its list."""
+    name = connection.connection_id
+    is_ending = ConnectionItem.is_watching == False  # noqa: E712  a condition of DynamoDB's
+    may_be = still_of(str(connection.user_id)) & still_limited(connection) & ~is_ending
     is_watching = [ConnectionItem.is_watching.set(value=True), NEXT]
-    may_be = still_of(viewer_id) & still_limited(connection)
     yield {"Update": update_of(ConnectionItem(name), is_watching, may_be)}
     ttl = SubscriptionItem.ttl.set(connection.opened_at // 1000 + limits.OPEN_RECORD_SECONDS)
     for page, entries in added.items():
         item = SubscriptionItem(_list_of(name), page)
         yield {"Update": update_of(item, [SubscriptionItem.entries.add(entries), ttl], None)}
+
+
+def _subscriber_row(connection: Connection, topic: str) -> SubscriptionItem:
     is_limited = connection.allowed_sessions is not None
-    for topic, shard in shards.items():
-        key = key_of(topic, shard)
-        yield _subscriber(key, name, viewer_id, connection.opened_at, is_limited=is_limited)
+    name, user_id = connection.connection_id, str(connection.user_id)
+    return _subscriber(topic, name, user_id, connection.opened_at, is_limited=is_limited)

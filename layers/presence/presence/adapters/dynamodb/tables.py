@@ -380,13 +380,23 @@ def _response(error: VerboseClientError) -> Item:
 
 def delete_all(client: Client, keys: Iterable[tuple[str, str]]) -> None:
     """Delete rows of Subscriptions, whether they exist or not."""
-    table = SubscriptionItem.Meta.table_name
-    for batch in chunked(keys, MAX_BATCH_WRITE):
-        requests = [
+    _write_all(
+        client,
+        (
             {"DeleteRequest": {"Key": {"topic": {"S": topic}, "subscriber": {"S": name}}}}
-            for topic, name in batch
-        ]
-        _write_batch(client, {table: requests})
+            for topic, name in keys
+        ),
+    )
+
+
+def put_all(client: Client, rows: Iterable[SubscriptionItem]) -> None:
+    """Write rows of Subscriptions, each in the place of what was there."""
+    _write_all(client, ({"PutRequest": {"Item": it.serialize()}} for it in rows))
+
+
+def _write_all(client: Client, requests: Iterable[Item]) -> None:
+    for batch in chunked(requests, MAX_BATCH_WRITE):
+        _write_batch(client, {SubscriptionItem.Meta.table_name: batch})
 
 
 def _write_batch(client: Client, requests: Item) -> None:
