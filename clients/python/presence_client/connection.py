@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import Any, Self
 
@@ -62,6 +62,7 @@ class Connection:
         #: The last frame without an id, or request given up: a refusal may be meant for it.
         self._stray_at = -inf
         self._authenticated = asyncio.Event()
+        self._tasks = set[asyncio.Task[None]]()
         self._reading = asyncio.create_task(self._read())
         self._beating = asyncio.create_task(self._beat()) if heartbeats else None
 
@@ -81,8 +82,8 @@ class Connection:
         """Open a connection, authenticate if there is a token, and close it at the end.
 
         `origin` is the header that a browser sends. With `heartbeats`, a ping is sent when nothing
-        else was for `heartbeatSeconds`. The handshake, and then each answer, may take `within`
-        seconds; `device` and `active` are those of the action `authenticate`.
+        else was for `heartbeatSeconds`, and in answer to each `probe`. The handshake, and then each
+        answer, may take `within` seconds; `device` and `active` are those of `authenticate`.
 
         Raises:
             CannotConnect: no server answers, or the handshake was refused.
@@ -196,6 +197,9 @@ class Connection:
         self._heartbeat_seconds = frame.get("heartbeatSeconds", self._heartbeat_seconds)
         if "type" not in frame and "message" in frame:  # API Gateway's own
             frame = {"type": "error", "code": "unavailable", **frame}
+        if frame.get("type") == "probe" and self._beating:
+            self._tasks.add(task := asyncio.create_task(self._answer_probe()))
+            task.add_done_callback(self._tasks.discard)
         answer = self._answers.get(frame.get("id", "")) or self._meant(frame)
         if answer is None:
             self._deliver(frame)
@@ -219,6 +223,11 @@ class Connection:
             if not answer.done():
                 answer.set_exception(over)
         self._frames.put_nowait(None)
+
+    async def _answer_probe(self) -> None:
+        """At once: a viewer waits, and a connection that does not answer is over."""
+        with suppress(ConnectionOver):
+            await self.send({"action": "ping"})
 
     async def _beat(self) -> None:
         """Ping when nothing was sent for `heartbeatSeconds`; without an answer the link is dead."""
