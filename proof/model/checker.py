@@ -47,6 +47,7 @@ GOOD = (
     Case("lifecycle", "DYING"),
     Case("lifecycle", "LATE"),
     Case("lifecycle", "WATCHED"),
+    Case("lifecycle", "PROBED"),
     Case("session", "MOVING"),
     Case("session", "MUTUAL"),
     Case("session", "RETURNING"),
@@ -79,6 +80,14 @@ BAD = (
     Case("lifecycle", "DYING", "SWEEP_BY_EXPIRY", "CALM"),
     Case("lifecycle", "DYING", "NO_CLEANUP", "CALM"),
     Case("lifecycle", "DYING", "LOOKS_FIRST", "I2"),
+    # A probe is sent once for all, and shortens the lease of a connection that did not answer.
+    Case("lifecycle", "PROBED", "PROBE_EACH", "I19"),
+    Case("lifecycle", "PROBED", "PROBE_COUNTS", "I4"),
+    Case("lifecycle", "PROBED", "PROBE_REPAIRS", "I6"),
+    Case("lifecycle", "PROBED", "SHORTENS_UNASKED", "I18"),
+    Case("lifecycle", "PROBED", "SHORTENS_ANSWERED", "I18"),
+    Case("lifecycle", "PROBED", "IN_HASTE", "I18"),
+    Case("lifecycle", "PROBED", "NO_PROBE_TIMER", "TIMER"),
     # What is told was stored, and is dropped if it is old.
     Case("lifecycle", "WATCHED", "GET_UNSTORED", "I3"),
     Case("lifecycle", "WATCHED", "GET_UNSTORED", "I8"),

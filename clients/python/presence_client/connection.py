@@ -227,7 +227,7 @@ class Connection:
     async def _answer_probe(self) -> None:
         """At once: a viewer waits, and a connection that does not answer is over."""
         with suppress(ConnectionOver):
-            await self.send({"action": "ping"})
+            await self.send({"action": "ping", "userId": self.welcome["userId"]})
 
     async def _beat(self) -> None:
         """Ping when nothing was sent for `heartbeatSeconds`; without an answer the link is dead."""
