@@ -82,9 +82,24 @@ export function useConnection(): Connection {
   };
 }
 
+export interface UserStatusOptions {
+  /** Asks whether the user is there now: for one that a person looks at, not for each of a list. */
+  readonly verify?: boolean | undefined;
+}
+
 /** How a user is; undefined while it is not known. One user is one subscription. */
-export function useUserStatus(userId: string): UserPresence | undefined {
+export function useUserStatus(
+  userId: string,
+  { verify = false }: UserStatusOptions = {},
+): UserPresence | undefined {
+  useLookAt(verify ? userId : "");
   return useStore((client, id) => client.user(id), userId, undefined);
+}
+
+/** Verifies a user while this is mounted; none for an empty id. */
+export function useLookAt(userId: string): void {
+  const { client } = useShared();
+  useEffect(() => (userId ? client.lookAt([userId]) : undefined), [client, userId]);
 }
 
 /** How several users are, by id and in the order asked; those not known yet are left out. */
