@@ -53,8 +53,8 @@ from presence.limits import MAX_BARRED, MAX_BLOCKED, MAX_CONNECTIONS, MAX_SCENES
 STORIES = 2_000
 STEPS = 15
 
-#: What the double does not keep, and `heard_at`, which each view has. Of `standing` it keeps the barred chat sessions; what was revoked
-#: is with its tokens; the rate limits are of connections.
+#: What the double does not keep. Of `standing` it keeps the barred chat sessions; what was revoked
+#: is with its tokens; the rate limits are of connections. Each view has `heard_at` apart.
 LEFT_OUT = {"revision", "standing", "token", "arrival", "heard_at"}
 START = 1_800_000_000_000
 LEASE = 75_000

@@ -30,8 +30,8 @@
 #define I7    7   /* no user is announced as gone before their grace period is over          */
 #define I8    8   /* an observer ends with the stored state                                 */
 #define TIMER 9   /* a user in grace has a timer that will say when it is over               */
-#define I18   18  /* who answers in time, and says so before the lease ends, stays           */
-#define I19   19  /* one probe in FRESH, however many look                                   */
+#define I21   21  /* who answers in time, and says so before the lease ends, stays           */
+#define I22   22  /* one probe in FRESH, however many look                                   */
 #define CALM  10  /* once nothing happens any more, what is stored is the truth              */
 
 #ifdef ONLY
@@ -107,7 +107,7 @@ inline cut_off(c) {
 inline audit() {
     check(I1, stored.online || !(stored.ends[0] || stored.ends[1]));
     check(I2, kept(0) && kept(1));
-    check(I18, kept(0) && kept(1));
+    check(I21, kept(0) && kept(1));
     check(I6, !is_ghost(0) && !is_ghost(1));
     check(I3, !is_named(stored.version) || says_online(stored.version) == stored.online);
     named = named | (1 << stored.version);
@@ -601,7 +601,7 @@ inline mark() {
     d_step {
         if
         :: is_due(stored) ->
-            check(I19, !stored.probed || stored.probed + FRESH <= now);
+            check(I22, !stored.probed || stored.probed + FRESH <= now);
             stored.probed = now;
             copy(stored, before);
             outcome = (is_old(before) -> DONE : OVER);

@@ -71,7 +71,9 @@ const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   "online-users-list": ({ users, onlineCount }) => joined(ids(users), `${onlineCount} in all`),
   verified: ({ users, awaited }) =>
     users
-      .map((it: Frame) => joined(`${it.userId} ${it.status}`, awaited.includes(it.userId) && "asked"))
+      .map((it: Frame) =>
+        joined(`${it.userId} ${it.status}`, awaited.includes(it.userId) && "asked"),
+      )
       .join(", "),
   watching: ({ users }) => users.map((it: Frame) => `${it.userId} ${it.status}`).join(", "),
   "user-typing": ({ userId, typing }) => `${userId} ${typing ? "writes" : "stopped"}`,
