@@ -43,7 +43,7 @@ _EVENTS = {
 # A connection that has not authenticated changes nothing, whatever it sends.
 _ACTIONS = (
     *("authenticate", "ping", "check", "status", "online", "join", "leave"),
-    *("typing", "message", "watch", "unwatch", "unknown"),
+    *("typing", "message", "watch", "unwatch", "verify", "unknown"),
 )
 #: All cold starts at once, on a slow machine that has other things to do.
 _SECONDS = 60

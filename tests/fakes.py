@@ -289,6 +289,13 @@ class FakeUsers:
         self._tables.users[user_id] = replace(user, arrival=charge.user.of(user.arrival))
         return True
 
+    def mark_probed(self, user_id: str, now: int, if_before: int) -> User | None:
+        user = self._tables.users.get(user_id)
+        if user is None or user.probed_at > if_before:
+            return None
+        self._tables.users[user_id] = replace(user, probed_at=now)
+        return self.read(user_id)
+
     def forget(self, user: User) -> None:
         current = self._tables.users.get(user.user_id)
         if current is not None and current.revision != user.revision:
@@ -332,7 +339,7 @@ def _still_allows(record: Connection, allowed_by: frozenset[str] | None) -> bool
 def _written(current: User, before: User, after: User) -> User | None:
     """*after* over what is stored, with the renewals since; None if *before* was overtaken."""
     touched = [name for name, it in before.leases.items() if after.leases.get(name) != it]
-    same = all(_end(current, name) == _end(before, name) for name in touched)
+    same = all(_as_touched(current, name) == _as_touched(before, name) for name in touched)
     takes = after.arrival != before.arrival
     same &= not takes or current.arrival == before.arrival
     if current.revision != before.revision or not same:
@@ -344,12 +351,13 @@ def _written(current: User, before: User, after: User) -> User | None:
         revision=before.revision + 1,
         leases={**untouched, **changed},
         arrival=after.arrival if takes else current.arrival,
+        probed_at=current.probed_at,
     )
 
 
-def _end(user: User, name: str) -> tuple[int, int] | None:
+def _as_touched(user: User, name: str) -> tuple[int, int, int] | None:
     lease = user.leases.get(name)
-    return None if lease is None else (lease.expires_at, lease.arrival)
+    return None if lease is None else (lease.expires_at, lease.seen_at, lease.arrival)
 
 
 class FakeOnlineIndex:

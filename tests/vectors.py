@@ -23,6 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
+from presence.domain import freshness
 from presence.domain.disclosure import Disclosure, Precision, Rules
 from presence.domain.errors import PresenceError
 from presence.domain.events import (
@@ -36,6 +37,7 @@ from presence.domain.events import (
     GraceEnded,
     Joined,
     Left,
+    Probed,
     Renewed,
     Seen,
     TimePassed,
@@ -52,8 +54,8 @@ STORIES = 2_000
 STEPS = 15
 
 #: What the double does not keep. Of `standing` it keeps the barred chat sessions; what was revoked
-#: is with its tokens; the rate limits are of connections.
-LEFT_OUT = {"revision", "standing", "token", "arrival"}
+#: is with its tokens; the rate limits are of connections. Each view has `heard_at` apart.
+LEFT_OUT = {"revision", "standing", "token", "arrival", "heard_at"}
 START = 1_800_000_000_000
 LEASE = 75_000
 GRACE = 10_000
@@ -95,15 +97,17 @@ def steps(random: Random, user: User) -> Iterator[dict[str, Json]]:
             # The double sets its timers by what is next.
             "effects": [typed(effect) for effect in effects if not isinstance(effect, TimerDue)],
             "nextChangeAt": user.next_change_at,
-            "views": [view(user, viewer) for viewer in (None, USER, VIEWERS[0])],
+            "views": [view(user, viewer, now) for viewer in (None, USER, VIEWERS[0])],
         }
 
 
-def view(user: User, viewer: str | None) -> dict[str, Json]:
+def view(user: User, viewer: str | None, now: int) -> dict[str, Json]:
     return {
         "viewer": viewer,
         "presence": plain(user.seen_by(viewer)),
         "sessions": plain(user.sessions_seen_by(viewer)),
+        "heardAt": freshness.seen_by(user, viewer, now).heard_at,
+        "isProbed": freshness.needs_probe(user, viewer, now),
     }
 
 
@@ -181,6 +185,15 @@ def chosen(at: Moment) -> UserEvent:
     return Chosen(at.random.choice([*Choice]), text, until, chosen_at, disclosure)
 
 
+def probed(at: Moment) -> UserEvent:
+    seen = {name: it.seen_at for name, it in at.user.leases.items()}
+    unheard = {at.connection(): at.now, **seen}
+    names = at.some((*unheard,))
+    late = at.random.choice((0, 0, 0, -1))
+    found = {name: it + late for name, it in unheard.items() if name in names}
+    return Probed(found, at.to_come(1, 3_000, GRACE))
+
+
 def unblocked(at: Moment) -> UserEvent:
     names = at.some((*VIEWERS, *[f"blocked-{number}" for number in range(30)]))
     return Unblocked(names, gone=at.random.random() < 0.2)
@@ -196,6 +209,7 @@ EVENTS = {
     Authenticated: Kind(5, authenticated),
     Renewed: Kind(3, lambda at: Renewed(at.connection(), at.lease(), at.is_active())),
     Disconnected: Kind(4, lambda at: Disconnected(at.connection(), at.to_come(GRACE, 1_000, 0))),
+    Probed: Kind(2, probed),
     GraceEnded: Kind(1, lambda _: GraceEnded()),
     Joined: Kind(4, lambda at: Joined(at.connection(), at.sessions())),
     Left: Kind(2, lambda at: Left(at.connection(), at.sessions())),
@@ -214,11 +228,14 @@ EVENTS = {
 
 
 def rules(random: Random) -> Rules:
-    return Rules(random.choice((0, GRACE, GRACE)), random.choice([Precision.EXACT, *Precision]))
+    precision = random.choice([Precision.EXACT, *Precision])
+    return Rules(random.choice((0, GRACE, GRACE)), precision, random.choice((3_000, 30_000)))
 
 
 def unknown(random: Random) -> User:
-    return User(USER, floor=random.choice((0, 0, START + 5)), rules=rules(random))
+    probed_at = random.choice((0, 0, START - 1, START + 3_000))
+    floor = random.choice((0, 0, START + 5))
+    return User(USER, floor=floor, probed_at=probed_at, rules=rules(random))
 
 
 def known(leases: Mapping[str, Lease], blocked: int = 0) -> User:

@@ -10,6 +10,7 @@ from typing import Any
 from presence.adapters.visibility import Everyone
 from presence.application.connections import AuthenticateCommand, PingCommand, Welcome
 from presence.application.lists import MemberPage
+from presence.application.verification import Verified
 from presence.bootstrap import App
 from presence.domain.connection import Identity
 from presence.domain.disclosure import Precision, Rules
@@ -54,6 +55,7 @@ START = 1_800_000_000_000
 SECOND = 1_000
 HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION = 30_000, 75_000, 10_000, 10_000, 7_200_000
 TICK = 2_000
+FRESH, PROBE = 30_000, 10_000
 ENDPOINT = "https://api.example/live"
 TOKEN_LIFE = 3_600_000
 
@@ -102,6 +104,8 @@ SETTINGS = Settings(
     grace_seconds=GRACE // SECOND,
     authentication_seconds=AUTHENTICATION // SECOND,
     max_connection_seconds=CONNECTION // SECOND,
+    fresh_seconds=FRESH // SECOND,
+    probe_seconds=PROBE // SECOND,
     large_audience=1_000,
     tick_seconds=TICK // SECOND,
     global_presence=True,
@@ -140,7 +144,7 @@ class World(App):
     def __post_init__(self) -> None:
         self.records = FakeConnections(self.tables)
         self.users = FakeUsers(
-            self.tables, is_global=self.is_global, rules=Rules(GRACE, self.precision)
+            self.tables, is_global=self.is_global, rules=Rules(GRACE, self.precision, FRESH)
         )
         self.subscriptions = FakeSubscriptions(self.tables, self.page)
         self.members = FakeMembers(self.tables)
@@ -252,6 +256,11 @@ class World(App):
         """Block a viewer, and wait until the viewer is told."""
         self.blocking.block(user_id, viewer_id, self.now)
         self._wait_for_grace(user_id)
+
+    def verify(self, connection_id: str, *user_ids: str) -> Verified:
+        verified = self.verification.ask(connection_id, user_ids, self.now)
+        self.verification.expect(verified.probes, self.now)
+        return verified
 
     def _wait_for_grace(self, user_id: str) -> None:
         self.wait(GRACE)

@@ -14,7 +14,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
-Property = Literal["I1", "I2", "I3", "I4", "I6", "I7", "I8", "I18", "I19", "TIMER", "CALM"]
+Property = Literal[
+    "I1", "I2", "I3", "I4", "I6", "I7", "I8", "I18", "I19", "I21", "I22", "TIMER", "CALM"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ GOOD = (
     Case("lifecycle", "DYING"),
     Case("lifecycle", "LATE"),
     Case("lifecycle", "WATCHED"),
+    Case("lifecycle", "PROBED"),
     Case("session", "MOVING"),
     Case("session", "MUTUAL"),
     Case("session", "RETURNING"),
@@ -79,6 +82,14 @@ BAD = (
     Case("lifecycle", "DYING", "SWEEP_BY_EXPIRY", "CALM"),
     Case("lifecycle", "DYING", "NO_CLEANUP", "CALM"),
     Case("lifecycle", "DYING", "LOOKS_FIRST", "I2"),
+    # A probe is sent once for all, and shortens the lease of a connection that did not answer.
+    Case("lifecycle", "PROBED", "PROBE_EACH", "I22"),
+    Case("lifecycle", "PROBED", "PROBE_COUNTS", "I4"),
+    Case("lifecycle", "PROBED", "PROBE_REPAIRS", "I6"),
+    Case("lifecycle", "PROBED", "SHORTENS_UNASKED", "I21"),
+    Case("lifecycle", "PROBED", "SHORTENS_ANSWERED", "I21"),
+    Case("lifecycle", "PROBED", "IN_HASTE", "I21"),
+    Case("lifecycle", "PROBED", "NO_PROBE_TIMER", "TIMER"),
     # What is told was stored, and is dropped if it is old.
     Case("lifecycle", "WATCHED", "GET_UNSTORED", "I3"),
     Case("lifecycle", "WATCHED", "GET_UNSTORED", "I8"),

@@ -10,11 +10,14 @@
 #define DYING   2   /* handlers die halfway, and timers are lost                            */
 #define LATE    3   /* pings come late                                                      */
 #define WATCHED 4   /* a reader, and a subscriber                                            */
-#define TIMED   (SCENE == MEETING || SCENE == WATCHED)
+#define PROBED  5   /* viewers verify the user                                               */
+#define TIMED   (SCENE == MEETING || SCENE == WATCHED || SCENE == PROBED)
 #define CLEARED (SCENE == DYING)
 
-#define LEASE   (SCENE == LATE -> 1 : 2)
+#define LEASE   (SCENE == LATE -> 1 : (SCENE == PROBED -> 3 : 2))
 #define GRACE   1
+#define FRESH   1
+#define PROBE   1
 #define HORIZON 3
 
 /* ── what can be checked ──────────────────────────────────────────────────────────────────── */
@@ -27,6 +30,8 @@
 #define I7    7   /* no user is announced as gone before their grace period is over          */
 #define I8    8   /* an observer ends with the stored state                                 */
 #define TIMER 9   /* a user in grace has a timer that will say when it is over               */
+#define I21   21  /* who answers in time, and says so before the lease ends, stays           */
+#define I22   22  /* one probe in FRESH, however many look                                   */
 #define CALM  10  /* once nothing happens any more, what is stored is the truth              */
 
 #ifdef ONLY
@@ -47,6 +52,10 @@ typedef User {
     byte version;
     byte ends[2];    /* leases[c].expires_at, 0 for no lease                               */
     byte grace;      /* grace_until, 0 for none                                             */
+#if SCENE == PROBED
+    byte heard;      /* leases[0].seen_at                                                   */
+    byte probed;     /* probed_at, 0 for never                                              */
+#endif
     bit online       /* status                                                              */
 };
 
@@ -59,6 +68,7 @@ bit hears[2];        /* Subscriptions: whether the connection has a row         
 #define is_here(it)   (it.ends[0] || it.ends[1] || it.grace)
 #define is_in(c)      (conn[c] == OPEN || conn[c] == AUTHENTICATED)
 #define max(a, b)     (a > b -> a : b)
+#define min(a, b)     (a < b -> a : b)
 
 /* ── what is under way ────────────────────────────────────────────────────────────────────── */
 
@@ -77,6 +87,10 @@ byte parted;         /* until when the user who left last is expected back      
 byte named = 1;      /* a bit for each version that was stored                              */
 byte up;             /* a bit for each of them that means "online"                          */
 bit published;       /* what was announced last                                             */
+#if SCENE == PROBED
+bit asked;           /* a probe has come to the client                                      */
+byte awaited;        /* when the last lease ends that a probe has shortened                  */
+#endif
 
 #define says_online(v) ((up >> v) & 1)
 #define is_named(v)    ((named >> v) & 1)
@@ -93,6 +107,7 @@ inline cut_off(c) {
 inline audit() {
     check(I1, stored.online || !(stored.ends[0] || stored.ends[1]));
     check(I2, kept(0) && kept(1));
+    check(I21, kept(0) && kept(1));
     check(I6, !is_ghost(0) && !is_ghost(1));
     check(I3, !is_named(stored.version) || says_online(stored.version) == stored.online);
     named = named | (1 << stored.version);
@@ -113,11 +128,22 @@ inline announce() {
 #define DISCONNECT   3
 #define TIME_PASSED  4
 #define LAPSE        5
+#define EXPECT       6
 
 #ifdef SWEEP_BY_EXPIRY
 #define grace_is_over(it) 0
 #else
 #define grace_is_over(it) (it.grace && it.grace <= now)
+#endif
+#ifdef SHORTENS_ANSWERED
+#define shortens() (after.ends[0] != 0)
+#else
+#define shortens() (after.ends[0] != 0 && before.heard == unheard)
+#endif
+#ifdef IN_HASTE
+#define asked_at was                 /* when it was marked */
+#else
+#define asked_at now
 #endif
 #define is_connected(it)  (it.ends[0] || it.ends[1])
 #define wakes_at(it)      (is_connected(it) -> 0 : it.grace)
@@ -143,6 +169,12 @@ inline reduce(event, c) {
 #endif
         after.grace = 0
     :: event == RENEW && after.ends[c] -> after.ends[c] = max(after.ends[c], now + LEASE)
+#if SCENE == PROBED
+    :: event == EXPECT && shortens() -> after.ends[c] = min(after.ends[c], asked_at + PROBE)
+#ifdef PROBE_REPAIRS
+    :: event == EXPECT && !after.ends[c] -> after.ends[c] = asked_at + PROBE
+#endif
+#endif
     :: event == DISCONNECT && after.ends[c] ->
         after.ends[c] = 0;
 #ifndef NO_GRACE
@@ -155,6 +187,12 @@ inline reduce(event, c) {
     after.version = before.version + (after.online && !before.online);
 #else
     after.version = before.version + (after.online != before.online);
+#endif
+#if SCENE == PROBED
+    after.heard = (event == AUTHENTICATE || event == RENEW -> max(before.heard, now) : before.heard);
+#ifdef PROBE_COUNTS
+    after.version = after.version + (event == EXPECT);
+#endif
 #endif
 #ifdef EXPIRED_STAYS
     /* What ran out does not count, but stays where it is. */
@@ -174,6 +212,10 @@ inline copy(from, to) {
     to.ends[0] = from.ends[0];
     to.ends[1] = from.ends[1];
     to.grace = from.grace;
+#if SCENE == PROBED
+    to.heard = from.heard;
+    to.probed = from.probed;
+#endif
     to.online = from.online
 }
 
@@ -195,6 +237,9 @@ inline save() {
     stored.ends[0] = (touches(0) -> after.ends[0] : stored.ends[0]);
     stored.ends[1] = (touches(1) -> after.ends[1] : stored.ends[1]);
     stored.grace = after.grace;
+#if SCENE == PROBED
+    stored.heard = (touches(0) -> after.heard : stored.heard);
+#endif
     stored.online = after.online
 }
 
@@ -225,9 +270,12 @@ inline schedule_expired(c) {
     fi
 }
 
-inline schedule() {
+inline schedule(event) {
     timers = timers |
         (wakes_at(after) != wakes_at(before) && wakes_at(after) -> 1 << wakes_at(after) : 0);
+#if SCENE == PROBED && !defined(NO_PROBE_TIMER)
+    timers = timers | (event == EXPECT && touches(0) && after.ends[0] -> 1 << after.ends[0] : 0);
+#endif
     schedule_expired(0);
     schedule_expired(1)
 }
@@ -245,7 +293,7 @@ inline conclude(event, c) {
 inline attempt(event, c, change) {
     reduce(event, c);
 #ifndef TIMER_AFTER
-    schedule();
+    schedule(event);
 #endif
     if
     :: event == LAPSE && after.ends[c] -> outcome = GOOD
@@ -260,6 +308,9 @@ inline attempt(event, c, change) {
             :: else
             fi;
             save();
+#if SCENE == PROBED
+            awaited = (event == EXPECT && touches(0) -> after.ends[0] : awaited);
+#endif
             if
             :: change == ADMISSION ->
                 conn[c] = AUTHENTICATED;
@@ -273,7 +324,7 @@ inline attempt(event, c, change) {
             conclude(event, c);
             audit();
             if
-            :: after.online != before.online -> announce()
+            :: after.version != before.version -> announce()
             :: else
             fi
         :: else ->
@@ -298,7 +349,7 @@ inline apply(event, c, change) {
 #ifdef TIMER_AFTER
     ;
     if
-    :: d_step { reduce(event, c); schedule() }
+    :: d_step { reduce(event, c); schedule(event) }
     :: skip                          /* the function dies before it comes to that */
     fi
 #endif
@@ -309,13 +360,20 @@ inline begin() {
     d_step { now = clock; copy(stored, before) }
 }
 
+#if SCENE == PROBED
+#define locals User before; byte now; byte outcome; byte was; byte unheard
+#else
 #define locals User before; byte now; byte outcome; byte was
+#endif
 
 inline finish() {
     d_step {
         now = 0; outcome = 0; was = 0;
         before.revision = 0; before.version = 0; before.grace = 0; before.online = 0;
         before.ends[0] = 0; before.ends[1] = 0;
+#if SCENE == PROBED
+        before.heard = 0; before.probed = 0; unheard = 0;
+#endif
         busy--
     }
 }
@@ -349,6 +407,9 @@ inline answer_ping(c) {
 #endif
             stored.ends[c] = now + LEASE;
             promised[c] = now + LEASE;
+#if SCENE == PROBED
+            stored.heard = now;
+#endif
             outcome = DONE;
             audit()
         :: else ->
@@ -525,6 +586,76 @@ proctype Sweep() {
     atomic { look_at_users_here(); finish() }
 }
 
+/* ── application/verification.py ──────────────────────────────────────────────────────────── */
+
+#if SCENE == PROBED
+#define is_old(it)  (it.ends[0] > now && it.heard + FRESH <= now)
+#ifdef PROBE_EACH
+#define is_due(it)  true
+#else
+#define is_due(it)  (!it.probed || it.probed + FRESH <= now)
+#endif
+
+/* One of those who look may probe; the write says when the connection was heard last. */
+inline mark() {
+    d_step {
+        if
+        :: is_due(stored) ->
+            check(I22, !stored.probed || stored.probed + FRESH <= now);
+            stored.probed = now;
+            copy(stored, before);
+            outcome = (is_old(before) -> DONE : OVER);
+            unheard = before.heard
+        :: else -> outcome = LOST
+        fi
+    }
+}
+
+/* API Gateway takes the probe, and it comes; the client has until then, unless it knows of less. */
+inline post() {
+    d_step {
+        asked = live[0];
+        promised[0] = (live[0] -> min(promised[0], clock + PROBE) : promised[0])
+    }
+}
+
+/* `now` is read once more after the post: the client has had no time before that. */
+proctype Look() {
+    locals;
+    atomic {
+        begin();
+        if
+        :: is_old(before) && is_due(before) -> mark()
+        :: else
+        fi
+    };
+    if
+#ifdef SHORTENS_UNASKED
+    :: outcome == DONE -> apply(EXPECT, 0, NOTHING)
+#endif
+    :: outcome == DONE -> post();
+        atomic { was = now; now = clock; apply(EXPECT, 0, NOTHING) }
+    :: true                          /* nothing to ask, not taken, or the function dies */
+    fi;
+    atomic { finish() }
+}
+
+/* A client answers at once; its frame may take its time. */
+proctype Answer() {
+    locals;
+end:
+    do
+    :: atomic { asked -> asked = 0; busy++ };
+        now = clock;
+        if
+        :: conn[0] == AUTHENTICATED -> answer_ping(0)
+        :: conn[0] != AUTHENTICATED
+        fi;
+        finish()
+    od
+}
+#endif
+
 /* ── application/statuses.py, and its readers ─────────────────────────────────────────────── */
 
 #if SCENE == WATCHED
@@ -595,6 +726,9 @@ proctype Clock() {
 #elif SCENE == WATCHED
 #define cast() busy = 4; run Authenticate(0); run Fate(0); run Ping(0); run Read(); \
     run Timer(); run Announce()
+#elif SCENE == PROBED
+#define cast() busy = 4; run Authenticate(0); run Fate(0); run Look(); run Look(); \
+    run Answer(); run Timer()
 #endif
 
 #define due()     (timers & ((2 << clock) - 1))
@@ -614,6 +748,10 @@ init {
     atomic {
         is_calm() && (!TIMED || !due());
         check(TIMER, wakes_at(stored) <= clock || (timers >> wakes_at(stored)) & 1);
+#if SCENE == PROBED
+        check(TIMER, !stored.ends[0] || stored.ends[0] != awaited || awaited > clock);
+        asked = 0;
+#endif
         /* Users who are there say so once more, and much time passes for the others. */
         clock = HORIZON + LEASE;
         now = clock;

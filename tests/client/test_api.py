@@ -2,6 +2,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import httpx
@@ -77,6 +78,13 @@ def asked(answer: httpx.Response | Exception, ask: Ask, token: Any = "t") -> tup
             {"status": "busy", "text": "x", "until": None, "showLastSeen": None},
             ADA,
             PRESENCE,
+        ),
+        (
+            lambda it: it.status("ada", verify=True),
+            "GET /users/ada?verify=true",
+            None,
+            {**ADA, "heardAt": 8},
+            replace(PRESENCE, heard_at=8),
         ),
         (lambda it: it.mark_seen(), "PUT /last-seen", None, {"userId": "ada", "lastSeen": 9}, 9),
         (lambda it: it.blocked(), "GET /blocked", None, {"userIds": ["eve"]}, ["eve"]),

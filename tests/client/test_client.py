@@ -217,6 +217,41 @@ def test_a_client_asks_what_the_protocol_names(play: Callable[[Story], None]) ->
     play(story)
 
 
+def verified(awaited: Sequence[str], *users: Frame) -> Frame:
+    return {"type": "verified", "users": [*users], "awaited": [*awaited], "probeSeconds": -0.8}
+
+
+def test_users_who_are_verified_are_asked_for_until_they_have_answered(
+    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_client.client, "_AGAIN_SECONDS", (0.05, 0.1))
+    here, old, gone = {"heardAt": 90}, {"heardAt": 10}, presence("eve", 2, "offline")
+    answers = [
+        verified(["eve", "kim"], {**presence("ada"), **here}, presence("eve"), presence("kim")),
+        verified(["eve"], {**presence("eve"), **old}, {**presence("kim"), **here}),
+        verified(["eve"], {**presence("eve"), **old}),
+        verified([], gone),
+    ]
+
+    async def story(stack: Stack) -> None:
+        def answer(frame: Frame) -> Frame:
+            return answers.pop(0) if frame["action"] == "verify" else known(frame)
+
+        known, stack.answer = stack.answer, answer  # type: ignore[method-assign]
+        async with Client("http://x", "t") as client:
+            started = time.monotonic()
+            eve, ada, kim = await client.verify("eve", "ada", "kim")
+            assert time.monotonic() - started >= 0.2
+            asked = [it["userIds"] for it in stack.heard if it["action"] == "verify"]
+            assert asked == [["eve", "ada", "kim"], ["eve", "kim"], ["eve"], ["eve"]]
+            assert (eve.status, eve.heard_at) == ("offline", None)
+            assert (ada.heard_at, kim.heard_at) == (90, 90)
+            assert client.presences["eve"] == eve
+            assert client.presences["ada"] == parse(Presence, presence("ada"))
+
+    play(story)
+
+
 def let_all_change(stack: Stack) -> None:
     """What the stack answers from now on differs from what a client was told before."""
     stack.answers["join"] = members("me", as_of=20)

@@ -306,6 +306,24 @@ def test_heartbeats_can_be_left_out() -> None:
     run(test())
 
 
+@pytest.mark.parametrize("heartbeats", [True, False])
+def test_a_probe_is_answered_with_a_ping_as_heartbeats_are(*, heartbeats: bool) -> None:
+    async def test() -> None:
+        async with (
+            server(echo) as there,
+            Conversation.connect(there.url, token="t", heartbeats=heartbeats) as client,
+        ):
+            await client.send({"action": "tell", "frames": [{"type": "probe"}]})
+            await client.expect(lambda frame: frame["type"] == "probe")
+            await client.request("status")  # what was sent before it has come
+            actions = [frame["action"] for frame in there.heard]
+            assert actions == ["authenticate", "tell", *["ping"] * heartbeats, "status"]
+            answer = {"action": "ping", "userId": "ada"}
+            assert [it for it in there.heard if it["action"] == "ping"] == [answer] * heartbeats
+
+    run(test())
+
+
 def test_a_ping_says_whose_it_is_and_waits_for_nothing() -> None:
     async def test() -> None:
         async with (

@@ -377,6 +377,15 @@ def test_a_renewal_whose_answer_was_lost_is_done(dynamodb: Store) -> None:
         assert not renew(dynamodb, at=NOW + 30_001).is_done
 
 
+def test_a_probe_whose_mark_was_not_answered_is_sent_once(dynamodb: Store) -> None:
+    save(dynamodb, "ada", Authenticated(TAB, lease()))
+
+    with lost_answers("UpdateItem"):
+        assert dynamodb.users.mark_probed("ada", NOW + 40_000, NOW + 10_000)
+    with lost_answers("UpdateItem"):
+        assert not dynamodb.users.mark_probed("ada", NOW + 40_001, NOW + 10_001)
+
+
 def test_a_change_of_a_user_whose_answer_was_lost_is_no_conflict(dynamodb: Store) -> None:
     before = save(dynamodb, "ada", Authenticated(TAB, lease()))
     after, _ = reduce(before, Chosen(Choice.BUSY, "deep work"), NOW)

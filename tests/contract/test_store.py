@@ -29,6 +29,7 @@ from presence.domain.events import (
     Erased,
     Joined,
     Left,
+    Probed,
     Renewed,
     TimePassed,
     TokenRevoked,
@@ -605,6 +606,49 @@ def test_a_renewal_that_does_not_fit_says_what_is_there(
     refused = renew(store, at=at, is_active=is_active)
 
     assert refused == Renewal(before, is_done=False)
+
+
+def test_a_probe_is_marked_once_and_nothing_else_is_written(store: Store) -> None:
+    before = save(store, "ada", Authenticated(TAB, lease()))
+
+    first = store.users.mark_probed("ada", NOW + 40_000, NOW + 10_000)
+    second = store.users.mark_probed("ada", NOW + 40_001, NOW + 10_001)
+    again = store.users.mark_probed("ada", NOW + 70_000, NOW + 40_000)
+
+    assert first == replace(before, probed_at=NOW + 40_000)
+    assert second is None
+    assert again == replace(before, probed_at=NOW + 70_000)
+    assert store.users.read("ada", consistent=True) == again
+
+
+def test_a_user_who_was_never_here_is_not_probed(store: Store) -> None:
+    assert store.users.mark_probed("ada", NOW, NOW) is None
+    assert store.users.read("ada", consistent=True) == User("ada")
+
+
+def test_a_mark_is_neither_lost_by_a_write_nor_makes_it_lose(store: Store) -> None:
+    before = save(store, "ada", Authenticated(TAB, lease()))
+    busy, _ = reduce(before, Chosen(Choice.BUSY), NOW)
+    store.users.mark_probed("ada", NOW + 1, NOW)
+
+    store.users.save(before, busy, NOW, announce=True)
+
+    user = store.users.read("ada", consistent=True)
+    assert (user.choice, user.probed_at) == (Choice.BUSY, NOW + 1)
+
+
+def test_a_lease_is_not_shortened_once_its_connection_was_heard(store: Store) -> None:
+    """Its end stays where it is, because its token ends then."""
+    last = replace(lease(), ends_by=NOW + LEASE)
+    before = save(store, "ada", Authenticated(TAB, last))
+    probed, _ = reduce(before, Probed({TAB: NOW}, NOW + 50_000), NOW + 40_000)
+    answer = replace(last, seen_at=NOW + 40_001)
+    store.users.renew("ada", TAB, answer, is_active=None, heard_by=NOW + 30_000)
+
+    with pytest.raises(WriteConflict):
+        store.users.save(before, probed, NOW + 40_002, announce=False)
+
+    assert store.users.read("ada", consistent=True).leases[TAB].expires_at == NOW + LEASE
 
 
 # ── both at once ───────────────────────────────────────────────────────────────────────────

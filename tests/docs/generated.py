@@ -28,6 +28,7 @@ LIMITS = (
     (of_ours.WATCHED_USERS, "watched users of a connection", "`conflict`"),
     (of_ours.MAX_BLOCKED, "users that a user blocks", "`conflict`"),
     (of_ours.MAX_PAGE, "ids in `userIds`, and `limit`", "`invalid-message`"),
+    (of_ours.MAX_VERIFIED, "ids in the `userIds` of `verify`", "`invalid-message`"),
     (of_ours.MAX_TEXT_LENGTH, "characters of `text`", "`invalid-message`"),
     (of_ours.MAX_MESSAGE_BYTES, "bytes of a frame", "`payload-too-large`"),
     (of_ours.MAX_BODY_BYTES, "bytes of an HTTP body", "`payload-too-large`"),
@@ -85,6 +86,10 @@ COSTS = {
     "TimerConcurrency": (
         "after a mass disconnect grace ends sooner for all; less of the account's concurrency"
         " is left for pings"
+    ),
+    "FreshSeconds": "shorter: more probes of users that are looked at, at two writes and a post",
+    "ProbeSeconds": (
+        "a dead device is known that much later; too short, a slow client is shown offline"
     ),
     "LargeAudience": "smaller: fewer posts, and members are told less",
     "TickSeconds": "twice as long: half the posts, and half the counting",

@@ -22,6 +22,7 @@ from presence.limits import (
     MAX_PAGE,
     MAX_SESSIONS,
     MAX_TOKEN_LENGTH,
+    MAX_VERIFIED,
 )
 from presence.protocol.frames import (
     closing,
@@ -48,6 +49,7 @@ from presence.protocol.requests import (
     SetStatus,
     Typing,
     Unwatch,
+    Verify,
     Watch,
     action_of,
     content,
@@ -529,6 +531,11 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
         Watch(("x",) * MAX_PAGE),
     ),
     "unwatch": ({"action": "unwatch", "userIds": ["ada", "bob"]}, Unwatch(("ada", "bob"))),
+    "verify": ({"action": "verify", "userIds": ["b", "a", "b"]}, Verify(("b", "a", "b"))),
+    "verify-ten": (
+        {"action": "verify", "userIds": ["x"] * MAX_VERIFIED},
+        Verify(("x",) * MAX_VERIFIED),
+    ),
 }
 
 
@@ -681,6 +688,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
     },
     "watch": {"userIds": NO_LISTS},
     "unwatch": {"userIds": NO_LISTS},
+    "verify": {"userIds": [*NO_LISTS, ["x"] * (MAX_VERIFIED + 1)]},
 }
 #: For each action the fields that it cannot do without.
 RIGHT: dict[str, dict[str, Any]] = {
@@ -694,6 +702,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "message": {"chatSessionId": "room", "content": "hi"},
     "watch": {"userIds": ["ada"]},
     "unwatch": {"userIds": ["ada"]},
+    "verify": {"userIds": ["ada"]},
 }
 CASES = [
     pytest.param(action, field, value, id=f"{action}-{field}-{value!a:.20}")

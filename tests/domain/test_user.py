@@ -24,6 +24,7 @@ from presence.domain.events import (
     LeaseStillValid,
     Left,
     PresenceChanged,
+    Probed,
     Renewed,
     Seen,
     TimePassed,
@@ -38,7 +39,7 @@ from presence.domain.user import Choice, Lease, Presence, Status, User
 from presence.limits import MAX_CONNECTIONS, MAX_SESSIONS
 
 NOW = 1_800_000_000_000
-LEASE, GRACE = 75_000, 10_000
+LEASE, GRACE, PROBE = 75_000, 10_000, 10_000
 TERNARY = (None, True, False)
 ADA = User("ada")
 #: Of a stack with a grace period, in which hiding is told as late as leaving.
@@ -896,6 +897,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("choose"), st.sampled_from(Choice), st.sampled_from([None, 5_000, 90_000])),
     st.tuples(st.just("late"), st.sampled_from(Choice), st.sampled_from(Disclosure)),
     st.tuples(st.just("seen")),
+    st.tuples(st.just("probe"), CONNECTIONS, st.sampled_from([0, 1, 1_000, GRACE, LEASE - 1])),
     st.tuples(st.just("join"), CONNECTIONS, SESSIONS),
     st.tuples(st.just("part"), CONNECTIONS, SESSIONS),
     st.tuples(st.just("block"), VIEWERS),
@@ -924,6 +926,8 @@ def event_of(step: tuple, now: int) -> UserEvent:  # type: ignore[type-arg]  # n
             return Chosen(choice, None, None, now - 2_000, disclosure)
         case ("seen",):
             return Seen()
+        case ("probe", connection_id, unheard_for):
+            return Probed({connection_id: now - unheard_for}, now + PROBE)
         case ("join", connection_id, session_id):
             return Joined(connection_id, (session_id,))
         case ("part", connection_id, session_id):
@@ -1016,6 +1020,35 @@ def test_an_event_that_comes_twice_changes_nothing(ada: User, story: list, step:
     assert changes == ()
 
 
+@given(ADAS, STORIES, st.sets(CONNECTIONS), st.integers(1, LEASE), st.integers(0, LEASE))
+def test_a_probe_shortens_leases_that_were_not_heard_since_and_does_nothing_else(
+    ada: User,
+    story: list,  # type: ignore[type-arg]
+    named: set[str],
+    wait_for: int,
+    later: int,
+) -> None:
+    user, now = ada, NOW
+    for pause, step in story:
+        now += pause
+        user, _ = reduce(user, event_of(step, now), now)
+    unheard = {name: it.seen_at for name, it in user.leases.items() if name in named}
+    heard = {name: replace(it, seen_at=it.seen_at + 1) for name, it in user.leases.items()}
+    known, _ = wait(user, now + later)
+
+    after, effects = reduce(user, Probed(unheard, now + later + wait_for), now + later)
+    since, _ = reduce(replace(user, leases=heard), Probed(unheard, now + wait_for), now)
+
+    assert since.leases == heard, "an answer beats the probe, however early it came"
+    assert replace(after, leases={}) == replace(known, leases={}), "no version, no status"
+    assert after.leases.keys() == known.leases.keys(), "no lease comes or goes"
+    for name, lease in known.leases.items():
+        end = min(lease.expires_at, now + later + wait_for) if name in unheard else lease.expires_at
+        assert after.leases[name] == replace(lease, expires_at=end)
+    timers = [it for it in effects if it == TimerDue(now + later + wait_for)]
+    assert bool(timers) == (after.leases != known.leases)
+
+
 @given(ADAS, STORIES, st.permutations(["a", "b", "c"]))
 def test_arrivals_commute(ada: User, story: list, order: list[str]) -> None:  # type: ignore[type-arg]
     user, now = ada, NOW
@@ -1055,6 +1088,43 @@ def unversioned(user: User) -> User:
     """Versions name what was stored, so they depend on how often it was read."""
     blocked = {name: replace(view, version=0) for name, view in user.blocked.items()}
     return replace(user, version=0, own_version=0, blocked=blocked, returned={})
+
+
+# ── probes ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_does_not_answer_a_probe_is_offline_when_it_ends() -> None:
+    user = arrive(ADA, "tab")
+    at = NOW + 40_000
+
+    probed, changes = reduce(user, Probed({"tab": NOW}, at + PROBE), at)
+    before, _ = wait(probed, at + PROBE - 1)
+    gone, told = wait(probed, at + PROBE)
+
+    assert changes == (TimerDue(at + PROBE),)
+    assert (before.presence, probed.presence) == (user.presence, user.presence)
+    assert (gone.status, news(told)) == (Status.OFFLINE, [Status.OFFLINE])
+
+
+@pytest.mark.parametrize("probe_first", [True, False])
+def test_who_answers_a_probe_keeps_the_whole_lease(*, probe_first: bool) -> None:
+    user, at = arrive(ADA, "tab"), NOW + 40_000
+    answer, probe = Renewed("tab", lease(at + 5)), Probed({"tab": NOW}, at + PROBE)
+
+    for event in (probe, answer) if probe_first else (answer, probe):
+        user, _ = reduce(user, event, at + 5)
+
+    assert user.leases["tab"].expires_at == at + 5 + LEASE
+
+
+def test_a_device_that_answers_keeps_a_user_whose_other_device_does_not() -> None:
+    both, at = arrive(arrive(ADA, "tab"), "phone"), NOW + 40_000
+    probed, _ = reduce(both, Probed({"tab": NOW, "phone": NOW}, at + PROBE), at)
+    answered, _ = reduce(probed, Renewed("tab", lease(at + 5)), at + 5)
+
+    later, changes = wait(answered, at + PROBE)
+
+    assert (set(later.leases), news(changes)) == ({"tab"}, [])
 
 
 # ── a lease is said to have run out ────────────────────────────────────────────────────────

@@ -58,6 +58,8 @@ ENVIRONMENT = {
     "GRACE_SECONDS": "10",
     "AUTHENTICATION_SECONDS": "10",
     "MAX_CONNECTION_SECONDS": "7200",
+    "FRESH_SECONDS": "30",
+    "PROBE_SECONDS": "10",
     "LARGE_AUDIENCE": "1000",
     "TICK_SECONDS": "2",
     "GLOBAL_PRESENCE": "true",
@@ -96,6 +98,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "message": {"chatSessionId": ROOM, "content": "hi"},
     "watch": {"userIds": ["grace"]},
     "unwatch": {"userIds": ["grace"]},
+    "verify": {"userIds": ["grace"]},
 }
 
 Event: TypeAlias = dict[str, Any]

@@ -653,6 +653,7 @@ ANSWERS = {
     "message": "new-message",
     "watch": "watching",
     "unwatch": "ack",
+    "verify": "verified",
 }
 
 
@@ -896,7 +897,7 @@ def send_everywhere(stack: Stack, marker: str, token: str) -> None:
     for action in ("join", "typing", "message", "leave", "join-chat-session"):
         body = {"chatSessionId": marker, "typing": True, "content": marker, "clientId": marker}
         stack.send(TAB, {"action": action, "id": marker, **body})
-    for action in ("watch", "unwatch"):
+    for action in ("watch", "unwatch", "verify"):
         stack.send(TAB, {"action": action, "userIds": [marker]})
     stack.send(TAB, f"{marker} {token}")
     with stack.throttled():

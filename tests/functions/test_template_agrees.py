@@ -263,6 +263,14 @@ class Story:
         gateway = self.stack.gateway
         return (_among(connection_id, them) for them in (set[str](), gateway.gone, gateway.busy))
 
+    def _unheard(self, connection_id: str) -> Iterator[AbstractContextManager[None]]:
+        """The same, each when the connection was not heard for so long that it is probed."""
+        for condition in self._conditions(connection_id):
+            for name in (TAB, connection_id):
+                self.stack.ask(name, "ping")
+            self.stack.wait(40_000)
+            yield condition
+
     def _user_with_a_long_text(self, number: int) -> str:
         now = self.stack.clock.now
         before = after = User(f"{number:0>128}")
@@ -278,6 +286,9 @@ class Story:
             self.frame(action)
             self.stack.wait(2_000)
         self.frame("watch", userIds=["stranger"])
+        for condition in self._unheard(PHONE):
+            with condition:
+                self.frame("verify")
         self.stack.configure(VISIBILITY="everyone", VISIBILITY_ARN="")
         self.frame("online")
         self.frame("ping", active=False)
@@ -310,6 +321,9 @@ class Story:
         for line in (*lines, MEMBERS.replace(ROOM, HALL)):
             self.stack.http(f"GET {line}", token=ada)
         self.stack.http("GET /online", token=root)
+        for condition in self._unheard(PHONE):
+            with condition:
+                self.stack.http("GET /grace", token=ada, query={"verify": "true"})
         self.stack.http("POST /batch", token=ada, body={"userIds": ["ada", "eve"]})
         self.stack.http("PUT /last-seen", token=ada)
         self.stack.http("PUT /", token=ada, body={"status": "away", "until": until})

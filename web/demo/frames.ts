@@ -67,12 +67,19 @@ const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   message: ({ content }) => said(content),
   watch: ({ userIds }) => userIds.join(", "),
   unwatch: ({ userIds }) => userIds.join(", "),
+  verify: ({ userIds }) => userIds.join(", "),
   "authentication-success": ({ userId, leaseSeconds }) =>
     joined(userId, `lease of ${leaseSeconds} s`),
   "user-status-change": ({ changes }) =>
     changes.map((it: Frame) => joined(`${it.userId} ${it.status}`, it.text)).join(", "),
   "online-users-list": ({ users, onlineCount }) =>
     joined(ids(users), onlineCount === undefined ? "besides those known" : `${onlineCount} in all`),
+  verified: ({ users, awaited }) =>
+    users
+      .map((it: Frame) =>
+        joined(`${it.userId} ${it.status}`, awaited.includes(it.userId) && "asked"),
+      )
+      .join(", "),
   watching: ({ users }) => users.map((it: Frame) => `${it.userId} ${it.status}`).join(", "),
   "user-typing": ({ userId, typing }) => `${userId} ${typing ? "writes" : "stopped"}`,
   "chat-session-joined": ({ chatSessionId, memberCount }) =>

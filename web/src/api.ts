@@ -247,6 +247,17 @@ export interface PresenceClient {
    */
   setStatus(status: Choice, options?: StatusOptions): Promise<void>;
 
+  /**
+   * Whether these users are there now, in the order asked: at once if they were heard of late, within
+   * a second if a device of theirs answers, and in 12 s if none does. Their stores have what is known
+   * until then. Rejects with a PresenceError.
+   */
+  verify(userIds: readonly string[]): Promise<readonly UserPresence[]>;
+  /**
+   * Verifies these users now, after each reconnect and when the page is shown again, until the
+   * returned function is called: for users that a person looks at, and not for a list.
+   */
+  lookAt(userIds: readonly string[]): () => void;
   /** The presence of a user, kept up to date while it has subscribers. */
   user(userId: string): Store<UserPresence | undefined>;
   /** Takes part in a chat session until `leaveChatSession` was called as often. */

@@ -25,6 +25,7 @@ import {
   systemClock,
   watchActivity,
 } from "./surroundings.js";
+import { createVerifying, type Verifying } from "./verifying.js";
 
 /**
  * How late those who came are listed, where the server does not tell of all users: just before a
@@ -39,6 +40,7 @@ interface Parts {
   readonly activity: Activity;
   readonly userLink: UserLink;
   readonly following: Following;
+  readonly verifying: Verifying;
   readonly ownStatus: OwnStatusDriver;
   readonly me: View<MyStatus>;
   readonly clock: Clock;
@@ -56,13 +58,14 @@ const linkEvents = (emit: Emit, parts: () => Parts): Omit<UserLinkEvents, "isAct
     emit(frame.type, frame as never);
   },
   ready(link, terms, isNew, since) {
-    const { presences, following, ownStatus } = parts();
+    const { presences, following, verifying, ownStatus } = parts();
     presences.apply([terms.presence]);
     if (!isNew) {
       following.settle();
       return;
     }
     ownStatus.ready();
+    verifying.ready();
     following.restart(link).then(() => {
       if (since && !link.isDown()) emit("resync", { since });
     });
@@ -120,6 +123,7 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
   });
   const context = { ...userLink, clock, lifecycle, refreshOnlineMs, http, presences };
   const following = createFollowing(context);
+  const verifying = createVerifying({ ...context, settle: () => following.settle() });
   const presence = () => presences.store(userLink.userId() ?? "").get();
   const ownStatus = createOwnStatus({ ...context, presence, changed: () => me.changed() });
   const me = view<MyStatus>(() => ({
@@ -127,7 +131,7 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
     pending: pending(ownStatus.state(), presence()),
     isActive: activity.isActive(),
   }));
-  const parts = { http, presences, activity, userLink, following, ownStatus, me, clock };
+  const parts = { http, presences, activity, userLink, following, verifying, ownStatus, me, clock };
   return parts;
 }
 
@@ -144,7 +148,7 @@ const developmentToken =
 export function createPresenceClient(options: PresenceClientOptions): PresenceClient {
   const { on, emit } = createEvents();
   const parts = createParts(options, emit);
-  const { http, presences, activity, userLink, following, ownStatus, me, clock } = parts;
+  const { http, presences, activity, userLink, following, verifying, ownStatus, me, clock } = parts;
   const { sessions, onlineList } = following;
   const getToken = options.getToken ?? developmentToken(parts);
 
@@ -175,6 +179,8 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
       const until = options?.until && options.until + setBackMs(clock);
       return ownStatus.setStatus(status, { ...options, until } as StatusOptions);
     },
+    verify: verifying.verify,
+    lookAt: verifying.lookAt,
     user: presences.store,
     joinChatSession: (id) => sessions.get(id).join(),
     leaveChatSession: (id) => sessions.get(id).leave(),

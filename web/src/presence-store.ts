@@ -38,6 +38,14 @@ function isNewer({ held, fresh }: Entry, { version }: Presence): boolean {
   return fresh ? version > known : !version || version >= known;
 }
 
+/** The newer one, with the later `heardAt`, of which no version says which is newer. */
+function merged(held: Presence | undefined, told: Presence, isNews: boolean): Presence {
+  const heardAt = Math.max(held?.heardAt ?? 0, told.heardAt ?? 0);
+  const newer = isNews || !held ? told : held;
+  const isKnown = heardAt === (newer.heardAt ?? 0) || !newer.isOnline;
+  return isKnown ? newer : { ...newer, heardAt };
+}
+
 export function createPresenceStore(on: PresenceStoreEvents): PresenceStore {
   let online: readonly string[] | undefined;
   const entries = keyed((): Entry => {
@@ -54,12 +62,14 @@ export function createPresenceStore(on: PresenceStoreEvents): PresenceStore {
   function update(presence: Presence): boolean {
     const entry = entries.get(presence.userId);
     const wasOnline = entry.held?.isOnline;
-    if (!isNewer(entry, presence)) return false;
-    entry.held = presence;
-    entry.fresh = true;
+    const isNews = isNewer(entry, presence);
+    const held = merged(entry.held, presence, isNews);
+    if (!isNews && held === entry.held) return false;
+    entry.held = held;
+    entry.fresh ||= isNews;
     entry.view.changed();
     on.changed(presence.userId);
-    return wasOnline !== presence.isOnline;
+    return wasOnline !== held.isOnline;
   }
 
   function membershipChanged(): void {

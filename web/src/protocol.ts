@@ -47,6 +47,11 @@ export interface Presence {
   readonly text?: string;
   readonly until?: number;
   readonly showLastSeen?: Disclosure;
+  /**
+   * When a device of the user was heard last, in steps; only of those who are verified. No version
+   * grows with it.
+   */
+  readonly heardAt?: number;
 }
 
 export interface Authenticate {
@@ -156,6 +161,12 @@ export interface Unwatch {
   readonly userIds: readonly string[];
 }
 
+export interface Verify {
+  readonly action: "verify";
+  readonly id?: string;
+  readonly userIds: readonly string[];
+}
+
 /** What a client sends. The answer repeats its `id`. */
 export type ClientFrame =
   | Authenticate
@@ -168,7 +179,8 @@ export type ClientFrame =
   | Typing
   | Message
   | Watch
-  | Unwatch;
+  | Unwatch
+  | Verify;
 
 export interface AuthenticationSuccess {
   readonly type: "authentication-success";
@@ -237,6 +249,21 @@ export interface Watching {
   readonly id?: string;
   /** In the order asked, as far as one frame holds; the rest comes as changes. */
   readonly users: readonly Presence[];
+}
+
+export interface Verified {
+  readonly type: "verified";
+  readonly id?: string;
+  /** What is known now, in the order asked. */
+  readonly users: readonly Presence[];
+  /** Those of whom this is old. Ask again in a moment, and when a probe is over. */
+  readonly awaited: readonly string[];
+  /** How long a probe waits for its answer. */
+  readonly probeSeconds: number;
+}
+
+export interface Probe {
+  readonly type: "probe";
 }
 
 export interface UserTyping {
@@ -342,6 +369,8 @@ export type ServerFrame =
   | UserStatusChange
   | OnlineUsersList
   | Watching
+  | Verified
+  | Probe
   | UserTyping
   | ChatSessionJoined
   | ChatSessionsJoined

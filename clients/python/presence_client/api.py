@@ -71,8 +71,10 @@ class Api:
 
     # ── presence ────────────────────────────────────────────────────────────────────────────
 
-    async def status(self, user_id: str) -> Presence:
-        return parse(Presence, await self._call("GET", f"/users/{_id(user_id)}"))
+    async def status(self, user_id: str, *, verify: bool = False) -> Presence:
+        """With *verify*, with `heard_at`: if that is old the user is asked, so read again."""
+        asked = {"verify": "true"} if verify else {}
+        return parse(Presence, await self._call("GET", f"/users/{_id(user_id)}", **asked))
 
     async def statuses(self, user_ids: Sequence[str]) -> list[Presence]:
         """The presences of any number of users, in this order."""

@@ -44,6 +44,9 @@ _AHEAD_SECONDS, _SOONEST_SECONDS = 60.0, 5.0
 _MOST_EVENTS = 10_000
 #: A choice that is sent sooner needs no time: clocks differ.
 _WAITED_SECONDS = 1.0
+#: A user whose answer is awaited is asked for again so many seconds after the first time, and at
+#: last when the probe is over.
+_AGAIN_SECONDS = (0.7, 2.0)
 _NO_RETURN = frozenset({"kicked", "replaced"})
 
 Step: TypeAlias = Callable[[Connection], Awaitable[None]]
@@ -192,6 +195,22 @@ class Client:
         self._watched.difference_update(user_ids)
         for some in _pages(user_ids):
             await self._ask("unwatch", userIds=some)
+
+    async def verify(self, *user_ids: str) -> list[Presence]:
+        """Whether these users are there now, in the order asked, 10 at most; with `heard_at`.
+
+        A user who was not heard of late is asked; without an answer the user is offline in 12 s.
+        """
+        started = time.monotonic()
+        answer = await self._ask("verify", userIds=user_ids)
+        found = {it["userId"]: it for it in answer["users"]}
+        for seconds in (*_AGAIN_SECONDS, answer["probeSeconds"] + 1):
+            if answer["awaited"]:
+                await asyncio.sleep(max(0.0, started + seconds - time.monotonic()))
+                answer = await self._ask("verify", userIds=answer["awaited"])
+                found |= {it["userId"]: it for it in answer["users"]}
+        self._take(parse(Presence, {**it, "heardAt": None}) for it in found.values())
+        return [parse(Presence, found[user_id]) for user_id in user_ids]
 
     async def _ask(self, action: str, **fields: object) -> Frame:
         return await (await self._connected()).request(action, within=None, **fields)

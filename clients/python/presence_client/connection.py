@@ -64,6 +64,7 @@ class Connection:
         #: The last frame without an id, or request given up: a refusal may be meant for it.
         self._stray_at = -inf
         self._authenticated = asyncio.Event()
+        self._tasks = set[asyncio.Task[None]]()
         self._reading = asyncio.create_task(self._read())
         self._beating = asyncio.create_task(self._beat()) if heartbeats else None
 
@@ -83,8 +84,9 @@ class Connection:
         """Open a connection, authenticate if there is a token, and close it at the end.
 
         `origin` is the header that a browser sends. With `heartbeats`, a ping is sent when nothing
-        else was for `heartbeatSeconds`, and again if it is refused. The handshake, and then each
-        answer, may take `within` seconds; `device` and `active` are those of `authenticate`.
+        else was for `heartbeatSeconds`, again if it is refused, and in answer to each `probe`. The
+        handshake, and then each answer, may take `within` seconds; `device` and `active` are those
+        of `authenticate`.
 
         Raises:
             CannotConnect: no server answers, or the handshake was refused.
@@ -198,6 +200,9 @@ class Connection:
         self._heartbeat.told(frame, self._now())
         if "type" not in frame and "message" in frame:  # API Gateway's own
             frame = {"type": "error", "code": "unavailable", **frame}
+        if frame.get("type") == "probe" and self._beating:
+            self._tasks.add(task := asyncio.create_task(self._answer_probe()))
+            task.add_done_callback(self._tasks.discard)
         answer = self._answers.get(frame.get("id", "")) or self._meant(frame)
         if answer is None:
             self._heed(frame)
@@ -231,6 +236,11 @@ class Connection:
             self._socket.transport.abort()
         self._heartbeat.refused(frame, self._now())
         self._is_sooner.set()
+
+    async def _answer_probe(self) -> None:
+        """At once: a viewer waits, and a connection that does not answer is over."""
+        with suppress(ConnectionOver):
+            await self.send({"action": "ping", "userId": self.welcome["userId"]})
 
     async def _beat(self) -> None:
         """Ping when nothing was sent for `heartbeatSeconds`; ask for an answer after a silence."""

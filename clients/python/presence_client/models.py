@@ -18,7 +18,8 @@ Value = TypeVar("Value")
 class Presence:
     """How one viewer sees a user. `version` grows with each change that this viewer sees.
 
-    Only the user's own devices are told `until` and `show_last_seen`.
+    Only the user's own devices are told `until` and `show_last_seen`, and only `verify` is told
+    `heard_at`: when a device of the user was heard last, with which no version grows.
     """
 
     user_id: str
@@ -29,10 +30,16 @@ class Presence:
     text: str | None = None
     until: int | None = None
     show_last_seen: Disclosure | None = None
+    heard_at: int | None = None
 
     def to_json(self) -> Frame:
         """As on the wire."""
-        known = {"text": self.text, "until": self.until, "showLastSeen": self.show_last_seen}
+        known = {
+            "text": self.text,
+            "until": self.until,
+            "showLastSeen": self.show_last_seen,
+            "heardAt": self.heard_at,
+        }
         return {
             "userId": self.user_id,
             "status": self.status,

@@ -38,6 +38,7 @@ from presence.application.standings import Reads, Standings
 from presence.application.statuses import Statuses
 from presence.application.strikes import Strikes
 from presence.application.user_changes import UserChanges
+from presence.application.verification import Verification
 from presence.application.watching import Watching
 from presence.domain.connection import Durations
 from presence.domain.disclosure import Rules
@@ -106,6 +107,11 @@ class App:
             self.dispatcher,
             self._new_id,
         )
+
+    @cached_property
+    def verification(self) -> Verification:
+        wait = self.settings.probe_seconds * 1000
+        return Verification(self.access, self.statuses, self.changes, self.dispatcher, wait)
 
     @cached_property
     def removal(self) -> Removal:
@@ -209,7 +215,8 @@ def _token_rules(settings: Settings) -> TokenRules:
 
 
 def _rules(settings: Settings) -> Rules:
-    return Rules(settings.grace_seconds * 1000, settings.last_seen_precision)
+    grace, fresh = settings.grace_seconds * 1000, settings.fresh_seconds * 1000
+    return Rules(grace, settings.last_seen_precision, fresh)
 
 
 class AWS:

@@ -67,6 +67,12 @@ PAIRS_PER_QUESTION = 100
 #: changes of a batch, or the posts of a job, wait for the answers. The last ones take 4 s at most.
 QUESTIONS_AT_ONCE = 10
 VISIBILITY_SECONDS = 2.0
+#: Users that one `verify` asks for.
+MAX_VERIFIED = 10
+#: When a user was heard is told in steps of this part of FreshSeconds: ten of its thirty seconds.
+STEPS_OF_FRESH = 3
+#: How long a busy socket is tried again with a probe: the asker waits, and asks again in a moment.
+PROBE_POST_MILLISECONDS = 1_000
 #: A user who never comes back is kept this long, unless hidden from a viewer: a block that ran out
 #: by itself would show the user to the viewer who was blocked.
 RETENTION_SECONDS = 90 * 24 * 60 * 60

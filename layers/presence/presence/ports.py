@@ -87,6 +87,8 @@ class UserChange:
 class Users(Protocol):
     """The aggregates, changed by compare-and-swap on `revision` and on every lease touched.
 
+    A renewal, a charge and a probe raise no revision, and tell no viewer anything.
+
     Rate limits are charged without one: charges at the same time are all done, and one whose
     answer was lost may count twice.
 
@@ -169,6 +171,13 @@ class Users(Protocol):
 
         Raises:
             RateLimited: see `Take.of`; nothing was written.
+        """
+        ...
+
+    def mark_probed(self, user_id: str, now: int, if_before: int) -> User | None:
+        """Store that the user is probed at *now*, in one write that announces nothing.
+
+        The user as of then; None if the user was never stored, or was probed after *if_before*.
         """
         ...
 

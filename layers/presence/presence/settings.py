@@ -51,6 +51,8 @@ class Settings:
     grace_seconds: int
     authentication_seconds: int
     max_connection_seconds: int
+    fresh_seconds: int
+    probe_seconds: int
     large_audience: int
     tick_seconds: int
     global_presence: bool
@@ -69,6 +71,8 @@ class Settings:
             )
         if self.grace_seconds >= self.lease_seconds:
             raise SettingsError("GRACE_SECONDS has to be less than LEASE_SECONDS.")
+        if not (self.fresh_seconds and self.probe_seconds):
+            raise SettingsError("FRESH_SECONDS and PROBE_SECONDS have to be 1 or more.")
         self._check_tokens()
 
     def _check_tokens(self) -> None:

@@ -202,7 +202,9 @@ const table = {
     const frame = addressed(turn, told);
     effects.push(["deliver", frame]);
     // Not 0: a ping would follow every pong at once.
-    if (frame.type === "pong")
+    if (frame.type === "probe")
+      beat(turn); // a viewer waits for it
+    else if (frame.type === "pong")
       state.heartbeatMs = frame.heartbeatSeconds * 1000 || state.heartbeatMs;
     // The socket is open and the connection is over: what is sent through it renews no lease.
     if ((frame as ErrorFrame).code === "not-authenticated") close(turn, "server");

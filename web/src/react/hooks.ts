@@ -91,14 +91,29 @@ export function useConnection(): Connection {
   };
 }
 
+export interface UserStatusOptions {
+  /** Asks whether the user is there now: for one that a person looks at, not for each of a list. */
+  readonly verify?: boolean | undefined;
+}
+
 /** How a user is; undefined while it is not known. One user is one subscription. */
-export function useUserStatus(userId: string): UserPresence | undefined {
+export function useUserStatus(
+  userId: string,
+  { verify = false }: UserStatusOptions = {},
+): UserPresence | undefined {
+  useLookAt(verify ? userId : "");
   return useStore(userOf, userId, undefined);
 }
 
 /** The same; while it is not watched, what is known of the user when this renders. */
 export function useUserStatusWhile(userId: string, isWatched: boolean): UserPresence | undefined {
   return useStore(isWatched ? userOf : knownOf, userId, undefined, isWatched);
+}
+
+/** Verifies a user while this is mounted; none for an empty id. */
+export function useLookAt(userId: string): void {
+  const { client } = useShared();
+  useEffect(() => (userId ? client.lookAt([userId]) : undefined), [client, userId]);
 }
 
 /** How several users are, by id and in the order asked; those not known yet are left out. */

@@ -17,6 +17,7 @@ import { type Identity, isAllowed } from "./tokens.js";
 import { ownPresence, type User } from "./user.js";
 
 const MAX_WATCHED = 1_000;
+const MAX_VERIFIED = 10;
 const MIN_PING_MS = 10_000;
 const SESSIONS_PER_ACTION = 10;
 /** Members that the answer to a `join` of several names, over all of them. */
@@ -118,6 +119,13 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
     return charged(({ connection }) => {
       for (const userId of userIds) connection.watched.delete(userId);
       return ACK;
+    });
+  },
+  verify: (fields) => {
+    const userIds = read.userIds(fields, MAX_VERIFIED);
+    return charged(({ stack, userId }) => {
+      const { probeSeconds } = stack.parameters;
+      return { type: "verified", ...stack.verify(userIds, userId), probeSeconds };
     });
   },
 };

@@ -32,7 +32,7 @@ import { Rules } from "./refusal.js";
 import { id } from "./requests.js";
 import { fakeServer } from "./server.js";
 import { FakeSocket } from "./socket.js";
-import { Stack } from "./stack.js";
+import { type Parameters, Stack } from "./stack.js";
 import { FakeClock, FakeLifecycle, Timeline } from "./surroundings.js";
 import type { FakeDevice, FakePresence, FakePresenceOptions } from "./types.js";
 
@@ -94,18 +94,23 @@ export function createFakePresence(options: FakePresenceOptions = {}): FakePrese
   return { ...device(), server, clock, device };
 }
 
-function parametersOf(options: FakePresenceOptions) {
-  return {
-    heartbeatSeconds: options.heartbeatSeconds ?? 30,
-    leaseSeconds: options.leaseSeconds ?? 75,
-    graceSeconds: options.graceSeconds ?? 10,
-    authenticationSeconds: options.authenticationSeconds ?? 10,
-    maxConnectionSeconds: options.maxConnectionSeconds ?? 7_200,
-    largeAudience: options.largeAudience ?? 1_000,
-    globalPresence: options.globalPresence ?? false,
-    publicReads: options.publicReads ?? false,
-    lastSeenPrecision: options.lastSeenPrecision ?? "exact",
-  };
+const DEFAULTS: Parameters = {
+  heartbeatSeconds: 30,
+  leaseSeconds: 75,
+  graceSeconds: 10,
+  authenticationSeconds: 10,
+  maxConnectionSeconds: 7_200,
+  freshSeconds: 30,
+  probeSeconds: 10,
+  largeAudience: 1_000,
+  globalPresence: false,
+  publicReads: false,
+  lastSeenPrecision: "exact",
+};
+
+function parametersOf(options: FakePresenceOptions): Parameters {
+  const said = Object.keys(DEFAULTS).map((name) => [name, options[name as keyof Parameters]]);
+  return { ...DEFAULTS, ...Object.fromEntries(said.filter(([, value]) => value !== undefined)) };
 }
 
 /** The same numbers in every run (mulberry32). */

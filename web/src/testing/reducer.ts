@@ -70,6 +70,13 @@ interface Authenticated extends Heard<"authenticated">, InSessions<"authenticate
   readonly graceUntil: number;
 }
 
+/** A probe was taken for these connections, each of which was heard last at this instant. */
+interface Probed {
+  readonly type: "probed";
+  readonly unheard: ReadonlyMap<string, number>;
+  readonly until: number;
+}
+
 interface OfSession<Type extends string> {
   readonly type: Type;
   readonly sessionId: string;
@@ -90,6 +97,7 @@ export type UserEvent =
   | Authenticated
   | Heard<"renewed">
   | (OfConnection<"disconnected"> & { readonly graceUntil: number })
+  | Probed
   | { readonly type: "grace-ended" }
   | InSessions<"joined">
   | InSessions<"left">
@@ -226,6 +234,8 @@ function apply(user: User, event: UserEvent, now: number): User {
       return renew(user, event);
     case "disconnected":
       return remove(user, event.connectionId, event.graceUntil, now);
+    case "probed":
+      return awaitAnswers(user, event);
     case "grace-ended":
       return { ...endAllFarewells(user), graceUntil: null, pendingLeaves: new Map() };
     case "joined":
@@ -328,6 +338,15 @@ function remove(user: User, connectionId: string, graceUntil: number, now: numbe
   const pendingLeaves = new Map(user.pendingLeaves);
   for (const sessionId of lease.sessions) pendingLeaves.set(sessionId, graceUntil);
   return { ...left, graceUntil, pendingLeaves };
+}
+
+/** Lengthens no lease; one that was renewed since says another `seenAt`. */
+function awaitAnswers(user: User, { unheard, until }: Probed): User {
+  const isAwaited = (name: string, lease: Lease) => unheard.get(name) === lease.seenAt;
+  const leases = mapped(user.leases, (lease, name) =>
+    isAwaited(name, lease) ? { ...lease, expiresAt: Math.min(lease.expiresAt, until) } : lease,
+  );
+  return { ...user, leases };
 }
 
 function join(user: User, event: InSessions<"joined">): User {

@@ -29,6 +29,7 @@ const KNOWN: Readonly<Record<Action, true>> = {
   message: true,
   watch: true,
   unwatch: true,
+  verify: true,
 };
 const ACTIONS = Object.keys(KNOWN) as readonly Action[];
 interface Alias {
@@ -166,7 +167,7 @@ export function sessionId(fields: Fields): string {
   return id("chatSessionId", fields.chatSessionId);
 }
 
-export const userIds = (fields: Fields) => ids(fields, "userIds", 1, MAX_PAGE);
+export const userIds = (fields: Fields, most = MAX_PAGE) => ids(fields, "userIds", 1, most);
 
 function ids(fields: Fields, name: string, least: number, most: number): readonly string[] {
   const value = fields[name];

@@ -35,6 +35,12 @@ export function fakeServer(
     },
     now: () => stack.now,
     user: (userId, presence = {}) => users.tell(userId, presence),
+    silence(userId) {
+      const seenAt = users.get(userId).leases.get(otherDevice(userId))?.seenAt ?? 0;
+      const unheard = new Map([[otherDevice(userId), seenAt]]);
+      const until = stack.now + stack.parameters.leaseSeconds * 1000;
+      users.change(userId, { type: "probed", unheard, until });
+    },
     presence: (userId, viewerId = null) => stack.presence(userId, viewerId),
     join,
     leave(userId, sessionId) {

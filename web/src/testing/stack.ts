@@ -1,8 +1,9 @@
 /** The server in memory, as its parts work together: connections, users, and the fan-out. */
 
-import type { ClosingReason, Presence } from "../protocol.js";
+import type { ClosingReason, Presence, Verified } from "../protocol.js";
 import { Connection } from "./connections.js";
 import { Fanout } from "./fanout.js";
+import { isSettled, needsProbe, unheard, verifiedBy } from "./freshness.js";
 import { type Page, page } from "./pages.js";
 import type { Effect } from "./reducer.js";
 import type { PageRequest, Revocation } from "./requests.js";
@@ -26,6 +27,8 @@ export interface Parameters {
   readonly graceSeconds: number;
   readonly authenticationSeconds: number;
   readonly maxConnectionSeconds: number;
+  readonly freshSeconds: number;
+  readonly probeSeconds: number;
   readonly largeAudience: number;
   readonly globalPresence: boolean;
   readonly publicReads: boolean;
@@ -43,6 +46,8 @@ const GOING_AWAY = 1001;
 const NORMAL = 1000;
 /** A client that leaves on purpose has so long to close its socket. */
 const LEAVE_MS = 5_000;
+/** What a renewal does not say of a lease. */
+const SILENT = { device: null, isActive: true, sessions: new Set<string>() };
 
 export class Stack {
   readonly parameters: Parameters;
@@ -56,8 +61,8 @@ export class Stack {
   constructor(parameters: Parameters, timeline: Timeline) {
     this.parameters = parameters;
     this.#timeline = timeline;
-    const { graceSeconds, lastSeenPrecision: precision } = parameters;
-    const rules = { grace: graceSeconds * 1000, precision };
+    const { graceSeconds, freshSeconds, lastSeenPrecision: precision } = parameters;
+    const rules = { grace: graceSeconds * 1000, precision, fresh: freshSeconds * 1000 };
     this.users = new Users(timeline, rules, (...change) => this.#changed(...change));
     this.fanout = new Fanout({
       ...parameters,
@@ -148,6 +153,35 @@ export class Stack {
 
   presence(userId: string, viewer: Viewer): Presence {
     return seenBy(viewer, this.users.get(userId));
+  }
+
+  /** What a viewer may know of users now; those of whom that is old are probed. */
+  verify(userIds: readonly string[], viewer: Viewer): Pick<Verified, "users" | "awaited"> {
+    const known = userIds.map((userId) => this.users.get(userId));
+    const users = known.map((user) => verifiedBy(viewer, user, this.now));
+    const awaited = known.filter((user, at) => !isSettled(users[at] as Presence, user, this.now));
+    for (const user of known) if (needsProbe(viewer, user, this.now)) this.#probe(user);
+    return { users, awaited: [...new Set(awaited.map(({ userId }) => userId))] };
+  }
+
+  #probe({ userId, leases, rules }: User): void {
+    const asked = unheard(this.users.get(userId), this.now);
+    if (asked.size === 0 || this.users.get(userId).probedAt > this.now - rules.fresh) return;
+    this.users.mark(userId);
+    const until = this.now + this.parameters.probeSeconds * 1000;
+    this.users.change(userId, { type: "probed", unheard: asked, until });
+    for (const connectionId of asked.keys()) {
+      const connection = this.#connections.get(connectionId);
+      const lease = leases.get(connectionId);
+      if (connection) this.fanout.post(connection, { type: "probe" });
+      else if (lease?.expiresAt === Number.POSITIVE_INFINITY) this.#answer(userId, connectionId);
+    }
+  }
+
+  /** As a device that never goes silent: that of `Users.tell`. */
+  #answer(userId: string, connectionId: string): void {
+    const lease = { ...SILENT, seenAt: this.now, expiresAt: Number.POSITIVE_INFINITY };
+    this.users.change(userId, { type: "renewed", connectionId, lease, isActive: null });
   }
 
   /** Deletes everything about a user; the blocks that others have set, if it is said. */

@@ -25,6 +25,10 @@ export interface FakePresenceOptions {
   readonly authenticationSeconds?: number;
   /** 7,200. Connections are cut then. */
   readonly maxConnectionSeconds?: number;
+  /** 30. For how long a frame proves to viewers who verify a user that the user is there. */
+  readonly freshSeconds?: number;
+  /** 10. A connection that has not answered a probe by then is over. */
+  readonly probeSeconds?: number;
   /** 1,000. A chat session with more members is a large room, which is told every 2 s. */
   readonly largeAudience?: number;
   /** Whether every connection hears of every user; false. */
@@ -117,6 +121,8 @@ export interface FakeServer {
   user(userId: string, presence?: Partial<Presence>): void;
   /** How a viewer sees a user; null is a caller without a token. */
   presence(userId: string, viewerId?: string | null): Presence;
+  /** That device dies without a word: it answers no probe, and its lease runs out. */
+  silence(userId: string): void;
   /** The user is in a chat session, on that device; they come online for it. */
   join(userId: string, chatSessionId: string): void;
   leave(userId: string, chatSessionId: string): void;

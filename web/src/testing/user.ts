@@ -24,9 +24,11 @@ const STEP_MS: Readonly<Record<Precision, number>> = {
 };
 const DISCLOSED = { exact: "exact", coarse: "hour", hidden: "off" } as const;
 
-/** What a stack decides for all its users; `grace` is in milliseconds. */
+/** What a stack decides for all its users; `grace` and `fresh` are in milliseconds. */
 export interface Rules {
   readonly grace: number;
+  /** For how long a frame of a user is evidence that the user is there. */
+  readonly fresh: number;
   readonly precision: Precision;
 }
 
@@ -111,6 +113,8 @@ export interface User {
   readonly returned: ReadonlyMap<string, Returned>;
   /** Chat sessions that the back end has taken the user out of, until it allows them again. */
   readonly barred: ReadonlySet<string>;
+  /** When the user's connections were last asked whether they are there. */
+  readonly probedAt: number;
   /** A version that an unknown user has to exceed. */
   readonly floor: number;
   readonly rules: Rules;
@@ -141,6 +145,7 @@ export function unknownUser(userId: string, rules: Rules, floor = 0): User {
     hasBlocked: false,
     returned: new Map(),
     barred: new Set(),
+    probedAt: 0,
     floor,
     rules,
   };
@@ -151,10 +156,12 @@ export function unknownUser(userId: string, rules: Rules, floor = 0): User {
  * older ones; so do blocks, or viewers would see the user leave, and what is barred.
  */
 export function erased(user: User): User {
-  const { userId, ownVersion, blocked, hasBlocked, barred, rules } = user;
+  const { userId, ownVersion, rules } = user;
+  const { blocked, hasBlocked, barred, probedAt } = user;
+  const kept = { blocked, hasBlocked, barred, probedAt };
   const ahead = [...user.returned.values()].map((it) => user.version + it.ahead + 1);
   const version = Math.max(user.version, ...ahead);
-  return { ...unknownUser(userId, rules), version, ownVersion, blocked, hasBlocked, barred };
+  return { ...unknownUser(userId, rules), version, ownVersion, ...kept };
 }
 
 /** The greatest version that any viewer was told. */

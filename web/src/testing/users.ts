@@ -56,6 +56,11 @@ export class Users {
     return this.#apply(userId, (user, now) => reduce(user, event, now));
   }
 
+  /** The user is probed now; this is no change. */
+  mark(userId: string): void {
+    this.#users.set(userId, { ...this.get(userId), probedAt: this.#timeline.now });
+  }
+
   /** Makes a user as a test says, as on a device of theirs that never goes silent. */
   tell(userId: string, said: Partial<Presence>): void {
     this.#apply(userId, (user, now) => told(user, said, now));

@@ -16,7 +16,7 @@ import {
   TypingIndicator,
   UserStatusIndicator,
 } from "../../src/react/index.js";
-import { type FakeClient, fakeClient } from "./fake-client.js";
+import { type FakeClient, fakeClient, waiting } from "./fake-client.js";
 
 let client: FakeClient;
 
@@ -333,6 +333,26 @@ describe("ChatRoom", () => {
     expect(container.querySelectorAll("li")).toHaveLength(2);
     expect(log).not.toHaveBeenCalled();
     log.mockRestore();
+  });
+
+  const inRoom = (...userIds: string[]) =>
+    act(() => client.chatSession("s1").members.set({ ...waiting, userIds, state: "joined" }));
+  const asked = () =>
+    client.calls.filter(([name]) => ["lookAt", "lookAway", "verify"].includes(`${name}`));
+
+  test("verifies the other of two, when it is opened and when it gets the focus", async () => {
+    show(room());
+    expect(asked()).toEqual([]);
+    await inRoom("ada", "grace");
+    expect(asked()).toEqual([["lookAt", "grace"]]);
+    await userEvent.click(field());
+    await userEvent.type(field(), "Hello");
+    expect(asked().slice(1)).toEqual([["verify", ["grace"]]]);
+    await inRoom("ada", "grace", "linus");
+    expect(asked().at(-1)).toEqual(["lookAway", "grace"]);
+    await userEvent.click(document.body);
+    await userEvent.click(field());
+    expect(asked()).toHaveLength(3);
   });
 
   test("sends with Enter, not with Shift+Enter, and never nothing", async () => {

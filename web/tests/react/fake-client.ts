@@ -176,6 +176,11 @@ export function fakeClient({ clock }: { clock?: Clock } = {}): FakeClient {
       return () => listeners.delete(entry);
     },
     request: call("request"),
+    verify: call("verify", Promise.resolve([])),
+    lookAt(userIds) {
+      calls.push(["lookAt", ...userIds]);
+      return () => calls.push(["lookAway", ...userIds]);
+    },
     emit(type, event) {
       for (const [of, listener] of listeners) if (of === type) listener(event as never);
     },

@@ -180,6 +180,23 @@ describe("users", () => {
     expect(renders()).toBe(3);
   });
 
+  test("useUserStatus verifies a user while it is mounted, if that is asked for", () => {
+    let verify = true;
+    const { client, rerender, unmount } = use(() => useUserStatus("grace", { verify }));
+    const looks = () => client.calls.filter(([name]) => /^look/.test(`${name}`));
+    expect(looks()).toEqual([["lookAt", "grace"]]);
+    rerender();
+    expect(looks()).toHaveLength(1);
+    verify = false;
+    rerender();
+    expect(looks()).toEqual([
+      ["lookAt", "grace"],
+      ["lookAway", "grace"],
+    ]);
+    unmount();
+    expect(looks()).toHaveLength(2);
+  });
+
   test("useUserStatuses has those known, in the order asked, for any array of the same ids", () => {
     const { client, value, rerender } = use(() => useUserStatuses(["grace", "ada", "unknown"]));
     act(() => client.put("ada", "away"));

@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import { isDeepStrictEqual } from "node:util";
 import { expect, test } from "vitest";
 import type { Presence } from "../../src/protocol.js";
+import { needsProbe, verifiedBy } from "../../src/testing/freshness.js";
 import { reduce } from "../../src/testing/reducer.js";
 import { Refusal } from "../../src/testing/refusal.js";
 import { nextChangeAt, seenBy, sessionsSeenBy, type User } from "../../src/testing/user.js";
@@ -36,6 +37,8 @@ function answerTo(before: User, { now, event, views = [] }: Json) {
       viewer,
       presence: seenBy(viewer, user),
       sessions: sessionsSeenBy(viewer, user),
+      heardAt: verifiedBy(viewer, user, now).heardAt ?? null,
+      isProbed: needsProbe(viewer, user, now),
     }));
     const answer = { now, event, user, effects, nextChangeAt: nextChangeAt(user), views: seen };
     return { user, answer };
@@ -53,7 +56,9 @@ function read(json: Json, name = ""): unknown {
   if (Array.isArray(json)) return SETS.includes(name) ? new Set(json) : json.map((it) => read(it));
   if (typeof json !== "object" || json === null) return json;
   const entries = Object.entries(json).map(([key, value]) => [key, read(value, key)] as const);
-  const isMap = ["leases", "pendingLeaves", "blocked", "returned", "sessions"].includes(name);
+  const isMap = ["leases", "pendingLeaves", "blocked", "returned", "sessions", "unheard"].includes(
+    name,
+  );
   return isMap ? new Map(entries) : Object.fromEntries(entries);
 }
 

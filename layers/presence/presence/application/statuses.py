@@ -29,7 +29,7 @@ class Statuses:
 
     def read(self, user_id: str, viewer_id: str | None, now: int, reach: Reach = FREE) -> Presence:
         user = self._as_of_now(self.users.read(user_id), viewer_id, now)
-        return self._seen([user], viewer_id, reach)[user_id]
+        return self._visible([user], viewer_id, reach)[user_id].seen_by(viewer_id)
 
     def read_many(
         self,
@@ -46,17 +46,28 @@ class Statuses:
         subscriber needs them *consistent*: changes of a moment ago were announced before it
         subscribed, so they must not be missing here.
         """
+        seen = self.users_for(user_ids, viewer_id, now, reach=reach, consistent=consistent)
+        return [seen[user_id].seen_by(viewer_id) for user_id in user_ids]
+
+    def users_for(
+        self,
+        user_ids: Sequence[str],
+        viewer_id: str | None,
+        now: int,
+        *,
+        reach: Reach,
+        consistent: bool = False,
+    ) -> Mapping[str, User]:
+        """As `read_many`, for what else of them a viewer may see."""
         stored = self.users.read_many(set(user_ids), consistent=consistent)
         current = [self._as_of_now(user, viewer_id, now) for user in stored.values()]
-        seen = self._seen(current, viewer_id, reach)
-        return [seen[user_id] for user_id in user_ids]
+        return self._visible(current, viewer_id, reach)
 
-    def _seen(
+    def _visible(
         self, users: Sequence[User], viewer_id: str | None, reach: Reach
-    ) -> Mapping[str, Presence]:
+    ) -> Mapping[str, User]:
         visible = self.sight.visible(viewer_id, reach, users)
-        strangers = (it if it.user_id in visible else User(it.user_id) for it in users)
-        return {it.user_id: it.seen_by(viewer_id) for it in strangers}
+        return {it.user_id: it if it.user_id in visible else User(it.user_id) for it in users}
 
     def _as_of_now(self, user: User, viewer_id: str | None, now: int) -> User:
         """The user after what the clock has decided, stored: a version names a stored state.

@@ -51,11 +51,14 @@ _PRECISIONS = {
 class Rules:
     """What a stack decides for all its users: `grace` in ms, and how exactly `last_seen` is told.
 
+    `fresh` is for how many ms a frame of a user is evidence that the user is there.
+
     The store gives each user that it reads the rules; they are not stored.
     """
 
     grace: int = 0
     precision: Precision = Precision.EXACT
+    fresh: int = 30_000
 
     def precision_with(self, disclosure: Disclosure) -> Precision:
         """As the stack or the user says, whichever is coarser."""

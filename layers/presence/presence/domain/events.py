@@ -1,5 +1,6 @@
 """What can happen to a user (`UserEvent`), and what follows from it (`Effect`)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -69,6 +70,17 @@ class LeaseStillValid(Exception):
     def __init__(self, lease: Lease) -> None:
         super().__init__(f"valid until {lease.expires_at}")
         self.lease = lease
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """API Gateway took a probe for these connections, each of which was heard last at this instant.
+
+    The lease of one that has not been heard since ends at `until`, if it does not end before.
+    """
+
+    unheard: Mapping[str, int]
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +196,7 @@ UserEvent: TypeAlias = (
     | Disconnected
     | Evicted
     | LeaseExpired
+    | Probed
     | GraceEnded
     | Joined
     | Left

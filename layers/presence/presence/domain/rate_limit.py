@@ -90,6 +90,11 @@ def read_units(users: int) -> int:
     return 1 + users // READS_PER_UNIT
 
 
+def verify_units(users: int) -> int:
+    """Of a frame or a call that asks whether so many users are there: each may be probed."""
+    return 1 + users
+
+
 def actions_for(sessions: int) -> int:
     """How many actions it is to join or leave so many chat sessions together."""
     return max(1, -(-sessions // SESSIONS_PER_ACTION))

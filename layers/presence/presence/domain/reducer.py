@@ -42,6 +42,7 @@ from presence.domain.events import (
     LeaseStillValid,
     Left,
     PresenceChanged,
+    Probed,
     Renewed,
     Seen,
     TimePassed,
@@ -95,7 +96,8 @@ def reduce(user: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, 
     after = _decide_status(_hide_or_show(current, after, now))
     after = _count_versions(user, after, now)
     replaced = _replaced(current, after) if isinstance(event, Authenticated) else ()
-    return after, (*replaced, *_effects(user, current, after))
+    awaited = _awaited(event, current, after) if isinstance(event, Probed) else ()
+    return after, (*replaced, *awaited, *_effects(user, current, after))
 
 
 # ── what the clock decides ─────────────────────────────────────────────────────────────────
@@ -215,6 +217,8 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
             return _evict(user, event, now)
         case LeaseExpired():
             return _expire(user, event)
+        case Probed():
+            return _await_answers(user, event)
         case GraceEnded():
             return _end_grace(user, now)
         case Joined():
@@ -361,6 +365,19 @@ def _expire(user: User, event: LeaseExpired) -> User:
     if (lease := user.leases.get(event.connection_id)) is not None:
         raise LeaseStillValid(lease)
     return user
+
+
+def _await_answers(user: User, event: Probed) -> User:
+    """Creates no lease and lengthens none; one that was renewed since says another `seen_at`.
+
+    The instants of the probe and of the last frame are not compared: they are of two clocks.
+    """
+    awaited = {
+        name: replace(lease, expires_at=min(lease.expires_at, event.until))
+        for name, lease in user.leases.items()
+        if event.unheard.get(name) == lease.seen_at
+    }
+    return replace(user, leases={**user.leases, **awaited})
 
 
 def _join(user: User, event: Joined) -> User:
@@ -620,6 +637,12 @@ def _replaced(current: User, after: User) -> Iterable[Effect]:
     for name, lease in current.leases.items():
         if name not in after.leases:
             yield LeaseReplaced(name, lease.sessions)
+
+
+def _awaited(event: Probed, current: User, after: User) -> Iterable[Effect]:
+    """Expired leases are left to the sweep; but viewers wait for this one."""
+    if after.leases != current.leases:
+        yield TimerDue(event.until)
 
 
 def _effects(before: User, current: User, after: User) -> Iterable[Effect]:

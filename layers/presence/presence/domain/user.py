@@ -40,7 +40,8 @@ class Choice(StrEnum):
 class Presence:
     """A user as one viewer sees them. The version grows whenever any other field changes.
 
-    Only the user's own devices are told `until` and `disclosure`.
+    Only the user's own devices are told `until` and `disclosure`. `heard_at` is told to viewers who
+    ask for it (see `freshness`), and no version grows with it.
     """
 
     user_id: str
@@ -50,6 +51,7 @@ class Presence:
     text: str | None = None
     until: int | None = None
     disclosure: Disclosure | None = None
+    heard_at: int | None = None
 
     @property
     def is_online(self) -> bool:
@@ -191,7 +193,8 @@ class User:
     `earlier` are the choices that come back when timed ones end, the next one last, and
     `chosen_at` is when the user chose. `active_at` is when a person was last at a device that is
     not active any more, as far as others may learn it. `floor` is a version that an unknown user
-    has to exceed. `arrival` is the state of the user's rate limit (see `rate_limit.Take`), and
+    has to exceed. `arrival` is the state of the user's rate limit (see `rate_limit.Take`),
+    `probed_at` is when the user's connections were last asked whether they are there, and
     `has_blocked` says whether there ever was a viewer in `blocked`.
     """
 
@@ -218,6 +221,7 @@ class User:
     floor: int = 0
     rules: Rules = field(default_factory=Rules)
     arrival: int = 0
+    probed_at: int = 0
     has_blocked: bool = False
 
     def erased(self) -> "User":
@@ -236,6 +240,7 @@ class User:
             standing=self.standing,
             rules=self.rules,
             arrival=self.arrival,
+            probed_at=self.probed_at,
             has_blocked=self.has_blocked,
         )
 

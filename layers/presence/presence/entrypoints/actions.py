@@ -41,6 +41,7 @@ from presence.protocol.requests import (
     SetStatus,
     Typing,
     Unwatch,
+    Verify,
     Watch,
 )
 from presence.protocol.strict_json import Json, encode
@@ -86,6 +87,8 @@ def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C90
             return _watch(app, call, user_ids)
         case Unwatch(user_ids):
             app.watching.unwatch(call.connection_id, user_ids, call.now)
+        case Verify(user_ids):
+            return _verify(app, call, user_ids)
         case _:
             assert_never(request)
     return None if call.id is None else {"type": "ack"}
@@ -199,6 +202,17 @@ def _watch(app: App, call: Call, user_ids: Sequence[str]) -> Frame:
         posts = [Post(text, [call.connection_id]) for text in status_change_frames(rest)]
         app.dispatcher.send(posts)
     return {"type": "watching", "users": _presences(users[:count])}
+
+
+def _verify(app: App, call: Call, user_ids: Sequence[str]) -> Frame:
+    verified = app.verification.ask(call.connection_id, user_ids, call.now)
+    app.verification.expect(verified.probes, now())
+    return {
+        "type": "verified",
+        "users": _presences(verified.users),
+        "awaited": _plain(verified.awaited),
+        "probeSeconds": app.settings.probe_seconds,
+    }
 
 
 def _plain(names: Sequence[str]) -> list[Json]:

@@ -1,7 +1,7 @@
 """The HTTP routes under /api/user-status (docs/protocol.md, section 2), on Powertools' resolver."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from presence.bootstrap import app
 from presence.domain import errors
 from presence.domain.connection import Identity
-from presence.domain.rate_limit import Charge, read_units
+from presence.domain.rate_limit import Charge, read_units, verify_units
 from presence.domain.standing import Standing, is_allowed
 from presence.entrypoints.runtime import (
     AWS_ERRORS,
@@ -148,6 +148,8 @@ def unblock(viewer_id: str) -> Answer:
 @resolver.get(f"{BASE}/users/<user_id>")
 @resolver.get(f"{BASE}/<user_id>")
 def read_status(user_id: str) -> Answer:
+    if requests.flag("verify", _query().get("verify")):
+        return _verify(requests.user_id(user_id))
     viewer_id, reach = _viewer()
     value = app().statuses.read(requests.user_id(user_id), viewer_id, now(), reach)
     # The same user looks different to different viewers, and two views may have one number as their
@@ -157,6 +159,18 @@ def read_status(user_id: str) -> Answer:
     if _matches(tag, _header("if-none-match")):
         return Response(HTTPStatus.NOT_MODIFIED, headers=headers, body="")
     return _json(presence(value), headers=headers)
+
+
+def _verify(user_id: str) -> Answer:
+    """Needs a token, also where reads are public: a probe costs more than a read."""
+    caller = _caller()
+    if not _is_back_end(caller):
+        app().reads.charge(caller.user_id, verify_units(1), now())
+    verification = app().verification
+    verified = verification.verify([user_id], caller.user_id, now(), _reach(caller))
+    verification.expect(verified.probes, now())
+    headers = {"Retry-After": "1"} if verified.awaited else {}
+    return _json(presence(verified.users[0]), headers=headers)
 
 
 @resolver.post(f"{BASE}/batch")
@@ -283,7 +297,11 @@ def _viewer(users: int = 1) -> tuple[str | None, Reach]:
     if reader is None:
         return None, FREE
     _charge_reads(reader, users)
-    return reader.user_id, Reach(reader.allowed_sessions, sees_all=ADMIN in reader.scope)
+    return reader.user_id, _reach(reader)
+
+
+def _reach(caller: Identity) -> Reach:
+    return Reach(caller.allowed_sessions, sees_all=ADMIN in caller.scope)
 
 
 def _charged_reader() -> Identity:
@@ -344,8 +362,12 @@ def _body() -> Object:
 
 
 def _page_fields() -> Object:
-    query = resolver.current_event.query_string_parameters or {}
+    query = _query()
     return {"limit": _number(query.get("limit")), "cursor": query.get("cursor")}
+
+
+def _query() -> Mapping[str, str]:
+    return resolver.current_event.query_string_parameters or {}
 
 
 def _number(text: str | None) -> int | str | None:

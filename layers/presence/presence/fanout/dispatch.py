@@ -33,9 +33,9 @@ class Dispatcher:
         self.deliveries.put_all(_parcels(later))
         return self._post(at_once, attempt=1, until=until)
 
-    def send_or_drop(self, posts: Iterable[Post]) -> Delivery:
+    def send_or_drop(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
         """As `send`, for posts that may be lost, such as typing."""
-        delivery = self.gateway.post(posts)
+        delivery = self.gateway.post(posts, until=until)
         self._clean_up(delivery)
         return delivery
 

@@ -18,6 +18,9 @@ ENTRY_BYTES = 290
 
 Frame: TypeAlias = dict[str, Json]
 
+#: What a connection answers with a `ping`, at once.
+PROBE = encode({"type": "probe"})
+
 
 def presence(value: Presence) -> Frame:
     frame: Frame = {
@@ -27,7 +30,12 @@ def presence(value: Presence) -> Frame:
         "lastSeen": value.last_seen,
         "version": value.version,
     }
-    known = {"text": value.text, "until": value.until, "showLastSeen": value.disclosure}
+    known = {
+        "text": value.text,
+        "until": value.until,
+        "showLastSeen": value.disclosure,
+        "heardAt": value.heard_at,
+    }
     return frame | {name: it for name, it in known.items() if it is not None}
 
 

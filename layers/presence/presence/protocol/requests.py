@@ -20,6 +20,7 @@ from presence.limits import (
     MAX_SESSIONS,
     MAX_TEXT_LENGTH,
     MAX_TOKEN_LENGTH,
+    MAX_VERIFIED,
 )
 from presence.protocol.strict_json import Json, Object, encode, named
 
@@ -76,6 +77,13 @@ def _ids(name: str, value: Json, least: int, most: int) -> tuple[str, ...]:
 def _optional(body: Object, name: str, read: Callable[[str, Json], str]) -> str | None:
     value = body.get(name)
     return None if value is None else read(name, value)
+
+
+def flag(name: str, text: str | None) -> bool:
+    """A parameter of a query, which is false if it is left out."""
+    if text not in (None, "true", "false"):
+        raise InvalidMessage(f"{name} has to be true or false.")
+    return text == "true"
 
 
 def _boolean(body: Object, name: str) -> bool | None:
@@ -284,8 +292,23 @@ class Unwatch:
     user_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Verify:
+    user_ids: tuple[str, ...]
+
+
 Request: TypeAlias = (
-    Authenticate | Ping | SetStatus | ListOnline | Join | Leave | Typing | Say | Watch | Unwatch
+    Authenticate
+    | Ping
+    | SetStatus
+    | ListOnline
+    | Join
+    | Leave
+    | Typing
+    | Say
+    | Watch
+    | Unwatch
+    | Verify
 )
 
 
@@ -375,6 +398,10 @@ def _unwatch(body: Object) -> Unwatch:
     return Unwatch(user_ids(body.get("userIds")))
 
 
+def _verify(body: Object) -> Verify:
+    return Verify(_ids("userIds", body.get("userIds"), 1, MAX_VERIFIED))
+
+
 ACTIONS: Mapping[str, Callable[[Object], Request]] = {
     "authenticate": _authenticate,
     "ping": _ping,
@@ -387,6 +414,7 @@ ACTIONS: Mapping[str, Callable[[Object], Request]] = {
     "message": _say,
     "watch": _watch,
     "unwatch": _unwatch,
+    "verify": _verify,
 }
 
 

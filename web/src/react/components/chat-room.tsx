@@ -6,7 +6,7 @@ import {
   useState,
   useSyncExternalStore,
 } from "react";
-import { isSend, useChatSession, useTyping } from "../hooks.js";
+import { isSend, useChatSession, useLookAt, useTyping } from "../hooks.js";
 import { useLabels, useShared } from "../provider.js";
 import { never } from "../stores.js";
 import { classes, UserStatusIndicator } from "./status.js";
@@ -164,7 +164,10 @@ export function TypingIndicator({
   );
 }
 
-/** Messages with their senders' status, who is typing, and a field to write in. */
+/**
+ * Messages with their senders' status, who is typing, and a field to write in. Of two in a room, the
+ * other is verified when it is opened, and when it gets the focus.
+ */
 export function ChatRoom<M extends ChatMessage>({
   chatSessionId,
   currentUserId,
@@ -176,11 +179,19 @@ export function ChatRoom<M extends ChatMessage>({
   ...rest
 }: ChatRoomProps<M>): ReactElement {
   const labels = useLabels();
-  const { state, error } = useChatSession(chatSessionId);
+  const { client } = useShared();
+  const { state, error, members } = useChatSession(chatSessionId);
+  const [peer = "", another] = members.filter((id) => id !== currentUserId);
+  const other = another ? "" : peer;
+  useLookAt(other);
   const retry = (message: M) => onRetryMessage && (() => onRetryMessage(message));
   return (
     <section
       aria-label={labels.chat(chatSessionId)}
+      onFocus={({ currentTarget, relatedTarget }) => {
+        const isIn = currentTarget.contains(relatedTarget);
+        if (other && !isIn) client.verify([other]).catch(() => {});
+      }}
       {...rest}
       className={classes("chat", className)}
     >

@@ -154,6 +154,7 @@ class UserItem(Model):
     revoked = Packed(null=True)
     barred = Packed(null=True)
     arrival = NumberAttribute(null=True)
+    probed_at = NumberAttribute(null=True)
     changed = BooleanAttribute(null=True)
     online_shard = NumberAttribute(null=True)
     ttl = NumberAttribute(null=True)

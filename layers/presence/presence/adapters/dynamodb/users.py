@@ -240,6 +240,17 @@ class DynamoDBUsers:
                 return True
         raise RateLimited("Send one request after the other.", retry_after_seconds=1)
 
+    def mark_probed(self, user_id: str, now: int, if_before: int) -> User | None:
+        is_due = UserItem.probed_at.does_not_exist() | (UserItem.probed_at <= if_before)
+        actions = [UserItem.probed_at.set(now), UserItem.changed.remove()]
+        update = update_of(UserItem(user_id), actions, is_due & UserItem.revision.exists())
+        try:
+            item = write(self._client, "UpdateItem", update | {"ReturnValues": "ALL_NEW"})
+        except ConditionFailed as error:
+            was_done = error.was_done({"probed_at": {"N": str(now)}})
+            return _user_in(error.item, self._rules) if was_done else None
+        return _user_in(item, self._rules)
+
     def forget(self, user: User) -> None:
         same = UserItem.user_id.does_not_exist() | (UserItem.revision == user.revision)
         try:
@@ -365,14 +376,16 @@ def _lease_actions(before: User, after: User) -> Iterator[Action]:
 
 
 def _unchanged(before: User, after: User) -> Condition:
-    """The revision is the same, and so are the end and the rate limit of all that is touched.
+    """The revision is the same, and so is each lease that is touched, and its rate limit.
 
-    Renewals and charges do not raise the revision.
+    Renewals and charges do not raise the revision. A frame may move only `seen_at`: a lease that
+    ends with its token ends then whatever comes.
     """
     if before.revision == 0:
         return UserItem.user_id.does_not_exist()
     touched = [
         (UserItem.leases[name]["expires_at"] == lease.expires_at)
+        & (UserItem.leases[name]["seen_at"] == lease.seen_at)
         & _is_at(UserItem.leases[name]["arrival"], lease.arrival)
         for name, lease in before.leases.items()
         if after.leases.get(name) != lease
@@ -596,6 +609,7 @@ def _user(item: UserItem, rules: Rules) -> User:
         standing=_standing(item),
         rules=rules,
         arrival=int(item.arrival or 0),
+        probed_at=instant(item.probed_at) or 0,
         has_blocked=bool(item.has_blocked),
     )
 
