@@ -235,9 +235,7 @@ class Oracle:
         device that fell silent beside a live one leaves when a later run has seen to that.
         """
         must, may = set[str](), set[str]()
-        for user, person in self.people.items():
-            if user == viewer and not self.is_here(user, now):
-                continue  # what others go on seeing for a while is not shown to the user
+        for user, person in self._shown_to(viewer, now):
             if (leaving := self.leaving(viewer, user, now)) is not None:
                 may |= {user} if room in leaving.rooms else set()
                 must |= {user} if leaving.rooms.get(room, 0) >= leaving.until else set()
@@ -252,6 +250,12 @@ class Oracle:
             if now < person.unsure.get(room, 0) or known:
                 may.add(user)
         return must, must | may
+
+    def _shown_to(self, viewer: str | None, now: int) -> Iterator[tuple[str, Person]]:
+        """What others go on seeing for a while of a user is not shown to that user."""
+        for user, person in self.people.items():
+            if user != viewer or self.is_here(user, now):
+                yield user, person
 
     def reaches(self, name: str, user: str, now: int) -> tuple[bool, bool]:
         """Whether a connection has to see a user at all, and whether it may (I20)."""
