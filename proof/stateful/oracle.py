@@ -235,27 +235,27 @@ class Oracle:
         device that fell silent beside a live one leaves when a later run has seen to that.
         """
         must, may = set[str](), set[str]()
-        for user in self.people:
-            surely, perhaps = self._is_member(viewer, user, room, now)
-            must |= {user} if surely else set()
-            may |= {user} if perhaps else set()
+        for user, person in self._shown_to(viewer, now):
+            if (leaving := self.leaving(viewer, user, now)) is not None:
+                may |= {user} if room in leaving.rooms else set()
+                must |= {user} if leaving.rooms.get(room, 0) >= leaving.until else set()
+                continue
+            if viewer in person.blocked or OFFLINE in self.public(user, now):
+                continue
+            held = any(room in it.rooms for it in self.live(user, now).values())
+            if held or now < person.left.get(room, 0):
+                (may if person.choice == "invisible" else must).add(user)
+            claimed = [it for it in self.conns.values() if it.is_claimed and it.user == user]
+            known = any(room in {*it.rooms, *it.doubtful} - person.barred for it in claimed)
+            if now < person.unsure.get(room, 0) or known:
+                may.add(user)
         return must, must | may
 
-    def _is_member(self, viewer: str | None, user: str, room: str, now: int) -> tuple[bool, bool]:
-        """Whether a user has to be in the room for a viewer, and whether the user may be."""
-        person = self.person(user)
-        if user == viewer and not self.is_here(user, now):
-            return False, False  # what others go on seeing for a while is not shown to the user
-        if (leaving := self.leaving(viewer, user, now)) is not None:
-            return leaving.rooms.get(room, 0) >= leaving.until, room in leaving.rooms
-        if viewer in person.blocked or OFFLINE in self.public(user, now):
-            return False, False
-        live = any(room in it.rooms for it in self.live(user, now).values())
-        is_held = live or now < person.left.get(room, 0)
-        claimed = [it for it in self.conns.values() if it.is_claimed and it.user == user]
-        known = any(room in {*it.rooms, *it.doubtful} - person.barred for it in claimed)
-        is_invisible = person.choice == "invisible"
-        return is_held and not is_invisible, is_held or now < person.unsure.get(room, 0) or known
+    def _shown_to(self, viewer: str | None, now: int) -> Iterator[tuple[str, Person]]:
+        """What others go on seeing for a while of a user is not shown to that user."""
+        for user, person in self.people.items():
+            if user != viewer or self.is_here(user, now):
+                yield user, person
 
     def reaches(self, name: str, user: str, now: int) -> tuple[bool, bool]:
         """Whether a connection has to see a user at all, and whether it may (I20)."""
