@@ -61,6 +61,17 @@ SHORT: dict[str, Any] = {
 }
 
 
+#: Where frames are old soon, and leases are longer than any test.
+ATTENTIVE: dict[str, Any] = SHORT | {
+    "HeartbeatSeconds": 60,
+    "LeaseSeconds": 150,
+    "AuthenticationSeconds": 20,
+    "FreshSeconds": 2,
+    "ProbeSeconds": 4,
+    "GlobalPresence": "false",
+}
+
+
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """The template deployed to a local AWS, with short durations and `GlobalPresence`."""

@@ -10,12 +10,12 @@ import pytest
 from presence_client.client import Client
 from presence_client.errors import Refused
 from presence_client.models import Frame, Presence
-from tests.conftest import SHORT
+from tests.conftest import ATTENTIVE, SHORT
 from tests.conversation import PATIENCE_SECONDS, join, people, story
 from tests.e2e.test_coming_and_going import another_process
 from tests.stack import RunningStack, running_stack
 
-FRESH, PROBE = 2, 4
+FRESH, PROBE = ATTENTIVE["FreshSeconds"], ATTENTIVE["ProbeSeconds"]
 #: A probe ends, and then a timer, a function, the stream and a post follow, as in production.
 KNOWN = PROBE + 2
 #: What a busy machine may take longer.
@@ -24,16 +24,7 @@ SLOW = 3
 
 @pytest.fixture(scope="module")
 def attentive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Where frames are old soon, and leases are longer than any test."""
-    parameters = SHORT | {
-        "HeartbeatSeconds": 60,
-        "LeaseSeconds": 150,
-        "AuthenticationSeconds": 20,
-        "FreshSeconds": FRESH,
-        "ProbeSeconds": PROBE,
-        "GlobalPresence": "false",
-    }
-    with running_stack(tmp_path_factory.mktemp("attentive"), parameters) as stack:
+    with running_stack(tmp_path_factory.mktemp("attentive"), ATTENTIVE) as stack:
         yield stack
 
 
