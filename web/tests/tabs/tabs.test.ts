@@ -419,8 +419,12 @@ describe("when the leader is gone", () => {
   );
 
   it("nothing is left of what only that one wanted", async () => {
-    const { clock, one, two, got } = await pair();
+    const { come, clock, got } = await scene();
+    const one = await come();
     one.client.joinChatSession("elsewhere");
+    await clock.settle();
+    const two = await come();
+    two.client.joinChatSession("lobby");
     await clock.settle();
     one.freeze(); // it is not known to be gone
     await clock.advance(11 * SECOND);
@@ -561,6 +565,29 @@ describe("a leader that stands still", () => {
     expect({ seen, members }).toEqual({ seen: [], members: [] });
   });
 
+  it("hears and tells nothing twice when it runs again", async () => {
+    const { come, clock, one, two, server } = await pair();
+    await come(); // so that there is another tab to tell
+    const heard = [one, two].map(({ client }) => {
+      const all: unknown[] = [];
+      client.chatSession("lobby").onMessage(({ content }) => all.push(content));
+      return all;
+    });
+    const raw = vi.fn();
+    two.client.on("new-message", raw);
+    one.freeze();
+    await clock.advance(15 * SECOND);
+    server.say("grace", "lobby", "Hello");
+    await clock.advance(SECOND);
+    one.device.network.restore(); // its own connection has heard it, too
+    await clock.settle();
+    one.thaw();
+    await clock.advance(10 * SECOND);
+    expect([one.role, two.role]).toEqual(["follower", "leader"]);
+    expect(heard).toEqual([["Hello"], ["Hello"]]);
+    expect(raw).toHaveBeenCalledOnce();
+  });
+
   it("does nothing late that another one has done", async () => {
     const { clock, one, two, seen } = await pair();
     one.freeze();
@@ -572,6 +599,17 @@ describe("a leader that stands still", () => {
     one.thaw();
     await clock.advance(15 * SECOND);
     expect(seen).toEqual(["busy", "online"]);
+  });
+
+  it("is found out late while no tab is on the screen, and what is old is shown as old", async () => {
+    const { clock, one, two, freshness } = await pair();
+    two.device.lifecycle.setVisible(false);
+    two.isThrottled = true;
+    one.freeze();
+    await clock.advance(4 * MINUTE);
+    expect([two.role, two.client.connection.get().name]).toEqual(["leader", "ready"]);
+    expect(freshness).toContain(false);
+    expect(freshness.at(-1)).toBe(true);
   });
 
   it("is found out at once when another tab is looked at", async () => {
