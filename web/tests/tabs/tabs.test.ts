@@ -253,12 +253,12 @@ describe("what tabs want together", () => {
     await clock.settle();
     expect(got("watch").filter(({ userIds }) => userIds.includes("linus"))).toHaveLength(1);
     stops[0]?.();
-    await clock.advance(10 * SECOND);
+    await clock.advance(2 * MINUTE);
     server.user("linus", { status: "busy" });
     await clock.settle();
     expect(two.client.user("linus").get()).toMatchObject({ status: "busy", fresh: true });
     stops[1]?.();
-    await clock.advance(10 * SECOND);
+    await clock.advance(2 * MINUTE);
     expect(got("unwatch")).toHaveLength(1);
     expect(two.client.user("linus").get()).toBeUndefined();
   });
@@ -285,6 +285,40 @@ describe("what tabs want together", () => {
     server.say("grace", "lobby", "Hello");
     await clock.settle();
     expect(heard).toEqual([["linus"], ["grace", "lobby", "Hello"]]);
+  });
+
+  it("is each user that a person looks at, at once and until no tab does", async () => {
+    const { come, clock, got } = await scene();
+    const [one, two] = [await come(), await come()];
+    const found = two.client.verify(["grace"]);
+    await clock.advance(SECOND);
+    expect(await found).toMatchObject([{ userId: "grace", status: "online" }]);
+    expect(got("verify")).toHaveLength(1);
+    const stops = [one, two].map(({ client }) => client.lookAt(["grace"]));
+    await clock.advance(SECOND);
+    const before = got("verify").length;
+    expect(before).toBeGreaterThan(1);
+    stops[0]?.();
+    await clock.advance(MINUTE);
+    two.device.lifecycle.emit("visible");
+    await clock.settle();
+    expect(got("verify")).toHaveLength(before + 1);
+    stops[1]?.();
+    await clock.settle();
+    two.device.lifecycle.emit("visible");
+    await clock.settle();
+    expect(got("verify")).toHaveLength(before + 1);
+  });
+
+  it("is a list of rows, of which those on the screen are watched", async () => {
+    const { come, clock, got } = await scene({ users: [{ userId: "linus", status: "dnd" }] });
+    const [, two] = [await come(), await come()];
+    two.client.onlineRows.subscribe(() => {});
+    two.client.user("grace").subscribe(() => {});
+    await clock.settle();
+    expect(two.client.onlineRows.get()).toMatchObject({ userIds: ["ada", "grace", "linus"] });
+    expect(two.client.user("linus").get()).toMatchObject({ status: "dnd" });
+    expect(got("watch").flatMap(({ userIds }) => userIds)).toEqual(["grace"]);
   });
 
   it("is a list with its users, also those that no row shows", async () => {
