@@ -24,6 +24,7 @@ export type Call =
   | readonly [name: "renew", token: string | undefined]
   | readonly [name: "send", chatSessionId: string, content: unknown, clientId: string]
   | readonly [name: "setStatus", status: Choice, options: StatusOptions | undefined]
+  | readonly [name: "verify", userIds: readonly string[]]
   | readonly [name: "request", route: string, body: unknown];
 
 interface Pending {

@@ -79,6 +79,8 @@ interface Parts extends Browser {
   readonly rooms: Rooms;
   readonly events: ReturnType<typeof createEvents>;
   readonly tabs: View<Tabs>;
+  /** Users that a person looks at. */
+  readonly looks: Set<readonly string[]>;
   readonly lifecycle: NonNullable<SharedClientOptions["lifecycle"]>;
   readonly clock: NonNullable<SharedClientOptions["clock"]>;
   readonly hostClock: ReturnType<typeof promptClock>;
@@ -103,10 +105,11 @@ function createCalls(clock: Parts["clock"], held: Held) {
   });
 }
 
-const wantsOf = ({ rooms, copy, events, lifecycle }: Parts): Wants => ({
+const wantsOf = ({ rooms, copy, events, lifecycle, looks }: Parts): Wants => ({
   sessions: rooms.joined(),
   users: copy.watched(),
-  lists: copy.onlineUsers.isWatched() ? ["onlineUsers"] : [],
+  lists: (["onlineUsers", "onlineRows"] as const).filter((list) => copy[list].isWatched()),
+  looks: [...looks].flat(),
   events: [...events.listeners].flatMap(([type, { size }]) =>
     size ? [type as keyof PresenceEvents] : [],
   ),
@@ -143,7 +146,14 @@ function createParts(options: SharedClientOptions, browser: Browser): Parts {
   const tabs = view<Tabs>(() => held.member?.tabs() ?? { role: "waiting", count: 1 });
   const parts: Parts = {
     ...{ ...browser, options, held, copy, rooms, events, tabs, lifecycle, clock },
-    ...{ announce, calls, call, say, hostClock: promptClock(clock) },
+    ...{
+      looks: new Set<readonly string[]>(),
+      announce,
+      calls,
+      call,
+      say,
+      hostClock: promptClock(clock),
+    },
   };
   return parts;
 }
@@ -151,8 +161,9 @@ function createParts(options: SharedClientOptions, browser: Browser): Parts {
 // ── what comes from the other tabs, or from the connection in this one ───────────────────────────
 
 /** The changes of users that this tab wants; what others want besides is theirs. */
-function ownChanges({ copy, rooms, held }: Parts, frame: UserStatusChange): UserStatusChange {
-  if (copy.isGlobal() !== false || copy.onlineUsers.isWatched()) return frame;
+function ownChanges(parts: Parts, frame: UserStatusChange): UserStatusChange {
+  const { copy, rooms, held } = parts;
+  if (copy.isGlobal() !== false || wantsOf(parts).lists.length) return frame;
   const members = rooms.joined().flatMap((id) => copy.members(id).get().userIds);
   const ours = new Set([...copy.watched(), ...members, held.userId]);
   return { ...frame, changes: frame.changes.filter(({ userId }) => ours.has(userId)) };
@@ -387,13 +398,15 @@ export function createSharedClient(options: SharedClientOptions): SharedClient {
     return { ...createPresenceClient(options), tabs: view(() => alone) };
   }
   const parts = createParts(options, { locks, BroadcastChannel });
-  const { held, copy, rooms, tabs, clock, call, say } = parts;
+  const { held, copy, rooms, tabs, clock, call, say, looks, announce } = parts;
+  const verify = (userIds: readonly string[]) => call(["verify", [...userIds]]);
   return {
     options,
     tabs,
     connection: copy.connection,
     me: copy.me,
     onlineUsers: copy.onlineUsers,
+    onlineRows: copy.onlineRows,
     authenticate: (userId, token) => authenticate(parts, userId, token),
     retryNow: () => say(["retryNow"]),
     disconnect({ atOnce }: DisconnectOptions = {}) {
@@ -404,6 +417,17 @@ export function createSharedClient(options: SharedClientOptions): SharedClient {
       const until = options?.until && options.until + setBackMs(clock);
       const told = options && plain<StatusOptions>({ ...options, ...(until && { until }) });
       return call(["setStatus", status, told]);
+    },
+    verify,
+    lookAt(userIds) {
+      const entry = [...userIds]; // the same list may be looked at twice
+      looks.add(entry);
+      announce();
+      void verify(entry); // now, also if another tab looks at them already
+      return () => {
+        looks.delete(entry);
+        announce();
+      };
     },
     user: copy.user,
     joinChatSession: rooms.join,

@@ -11,19 +11,21 @@ import { unpacked } from "./messages.js";
 import { type Entries, keyOf, stale } from "./shared-state.js";
 
 const none: readonly never[] = [];
+const unlisted: OnlineUsers = {
+  userIds: none,
+  count: null,
+  isLoading: false,
+  hasMore: false,
+  fresh: false,
+};
 const unjoined: Members = { userIds: none, count: null, state: "waiting", fresh: false };
 
 /** What is shown before anything is known. */
 const initial: Readonly<Record<string, unknown>> = {
   connection: { name: "idle" } satisfies ConnectionState,
   me: { presence: undefined, pending: undefined, isActive: true } satisfies MyStatus,
-  onlineUsers: {
-    userIds: none,
-    count: null,
-    isLoading: false,
-    hasMore: false,
-    fresh: false,
-  } satisfies OnlineUsers,
+  onlineUsers: unlisted,
+  onlineRows: unlisted,
   members: unjoined,
   typing: none,
 };
@@ -33,6 +35,7 @@ export interface Copy {
   readonly connection: Store<ConnectionState>;
   readonly me: Store<MyStatus>;
   readonly onlineUsers: View<OnlineUsers>;
+  readonly onlineRows: View<OnlineUsers>;
   user(userId: string): Store<UserPresence | undefined>;
   members(chatSessionId: string): Store<Members>;
   typing(chatSessionId: string): Store<readonly string[]>;
@@ -72,6 +75,7 @@ export function createCopy(wanted: () => void, isIn: (chatSessionId: string) => 
     connection: viewOf("connection"),
     me: viewOf("me"),
     onlineUsers: viewOf("onlineUsers"),
+    onlineRows: viewOf("onlineRows"),
     user: (id) => viewOf(keyOf.user(id)),
     members: (id) => viewOf(keyOf.members(id)),
     typing: (id) => viewOf(keyOf.typing(id)),

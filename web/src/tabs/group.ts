@@ -223,7 +223,9 @@ const messages: {
     if (isServed(turn, at)) turn.effects.push(["obey", from, said]);
   },
 
-  event: ({ effects }, _from, { type, event }) => void effects.push(["hear", type, event]),
+  event(turn, from, body) {
+    if (follow(turn, from, body)) turn.effects.push(["hear", body.type, body.event]);
+  },
 };
 
 const table = {

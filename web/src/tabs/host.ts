@@ -111,6 +111,10 @@ function createFollower(on: HostContext, client: PresenceClient, gallery: Galler
       );
   }
 
+  function look(id: string): void {
+    leaves.set(`look ${id}`, client.lookAt([id]));
+  }
+
   function end(key: string): void {
     leaves.get(key)?.();
     leaves.delete(key);
@@ -134,6 +138,7 @@ function createFollower(on: HostContext, client: PresenceClient, gallery: Galler
     change(before.sessions, next.sessions, (id) => `join ${id}`, join);
     change(before.users, next.users, keyOf.user, (id) => show(keyOf.user(id), client.user(id)));
     change(before.events, next.events, (type) => `on ${type}`, listen);
+    change(before.looks, next.looks, (id) => `look ${id}`, look);
     change(before.lists, next.lists, String, (list) => show(list, client[list]));
   };
 }
@@ -179,6 +184,8 @@ export function createHost(context: HostContext): Host {
           return client.chatSession(call[1]).send(call[2], call[3]);
         case "setStatus":
           return client.setStatus(call[1], call[2]);
+        case "verify":
+          return client.verify(call[1]);
         case "request":
           return client.request(call[1] as Route, call[2]);
       }

@@ -75,7 +75,7 @@ interface Held {
 
 type Post = (body: Body) => void;
 /** What a leader tells the others, if there are any. */
-type ToOthers = (body: Unsigned<LeadersBody> | Extract<Body, { kind: "event" }>) => void;
+type ToOthers = (body: Unsigned<LeadersBody>) => void;
 
 function createEffects(
   on: MemberContext,
@@ -118,6 +118,7 @@ function createEffects(
     },
     lead(wants) {
       held.host = on.host(member(), wants);
+      on.apply(held.host.all(), true); // what is old is shown as old from now on, also here
       tellAll();
     },
     want: (wants) => held.host?.want(wants),

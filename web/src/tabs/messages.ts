@@ -45,12 +45,7 @@ export type Body =
   | LeadersBody
   /** `at` is when, by the device's clock: a leader that was frozen does not do it late. */
   | { readonly kind: "call"; readonly at: number; readonly id: number; readonly call: Call }
-  | { readonly kind: "say"; readonly at: number; readonly said: Said }
-  | {
-      readonly kind: "event";
-      readonly type: keyof PresenceEvents | "message";
-      readonly event: unknown;
-    };
+  | { readonly kind: "say"; readonly at: number; readonly said: Said };
 
 /** What only a leader says. `term` is greater than that of each leader before. */
 export type LeadersBody = { readonly term: number } & (
@@ -67,6 +62,11 @@ export type LeadersBody = { readonly term: number } & (
       readonly isFull: boolean;
       /** What each tab wants, told to those who come: one of them may lead next. */
       readonly tabs?: ReadonlyMap<string, Wants>;
+    }
+  | {
+      readonly kind: "event";
+      readonly type: keyof PresenceEvents | "message";
+      readonly event: unknown;
     }
   | {
       readonly kind: "answer";

@@ -1,5 +1,5 @@
 /**
- * What all tabs know, by key: `connection`, `me`, `onlineUsers`, `isGlobal`, and `user ada`,
+ * What all tabs know, by key: `connection`, `me`, `onlineUsers`, `onlineRows`, `isGlobal`, and `user ada`,
  * `members lobby`, `typing lobby`. The leader's client says it; the others hold a copy.
  *
  * A leader begins with the copy it held as a follower. While the new connection is made, what it
@@ -24,6 +24,11 @@ interface Kind<T> {
   stale(value: T): T;
 }
 
+const list: Kind<OnlineUsers> = {
+  isKnown: ({ fresh }) => fresh,
+  stale: (value) => ({ ...value, fresh: false }),
+};
+
 const kinds = {
   connection: {
     isKnown: ({ name }) => !["idle", "connecting", "authenticating"].includes(name),
@@ -33,10 +38,8 @@ const kinds = {
     isKnown: ({ presence }) => !!presence?.fresh,
     stale: (value) => ({ ...value, presence: staleUser(value.presence) }),
   } satisfies Kind<MyStatus>,
-  onlineUsers: {
-    isKnown: ({ fresh }) => fresh,
-    stale: (value) => ({ ...value, fresh: false }),
-  } satisfies Kind<OnlineUsers>,
+  onlineUsers: list,
+  onlineRows: list,
   user: {
     isKnown: (value) => !!value?.fresh,
     stale: staleUser,
@@ -89,7 +92,7 @@ export function shown({ values, isMasking }: Inheritance, key: string, value: un
 
 export type Listed = Pick<Members, "userIds">;
 
-export const isList = (key: string): boolean => /^(onlineUsers|members )/.test(key);
+export const isList = (key: string): boolean => /^(onlineUsers|onlineRows|members )/.test(key);
 
 /** Whether the link is not on its way, but down: there is nothing to wait for. */
 export const isDown = ({ name }: ConnectionState): boolean =>

@@ -2,13 +2,17 @@
 
 import type { PresenceEvents } from "../api.js";
 
+export type ListName = "onlineUsers" | "onlineRows";
+
 export interface Wants {
   /** Chat sessions to be in. */
   readonly sessions: readonly string[];
   /** Users that are shown. */
   readonly users: readonly string[];
   /** Lists that are shown, as the client calls them. */
-  readonly lists: readonly "onlineUsers"[];
+  readonly lists: readonly ListName[];
+  /** Users that a person looks at. */
+  readonly looks: readonly string[];
   /** Types of events that the app listens to. */
   readonly events: readonly (keyof PresenceEvents)[];
   readonly isVisible: boolean;
@@ -18,6 +22,7 @@ export const noWants: Wants = {
   sessions: [],
   users: [],
   lists: [],
+  looks: [],
   events: [],
   isVisible: false,
 };
@@ -28,6 +33,7 @@ export const union = (all: readonly Wants[]): Wants => ({
   sessions: together(all.map((it) => it.sessions)),
   users: together(all.map((it) => it.users)),
   lists: together(all.map((it) => it.lists)),
+  looks: together(all.map((it) => it.looks)),
   events: together(all.map((it) => it.events)),
   isVisible: all.some((it) => it.isVisible),
 });

@@ -253,12 +253,12 @@ describe("what tabs want together", () => {
     await clock.settle();
     expect(got("watch").filter(({ userIds }) => userIds.includes("linus"))).toHaveLength(1);
     stops[0]?.();
-    await clock.advance(10 * SECOND);
+    await clock.advance(2 * MINUTE);
     server.user("linus", { status: "busy" });
     await clock.settle();
     expect(two.client.user("linus").get()).toMatchObject({ status: "busy", fresh: true });
     stops[1]?.();
-    await clock.advance(10 * SECOND);
+    await clock.advance(2 * MINUTE);
     expect(got("unwatch")).toHaveLength(1);
     expect(two.client.user("linus").get()).toBeUndefined();
   });
@@ -285,6 +285,40 @@ describe("what tabs want together", () => {
     server.say("grace", "lobby", "Hello");
     await clock.settle();
     expect(heard).toEqual([["linus"], ["grace", "lobby", "Hello"]]);
+  });
+
+  it("is each user that a person looks at, at once and until no tab does", async () => {
+    const { come, clock, got } = await scene();
+    const [one, two] = [await come(), await come()];
+    const found = two.client.verify(["grace"]);
+    await clock.advance(SECOND);
+    expect(await found).toMatchObject([{ userId: "grace", status: "online" }]);
+    expect(got("verify")).toHaveLength(1);
+    const stops = [one, two].map(({ client }) => client.lookAt(["grace"]));
+    await clock.advance(SECOND);
+    const before = got("verify").length;
+    expect(before).toBeGreaterThan(1);
+    stops[0]?.();
+    await clock.advance(MINUTE);
+    two.device.lifecycle.emit("visible");
+    await clock.settle();
+    expect(got("verify")).toHaveLength(before + 1);
+    stops[1]?.();
+    await clock.settle();
+    two.device.lifecycle.emit("visible");
+    await clock.settle();
+    expect(got("verify")).toHaveLength(before + 1);
+  });
+
+  it("is a list of rows, of which those on the screen are watched", async () => {
+    const { come, clock, got } = await scene({ users: [{ userId: "linus", status: "dnd" }] });
+    const [, two] = [await come(), await come()];
+    two.client.onlineRows.subscribe(() => {});
+    two.client.user("grace").subscribe(() => {});
+    await clock.settle();
+    expect(two.client.onlineRows.get()).toMatchObject({ userIds: ["ada", "grace", "linus"] });
+    expect(two.client.user("linus").get()).toMatchObject({ status: "dnd" });
+    expect(got("watch").flatMap(({ userIds }) => userIds)).toEqual(["grace"]);
   });
 
   it("is a list with its users, also those that no row shows", async () => {
@@ -419,8 +453,12 @@ describe("when the leader is gone", () => {
   );
 
   it("nothing is left of what only that one wanted", async () => {
-    const { clock, one, two, got } = await pair();
+    const { come, clock, got } = await scene();
+    const one = await come();
     one.client.joinChatSession("elsewhere");
+    await clock.settle();
+    const two = await come();
+    two.client.joinChatSession("lobby");
     await clock.settle();
     one.freeze(); // it is not known to be gone
     await clock.advance(11 * SECOND);
@@ -561,6 +599,29 @@ describe("a leader that stands still", () => {
     expect({ seen, members }).toEqual({ seen: [], members: [] });
   });
 
+  it("hears and tells nothing twice when it runs again", async () => {
+    const { come, clock, one, two, server } = await pair();
+    await come(); // so that there is another tab to tell
+    const heard = [one, two].map(({ client }) => {
+      const all: unknown[] = [];
+      client.chatSession("lobby").onMessage(({ content }) => all.push(content));
+      return all;
+    });
+    const raw = vi.fn();
+    two.client.on("new-message", raw);
+    one.freeze();
+    await clock.advance(15 * SECOND);
+    server.say("grace", "lobby", "Hello");
+    await clock.advance(SECOND);
+    one.device.network.restore(); // its own connection has heard it, too
+    await clock.settle();
+    one.thaw();
+    await clock.advance(10 * SECOND);
+    expect([one.role, two.role]).toEqual(["follower", "leader"]);
+    expect(heard).toEqual([["Hello"], ["Hello"]]);
+    expect(raw).toHaveBeenCalledOnce();
+  });
+
   it("does nothing late that another one has done", async () => {
     const { clock, one, two, seen } = await pair();
     one.freeze();
@@ -572,6 +633,17 @@ describe("a leader that stands still", () => {
     one.thaw();
     await clock.advance(15 * SECOND);
     expect(seen).toEqual(["busy", "online"]);
+  });
+
+  it("is found out late while no tab is on the screen, and what is old is shown as old", async () => {
+    const { clock, one, two, freshness } = await pair();
+    two.device.lifecycle.setVisible(false);
+    two.isThrottled = true;
+    one.freeze();
+    await clock.advance(4 * MINUTE);
+    expect([two.role, two.client.connection.get().name]).toEqual(["leader", "ready"]);
+    expect(freshness).toContain(false);
+    expect(freshness.at(-1)).toBe(true);
   });
 
   it("is found out at once when another tab is looked at", async () => {
