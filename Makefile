@@ -53,6 +53,7 @@ bench: setup web  ## what a day costs, what routes cost, how soon others hear, c
 	@$(BIN)/python -m bench.capacity
 	@$(BIN)/python -m bench.handlers
 	@$(BIN)/python -m bench.latency
+	@$(BIN)/python -m bench.verifying
 	@$(BIN)/python -m bench.storm
 	@$(BIN)/python -m bench.announcing
 	@$(BIN)/python -m bench.sweeping
