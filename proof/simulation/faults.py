@@ -116,6 +116,7 @@ TRANSACTIONS = frozenset(
         "keep",
         "grow",
         "mark",
+        "mark_probed",
         "watch",
         "claim",
         "relayed",
