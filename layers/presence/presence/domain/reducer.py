@@ -315,7 +315,9 @@ def _last_heard(known: Lease | None, new: Lease) -> Lease:
         return replace(new, expires_at=_until_token_ends(new.expires_at, new))
     later = new if known.seen_at <= new.seen_at else known
     lasts = known.lasts if new.lasts is None else new.lasts
-    expires_at = later.expires_at if lasts is None else later.seen_at + lasts
+    expires_at = later.expires_at
+    if later is new and lasts is not None:
+        expires_at = new.seen_at + lasts
     return replace(
         later,
         ends_by=new.ends_by,
