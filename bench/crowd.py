@@ -35,7 +35,7 @@ SESSION = "crowd"
 #: The default of the template.
 LARGE = 1_000
 #: As rarely as the template allows: here the crowd's heartbeats would keep the local AWS busy.
-HEARTBEAT_SECONDS, LEASE_SECONDS, AUTHENTICATION_SECONDS = 300, 750, 60
+HEARTBEAT_SECONDS, AUTHENTICATION_SECONDS = 300, 60
 AT_ONCE = 8
 QUIET_SECONDS = 15
 PATIENCE = 120.0
@@ -299,7 +299,6 @@ def main() -> None:
         "CoalesceSeconds": coalesce,
         "LargeAudience": max(LARGE, clients),
         "HeartbeatSeconds": HEARTBEAT_SECONDS,
-        "LeaseSeconds": LEASE_SECONDS,
         "AuthenticationSeconds": AUTHENTICATION_SECONDS,
     }
     with TemporaryDirectory() as home, running_stack(Path(home), request) as stack:

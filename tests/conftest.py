@@ -54,8 +54,8 @@ def world() -> World:
 #: Short enough to wait for, and in the relations that the settings demand. No tab is hidden here.
 SHORT: dict[str, Any] = {
     "BrowserClients": "false",
-    "HeartbeatSeconds": 2,
-    "LeaseSeconds": 6,
+    "HeartbeatSeconds": 4,
+    "BackgroundHeartbeatSeconds": 8,
     "GraceSeconds": 3,
     "AuthenticationSeconds": 3,
 }
@@ -64,12 +64,16 @@ SHORT: dict[str, Any] = {
 #: Where frames are old soon, and leases are longer than any test.
 ATTENTIVE: dict[str, Any] = SHORT | {
     "HeartbeatSeconds": 60,
-    "LeaseSeconds": 150,
+    "BackgroundHeartbeatSeconds": 60,
     "AuthenticationSeconds": 20,
     "FreshSeconds": 2,
     "ProbeSeconds": 4,
     "GlobalPresence": "false",
 }
+
+
+#: How long a connection counts with the first of these heartbeats.
+LEASE = 6
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ from presence.ports import (
     Member,
     MembersPart,
     Part,
+    Pinged,
     Post,
     Renewal,
     Sent,
@@ -255,18 +256,19 @@ class FakeUsers:
         *,
         is_active: bool | None,
         heard_by: int,
-    ) -> Renewal:
+    ) -> Pinged:
         user = self.read(user_id)
         current = user.leases.get(connection_id)
         if current is None:
-            return Renewal(user, is_done=False)
+            return Pinged(is_done=False, user=user)
         lease = current.within_token(lease)
         if not current.takes_ping(lease, is_active=is_active, heard_by=heard_by):
-            return Renewal(user, is_done=False)
+            return Pinged(is_done=False, user=user)
         renewed = replace(current, expires_at=lease.expires_at, seen_at=lease.seen_at)
         user = replace(user, leases={**user.leases, connection_id: renewed})
         self._tables.users[user_id] = user
-        return Renewal(user, is_done=True)
+        is_plain = len(user.leases) == 1 and not (user.standing.not_before or user.standing.revoked)
+        return Pinged(is_done=True, user=None if is_plain else user)
 
     def act(self, user_id: str, connection_id: str, lease: Lease, charge: Charge) -> Renewal:
         user = self.read(user_id)
@@ -275,6 +277,7 @@ class FakeUsers:
             return Renewal(user, is_done=False)
         arrivals = user.arrivals(connection_id).after(charge)
         kept = replace(current, arrival=arrivals.connection)
+        lease = current.renewed_by(lease)
         if current.takes(lease):
             kept = replace(kept, expires_at=lease.expires_at, seen_at=lease.seen_at)
         leases = {**user.leases, connection_id: kept}

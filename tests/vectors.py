@@ -152,6 +152,7 @@ class Moment:
             device=self.random.choice((None, "phone")),
             is_active=self.random.random() < 0.8,
             sessions=self.some(SESSIONS),
+            lasts=self.random.choice((None, None, None, LEASE, 4 * LEASE)),
         )
 
     def some(self, names: tuple[str, ...]) -> frozenset[str]:

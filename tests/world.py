@@ -54,6 +54,8 @@ from tests.fakes import (
 START = 1_800_000_000_000
 SECOND = 1_000
 HEARTBEAT, LEASE, GRACE, AUTHENTICATION, CONNECTION = 30_000, 75_000, 10_000, 10_000, 7_200_000
+#: The heartbeat of a device that is hidden or idle, and how long it counts without one.
+BACKGROUND, LONG_LEASE = 540_000, 810_000
 TICK = 2_000
 FRESH, PROBE = 30_000, 10_000
 ENDPOINT = "https://api.example/live"
@@ -99,7 +101,7 @@ SETTINGS = Settings(
     visibility_arn="",
     allowed_origins=frozenset(),
     heartbeat_seconds=HEARTBEAT // SECOND,
-    lease_seconds=LEASE // SECOND,
+    background_heartbeat_seconds=BACKGROUND // SECOND,
     browser_clients=True,
     grace_seconds=GRACE // SECOND,
     authentication_seconds=AUTHENTICATION // SECOND,

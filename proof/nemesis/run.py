@@ -340,8 +340,10 @@ def run(seed: int, seconds: float, rules: Rules, folder: Path) -> None:
 def parameters(seed: int, rules: Rules) -> Mapping[str, object]:
     """Of the template; every fourth run has `GlobalPresence`."""
     return {
-        "HeartbeatSeconds": int(rules.heartbeat),
-        "LeaseSeconds": int(rules.lease),
+        # The lease is one and a half of it; devices ping more often.
+        **dict.fromkeys(
+            ("HeartbeatSeconds", "BackgroundHeartbeatSeconds"), int(rules.lease * 2 / 3)
+        ),
         "BrowserClients": "false",
         "GraceSeconds": int(rules.grace),
         "AuthenticationSeconds": 4,

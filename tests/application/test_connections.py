@@ -17,7 +17,7 @@ from presence.domain.events import Disconnected
 from presence.domain.standing import Token
 from presence.domain.user import Choice, Status, User
 from presence.limits import BURST, MAX_CONNECTIONS
-from presence.ports import Renewal, WriteConflict
+from presence.ports import Pinged, Renewal, WriteConflict
 from tests.fakes import FakeTokens
 from tests.world import AUTHENTICATION, GRACE, HEARTBEAT, LEASE, SECOND, TOKEN_LIFE, World
 
@@ -296,7 +296,7 @@ def test_a_late_ping_that_races_a_disconnect_leaves_no_ghost(world: World) -> No
     world.run_sweep()
     renew = world.users.renew
 
-    def renew_late(*names: Any, **rest: Any) -> Renewal:
+    def renew_late(*names: Any, **rest: Any) -> Pinged:
         world.leave("a1")
         return renew(*names, **rest)
 

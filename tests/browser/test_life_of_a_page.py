@@ -12,11 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, Playwright, WebSocket, expect
 
 from tests.browser.conftest import PATIENCE, Opener, browser_at_4000, opening, row, served_chat
-from tests.conftest import SHORT
+from tests.conftest import LEASE
 from tests.stack import RunningStack
 from tests.tools import Tools
-
-LEASE = SHORT["LeaseSeconds"]
 
 
 @pytest.fixture(scope="module")

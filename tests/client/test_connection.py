@@ -27,14 +27,17 @@ async def tell(connection: ServerConnection, **frame: Any) -> None:
 class Server:
     """Follows a script: called with each frame of a client."""
 
-    def __init__(self, script: Script, heartbeat_seconds: float) -> None:
+    def __init__(self, script: Script, heartbeat_seconds: float, background: float) -> None:
         self.heard: list[Frame] = []
         self.times: list[float] = []
         self.codes: list[int | None] = []
         self.gone = asyncio.Event()
         self.url = ""
         self._script = script
-        self._heartbeat_seconds = heartbeat_seconds
+        self._beats = {
+            "heartbeatSeconds": heartbeat_seconds,
+            "backgroundHeartbeatSeconds": background,
+        }
 
     async def handle(self, connection: ServerConnection) -> None:
         with suppress(ConnectionClosed):
@@ -47,16 +50,17 @@ class Server:
         self.heard.append(frame)
         self.times.append(asyncio.get_running_loop().time())
         if frame["action"] == "authenticate" and frame["token"] != "bad":
-            seconds = self._heartbeat_seconds
-            welcome = {"userId": "ada", "heartbeatSeconds": seconds, "presence": ADA}
+            welcome = {"userId": "ada", **self._beats, "presence": ADA}
             await tell(connection, type="authentication-success", id=frame["id"], **welcome)
         else:
             await self._script(connection, frame)
 
 
 @asynccontextmanager
-async def server(script: Script, heartbeat_seconds: float = 30) -> AsyncIterator[Server]:
-    scripted = Server(script, heartbeat_seconds)
+async def server(
+    script: Script, heartbeat_seconds: float = 30, background: float | None = None
+) -> AsyncIterator[Server]:
+    scripted = Server(script, heartbeat_seconds, background or heartbeat_seconds)
     async with serve(scripted.handle, "127.0.0.1", 0) as listening:
         port = next(iter(listening.sockets)).getsockname()[1]
         scripted.url = f"ws://127.0.0.1:{port}/live"
@@ -318,7 +322,7 @@ def test_a_probe_is_answered_with_a_ping_as_heartbeats_are(*, heartbeats: bool) 
             await client.request("status")  # what was sent before it has come
             actions = [frame["action"] for frame in there.heard]
             assert actions == ["authenticate", "tell", *["ping"] * heartbeats, "status"]
-            answer = {"action": "ping", "userId": "ada"}
+            answer = {"action": "ping", "userId": "ada", "heartbeatSeconds": 30}
             assert [it for it in there.heard if it["action"] == "ping"] == [answer] * heartbeats
 
     run(test())
@@ -333,7 +337,8 @@ def test_a_ping_says_whose_it_is_and_waits_for_nothing() -> None:
             await client.never(lambda _: False, during=0.5)
             pings = there.heard[1:]
             assert len(pings) > 3
-            assert all(it == {"action": "ping", "userId": "ada"} for it in pings)
+            ping = {"action": "ping", "userId": "ada", "heartbeatSeconds": 0.05}
+            assert all(it == ping for it in pings)
 
     run(test())
 
@@ -353,6 +358,45 @@ def test_a_refused_ping_is_sent_again_before_the_lease_ends() -> None:
                 await client.never(lambda _: False, during=0.05)
             waits = [after - before for before, after in itertools.pairwise(there.times)]
             assert waits == pytest.approx([1.6, 1, 1.6], abs=0.4)
+
+    run(test())
+
+
+def test_a_device_without_a_person_says_so_and_pings_rarely() -> None:
+    async def test() -> None:
+        async with (
+            server(echo, heartbeat_seconds=0.2, background=5) as there,
+            Conversation.connect(there.url, token="t", active=False) as client,
+        ):
+            await client.never(lambda _: False, during=1)
+            said = {"userId": "ada", "active": False, "heartbeatSeconds": 5}
+            (check,) = there.heard[1:]
+            assert check == {"action": "check", "id": check["id"], **said}
+
+            client.active = True
+            await client.check()
+            await client.never(lambda _: False, during=0.6)
+            back, *pings = there.heard[2:]
+            assert (back["active"], back["heartbeatSeconds"]) == (True, 0.2)
+            assert {it["action"] for it in pings} == {"ping"}
+
+    run(test())
+
+
+def test_a_connection_keeps_the_heartbeat_that_it_is_told() -> None:
+    async def test() -> None:
+        async with (
+            server(echo, heartbeat_seconds=30, background=60) as there,
+            Conversation.connect(there.url, token="t") as client,
+        ):
+            told = {"type": "heartbeat", "heartbeatSeconds": 60, "leaseSeconds": 90}
+            await client.send({"action": "tell", "frames": [told]})
+            await client.expect(lambda it: it["type"] == "heartbeat")
+            while there.heard[-1]["action"] != "check":
+                await client.never(lambda _: False, during=0.05)
+            assert there.heard[-1]["heartbeatSeconds"] == 60
+            await client.never(lambda _: False, during=0.3)
+            assert there.heard[-1]["action"] == "check"
 
     run(test())
 

@@ -44,7 +44,7 @@ from presence.limits import BURST, MANY_CHANGES, MAX_SESSIONS, USER_BURST, USERS
 from presence.ports import (
     EVERYONE,
     Count,
-    Renewal,
+    Pinged,
     Subscriber,
     TooManyRows,
     Topic,
@@ -565,7 +565,7 @@ def test_a_write_leaves_the_renewals_of_other_connections_alone(store: Store) ->
 
 def renew(
     store: Store, at: int, *, is_active: bool | None = None, name: str = TAB, gap: int = 10_000
-) -> Renewal:
+) -> Pinged:
     return store.users.renew("ada", name, lease(at), is_active=is_active, heard_by=at - gap)
 
 
@@ -577,8 +577,21 @@ def test_a_renewal_moves_the_end_of_the_lease_and_nothing_else(store: Store) -> 
 
     renewed = replace(before.leases[TAB], expires_at=NOW + 105_000, seen_at=NOW + 30_000)
     after = replace(before, leases={TAB: renewed})
-    assert renewal == Renewal(after, is_done=True)
+    assert renewal == Pinged(is_done=True)
     assert store.users.read("ada", consistent=True) == after
+
+
+@pytest.mark.parametrize("way", ["another device", "a revoked token"])
+def test_a_renewal_brings_a_user_who_has_to_be_looked_at(store: Store, way: str) -> None:
+    more: dict[str, UserEvent] = {
+        "another device": Authenticated(PHONE, lease()),
+        "a revoked token": TokensRevoked(1),
+    }
+    save(store, "ada", Authenticated(TAB, lease()), more[way])
+
+    renewal = renew(store, at=NOW + 30_000)
+
+    assert renewal == Pinged(is_done=True, user=store.users.read("ada", consistent=True))
 
 
 def test_a_renewal_creates_nothing(store: Store) -> None:
@@ -586,12 +599,12 @@ def test_a_renewal_creates_nothing(store: Store) -> None:
 
     refused = renew(store, at=NOW + 30_000, name=PHONE)
 
-    assert refused == Renewal(before, is_done=False)
+    assert refused == Pinged(is_done=False, user=before)
     assert store.users.read("ada", consistent=True) == before
 
 
 def test_renewing_an_unknown_user_creates_no_item(store: Store) -> None:
-    assert renew(store, at=NOW) == Renewal(User("ada"), is_done=False)
+    assert renew(store, at=NOW) == Pinged(is_done=False, user=User("ada"))
     assert store.users.read("ada", consistent=True) == User("ada")
 
 
@@ -605,7 +618,7 @@ def test_a_renewal_that_does_not_fit_says_what_is_there(
 
     refused = renew(store, at=at, is_active=is_active)
 
-    assert refused == Renewal(before, is_done=False)
+    assert refused == Pinged(is_done=False, user=before)
 
 
 def test_a_probe_is_marked_once_and_nothing_else_is_written(store: Store) -> None:
@@ -818,7 +831,6 @@ def test_a_renewal_does_not_outlive_the_token_of_the_lease(store: Store) -> None
 
     renewed = replace(short, expires_at=NOW + LEASE + 5_000, seen_at=NOW + 30_000)
     assert renewal.is_done
-    assert renewal.user.leases == {TAB: renewed}
     assert store.users.read("ada", consistent=True).leases == {TAB: renewed}
 
 
@@ -830,7 +842,7 @@ def test_a_renewal_at_the_end_of_the_token_needs_all_that_any_needs(
 
     refused = renew(store, at=at, is_active=is_active)
 
-    assert refused == Renewal(before, is_done=False)
+    assert refused == Pinged(is_done=False, user=before)
     assert store.users.read("ada", consistent=True) == before
 
 
@@ -840,9 +852,46 @@ def test_a_renewal_of_a_connection_of_another_user_changes_neither(store: Store)
 
     refused = renew(store, at=NOW + 30_000, name=PHONE)
 
-    assert refused == Renewal(ada, is_done=False)
+    assert refused == Pinged(is_done=False, user=ada)
     assert store.users.read("ada", consistent=True) == ada
     assert store.users.read("bob", consistent=True) == bob
+
+
+LONG = 810_000
+
+
+def long_lease(seen_at: int) -> Lease:
+    return Lease(seen_at + LONG, seen_at, lasts=LONG)
+
+
+def test_a_lease_keeps_how_long_it_lasts(store: Store) -> None:
+    save(store, "ada", Authenticated(TAB, long_lease(NOW)))
+
+    assert store.users.read("ada", consistent=True).leases[TAB] == long_lease(NOW)
+
+
+@pytest.mark.parametrize("kept", [None, LONG])
+def test_a_renewal_that_lasts_otherwise_is_refused(store: Store, kept: int | None) -> None:
+    now = NOW + 30_000
+    have, want = (lease(), long_lease(now)) if kept is None else (long_lease(NOW), lease(now))
+    before = save(store, "ada", Authenticated(TAB, have))
+
+    refused = store.users.renew("ada", TAB, want, is_active=None, heard_by=NOW)
+
+    assert refused == Pinged(is_done=False, user=before)
+    same = replace(have, seen_at=now, expires_at=now + (kept or LEASE))
+    assert store.users.renew("ada", TAB, same, is_active=None, heard_by=NOW).is_done
+
+
+def test_any_action_renews_a_lease_by_its_own_time(store: Store) -> None:
+    save(store, "ada", Authenticated(TAB, long_lease(NOW)))
+    now = NOW + 30_000
+
+    acted = store.users.act("ada", TAB, lease(now), Charge(now))
+
+    found = store.users.read("ada", consistent=True).leases[TAB]
+    assert acted.is_done
+    assert (found.expires_at, found.seen_at, found.lasts) == (now + LONG, now, LONG)
 
 
 def test_what_the_back_end_has_decided_is_read_back(store: Store) -> None:

@@ -70,9 +70,9 @@ COSTS = {
     ),
     "VisibilityFunctionArn": "an invocation for each 100 pairs that share no chat session",
     "HeartbeatSeconds": (
-        "it is most of the bill: twice as long costs three fifths ([table](cost.md))"
+        "most of the bill, and how late a crash is noticed ([which for whom](heartbeats.md))"
     ),
-    "LeaseSeconds": "a crash is noticed that much later",
+    "BackgroundHeartbeatSeconds": "the same while a page is hidden or its user idle",
     "BrowserClients": "`false`: a user whose only tab is hidden comes and goes with a short lease",
     "GraceSeconds": "a user who leaves stays online that much longer",
     "AuthenticationSeconds": "slow clients are cut off, or idle sockets stay",

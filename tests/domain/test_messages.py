@@ -443,6 +443,15 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
     "ping-active": ({"action": "ping", "active": True}, Ping(is_active=True)),
     "ping-idle": ({"action": "ping", "active": False}, Ping(is_active=False)),
     "ping-null": ({"action": "ping", "active": None}, Ping()),
+    "ping-whole": (
+        {"action": "ping", "userId": "ada", "active": True, "heartbeatSeconds": 540},
+        Ping("ada", is_active=True, heartbeat_seconds=540),
+    ),
+    "check": ({"action": "check"}, Ping(is_check=True)),
+    "check-whole": (
+        {"action": "check", "userId": "ada", "active": False, "heartbeatSeconds": 60},
+        Ping("ada", is_active=False, heartbeat_seconds=60, is_check=True),
+    ),
     "status": ({"action": "status", "status": "busy"}, SetStatus(Choice.BUSY)),
     "status-with-everything": (
         {
@@ -646,7 +655,12 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "active": [0, 1, 1.0, "", "false", [], {}],
         "chatSessionIds": [["x"] * (MAX_SESSIONS + 1), "x", {}, True, ["x", ""], [None]],
     },
-    "ping": {"active": [0, 1, 1.0, "", "true", [], {}]},
+    "ping": {
+        "active": [0, 1, 1.0, "", "true", [], {}],
+        "userId": ["", "a b", 1],
+        "heartbeatSeconds": [0, -1, 1.0, True, "60", [], {}],
+    },
+    "check": {"active": [0], "userId": [""], "heartbeatSeconds": [0]},
     "status": {
         "status": [None, "", "offline", "Busy", "busy ", 1, True, [], ["busy"], {"busy": 1}],
         "text": [
@@ -694,6 +708,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
 RIGHT: dict[str, dict[str, Any]] = {
     "authenticate": {"token": "t"},
     "ping": {},
+    "check": {},
     "status": {"status": "busy"},
     "online": {},
     "join": {"chatSessionId": "room"},

@@ -9,7 +9,7 @@ import pytest
 
 from presence_client.errors import CannotConnect, Refused
 from presence_client.tokens import AUDIENCE, ISSUER
-from tests.conftest import ORIGIN, SHORT
+from tests.conftest import LEASE, ORIGIN, SHORT
 from tests.conversation import Conversation, join, people, story
 from tests.stack import RunningStack
 
@@ -100,7 +100,8 @@ async def test_a_refused_authentication_may_be_repeated(deployed: RunningStack) 
     assert welcome["userId"] == ada_id
     assert welcome["presence"]["status"] == "online"
     assert welcome["heartbeatSeconds"] == SHORT["HeartbeatSeconds"]
-    assert welcome["leaseSeconds"] == SHORT["LeaseSeconds"]
+    assert welcome["backgroundHeartbeatSeconds"] == SHORT["BackgroundHeartbeatSeconds"]
+    assert welcome["leaseSeconds"] == LEASE
     assert welcome["connectionExpiresAt"] - welcome["serverTime"] <= 7_200_000
 
 

@@ -16,11 +16,11 @@ import pytest
 from presence.adapters.dynamodb.online_index import shard_of
 from presence_client.errors import Refused
 from presence_client.models import Frame
-from tests.conftest import SHORT
+from tests.conftest import LEASE, SHORT
 from tests.conversation import Conversation, join, people, story
 from tests.stack import RunningStack
 
-GRACE, LEASE = SHORT["GraceSeconds"], SHORT["LeaseSeconds"]
+GRACE = SHORT["GraceSeconds"]
 TRAVEL = 5
 MEMBERS = "/chat-sessions/{}/members"
 MESSAGES = "/chat-sessions/{}/messages"

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from local.stack import ROOT
-from tests.conftest import SHORT
+from tests.conftest import LEASE, SHORT
 from tests.conversation import Conversation, change, join, people, story
 from tests.stack import RunningStack
 
-GRACE, LEASE = SHORT["GraceSeconds"], SHORT["LeaseSeconds"]
+GRACE = SHORT["GraceSeconds"]
 #: What a change may take on its way, on a busy machine.
 TRAVEL = 5
 

@@ -22,8 +22,8 @@ MEMBERS = "/chat-sessions/{}/members"
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Where six members make a large room."""
     parameters = SHORT | {
-        "LeaseSeconds": 60,
-        "HeartbeatSeconds": 20,
+        "HeartbeatSeconds": 40,
+        "BackgroundHeartbeatSeconds": 40,
         "AuthenticationSeconds": 20,
         "GlobalPresence": "false",
         "LargeAudience": LARGE,

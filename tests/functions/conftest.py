@@ -53,7 +53,7 @@ ENVIRONMENT = {
     "CALLBACK_URL": f"https://a1b2c3d4e5.execute-api.{REGION}.amazonaws.com/live",
     "WEBSOCKET_URL": f"wss://a1b2c3d4e5.execute-api.{REGION}.amazonaws.com/live",
     "HEARTBEAT_SECONDS": "30",
-    "LEASE_SECONDS": "75",
+    "BACKGROUND_HEARTBEAT_SECONDS": "540",
     "BROWSER_CLIENTS": "true",
     "GRACE_SECONDS": "10",
     "AUTHENTICATION_SECONDS": "10",

@@ -162,6 +162,7 @@ def test_on_check_is_a_ping_that_is_answered(stack: Stack) -> None:
         "id": "2",
         "serverTime": START + 30_000,
         "heartbeatSeconds": 30,
+        "leaseSeconds": 75,
     }
     assert stack.user("ada").leases[TAB].expires_at == START + 30_000 + 75_000
     assert "changed" not in image
@@ -538,6 +539,7 @@ def test_authenticate_is_answered_with_everything_a_client_needs(stack: Stack) -
         "connectionId": TAB,
         "onlineCount": 1,
         "heartbeatSeconds": 30,
+        "backgroundHeartbeatSeconds": 540,
         "leaseSeconds": 75,
         "tokenExpiresAt": START + 1_800_000,
         "connectionExpiresAt": START + 7_200_000,
@@ -613,6 +615,30 @@ def test_a_refusal_of_a_ping_that_cannot_be_posted_waits_in_the_queue(stack: Sta
     assert parcel["posts"][0]["connectionIds"] == [TAB]
 
 
+def test_a_ping_that_should_be_slower_is_told_so_by_a_post(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.wait(30_000)
+    ping = {"action": "ping", "userId": "ada", "active": True, "heartbeatSeconds": 540}
+
+    answer = stack.send(TAB, ping)
+
+    assert answer == {"statusCode": 200}
+    assert stack.heard(TAB) == [{"type": "heartbeat", "heartbeatSeconds": 30, "leaseSeconds": 75}]
+    assert stack.user("ada").leases[TAB].expires_at == stack.clock.now + 810_000
+
+
+def test_a_hidden_client_may_say_with_its_token_that_it_pings_rarely(stack: Stack) -> None:
+    stack.connect(TAB)
+    about = {"token": stack.token("ada", exp=stack.clock.now // 1000 + 3_600)}
+    slow = {"active": False, "heartbeatSeconds": 540}
+
+    frame = stack.reply(TAB, {"action": "authenticate", **about, **slow})
+
+    assert (frame["heartbeatSeconds"], frame["backgroundHeartbeatSeconds"]) == (30, 540)
+    assert frame["leaseSeconds"] == 810
+    assert stack.user("ada").leases[TAB].expires_at == stack.clock.now + 810_000
+
+
 def test_a_usual_ping_is_one_write_and_no_read(stack: Stack) -> None:
     stack.join("ada", TAB)
     stack.wait(30_000)
@@ -629,7 +655,12 @@ def test_a_check_without_an_id_is_answered_too(stack: Stack) -> None:
 
     frame = stack.reply(TAB, {"action": "check"})
 
-    assert frame == {"type": "pong", "serverTime": START, "heartbeatSeconds": 30}
+    assert frame == {
+        "type": "pong",
+        "serverTime": START,
+        "heartbeatSeconds": 30,
+        "leaseSeconds": 75,
+    }
 
 
 def test_a_ping_with_an_id_is_answered(stack: Stack) -> None:
@@ -637,7 +668,13 @@ def test_a_ping_with_an_id_is_answered(stack: Stack) -> None:
 
     frame = stack.reply(TAB, {"action": "ping", "id": "p-1"})
 
-    assert frame == {"type": "pong", "id": "p-1", "serverTime": START, "heartbeatSeconds": 30}
+    assert frame == {
+        "type": "pong",
+        "id": "p-1",
+        "serverTime": START,
+        "heartbeatSeconds": 30,
+        "leaseSeconds": 75,
+    }
 
 
 #: What each action is answered when all is well.

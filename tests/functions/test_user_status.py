@@ -160,6 +160,7 @@ def test_the_configuration_needs_no_token(stack: Stack) -> None:
     assert body_of(answer) == {
         "webSocketUrl": ENVIRONMENT["WEBSOCKET_URL"],
         "heartbeatSeconds": 30,
+        "backgroundHeartbeatSeconds": 540,
         "leaseSeconds": 75,
         "maxConnectionSeconds": 7200,
         "protocol": 1,

@@ -36,9 +36,9 @@ def test_the_environment_puts_a_second_stack_beside_the_first(tmp_path: Path) ->
 
 
 def test_the_command_line_wins_over_the_environment() -> None:
-    environment = {"PRESENCE_SET": "GraceSeconds=2 LeaseSeconds=5"}
+    environment = {"PRESENCE_SET": "GraceSeconds=2 TickSeconds=5"}
     found = settings(environment, sets=["GraceSeconds=3"])
-    assert found.overrides == {"GraceSeconds": "3", "LeaseSeconds": "5"}
+    assert found.overrides == {"GraceSeconds": "3", "TickSeconds": "5"}
 
 
 def test_a_value_may_hold_an_equals_sign() -> None:

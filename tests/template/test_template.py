@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from presence.entrypoints.websocket import ONE_WAY
-from presence.limits import HIDDEN_TAB_SECONDS
+from presence.limits import MAX_HEARTBEAT_SECONDS
 from presence.protocol.requests import ACTIONS
 from tests.domain.test_messages import BATCH
 from tests.tables import SCHEMAS
@@ -372,17 +372,11 @@ def test_exactly_one_kind_of_token_is_asked_for() -> None:
     assert sorted(asked) == sorted(["TokenJwksUrl", "TokenSecretParameter"] * 2)
 
 
-def test_a_lease_that_no_hidden_tab_can_keep_is_refused_where_web_pages_connect() -> None:
-    rule, parameters = TEMPLATE["Rules"]["LeaseOfAHiddenTab"], TEMPLATE["Parameters"]
-    (assertion,) = rule["Assertions"]
-    shorter, lease = assertion["Assert"]["Fn::Not"][0]["Fn::Contains"]
-
-    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "BrowserClients"}, "true"]}
-    assert lease == {"Ref": "LeaseSeconds"}
-    least = parameters["LeaseSeconds"]["MinValue"]
-    assert shorter == [str(seconds) for seconds in range(least, HIDDEN_TAB_SECONDS)]
-    assert parameters["LeaseSeconds"]["Default"] >= HIDDEN_TAB_SECONDS
-    assert f"{HIDDEN_TAB_SECONDS} or more" in assertion["AssertDescription"]
+def test_no_heartbeat_is_slower_than_the_gateway_waits() -> None:
+    parameters = TEMPLATE["Parameters"]
+    slowest = [parameters[name] for name in ("HeartbeatSeconds", "BackgroundHeartbeatSeconds")]
+    assert [it["MaxValue"] for it in slowest] == [MAX_HEARTBEAT_SECONDS] * 2
+    assert slowest[0]["Default"] <= slowest[1]["Default"]
 
 
 # ── every reference of the translated template leads somewhere ───────────────────────────────────

@@ -67,6 +67,8 @@ export interface Authenticate {
    * was on one that is authenticated.
    */
   readonly active?: boolean;
+  /** How soon the first ping is going to come; the usual heartbeat if left out. */
+  readonly heartbeatSeconds?: number;
   /** Chat sessions to join with it. A user who was in them within the grace period has not left. */
   readonly chatSessionIds?: readonly string[];
 }
@@ -78,6 +80,8 @@ export interface Ping {
   readonly userId?: string;
   /** Whether a person is at the device. */
   readonly active?: boolean;
+  /** How soon the next ping is going to come; `heartbeatSeconds` if left out. */
+  readonly heartbeatSeconds?: number;
 }
 
 export interface Check {
@@ -85,6 +89,7 @@ export interface Check {
   readonly id?: string;
   readonly userId?: string;
   readonly active?: boolean;
+  readonly heartbeatSeconds?: number;
 }
 
 export interface SetStatus {
@@ -189,8 +194,10 @@ export interface AuthenticationSuccess {
   readonly connectionId: string;
   /** As last counted, with the user; 1 if the user may not see all users. */
   readonly onlineCount: number;
-  /** How often to send a frame at least. */
+  /** How often to send a frame at least, with a person at the device. */
   readonly heartbeatSeconds: number;
+  /** The same of a client that is hidden or idle, and says so. */
+  readonly backgroundHeartbeatSeconds?: number;
   /** How long the connection counts after a frame, from when it was sent. */
   readonly leaseSeconds: number;
   readonly tokenExpiresAt: number;
@@ -219,6 +226,13 @@ export interface Pong {
   readonly id?: string;
   readonly serverTime: number;
   readonly heartbeatSeconds: number;
+  readonly leaseSeconds?: number;
+}
+
+export interface Heartbeat {
+  readonly type: "heartbeat";
+  readonly heartbeatSeconds: number;
+  readonly leaseSeconds: number;
 }
 
 export interface Ack {
@@ -365,6 +379,7 @@ export type ServerFrame =
   | AuthenticationSuccess
   | AuthenticationError
   | Pong
+  | Heartbeat
   | Ack
   | UserStatusChange
   | OnlineUsersList
@@ -383,6 +398,7 @@ export type ServerFrame =
 export interface Config {
   readonly webSocketUrl: string;
   readonly heartbeatSeconds: number;
+  readonly backgroundHeartbeatSeconds?: number;
   readonly leaseSeconds: number;
   readonly maxConnectionSeconds: number;
   /** The version of the wire protocol. */

@@ -146,8 +146,9 @@ class Client:
     async def set_active(self, *, active: bool) -> None:
         """Say whether a person is at the device."""
         self._active = active
-        (await self._connected()).active = active
-        await self._ask("check", active=active)
+        connection = await self._connected()
+        connection.active = active
+        await connection.check()
 
     async def online(self) -> list[Presence]:
         """The users who are online, in `presences` too; listed again after each reconnect."""

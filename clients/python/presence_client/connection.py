@@ -197,7 +197,9 @@ class Connection:
         self._end(ConnectionOver(self._socket.close_code, reason))
 
     def _hear(self, frame: Frame) -> None:
-        self._heartbeat.told(frame, self._now())
+        self._heartbeat.told(frame, self._now(), self.active)
+        if frame.get("type") == "heartbeat":
+            self._is_sooner.set()
         if "type" not in frame and "message" in frame:  # API Gateway's own
             frame = {"type": "error", "code": "unavailable", **frame}
         if frame.get("type") == "probe" and self._beating:
@@ -234,13 +236,13 @@ class Connection:
             return
         if frame["code"] == "not-authenticated":  # the server has forgotten us
             self._socket.transport.abort()
-        self._heartbeat.refused(frame, self._now())
+        self._heartbeat.refused(frame["code"], frame.get("retryAfterSeconds", 0), self._now())
         self._is_sooner.set()
 
     async def _answer_probe(self) -> None:
         """At once: a viewer waits, and a connection that does not answer is over."""
         with suppress(ConnectionOver):
-            await self.send({"action": "ping", "userId": self.welcome["userId"]})
+            await self.send({"action": "ping", **self._about(self._heartbeat.seconds)})
 
     async def _beat(self) -> None:
         """Ping when nothing was sent for `heartbeatSeconds`; ask for an answer after a silence."""
@@ -248,7 +250,7 @@ class Connection:
         is_served = True
         while is_served:
             self._is_sooner.clear()
-            left = self._heartbeat.due_at - self._now()
+            left = self._heartbeat.due_at(self.active) - self._now()
             if left > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._is_sooner.wait(), left)
@@ -258,20 +260,40 @@ class Connection:
 
     async def _ping(self) -> bool:
         """Whether the connection may still be of use."""
-        about = {"userId": self.welcome.get("userId"), "active": self.active}
-        given = {name: value for name, value in about.items() if value is not None}
-        is_quiet = self._heartbeat.is_quiet(self._now())
+        beat, now = self._heartbeat, self._now()
+        is_asked = beat.is_quiet(now) or beat.is_change(self.active)
         try:
-            if is_quiet:
-                await self.request("check", **given)
+            if is_asked:
+                await self.check()
             else:
-                self._heartbeat.pinged(self._now())
-                await self._socket.send(_encoded({"action": "ping", **given}))
+                beat.pinged(now)
+                about = self._about(beat.seconds)
+                await self._socket.send(_encoded({"action": "ping", **about}))
         except Refused as refused:  # an answer all the same, unless the server has forgotten us
+            beat.refused(refused.code, refused.retry_after_seconds or 0, self._now())
             return refused.code != "not-authenticated"
         except (NotAnswered, ConnectionOver, ConnectionClosed):
             return False
         return True
+
+    async def check(self) -> Frame:
+        """Say whether a person is at the device, and how soon the next ping comes; the answer.
+
+        Raises:
+            Refused, NotAnswered, ConnectionOver: see `request`.
+        """
+        self._heartbeat.pinged(self._now())
+        wanted = self._heartbeat.wanted(self.active)
+        answer = await self.request("check", **self._about(wanted))
+        self._heartbeat.seconds = wanted
+        self._is_sooner.set()
+        return answer
+
+    def _about(self, seconds: float) -> Frame:
+        """What a ping says of its connection."""
+        about = {"userId": self.welcome.get("userId"), "active": self.active}
+        beats = {} if seconds == inf else {"heartbeatSeconds": seconds}
+        return {name: value for name, value in {**about, **beats}.items() if value is not None}
 
 
 async def _open(url: str, origin: str | None, within: float) -> ClientConnection:

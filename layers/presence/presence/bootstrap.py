@@ -33,6 +33,7 @@ from presence.application.connections import Connections
 from presence.application.expiry import Expiry
 from presence.application.lists import MemberList, OnlineList
 from presence.application.messages import Messages
+from presence.application.pacing import Pacing
 from presence.application.removal import Removal
 from presence.application.standings import Reads, Standings
 from presence.application.statuses import Statuses
@@ -93,6 +94,7 @@ class App:
             self.access,
             self.chat_sessions,
             self.durations,
+            Pacing(self.durations.heartbeats, lambda post: self.dispatcher.send_or_drop([post])),
             self.settings.callback_url,
         )
 
@@ -195,8 +197,7 @@ class App:
 
 def _durations(settings: Settings) -> Durations:
     return Durations(
-        heartbeat=settings.heartbeat_seconds * 1000,
-        lease=settings.lease_seconds * 1000,
+        heartbeats=settings.heartbeats,
         grace=settings.grace_seconds * 1000,
         authentication=settings.authentication_seconds * 1000,
         connection=settings.max_connection_seconds * 1000,

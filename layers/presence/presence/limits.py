@@ -88,11 +88,13 @@ ANNOUNCED_MILLISECONDS = 1_000
 
 # ── connections ────────────────────────────────────────────────────────────────────────────
 
-#: Two heartbeats may be lost, and one be late, before a lease expires.
-HEARTBEATS_PER_LEASE = 2.5
-#: A lease is not shorter where web pages connect: after five minutes, a hidden tab runs its timers
-#: once a minute ("Heavy throttling of chained JS timers", Chrome 88), and a frame may be late.
-HIDDEN_TAB_SECONDS = 75
+#: After five minutes, a hidden tab runs its timers once a minute ("Heavy throttling of chained JS
+#: timers", Chrome 88).
+HIDDEN_TIMER_MILLISECONDS = 60_000
+#: How late a ping may be after that.
+LATE_MILLISECONDS = 15_000
+#: API Gateway ends a connection after ten minutes without a frame, and a hidden tab is late.
+MAX_HEARTBEAT_SECONDS = 540
 #: A token is accepted for this long after its `exp`: the clocks of issuers differ.
 TOKEN_LEEWAY_MILLISECONDS = 30_000
 #: A token may not be valid for longer (`exp` - `iat`).

@@ -76,6 +76,18 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True)
+class Pinged:
+    """What became of a ping's write.
+
+    `user` is as in `Renewal`, but None where there is nothing to look at: it is done, the user has
+    no other connection, and no token was ever revoked. Most are so, and need not be decoded.
+    """
+
+    is_done: bool
+    user: User | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UserChange:
     """A change of a user that is decided and not written yet; `announce` as in `Users.save`."""
 
@@ -146,7 +158,7 @@ class Users(Protocol):
         *,
         is_active: bool | None,
         heard_by: int,
-    ) -> Renewal:
+    ) -> Pinged:
         """Extend a lease to `lease.expires_at`, or to the end of its token if that is sooner.
 
         One write, which announces nothing; a second one where the token ends. Only if the user has
@@ -158,6 +170,7 @@ class Users(Protocol):
     def act(self, user_id: str, connection_id: str, lease: Lease, charge: Charge) -> Renewal:
         """Charge the user and the connection, and extend its lease; one write as a rule.
 
+        *lease* is as for the usual heartbeat: one that lasts longer is extended by its own time.
         Not done if there is no such lease, or others charge the user all the time. A lease that
         ends later already stays as it is.
 

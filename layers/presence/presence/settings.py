@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from presence.domain.disclosure import Precision
-from presence.limits import HEARTBEATS_PER_LEASE, HIDDEN_TAB_SECONDS
+from presence.domain.heartbeat import Heartbeats
+from presence.limits import MAX_HEARTBEAT_SECONDS
 
 #: The kinds of tokens that a stack takes, where their issuer marks them.
 TOKEN_USES = ("any", "access", "id")
@@ -46,7 +47,7 @@ class Settings:
     visibility_arn: str
     allowed_origins: frozenset[str]
     heartbeat_seconds: int
-    lease_seconds: int
+    background_heartbeat_seconds: int
     browser_clients: bool
     grace_seconds: int
     authentication_seconds: int
@@ -60,20 +61,36 @@ class Settings:
     last_seen_precision: Precision
 
     def __post_init__(self) -> None:
-        if self.lease_seconds < HEARTBEATS_PER_LEASE * self.heartbeat_seconds:
+        self._check_heartbeats()
+        self._check_tokens()
+
+    @property
+    def heartbeats(self) -> Heartbeats:
+        foreground, background = self.heartbeat_seconds, self.background_heartbeat_seconds
+        return Heartbeats(foreground * 1000, background * 1000, self.browser_clients)
+
+    @property
+    def lease_seconds(self) -> int:
+        """How long a connection counts without a frame, with the usual heartbeat."""
+        return self.heartbeats.usual_lease // 1000
+
+    def _check_heartbeats(self) -> None:
+        if not 1 <= self.heartbeat_seconds <= self.background_heartbeat_seconds:
             raise SettingsError(
-                f"LEASE_SECONDS has to be {HEARTBEATS_PER_LEASE} times HEARTBEAT_SECONDS or more."
+                "HEARTBEAT_SECONDS has to be 1 or more, and BACKGROUND_HEARTBEAT_SECONDS not less."
             )
-        if self.browser_clients and self.lease_seconds < HIDDEN_TAB_SECONDS:
+        if self.background_heartbeat_seconds > MAX_HEARTBEAT_SECONDS:
             raise SettingsError(
-                f"LEASE_SECONDS has to be {HIDDEN_TAB_SECONDS} or more: a hidden tab sends once a "
-                "minute. Set BROWSER_CLIENTS to false if no web page connects."
+                f"BACKGROUND_HEARTBEAT_SECONDS has to be {MAX_HEARTBEAT_SECONDS} or less: API "
+                "Gateway ends a connection that is silent for ten minutes."
             )
         if self.grace_seconds >= self.lease_seconds:
-            raise SettingsError("GRACE_SECONDS has to be less than LEASE_SECONDS.")
+            raise SettingsError(
+                f"GRACE_SECONDS has to be less than a lease: {self.lease_seconds} s with these "
+                "heartbeats."
+            )
         if not (self.fresh_seconds and self.probe_seconds):
             raise SettingsError("FRESH_SECONDS and PROBE_SECONDS have to be 1 or more.")
-        self._check_tokens()
 
     def _check_tokens(self) -> None:
         if bool(self.token_secret_parameter) == bool(self.token_jwks_url):

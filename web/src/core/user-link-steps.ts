@@ -48,7 +48,7 @@ export interface UserLinkEffects {
   configure(attempt: number): void;
   provideToken(attempt: number, reason: TokenReason): void;
   open(attempt: number, url: string, token: string): void;
-  authenticate(attempt: number, link: number, token: string): void;
+  authenticate(attempt: number, link: number, token: string, config: Config): void;
   sync(attempt: number, terms: AuthenticationSuccess): void;
   // What may not.
   close(link: number): void;

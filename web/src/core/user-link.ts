@@ -43,13 +43,14 @@ const results = {
 
   provided({ state, effects }, attempt: number, token: string) {
     const { renewal, current, config } = state;
-    if (attempt === renewal) effects.push(["authenticate", attempt, current, token]);
-    else effects.push(["open", attempt, (config as Config).webSocketUrl, token]);
+    const known = config as Config;
+    if (attempt === renewal) effects.push(["authenticate", attempt, current, token, known]);
+    else effects.push(["open", attempt, known.webSocketUrl, token]);
   },
 
   opened({ state, effects }, attempt: number, token: string) {
     if (!state.current) state.connection = { name: "authenticating" };
-    effects.push(["authenticate", attempt, attempt, token]);
+    effects.push(["authenticate", attempt, attempt, token, state.config as Config]);
   },
 
   authenticated(turn, attempt: number, terms: AuthenticationSuccess) {

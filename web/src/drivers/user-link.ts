@@ -82,6 +82,12 @@ function fitting(frame: Authenticate, all: readonly string[]): readonly string[]
   });
 }
 
+/** How soon the first ping will come: a hidden page says so with its token. */
+function heartbeat(isActive: boolean, { heartbeatSeconds, backgroundHeartbeatSeconds }: Config) {
+  const seconds = isActive ? heartbeatSeconds : backgroundHeartbeatSeconds;
+  return seconds ? { heartbeatSeconds: seconds } : {};
+}
+
 function createEffects(
   around: Surroundings,
   http: Http,
@@ -116,11 +122,13 @@ function createEffects(
         await opened.opened;
         return ["opened", attempt, token];
       }),
-    authenticate: (attempt, id, token) =>
+    authenticate: (attempt, id, token, config) =>
       report(attempt, async () => {
-        const about = { userId: held.tokens?.userId, device: around.device, active: on.isActive() };
-        const frame = { action: "authenticate", token, ...about } as Authenticate;
-        if (attempt !== id) return ["authenticated", attempt, await link(id).ask(frame)];
+        const about = { userId: held.tokens?.userId, device: around.device };
+        const renewal = { action: "authenticate", token, ...about } as Authenticate;
+        if (attempt !== id) return ["authenticated", attempt, await link(id).ask(renewal)];
+        const active = on.isActive();
+        const frame = { ...renewal, active, ...heartbeat(active, config) } as Authenticate;
         const chatSessionIds = fitting(frame, on.entering());
         const terms = await link(id).ask<AuthenticationSuccess>({ ...frame, chatSessionIds });
         on.entered(link(id), terms);

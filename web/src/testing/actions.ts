@@ -8,6 +8,7 @@ import type {
   ServerFrame,
 } from "../protocol.js";
 import type { Connection } from "./connections.js";
+import { allowed, lastsOf, leaseMs, wanted } from "./heartbeat.js";
 import { fitting, framed, MAX_LIST_BYTES } from "./pages.js";
 import { noEntry } from "./reducer.js";
 import { noAccess, Refusal } from "./refusal.js";
@@ -59,13 +60,23 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
       expectedUserId: read.optionalId(fields, "userId"),
       device: read.optionalId(fields, "device") ?? null,
       isActive: read.optionalBoolean(fields, "active"),
+      heartbeatSeconds: read.optionalHeartbeat(fields),
       sessionIds: read.optionalSessionIds(fields),
     };
     return (stack, connection) => authenticate(stack, connection, request);
   },
   ping: (fields) => {
     const run = pingOf(fields);
-    return (stack, connection) => ({ ...run(stack, connection), id: "" });
+    const isAnswered = read.optionalId(fields, "id") !== undefined;
+    const asked = read.optionalHeartbeat(fields);
+    return (stack, connection) => {
+      const pong = run(stack, connection);
+      const { heartbeatSeconds } = pong;
+      const isTold = !isAnswered && asked !== null;
+      if (isTold && heartbeatSeconds !== allowed(stack.parameters, asked))
+        stack.pace(connection.connectionId, heartbeatSeconds);
+      return { ...pong, id: "" };
+    };
   },
   check: (fields) => pingOf(fields),
   status: (fields, now) => {
@@ -136,7 +147,7 @@ function charged(run: (call: Call) => ServerFrame, sessions = 1): Run {
     const call = callOf(stack, connection);
     connection.charge(stack.now, Math.ceil(sessions / SESSIONS_PER_ACTION));
     const answer = run(call);
-    renew(call, null);
+    renew(call);
     return answer;
   };
 }
@@ -152,6 +163,7 @@ interface Authentication {
   readonly expectedUserId: string | undefined;
   readonly device: string | null;
   readonly isActive: boolean | null;
+  readonly heartbeatSeconds: number | null;
   readonly sessionIds: readonly string[] | null;
 }
 
@@ -174,14 +186,15 @@ function authenticate(stack: Stack, connection: Connection, request: Authenticat
   const others = othersOnline(stack, identity);
   admit(stack, connection, identity, request);
   leaveForbidden({ stack, connection, userId }, identity);
-  const { heartbeatSeconds, leaseSeconds, maxConnectionSeconds } = stack.parameters;
+  const { heartbeatSeconds, backgroundHeartbeatSeconds, maxConnectionSeconds } = stack.parameters;
   const answer: AuthenticationSuccess = {
     type: "authentication-success",
     userId,
     connectionId: connection.connectionId,
     onlineCount: others + 1,
     heartbeatSeconds,
-    leaseSeconds,
+    backgroundHeartbeatSeconds,
+    leaseSeconds: leaseMs(allowed(stack.parameters, request.heartbeatSeconds)) / 1000,
     tokenExpiresAt: identity.expiresAt,
     connectionExpiresAt: connection.openedAt + maxConnectionSeconds * 1000,
     serverTime: stack.now,
@@ -202,13 +215,13 @@ function admit(
   stack: Stack,
   connection: Connection,
   identity: Identity,
-  { device, isActive, sessionIds }: Authentication,
+  { device, isActive, heartbeatSeconds, sessionIds }: Authentication,
 ): void {
   const { userId, allowed } = identity;
   const before = [connection.userId, connection.identity] as const;
   [connection.userId, connection.identity] = [userId, identity];
   const arrives = {
-    ...heard(stack, connection, isActive, device),
+    ...heard(stack, connection, isActive, lastsOf(stack.parameters, heartbeatSeconds), device),
     sessionIds: (sessionIds ?? []).filter((id) => isAllowed(id, allowed)),
     graceUntil: stack.now + stack.parameters.graceSeconds * 1000,
   };
@@ -233,24 +246,33 @@ function leaveForbidden(call: Call, { allowed }: Identity): void {
 function pingOf(fields: read.Fields): (stack: Stack, connection: Connection) => Pong {
   const named = read.optionalId(fields, "userId");
   const isActive = read.optionalBoolean(fields, "active");
+  const asked = read.optionalHeartbeat(fields);
   return (stack, connection) => {
     const call = callOf(stack, connection);
-    if (named === undefined || named === call.userId) return ping(call, isActive);
+    if (named === undefined || named === call.userId) return ping(call, isActive, asked);
     connection.charge(stack.now);
     throw new Refusal("forbidden", "Leave userId out, or send the subject of the token.");
   };
 }
 
-function ping(call: Call, isActive: boolean | null): Pong {
+function ping(call: Call, isActive: boolean | null, asked: number | null): Pong {
   const { stack, connection, userId } = call;
-  const lease = stack.users.get(userId).leases.get(connection.connectionId);
-  const between = Math.min(MIN_PING_MS, stack.parameters.heartbeatSeconds * 500);
-  const isSoon = (lease?.expiresAt ?? 0) > stack.leaseEnd(connection) - between;
-  const isChange = isActive !== null && isActive !== lease?.isActive;
-  if (isSoon || isChange) connection.charge(stack.now);
-  renew(call, isActive);
-  const { heartbeatSeconds } = stack.parameters;
-  return { type: "pong", serverTime: stack.now, heartbeatSeconds };
+  const { parameters, now } = stack;
+  const { connectionId } = connection;
+  const lease = stack.users.get(userId).leases.get(connectionId);
+  const between = Math.min(MIN_PING_MS, parameters.heartbeatSeconds * 500);
+  const lasts = lastsOf(parameters, asked);
+  const isSoon = (lease?.seenAt ?? 0) > now - between;
+  const isChange = lasts !== lease?.lasts || (isActive !== null && isActive !== lease?.isActive);
+  if (isSoon || isChange) connection.charge(now);
+  stack.users.change(userId, { type: "renewed", ...heard(stack, connection, isActive, lasts) });
+  if (isSoon || isChange) stack.paceOthers(userId, connectionId);
+  const heartbeatSeconds =
+    asked === null
+      ? parameters.heartbeatSeconds
+      : wanted(parameters, stack.users.get(userId), connectionId, now);
+  const leaseSeconds = leaseMs(heartbeatSeconds) / 1000;
+  return { type: "pong", serverTime: now, heartbeatSeconds, leaseSeconds };
 }
 
 function join(call: Call, { ids, isList }: read.SessionsRequest): ServerFrame {
@@ -327,7 +349,7 @@ function typing(call: Call, sessionId: string, isTyping: boolean): ServerFrame {
   const { stack, connection, userId } = call;
   requireJoined(connection, sessionId);
   if (connection.relaysTyping(sessionId, isTyping, stack.now)) {
-    renew(call, null);
+    renew(call);
     stack.fanout.typing(sessionId, stack.users.get(userId), isTyping, connection);
   }
   return ACK;
@@ -357,8 +379,10 @@ function requireJoined(connection: Connection, sessionId: string): void {
   }
 }
 
-function renew({ stack, connection, userId }: Call, isActive: boolean | null): void {
-  stack.users.change(userId, { type: "renewed", ...heard(stack, connection, isActive) });
+/** By the time that the client has asked for last. */
+function renew({ stack, connection, userId }: Call): void {
+  const lasts = stack.users.get(userId).leases.get(connection.connectionId)?.lasts ?? null;
+  stack.users.change(userId, { type: "renewed", ...heard(stack, connection, null, lasts) });
 }
 
 /** What an event says of a connection that was heard just now. */
@@ -366,9 +390,10 @@ function heard(
   stack: Stack,
   connection: Connection,
   isActive: boolean | null,
+  lasts: number | null,
   device: string | null = null,
 ) {
-  const [expiresAt, sessions] = [stack.leaseEnd(connection), new Set<string>()];
-  const lease = { expiresAt, seenAt: stack.now, device, isActive: true, sessions };
+  const [expiresAt, sessions] = [stack.leaseEnd(connection, lasts), new Set<string>()];
+  const lease = { expiresAt, seenAt: stack.now, device, isActive: true, sessions, lasts };
   return { connectionId: connection.connectionId, lease, isActive };
 }

@@ -96,7 +96,7 @@ export function createFakePresence(options: FakePresenceOptions = {}): FakePrese
 
 const DEFAULTS: Parameters = {
   heartbeatSeconds: 30,
-  leaseSeconds: 75,
+  backgroundHeartbeatSeconds: 540,
   graceSeconds: 10,
   authenticationSeconds: 10,
   maxConnectionSeconds: 7_200,

@@ -294,16 +294,22 @@ function toReplace({ leases }: User, device: string | null): string {
 
 /** What was answered meanwhile holds: a later frame may have overtaken this one. */
 function heardLast(known: Lease | undefined, lease: Lease): Lease {
-  return known === undefined || known.seenAt <= lease.seenAt ? lease : known;
+  if (!known) return lease;
+  const lasts = lease.lasts ?? known.lasts;
+  if (known.seenAt > lease.seenAt) return { ...known, lasts };
+  return { ...lease, lasts, expiresAt: lasts === null ? lease.expiresAt : lease.seenAt + lasts };
 }
 
-/** Creates nothing: a lease that is gone stays gone. */
+/** Creates nothing: a lease that is gone stays gone. It becomes shorter only if it was asked to. */
 function renew(user: User, event: Heard<"renewed">): User {
   const lease = user.leases.get(event.connectionId);
   if (!lease) return user;
+  const { expiresAt, lasts } = event.lease;
+  const isNewer = lasts !== lease.lasts && event.lease.seenAt >= lease.seenAt;
   const renewed = {
     ...lease,
-    expiresAt: Math.max(lease.expiresAt, event.lease.expiresAt),
+    expiresAt: isNewer ? expiresAt : Math.max(lease.expiresAt, expiresAt),
+    lasts: isNewer ? lasts : lease.lasts,
     seenAt: Math.max(lease.seenAt, event.lease.seenAt),
     isActive: event.isActive ?? lease.isActive,
   };

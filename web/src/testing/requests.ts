@@ -205,6 +205,15 @@ export function optionalSessionIds(fields: Fields): readonly string[] | null {
   return (fields.chatSessionIds ?? null) === null ? null : sessionIds(fields, 0);
 }
 
+/** A heartbeat in seconds, or null. */
+export function optionalHeartbeat(fields: Fields): number | null {
+  const value = fields.heartbeatSeconds ?? null;
+  if (value !== null && !(Number.isInteger(value) && (value as number) >= 1)) {
+    throw invalid("heartbeatSeconds has to be a whole number of seconds.");
+  }
+  return value as number | null;
+}
+
 export function optionalBoolean(fields: Fields, name: string): boolean | null {
   const value = fields[name] ?? null;
   if (value === null || typeof value === "boolean") return value;

@@ -1,5 +1,6 @@
 /** The HTTP routes under /api/user-status: `entrypoints/http.py` of the server. */
 
+import { leaseMs } from "./heartbeat.js";
 import { HTTP_STATUS, noAccess, Refusal } from "./refusal.js";
 import * as read from "./requests.js";
 import type { Stack } from "./stack.js";
@@ -121,11 +122,13 @@ function onlineCount(call: Call): HttpAnswer {
 }
 
 function config({ stack, addresses }: Call): HttpAnswer {
-  const { heartbeatSeconds, leaseSeconds, maxConnectionSeconds, globalPresence } = stack.parameters;
+  const { heartbeatSeconds, backgroundHeartbeatSeconds, maxConnectionSeconds, globalPresence } =
+    stack.parameters;
   const body = {
     ...addresses,
     heartbeatSeconds,
-    leaseSeconds,
+    backgroundHeartbeatSeconds,
+    leaseSeconds: leaseMs(heartbeatSeconds) / 1000,
     maxConnectionSeconds,
     protocol: 1,
     globalPresence,

@@ -2,6 +2,7 @@
 
 import type { Connection } from "./connections.js";
 import type { HttpApi, WebSocketApi } from "./gateway.js";
+import { leaseMs } from "./heartbeat.js";
 import type { Rules } from "./refusal.js";
 import type { Stack } from "./stack.js";
 import type { FakeConnection, FakeServer } from "./types.js";
@@ -38,7 +39,7 @@ export function fakeServer(
     silence(userId) {
       const seenAt = users.get(userId).leases.get(otherDevice(userId))?.seenAt ?? 0;
       const unheard = new Map([[otherDevice(userId), seenAt]]);
-      const until = stack.now + stack.parameters.leaseSeconds * 1000;
+      const until = stack.now + leaseMs(stack.parameters.heartbeatSeconds);
       users.change(userId, { type: "probed", unheard, until });
     },
     presence: (userId, viewerId = null) => stack.presence(userId, viewerId),

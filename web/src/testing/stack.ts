@@ -4,6 +4,7 @@ import type { ClosingReason, Presence, Verified } from "../protocol.js";
 import { Connection } from "./connections.js";
 import { Fanout } from "./fanout.js";
 import { isSettled, needsProbe, unheard, verifiedBy } from "./freshness.js";
+import { leaseMs, misfits } from "./heartbeat.js";
 import { type Page, page } from "./pages.js";
 import type { Effect } from "./reducer.js";
 import type { PageRequest, Revocation } from "./requests.js";
@@ -23,7 +24,7 @@ import { Users } from "./users.js";
 /** What the stack's parameters are called in template.yaml. */
 export interface Parameters {
   readonly heartbeatSeconds: number;
-  readonly leaseSeconds: number;
+  readonly backgroundHeartbeatSeconds: number;
   readonly graceSeconds: number;
   readonly authenticationSeconds: number;
   readonly maxConnectionSeconds: number;
@@ -47,7 +48,7 @@ const NORMAL = 1000;
 /** A client that leaves on purpose has so long to close its socket. */
 const LEAVE_MS = 5_000;
 /** What a renewal does not say of a lease. */
-const SILENT = { device: null, isActive: true, sessions: new Set<string>() };
+const SILENT = { device: null, isActive: true, sessions: new Set<string>(), lasts: null };
 
 export class Stack {
   readonly parameters: Parameters;
@@ -131,6 +132,7 @@ export class Stack {
     if (userId === null) return;
     const graceUntil = this.now + graceSeconds * 1000;
     this.users.change(userId, { type: "disconnected", connectionId, graceUntil });
+    this.paceOthers(userId, connectionId);
   }
 
   /** Its user leaves on purpose: without a grace period. Only the socket is left of it. */
@@ -141,12 +143,30 @@ export class Stack {
     connection.sessions.clear();
     connection.watched.clear();
     this.users.change(userId, { type: "disconnected", connectionId, graceUntil: this.now });
+    this.paceOthers(userId, connectionId);
     this.after(LEAVE_MS, () => this.close(connection, null));
   }
 
   /** The end of a lease that is renewed now. */
-  leaseEnd({ tokenExpiresAt }: Connection): number {
-    return Math.min(this.now + this.parameters.leaseSeconds * 1000, servedUntil(tokenExpiresAt));
+  leaseEnd({ tokenExpiresAt }: Connection, lasts: number | null): number {
+    const usual = leaseMs(this.parameters.heartbeatSeconds);
+    return Math.min(this.now + (lasts ?? usual), servedUntil(tokenExpiresAt));
+  }
+
+  /** Tells a connection how often to ping. */
+  pace(connectionId: string, heartbeatSeconds: number): void {
+    const leaseSeconds = leaseMs(heartbeatSeconds) / 1000;
+    const frame = { type: "heartbeat", heartbeatSeconds, leaseSeconds } as const;
+    const connection = this.#connections.get(connectionId);
+    if (connection) this.fanout.post(connection, frame);
+  }
+
+  /** After a connection came or went: who has to notice more now. */
+  paceOthers(userId: string, connectionId: string): void {
+    const user = this.users.get(userId);
+    for (const name of misfits(this.parameters, user, this.now)) {
+      if (name !== connectionId) this.pace(name, this.parameters.heartbeatSeconds);
+    }
   }
 
   // Users.

@@ -17,8 +17,8 @@ export interface FakePresenceOptions {
   readonly now?: number;
   /** 30 */
   readonly heartbeatSeconds?: number;
-  /** 75 */
-  readonly leaseSeconds?: number;
+  /** 540. Of a client that is hidden or idle; a lease is one and a half of it. */
+  readonly backgroundHeartbeatSeconds?: number;
   /** 10 */
   readonly graceSeconds?: number;
   /** 10 */

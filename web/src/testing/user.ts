@@ -54,6 +54,8 @@ export interface Lease {
   readonly device: string | null;
   readonly isActive: boolean;
   readonly sessions: ReadonlySet<string>;
+  /** How long each renewal is good, as the client has asked for; null for the usual time. */
+  readonly lasts: number | null;
 }
 
 /** What viewers go on seeing of a user who hides, as if the last connection had been closed. */

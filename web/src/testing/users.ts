@@ -147,6 +147,7 @@ function eventsOf(user: User, said: Partial<Presence>, now: number): readonly Us
     seenAt: now,
     device: null,
     isActive: true,
+    lasts: null,
     sessions,
   };
   const arrives = { type: "authenticated", connectionId, lease, isActive: true } as const;

@@ -34,6 +34,54 @@ describe("the lease", () => {
     expect(new Set(seen)).toEqual(new Set([true]));
   });
 
+  it("is kept by a ping every nine minutes while the page is hidden", async () => {
+    const { server, clock, lifecycle, got } = await connected({}, { autoAway: {} });
+    lifecycle.setVisible(false);
+    await clock.advance(5 * MINUTE);
+    const sent = () => got("ping").length + got("check").length;
+    const before = sent();
+    expect(server.presence("ada").status).toBe("away");
+    for (let minute = 0; minute < 60; minute += 1) {
+      await clock.advance(MINUTE);
+      expect(server.presence("ada").isOnline).toBe(true);
+    }
+    expect(sent() - before).toBe(7);
+    lifecycle.setVisible(true);
+    await clock.advance(SECOND);
+    expect(server.presence("ada").status).toBe("online");
+    const foreground = sent();
+    await clock.advance(5 * MINUTE - SECOND);
+    expect(sent() - foreground).toBe(10);
+  });
+
+  it.each([30, 60, 70, 540])(
+    "is kept by the timers of a hidden page, which run once a minute: %s s",
+    async (heartbeatSeconds) => {
+      const beats = { heartbeatSeconds, backgroundHeartbeatSeconds: heartbeatSeconds };
+      const { server, clock, lifecycle } = await connected(beats, { autoAway: {} });
+      lifecycle.setVisible(false);
+      await clock.advance(2 * MINUTE);
+      for (let minute = 0; minute < 60; minute += 1) {
+        clock.sleep(MINUTE - 5);
+        expect(server.presence("ada").isOnline).toBe(true);
+        await clock.advance(5);
+      }
+    },
+  );
+
+  it("of a second device is a slow one, until the first one goes", async () => {
+    const { server, clock, got, another } = await connected({ heartbeatSeconds: 60 });
+    const phone = another();
+    phone.authenticate("ada");
+    await clock.advance(10 * MINUTE);
+    const told = got("check").filter((it) => it.heartbeatSeconds === 540);
+    expect(told).toHaveLength(1);
+    expect(server.presence("ada").isOnline).toBe(true);
+    for (const { userId, close } of server.connections) if (userId === "ada") close();
+    await clock.advance(MINUTE);
+    expect(server.presence("ada").isOnline).toBe(true);
+  });
+
   it("notices a dead link after ten minutes of silence, if nothing else tells of it", async () => {
     const { client, network, clock } = await connected();
     network.blackHole();

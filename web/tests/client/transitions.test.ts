@@ -18,7 +18,7 @@ import {
 } from "../../src/core/user-link.js";
 import { type UserLinkState, unconnected } from "../../src/core/user-link-steps.js";
 import { PresenceError } from "../../src/errors.js";
-import type { AuthenticationSuccess, ServerFrame } from "../../src/protocol.js";
+import type { AuthenticationSuccess, ClientFrame, ServerFrame } from "../../src/protocol.js";
 import { deferred } from "../../src/timing.js";
 import { MINUTE, SECOND } from "./setup.js";
 
@@ -81,7 +81,7 @@ describe("a link", () => {
     expect(state.questions).toEqual([]);
     expect(linkWakesAt(state)).toBe(60 * SECOND);
     expect(frames([0, "accepted", terms], [30 * SECOND, "tick"])).toEqual([
-      { action: "ping", userId: "ada", active: true },
+      { action: "ping", userId: "ada", active: true, heartbeatSeconds: 30 },
     ]);
   });
 
@@ -93,7 +93,7 @@ describe("a link", () => {
     const quiet = frames([0, "accepted", terms], ...beats);
     expect(quiet.map(({ action }) => action)).toEqual([...Array(19).fill("ping"), "check"]);
     expect(frames([0, "accepted", terms], [SECOND, "beat", true])).toEqual([
-      { action: "check", userId: "ada", active: true, id: "1" },
+      { action: "check", userId: "ada", active: true, heartbeatSeconds: 30, id: "1" },
     ]);
   });
 
@@ -169,13 +169,127 @@ describe("a link", () => {
     });
   });
 
-  it.each([
-    [10, 10],
-    [29, 29],
-    [0, 30],
-  ])("after a pong that says %s s, the next ping is due after %s s", (told, seconds) => {
-    const { state } = run([0, "accepted", terms], [SECOND, "received", pong(told)]);
-    expect(linkWakesAt(state)).toBe(seconds * SECOND);
+  describe("changes its heartbeat", () => {
+    const slow: AuthenticationSuccess = {
+      ...terms,
+      heartbeatSeconds: 60,
+      backgroundHeartbeatSeconds: 540,
+      leaseSeconds: 90,
+    };
+    type Told = readonly [now: number, event: LinkEvent, isActive?: boolean];
+
+    /** What it sends, and when it wakes next, after events of a user who is there or not. */
+    function life(...told: readonly Told[]) {
+      let state = openingLink(0);
+      const sent: object[] = [];
+      for (const [seconds, event, isActive = true] of told) {
+        const [next, todo] = transitionLink(state, event, { now: seconds * SECOND, isActive });
+        state = next;
+        for (const effect of todo) if (effect[0] === "transmit") sent.push(effect[1]);
+      }
+      return { state, sent, wakesAt: linkWakesAt(state) / SECOND };
+    }
+
+    const said = (active: boolean, heartbeatSeconds: number, id: string) =>
+      ({ action: "check", userId: "ada", active, heartbeatSeconds, id }) as const;
+    const answer = (id: string, heartbeatSeconds: number, leaseSeconds: number) =>
+      ({ type: "pong", id, serverTime: 0, heartbeatSeconds, leaseSeconds }) as ServerFrame;
+    const hide: readonly Told[] = [
+      [0, ["accepted", slow]],
+      [20, ["beat"], false],
+      [20, ["received", answer("1", 540, 810)], false],
+    ];
+
+    it("says that the user has gone, and then pings rarely", () => {
+      const { state, sent, wakesAt } = life(...hide);
+      expect(sent).toEqual([said(false, 540, "1")]);
+      expect(wakesAt).toBe(20 + 535);
+      expect(state.leaseMs).toBe(810 * SECOND);
+      const later = life(...hide, [555, ["tick"], false]);
+      const ping = { action: "ping", userId: "ada", active: false, heartbeatSeconds: 540 };
+      expect(later.sent.at(-1)).toEqual(ping);
+    });
+
+    it("says at once that the user is back", () => {
+      const { sent, wakesAt } = life(
+        ...hide,
+        [21, ["beat"]],
+        [21, ["received", answer("2", 60, 90)]],
+      );
+      expect(sent.at(-1)).toEqual(said(true, 60, "2"));
+      expect(wakesAt).toBe(81);
+    });
+
+    it("waits until a ping is certainly handled, and for the answer to what it said before", () => {
+      const begin: Told[] = [
+        [0, ["accepted", slow]],
+        [60, ["tick"]],
+        [61, ["beat"], false],
+      ];
+      expect(life(...begin)).toMatchObject({ sent: [{ action: "ping" }], wakesAt: 62 });
+      const hidden: Told[] = [...begin, [62, ["tick"], false], [63, ["beat"]]];
+      expect(life(...hidden).sent.slice(1)).toEqual([said(false, 540, "1")]);
+      const back: Told[] = [...hidden, [64, ["received", answer("1", 540, 810)]], [66, ["tick"]]];
+      expect(life(...back).sent.slice(2)).toEqual([said(true, 60, "2")]);
+    });
+
+    it("obeys when it is told, and says so", () => {
+      const told = { type: "heartbeat", heartbeatSeconds: 540, leaseSeconds: 810 } as const;
+      const { sent, wakesAt } = life(
+        [0, ["accepted", slow]],
+        [10, ["received", told]],
+        [10, ["received", answer("1", 540, 810)]],
+      );
+      expect(sent).toEqual([said(true, 540, "1")]);
+      expect(wakesAt).toBe(550);
+    });
+
+    it("obeys an answer, but does not follow one that changes each time without a pause", () => {
+      const events: Told[] = [
+        [0, ["accepted", slow]],
+        [5, ["beat", true]],
+        [5, ["received", answer("1", 540, 810)]],
+      ];
+      expect(life(...events)).toMatchObject({ sent: [said(true, 60, "1")], wakesAt: 7 });
+      expect(life(...events, [7, ["tick"]]).sent.at(-1)).toEqual(said(true, 540, "2"));
+    });
+
+    it("says it again if it is refused", () => {
+      const refusal = { type: "error", id: "1", code: "rate-limited", message: "" } as ServerFrame;
+      const begin: Told[] = [
+        [0, ["accepted", slow]],
+        [20, ["beat"], false],
+        [20, ["received", refusal], false],
+      ];
+      expect(life(...begin).wakesAt).toBe(21);
+      const again = life(...begin, [21, ["tick"], false]);
+      expect(again.sent.at(-1)).toEqual(said(false, 540, "2"));
+    });
+
+    it("begins with what its authentication has said", () => {
+      const frame: ClientFrame = {
+        action: "authenticate",
+        token: "t",
+        active: false,
+        heartbeatSeconds: 540,
+      };
+      const ask: Told = [0, ["ask", frame, deferred<ServerFrame>()], false];
+      const begin: Told[] = [ask, [0, ["received", { ...slow, id: "1" }], false]];
+      const { sent, wakesAt } = life(...begin, [0, ["accepted", slow], false]);
+      expect([sent.length, wakesAt]).toEqual([1, 535]);
+      // The user came back before it was accepted.
+      expect(life(...begin, [0, ["accepted", slow]]).wakesAt).toBe(0);
+    });
+
+    it("keeps to the one of a server that knows no other", () => {
+      const { sent, wakesAt } = life(
+        [0, ["accepted", terms]],
+        [20, ["beat"], false],
+        [20, ["received", pong(30)], false],
+      );
+      expect(sent).toEqual([said(false, 30, "1")]);
+      expect(wakesAt).toBe(47);
+    });
   });
 
   it.each<[string, string, [number, ...LinkEvent][]]>([

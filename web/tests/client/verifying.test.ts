@@ -158,7 +158,7 @@ describe("a probe", () => {
   });
 
   it("keeps a user online that answers, and only that one", async () => {
-    const set = await connected({ globalPresence: false, heartbeatSeconds: 60, leaseSeconds: 150 });
+    const set = await connected({ globalPresence: false, heartbeatSeconds: 90 });
     const phone = set.another("phone");
     await phone.authenticate("grace");
     await set.clock.advance(40 * SECOND);

@@ -16,6 +16,32 @@ describe("a connection", () => {
     expect(ada.heard[1]).toMatchObject({ type: "error", action: "ping", code: "forbidden" });
   });
 
+  test("lasts as long as its client has said, and is told what to keep", async () => {
+    const fake = createFakePresence({ heartbeatSeconds: 60 });
+    const [laptop, phone] = [await Device.of(fake, "ada"), await Device.of(fake, "ada")];
+    await fake.clock.advance(60_000);
+    const ping = { action: "ping", userId: "ada", active: true, heartbeatSeconds: 60 };
+    laptop.send(ping);
+    await fake.clock.settle();
+    const slow = { type: "heartbeat", heartbeatSeconds: 540, leaseSeconds: 810 };
+    expect(laptop.told("heartbeat")).toEqual([slow]);
+
+    const kept = await laptop.ask({ ...ping, action: "check", heartbeatSeconds: 540 });
+    expect(kept).toMatchObject({ heartbeatSeconds: 540, leaseSeconds: 810 });
+    phone.send({ ...ping, active: false, heartbeatSeconds: 540 });
+    await fake.clock.settle();
+    expect(laptop.told("heartbeat").at(-1)).toEqual({
+      ...slow,
+      heartbeatSeconds: 60,
+      leaseSeconds: 90,
+    });
+
+    await fake.clock.advance(809_000);
+    expect(fake.server.presence("ada").isOnline).toBe(true);
+    await fake.clock.advance(70_000);
+    expect(fake.server.presence("ada").isOnline).toBe(false);
+  });
+
   test("is opened, authenticates and pings without any advance", async () => {
     const fake = createFakePresence();
     const device = new Device(fake);
@@ -41,6 +67,7 @@ describe("a connection", () => {
       id: "2",
       serverTime: now,
       heartbeatSeconds: 30,
+      leaseSeconds: 75,
     });
     expect(fake.server.received).toMatchObject([
       { connectionId: "connection-1", userId: null, at: now, frame: { action: "authenticate" } },

@@ -17,6 +17,7 @@ export const WELCOME = {
   connectionId: "connection-1",
   onlineCount: 1,
   heartbeatSeconds: 30,
+  backgroundHeartbeatSeconds: 540,
   leaseSeconds: 75,
   chatSessions: [],
 };

@@ -32,6 +32,7 @@ test("config needs no token, and names all that a client needs", async () => {
   expect(await response.json()).toEqual({
     webSocketUrl: "wss://presence.test/live",
     heartbeatSeconds: 20,
+    backgroundHeartbeatSeconds: 540,
     leaseSeconds: 75,
     maxConnectionSeconds: 7_200,
     protocol: 1,

@@ -11,7 +11,7 @@ from presence.domain.events import Authenticated, Evicted
 from presence.domain.rate_limit import Arrivals, Charge
 from presence.domain.user import Lease, User
 from presence.limits import SWAP_ATTEMPTS
-from presence.ports import ConnectionRecords, Renewal, Tokens, Users
+from presence.ports import ConnectionRecords, Pinged, Tokens, Users
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,9 @@ class Access:
             raise RateLimited("Send one action after the other.", retry_after_seconds=1)
         return Actor(connection, self.readmit(connection, acted.user, now, charge=charge))
 
-    def renew(self, user_id: str, connection_id: str, now: int, is_active: bool | None) -> Renewal:
+    def renew(
+        self, user_id: str, connection_id: str, lease: Lease, is_active: bool | None
+    ) -> Pinged:
         """Extend the lease of a connection of this user, as a ping does; see `Users.renew`.
 
         No record is read: only an admission makes a lease, and every end of a connection or of its
@@ -108,15 +110,16 @@ class Access:
         Raises:
             TokenInvalid: the token was revoked, by a request that stopped before it closed this.
         """
-        lease = self.durations.next_lease(now)
+        now = lease.seen_at
         heard_by = now - self.durations.between_pings
-        renewal = self.users.renew(
+        pinged = self.users.renew(
             user_id, connection_id, lease, is_active=is_active, heard_by=heard_by
         )
-        if renewal.is_done and renewal.user.standing.may_refuse(now):
+        user = pinged.user
+        if pinged.is_done and user is not None and user.standing.may_refuse(now):
             record = self.require_authenticated(connection_id, now)
-            self.require_accepted(record, renewal.user, now)
-        return renewal
+            self.require_accepted(record, user, now)
+        return pinged
 
     def require_accepted(self, connection: Connection, user: User, now: int) -> None:
         """End what a revocation left open: the lease now, and the rest in a moment.
@@ -145,11 +148,14 @@ class Access:
         now: int,
         *,
         is_active: bool | None = None,
+        heartbeat: int | None = None,
         charge: Charge | None = None,
     ) -> User:
         """Bring back an expired lease of a connection that is not closed: the client was late.
 
         The connection is still subscribed to its chat sessions, so the user is in them again.
+        Without a *charge* it was a ping, which says the client's heartbeat. What another frame
+        brings back lasts as long as any lease, until the next ping says that.
 
         Raises:
             NotAuthenticated, TokenExpired: the connection, or its token, ended meanwhile.
@@ -159,7 +165,9 @@ class Access:
         """
         for attempt in range(SWAP_ATTEMPTS):
             name, user_id = connection.connection_id, known.user_id
-            event = self._returned(connection, is_active, charge, now)
+            lease = self._returned(connection, heartbeat, charge, now)
+            grace_until = now + self.durations.grace
+            event = Authenticated(name, lease, is_active, connection.token, grace_until=grace_until)
             change = Returning(name, connection.revision, connection.joined)
             try:
                 return self.changes.apply(user_id, event, now, change, known, charge=charge)[1]
@@ -169,14 +177,14 @@ class Access:
         raise too_busy()
 
     def _returned(
-        self, connection: Connection, is_active: bool | None, charge: Charge | None, now: int
-    ) -> Authenticated:
-        name, token = connection.connection_id, connection.token
+        self, connection: Connection, heartbeat: int | None, charge: Charge | None, now: int
+    ) -> Lease:
+        if charge is not None:
+            heartbeat = self.durations.heartbeats.background
+        ends_at = connection.token_expires_at or 0
+        lease = self.durations.new_lease(ends_at, now, heartbeat=heartbeat)
         arrival = Arrivals().after(charge).connection if charge else 0
-        lease = self.lease_of(connection, now)
-        lease = replace(lease, sessions=connection.sessions, arrival=arrival)
-        grace_until = now + self.durations.grace
-        return Authenticated(name, lease, is_active, token, grace_until=grace_until)
+        return replace(lease, sessions=connection.sessions, arrival=arrival)
 
     def lease_of(self, connection: Connection, now: int) -> Lease:
         return self.durations.new_lease(connection.token_expires_at or 0, now)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from presence.application.access import Access
 from presence.application.chat_sessions import ChatSessions, Entry, Refusals, not_joined
+from presence.application.pacing import Pacing
 from presence.application.user_changes import RecordRefused, UserChanges, too_busy
 from presence.domain.connection import (
     MAX_ENDED_ROWS,
@@ -19,7 +20,7 @@ from presence.domain.errors import Forbidden
 from presence.domain.events import Authenticated, Disconnected, Renewed
 from presence.domain.rate_limit import Charge, actions_for
 from presence.domain.standing import Standing, is_allowed
-from presence.domain.user import User
+from presence.domain.user import Lease, User
 from presence.fanout.sight import Reach, Sight
 from presence.limits import (
     CHANGE_UNITS,
@@ -34,6 +35,8 @@ from presence.ports import ConnectionRecords, OnlineIndex, Subscriptions, Timers
 class AuthenticateCommand:
     """`is_active` says whether a person is at the device; None keeps what is known.
 
+    `heartbeat` is how often the client is going to ping, in milliseconds; None as usual.
+
     It comes with the token: said a moment later, a user who is away would be online in between.
     `opened_at` is when the gateway says that it opened the socket, in epoch milliseconds; another
     gateway than AWS's may say when the frame came. `session_ids` are chat sessions to join, which
@@ -46,18 +49,20 @@ class AuthenticateCommand:
     device: str | None = None
     is_active: bool | None = None
     session_ids: Sequence[str] = ()
+    heartbeat: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PingCommand:
     """`user_id` is whose connection it is, as the client says; None has it looked up.
 
-    `is_active` as in `AuthenticateCommand`.
+    `is_active` and `heartbeat` as in `AuthenticateCommand`; here None is the usual heartbeat.
     """
 
     connection_id: str
     user_id: str | None = None
     is_active: bool | None = None
+    heartbeat: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class Connections:
     access: Access
     chat_sessions: ChatSessions
     durations: Durations
+    pacing: Pacing
     endpoint: str
 
     def open(self, connection_id: str, now: int) -> None:
@@ -176,7 +182,9 @@ class Connections:
         self, command: AuthenticateCommand, record: Connection, session_ids: Sequence[str], now: int
     ) -> tuple[User, User]:
         name, identity = command.connection_id, command.identity
-        lease = self.durations.new_lease(identity.expires_at, now, command.device)
+        lease = self.durations.new_lease(
+            identity.expires_at, now, command.device, command.heartbeat
+        )
         event = Authenticated(
             name,
             replace(lease, sessions=record.sessions),
@@ -233,12 +241,13 @@ class Connections:
             )
         return record
 
-    def ping(self, command: PingCommand, now: int) -> None:
+    def ping(self, command: PingCommand, now: int, *, is_answered: bool = False) -> int:
         """Renew the lease, without a charge if the last frame came long enough ago.
 
         One conditional write on the usual path, which creates and repairs nothing, and proves that
         the connection is the user's. A refused write returns the user, who decides what else there
-        is to do.
+        is to do. Returns the heartbeat that the connection should keep, in milliseconds; unless it
+        *is_answered*, a client that names another one is told.
 
         Raises:
             NotAuthenticated, TokenExpired: see `Access.require_authenticated`.
@@ -249,15 +258,39 @@ class Connections:
         if user_id is None:
             connection = self.access.require_authenticated(name, now, consistent=False)
             user_id = connection.user_at(now)
-        renewal = self.access.renew(user_id, name, now, command.is_active)
-        if not renewal.is_done:
-            self._ping_unusual(name, renewal.user, command.is_active, now)
+        lease = self.durations.next_lease(now, command.heartbeat)
+        pinged = self.access.renew(user_id, name, lease, command.is_active)
+        user = pinged.user
+        if user is not None and not pinged.is_done:
+            user = self._ping_unusual(command, user, lease, now)
+            self.pacing.tell_others(user, name, now)
+        wanted = self._wanted(command, user, now)
+        kept = self.durations.heartbeats.allowed(command.heartbeat)
+        if wanted != kept and not is_answered:
+            self.pacing.tell(name, wanted)
+        return wanted
 
-    def _ping_unusual(self, name: str, user: User, is_active: bool | None, now: int) -> None:
-        """The lease is gone, or was renewed just now, or the person at the device came or went.
+    def _wanted(self, command: PingCommand, user: User | None, now: int) -> int:
+        """*user* is None of a user who has no other connection."""
+        heartbeats = self.durations.heartbeats
+        if command.heartbeat is None:  # a client that knows of no other
+            return heartbeats.foreground
+        if user is not None and command.connection_id in user.leases:
+            return heartbeats.wanted(user, command.connection_id, now)
+        return heartbeats.foreground if command.is_active else heartbeats.background
 
-        *user* is whom the client has named, and the record says who it is.
+    def _ping_unusual(self, command: PingCommand, user: User, lease: Lease, now: int) -> User:
+        """The lease is gone, or was renewed just now, or the client says something new.
+
+        *user* is whom the client has named. If the lease is not there, the record says who it is.
         """
+        name = command.connection_id
+        event = Renewed(name, lease, command.is_active)
+        if self._is_at_ease(user, name, now):
+            charge = Charge(now, 1 + CHANGE_UNITS)
+            _, user = self.changes.apply(user.user_id, event, now, known=user, charge=charge)
+            if name in user.leases:
+                return user
         connection = self.access.require_authenticated(name, now)
         if connection.user_id != user.user_id:
             self.access.act(connection, Charge(now))
@@ -265,10 +298,18 @@ class Connections:
         self.access.require_accepted(connection, user, now)
         if name in user.leases:
             user = self.access.act(connection, Charge(now)).user
-            event = Renewed(name, self.access.lease_of(connection, now), is_active)
             _, user = self.changes.apply(user.user_id, event, now, known=user)
         if name not in user.leases:
-            self.access.readmit(connection, user, now, is_active=is_active)
+            active, heartbeat = command.is_active, command.heartbeat
+            user = self.access.readmit(connection, user, now, is_active=active, heartbeat=heartbeat)
+        return user
+
+    def _is_at_ease(self, user: User, connection_id: str, now: int) -> bool:
+        """Whether the lease alone shows that the connection may say something new."""
+        lease = user.leases.get(connection_id)
+        if lease is None or lease.is_expired(now) or user.standing.may_refuse(now):
+            return False
+        return lease.seen_at <= now - self.durations.between_pings
 
     def leave(self, connection_id: str, now: int) -> None:
         """Close a connection whose user leaves on purpose: without a grace period.
@@ -283,7 +324,9 @@ class Connections:
         connection = self.close_record(connection_id, now, known)
         if connection is None or connection.user_id is None:
             raise over()  # its socket was closed meanwhile, with a grace period
-        self.changes.apply(connection.user_id, Disconnected(connection_id, grace_until=now), now)
+        gone = Disconnected(connection_id, grace_until=now)
+        _, user = self.changes.apply(connection.user_id, gone, now)
+        self.pacing.tell_others(user, connection_id, now)
 
     def disconnect(self, connection_id: str, now: int) -> Connection | None:
         """`close`, after API Gateway has told that the socket is closed.
@@ -307,7 +350,8 @@ class Connections:
         connection = self.close_record(connection_id, now, known)
         if connection is not None and connection.user_id is not None:
             event = Disconnected(connection_id, grace_until=now + self.durations.grace)
-            self.changes.apply(connection.user_id, event, now)
+            _, user = self.changes.apply(connection.user_id, event, now)
+            self.pacing.tell_others(user, connection_id, now)
         return connection
 
     def close_record(

@@ -1,11 +1,12 @@
 """One WebSocket connection: its user, token, chat sessions, rate limit, and what it may last."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
 from presence.domain.errors import NotAuthenticated, TokenExpired, no_access
+from presence.domain.heartbeat import Heartbeats
 from presence.domain.standing import AllowedSessions, Token, is_allowed, matches
 from presence.domain.user import Lease, User
 from presence.limits import (
@@ -235,8 +236,7 @@ def begun(change: Admission | Joining, user: User) -> Sequence[str]:
 class Durations:
     """How long things last in one stack, in milliseconds."""
 
-    heartbeat: int
-    lease: int
+    heartbeats: Heartbeats
     grace: int
     authentication: int
     connection: int
@@ -244,16 +244,26 @@ class Durations:
     @property
     def between_pings(self) -> int:
         """How far apart the pings of an ordinary client are at least, jitter included."""
-        return min(MIN_PING_MILLISECONDS, self.heartbeat // 2)
+        return min(MIN_PING_MILLISECONDS, self.heartbeats.foreground // 2)
 
-    def next_lease(self, now: int) -> Lease:
-        """What a lease is renewed to at *now*, if its token lasts."""
-        return Lease(now + self.lease, seen_at=now)
+    def next_lease(self, now: int, heartbeat: int | None = None) -> Lease:
+        """What a lease is renewed to at *now*, with this heartbeat, if its token lasts."""
+        heartbeats = self.heartbeats
+        lasts = heartbeats.lease(heartbeats.allowed(heartbeat))
+        is_usual = lasts == heartbeats.usual_lease
+        return Lease(now + lasts, seen_at=now, lasts=None if is_usual else lasts)
 
-    def new_lease(self, token_expires_at: int, now: int, device: str | None = None) -> Lease:
+    def new_lease(
+        self,
+        token_expires_at: int,
+        now: int,
+        device: str | None = None,
+        heartbeat: int | None = None,
+    ) -> Lease:
         """A lease from *now* on, which does not outlive its token."""
         ends_by = lease_limit(token_expires_at)
-        return Lease(min(now + self.lease, ends_by), seen_at=now, device=device, ends_by=ends_by)
+        lease = replace(self.next_lease(now, heartbeat), ends_by=ends_by, device=device)
+        return lease.within_token(lease)
 
 
 def lease_limit(token_expires_at: int) -> int:

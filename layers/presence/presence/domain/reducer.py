@@ -308,14 +308,22 @@ def _active(user: User, at: int) -> User:
 def _last_heard(known: Lease | None, new: Lease) -> Lease:
     """The lease of the later frame: its renewal was confirmed to the client and must hold.
 
-    It ends with the token of now, also if the later frame was sent under an earlier token.
+    It ends with the token of now, also if the later frame was sent under an earlier token, and
+    lasts as long as the client has asked for last.
     """
-    later = new if known is None or known.seen_at <= new.seen_at else known
+    if known is None:
+        return replace(new, expires_at=_until_token_ends(new.expires_at, new))
+    later = new if known.seen_at <= new.seen_at else known
+    lasts = known.lasts if new.lasts is None else new.lasts
+    expires_at = later.expires_at
+    if later is new and lasts is not None:
+        expires_at = new.seen_at + lasts
     return replace(
         later,
         ends_by=new.ends_by,
-        expires_at=_until_token_ends(later.expires_at, new),
-        arrival=(known or new).arrival,
+        expires_at=_until_token_ends(expires_at, new),
+        arrival=known.arrival,
+        lasts=lasts,
     )
 
 
@@ -324,13 +332,19 @@ def _until_token_ends(expires_at: int, lease: Lease) -> int:
 
 
 def _renew(user: User, event: Renewed) -> User:
-    """Creates nothing: a lease that was removed stays removed, else it would have no connection."""
+    """Creates nothing: a lease that was removed stays removed, else it would have no connection.
+
+    It becomes shorter only if the client has asked for that.
+    """
     lease = user.leases.get(event.connection_id)
     if lease is None:
         return user
+    is_newer = event.lease.lasts != lease.lasts and event.lease.seen_at >= lease.seen_at
+    expires_at = _until_token_ends(event.lease.expires_at, lease)
     renewed = replace(
         lease,
-        expires_at=max(lease.expires_at, _until_token_ends(event.lease.expires_at, lease)),
+        expires_at=expires_at if is_newer else max(lease.expires_at, expires_at),
+        lasts=event.lease.lasts if is_newer else lease.lasts,
         seen_at=max(lease.seen_at, event.lease.seen_at),
         is_active=lease.is_active if event.is_active is None else event.is_active,
     )

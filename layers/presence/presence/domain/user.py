@@ -73,7 +73,8 @@ class Lease:
     `seen_at` is when its last frame came, `is_active` whether a person is at the device, and
     `sessions` are the chat sessions that the connection has joined. `ends_by` is when its token
     ends, with the leeway; no renewal goes beyond it. `arrival` is the state of the connection's
-    rate limit (see `rate_limit.Take`).
+    rate limit (see `rate_limit.Take`). `lasts` is how long each renewal is good, as the client has
+    asked for (see `heartbeat`); None for the stack's usual time.
     """
 
     expires_at: int
@@ -83,6 +84,7 @@ class Lease:
     sessions: frozenset[str] = frozenset()
     ends_by: int | None = None
     arrival: int = 0
+    lasts: int | None = None
 
     def is_expired(self, now: int) -> bool:
         return self.expires_at <= now
@@ -101,10 +103,19 @@ class Lease:
     def takes_ping(self, newer: "Lease", *, is_active: bool | None, heard_by: int) -> bool:
         """Whether a ping renews it to *newer* and changes nothing else.
 
-        It was heard at `heard_by` or before, its token is good, and `is_active` is as it was.
+        It was heard at `heard_by` or before, its token is good, and `lasts` and `is_active` are as
+        they were.
         """
         is_good = newer.seen_at < newer.expires_at and self.takes(newer)
-        return is_good and self.seen_at <= heard_by and is_active in (None, self.is_active)
+        is_same = newer.lasts == self.lasts and is_active in (None, self.is_active)
+        return is_good and is_same and self.seen_at <= heard_by
+
+    def renewed_by(self, newer: "Lease") -> "Lease":
+        """A renewal at the time of *newer*, which lasts as long as this does."""
+        if self.lasts is None:
+            return newer
+        expires_at = newer.seen_at + self.lasts
+        return self.within_token(replace(newer, expires_at=expires_at, lasts=self.lasts))
 
 
 #: A status, a text, and chat sessions, each with its instant if that is not when the rest ends.

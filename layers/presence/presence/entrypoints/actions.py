@@ -98,7 +98,13 @@ def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
     identity = identify(app.ports.tokens, request.token, request.user_id, call.now)
     asked = request.session_ids or ()
     command = AuthenticateCommand(
-        call.connection_id, identity, call.opened_at, request.device, request.is_active, asked
+        call.connection_id,
+        identity,
+        call.opened_at,
+        request.device,
+        request.is_active,
+        asked,
+        _milliseconds(request.heartbeat_seconds),
     )
     welcome = app.connections.authenticate(command, call.now)
     sessions = sorted(welcome.user.leases[call.connection_id].sessions)
@@ -107,8 +113,7 @@ def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
         "userId": identity.user_id,
         "connectionId": call.connection_id,
         "onlineCount": welcome.online_count,
-        "heartbeatSeconds": app.settings.heartbeat_seconds,
-        "leaseSeconds": app.settings.lease_seconds,
+        **_pace(app, request.heartbeat_seconds),
         "tokenExpiresAt": welcome.token_expires_at,
         "connectionExpiresAt": welcome.connection_expires_at,
         "serverTime": call.now,
@@ -123,12 +128,34 @@ def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
 
 def _ping(app: App, call: Call, request: Ping) -> Frame | None:
     """A ping is answered too if it has an id, as those of earlier clients have now and then."""
-    command = PingCommand(call.connection_id, request.user_id, request.is_active)
-    app.connections.ping(command, call.now)
-    if call.id is None and not request.is_check:
+    is_answered = request.is_check or call.id is not None
+    heartbeat = _milliseconds(request.heartbeat_seconds)
+    command = PingCommand(call.connection_id, request.user_id, request.is_active, heartbeat)
+    wanted = app.connections.ping(command, call.now, is_answered=is_answered)
+    if not is_answered:
         return None
-    seconds = app.settings.heartbeat_seconds
-    return {"type": "pong", "serverTime": call.now, "heartbeatSeconds": seconds}
+    lease = app.durations.heartbeats.lease(wanted)
+    return {
+        "type": "pong",
+        "serverTime": call.now,
+        "heartbeatSeconds": wanted // 1000,
+        "leaseSeconds": lease // 1000,
+    }
+
+
+def _pace(app: App, named: int | None) -> Frame:
+    """How often a client pings in the foreground and else, and how long its lease is as it said."""
+    heartbeats, settings = app.durations.heartbeats, app.settings
+    lease = heartbeats.lease(heartbeats.allowed(_milliseconds(named)))
+    return {
+        "heartbeatSeconds": settings.heartbeat_seconds,
+        "backgroundHeartbeatSeconds": settings.background_heartbeat_seconds,
+        "leaseSeconds": lease // 1000,
+    }
+
+
+def _milliseconds(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * 1000
 
 
 def _list_online(app: App, call: Call, request: ListOnline) -> Frame:

@@ -99,6 +99,7 @@ def config() -> Answer:
     body = {
         "webSocketUrl": settings.websocket_url,
         "heartbeatSeconds": settings.heartbeat_seconds,
+        "backgroundHeartbeatSeconds": settings.background_heartbeat_seconds,
         "leaseSeconds": settings.lease_seconds,
         "maxConnectionSeconds": settings.max_connection_seconds,
         "protocol": 1,

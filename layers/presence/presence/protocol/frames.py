@@ -202,6 +202,11 @@ def user_typing(session_id: str, user_id: str, *, is_typing: bool, expires_at: i
     }
 
 
+def heartbeat(seconds: int, lease_seconds: int) -> Frame:
+    """How often a client should ping from now on, and how long each is good."""
+    return {"type": "heartbeat", "heartbeatSeconds": seconds, "leaseSeconds": lease_seconds}
+
+
 def closing(reason: str, retry_after_seconds: int | None = None) -> Frame:
     """The last frame before the server closes a socket."""
     frame: Frame = {"type": "closing", "reason": reason}

@@ -117,6 +117,12 @@ def _cursor(name: str, value: Json) -> str:
     return value
 
 
+def _heartbeat(value: Json) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InvalidMessage("heartbeatSeconds has to be a whole number of seconds.")
+    return value
+
+
 def _limit(value: Json) -> int:
     if value is None:
         return DEFAULT_PAGE
@@ -205,6 +211,7 @@ class Authenticate:
     user_id: str | None = None
     device: str | None = None
     is_active: bool | None = None
+    heartbeat_seconds: int | None = None
     #: None if the client does not say which chat sessions it wants to be in.
     session_ids: tuple[str, ...] | None = None
 
@@ -219,10 +226,14 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """`user_id` says whose connection it is, and `is_check` that an answer is wanted."""
+    """`user_id` says whose connection it is, and `is_check` that an answer is wanted.
+
+    `heartbeat_seconds` is how soon the client is going to send the next one; None is as usual.
+    """
 
     user_id: str | None = None
     is_active: bool | None = None
+    heartbeat_seconds: int | None = None
     is_check: bool = False
 
 
@@ -319,12 +330,14 @@ def _authenticate(body: Object) -> Authenticate:
         user_id=_optional(body, "userId", _id),
         device=_optional(body, "device", _id),
         is_active=_boolean(body, "active"),
+        heartbeat_seconds=_heartbeat(body.get("heartbeatSeconds")),
         session_ids=None if named is None else _session_ids(named, 0),
     )
 
 
 def _ping(body: Object) -> Ping:
-    return Ping(_optional(body, "userId", _id), _boolean(body, "active"))
+    active = _boolean(body, "active")
+    return Ping(_optional(body, "userId", _id), active, _heartbeat(body.get("heartbeatSeconds")))
 
 
 def _check(body: Object) -> Ping:

@@ -53,7 +53,7 @@ from presence.limits import (
     RETENTION_SECONDS,
     USERS_TOGETHER,
 )
-from presence.ports import Renewal, TooManyRows, UserChange, WriteConflict
+from presence.ports import Pinged, Renewal, TooManyRows, UserChange, WriteConflict
 
 
 class DynamoDBUsers:
@@ -154,15 +154,17 @@ class DynamoDBUsers:
         *,
         is_active: bool | None,
         heard_by: int,
-    ) -> Renewal:
-        renewal = self._renew(user_id, connection_id, lease, is_active, heard_by)
-        current = renewal.user.leases.get(connection_id)
-        if renewal.is_done or current is None:
-            return renewal
+    ) -> Pinged:
+        pinged = self._renew(user_id, connection_id, lease, is_active, heard_by)
+        if pinged.is_done or pinged.user is None:
+            return pinged
+        current = pinged.user.leases.get(connection_id)
+        if current is None:
+            return pinged
         shorter = current.within_token(lease)
         takes = current.takes_ping(shorter, is_active=is_active, heard_by=heard_by)
         if shorter == lease or not takes:
-            return renewal
+            return pinged
         return self._renew(user_id, connection_id, shorter, is_active, heard_by)
 
     def _renew(
@@ -172,7 +174,7 @@ class DynamoDBUsers:
         lease: Lease,
         is_active: bool | None,
         heard_by: int,
-    ) -> Renewal:
+    ) -> Pinged:
         path = UserItem.leases[connection_id]
         condition = path["seen_at"] <= heard_by  # false for a lease that does not exist
         if is_active is not None:
@@ -185,8 +187,11 @@ class DynamoDBUsers:
             user = user_in_image(error.item, user_id, self._rules)
             current = user.leases.get(connection_id)
             is_same = current is not None and _times(current) == _times(lease)
-            return Renewal(user, is_done=error.is_repeated and is_same)
-        return Renewal(user_in_image(item, user_id, self._rules), is_done=True)
+            return Pinged(is_done=error.is_repeated and is_same, user=user)
+        return Pinged(
+            is_done=True,
+            user=None if _is_plain(item) else user_in_image(item, user_id, self._rules),
+        )
 
     def floor(self) -> int:
         try:
@@ -203,7 +208,7 @@ class DynamoDBUsers:
     def act(self, user_id: str, connection_id: str, lease: Lease, charge: Charge) -> Renewal:
         # At first as if all limits were at rest; a refusal says, at no extra read, how they are.
         known, user = Arrivals(), User(user_id, rules=self._rules)
-        renews = True
+        renews, usual = True, lease
         for _ in range(CONFLICT_ATTEMPTS):
             update = _acting(user_id, connection_id, lease if renews else None, charge, known)
             try:
@@ -217,6 +222,7 @@ class DynamoDBUsers:
                 break
             known = user.arrivals(connection_id)
             known.after(charge)
+            lease = current.renewed_by(usual)
             renews = current.takes(lease)
         return Renewal(user, is_done=False)
 
@@ -426,15 +432,23 @@ def _acting(
 
 
 def _takes(path: Any, lease: Lease) -> Condition:  # noqa: ANN401
-    """As `Lease.takes`."""
-    ends_by = path["ends_by"]
+    """As `Lease.takes`, of a lease that lasts as long."""
+    ends_by, lasts = path["ends_by"], path["lasts"]
     is_later = path["expires_at"] <= lease.expires_at
-    takes: Condition = is_later & (ends_by.does_not_exist() | (ends_by >= lease.expires_at))
+    is_same = lasts.does_not_exist() if lease.lasts is None else lasts == lease.lasts
+    is_in_time = ends_by.does_not_exist() | (ends_by >= lease.expires_at)
+    takes: Condition = is_later & is_same & is_in_time
     return takes
 
 
 def _renewing(path: Any, lease: Lease) -> Sequence[Action]:  # noqa: ANN401
     return [path["expires_at"].set(lease.expires_at), path["seen_at"].set(lease.seen_at)]
+
+
+def _is_plain(image: Item) -> bool:
+    """Whether a ping that is done has nothing more to look at; see `Pinged`."""
+    is_alone = len(image["leases"]["M"]) == 1
+    return is_alone and not image.keys() & {"not_before", "revoked"}
 
 
 def _times(lease: Lease) -> tuple[int, int]:
@@ -451,6 +465,8 @@ def _lease_item(lease: Lease) -> Item:
         item["ends_by"] = lease.ends_by
     if lease.arrival:
         item["arrival"] = lease.arrival
+    if lease.lasts is not None:
+        item["lasts"] = lease.lasts
     return item
 
 
@@ -494,6 +510,7 @@ def _lease(item: Item, device: str | None, sessions: frozenset[str]) -> Lease:
         sessions,
         instant(item.get("ends_by")),
         int(item.get("arrival", 0)),
+        instant(item.get("lasts")),
     )
 
 
