@@ -151,6 +151,13 @@ MISTAKES = (
         "        if self is not None:\n            return",
     ),
     _mistake(
+        "who comes late is told of what was before",
+        "I20",
+        "fanout/sight.py",
+        "(images if is_end else images[-1:])",
+        "images",
+    ),
+    _mistake(
         "a chat session is told of those who have left it",
         "I20",
         "fanout/diffs.py",
