@@ -81,7 +81,7 @@ MISTAKES = (
     ),
     _mistake(
         "a revoked token is admitted",
-        "I18",
+        "I18 I2",
         "domain/reducer.py",
         "    user.standing.require_accepted(event.token)\n",
         "",

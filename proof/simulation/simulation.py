@@ -456,7 +456,12 @@ class Simulation:
     def _check_truth(self) -> None:
         for user_id in PEOPLE:
             user = self.user(user_id)
-            live = {it.link for it in self.devices if it.user_id == user_id and it.is_here}
+            # Whose token is over, and whose socket cannot be closed, learns it by the next ping.
+            live = {
+                it.link
+                for it in self.devices
+                if it.user_id == user_id and it.is_here and it.token_until[it.link] > self.clock.now
+            }
             # A token may have ended a moment ago: the next sweep is within a minute.
             swept = self.clock.now - SWEEP - LONGEST_SWEEP
             over = {
