@@ -81,7 +81,7 @@ MISTAKES = (
     ),
     _mistake(
         "a revoked token is admitted",
-        "I18",
+        "I18 I2",
         "domain/reducer.py",
         "    user.standing.require_accepted(event.token)\n",
         "",
@@ -149,6 +149,13 @@ MISTAKES = (
         "fanout/sight.py",
         "        if not self.is_restricted(reach):\n            return",
         "        if self is not None:\n            return",
+    ),
+    _mistake(
+        "who comes late is told of what was before",
+        "I20",
+        "fanout/sight.py",
+        "(images if is_end else images[-1:])",
+        "images",
     ),
     _mistake(
         "a chat session is told of those who have left it",

@@ -20,18 +20,6 @@ Fault = tuple[str, str]
 
 
 @dataclass
-class Removal:
-    """A user was taken out of a chat session at an instant, in epoch milliseconds.
-
-    `late` are connections that had no lease that was certain to outlive the request. A timer closes
-    them, which nobody waits for.
-    """
-
-    since: int
-    late: frozenset[str]
-
-
-@dataclass
 class Decisions:
     """`tokens` are those that each connection has sent, whatever became of them."""
 
@@ -43,7 +31,8 @@ class Decisions:
     revoked_before: defaultdict[str, list[tuple[int, int]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    removed: dict[tuple[str, str], Removal] = field(default_factory=dict)
+    #: Since when a user is out of a chat session.
+    removed: dict[tuple[str, str], int] = field(default_factory=dict)
     #: Requests that are under way, by user and chat session.
     removing: Counter[tuple[str, str]] = field(default_factory=Counter)
     allowing: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -82,10 +71,10 @@ class Decisions:
     def ends_to_remove(self, user_id: str, session_id: str) -> None:
         self.removing[user_id, session_id] -= 1
 
-    def removes(self, user_id: str, session_id: str, late: frozenset[str]) -> None:
+    def removes(self, user_id: str, session_id: str) -> None:
         """The request was answered; one to allow it, beside this one, may have come after it."""
         if not self.allowing[user_id, session_id]:
-            self.removed[user_id, session_id] = Removal(self.clock(), late)
+            self.removed[user_id, session_id] = self.clock()
 
     def begins_to_allow(self, user_id: str, session_id: str) -> None:
         self.allowing[user_id, session_id] += 1
@@ -96,8 +85,8 @@ class Decisions:
 
     def is_out(self, user_id: str, session_id: str, at: int) -> bool:
         """Whether what begins at *at* must find the user out of a chat session."""
-        removal = self.removed.get((user_id, session_id))
-        return removal is not None and removal.since + self.margin < at
+        since = self.removed.get((user_id, session_id))
+        return since is not None and since + self.margin < at
 
     def is_free(self, user_id: str, session_id: str) -> bool:
         """Whether nothing is under way, or done, that ends a membership."""
@@ -125,9 +114,10 @@ class Decisions:
                 yield "I18", f"{connection_id} has a lease by a token that is revoked"
         if self.is_dead(connection_id) and lease is not None:
             yield "I18", f"{connection_id} has a lease, and has sent revoked tokens only"
-        for (name, session_id), removal in self.removed.items():
-            here = session_id in (listed if lease is None else {*listed, *lease.sessions})
-            if name == user_id and here and connection_id not in removal.late:
+        # Without a lease, a connection is closed by a timer, which no request waits for.
+        here = set[str]() if lease is None else {*listed, *lease.sessions}
+        for name, session_id in self.removed:
+            if name == user_id and session_id in here:
                 yield "I18", f"{connection_id} is in {session_id}, out of which it was taken"
 
     def _claim_faults(

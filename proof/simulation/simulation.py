@@ -345,9 +345,12 @@ class Simulation:
         self._hold(partial(self.checks.has_left, link, self.user(owner_of(link))))
 
     def sees(self, link: str, said: Said, since: int) -> None:
-        """A connection is told of a user; what it is told was so since then, or later."""
+        """A connection is told of a user; what it is told was so since then, or later.
+
+        One without a lease hears what it subscribes to until a timer has closed it.
+        """
         viewer_id, user_id = owner_of(link), said["userId"]
-        if user_id == viewer_id or not said["version"]:
+        if user_id == viewer_id or not said["version"] or link not in self.user(viewer_id).leases:
             return
         margin = self.checks.margin + STALE
         claims = self.decisions.claims(link)
@@ -365,15 +368,20 @@ class Simulation:
         self._hold(partial(self.checks.require, may_see, "I20", f"{viewer_id} reads {said}"))
 
     def is_rid_of(self, links: Collection[str]) -> None:
-        """Revoked tokens have admitted these connections; one that has no other is over."""
+        """Revoked tokens have admitted these connections; one that has no other is over.
+
+        If another has taken its place meanwhile, a timer closes it.
+        """
         for link in links:
             user_id, sent = owner_of(link), self.decisions.tokens[link]
             if all(self.decisions.refused_since(user_id, it) is not None for it in sent):
                 record = self.memory.tables.connections.get(link)
                 is_closed = record is None or record.state is State.CLOSED
-                is_over = is_closed and link not in self.user(user_id).leases
+                is_over = is_closed or link in self.checks.replaced
+                is_over = is_over and link not in self.user(user_id).leases
                 self._hold(partial(self.checks.require, is_over, "I18", f"{link} is not over"))
-                self.checks.finishes(link)
+                if is_closed:
+                    self.checks.finishes(link)
         for link in self.sockets:
             self.look_at(link)
 
@@ -394,8 +402,7 @@ class Simulation:
         viewer_id, session_id = owner_of(connection_id), frame.get("chatSessionId", "")
         began_at, name = task.began, f"{frame} of {task.name}"
         self._hold(partial(self.checks.posts, connection_id, name, began_at))
-        removal = self.decisions.removed.get((viewer_id, session_id))
-        if removal is not None and connection_id not in removal.late:
+        if connection_id in self.user(viewer_id).leases:
             is_out = self.decisions.is_out(viewer_id, session_id, began_at)
             text = f"{connection_id} hears {name}"
             self._hold(partial(self.checks.require, not is_out, "I18", text))
@@ -449,7 +456,12 @@ class Simulation:
     def _check_truth(self) -> None:
         for user_id in PEOPLE:
             user = self.user(user_id)
-            live = {it.link for it in self.devices if it.user_id == user_id and it.is_here}
+            # Whose token is over, and whose socket cannot be closed, learns it by the next ping.
+            live = {
+                it.link
+                for it in self.devices
+                if it.user_id == user_id and it.is_here and it.token_until[it.link] > self.clock.now
+            }
             # A token may have ended a moment ago: the next sweep is within a minute.
             swept = self.clock.now - SWEEP - LONGEST_SWEEP
             over = {

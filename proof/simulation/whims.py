@@ -39,6 +39,7 @@ class People:
             Device.quit: 1,
             self._back_soon: 2,
             self._part: 1,
+            self._pass_by: 1,
             lambda it: it.turn(is_active=self.rng.random() < 0.5): 1,
             lambda it: it.join(self._session()): 2,
             lambda it: it.leave(self._session()): 1,
@@ -90,6 +91,28 @@ class People:
                 it.join(session_id)
         self.clock.later(self.rng.randrange(GRACE), device.die)
         self.clock.later(LEASE - self.rng.randrange(2 * GRACE), other.close)
+
+    def _pass_by(self, device: Device) -> None:
+        """A user changes and leaves a chat session while another one comes: they never meet."""
+        session_id = self._session()
+        others = [it for it in self.simulation.devices if it.user_id != device.user_id]
+        other = self.rng.choice(others)
+        chosen = Chosen(self.rng.choice((Choice.AWAY, Choice.BUSY, Choice.DND)))
+        device.join(session_id)
+        if other.is_here:
+            other.leave(session_id)
+        self._later(device, 3 * SECOND, lambda it: it.choose(chosen))
+        self._later(device, 3 * SECOND, lambda it: it.leave(session_id))
+        self._later(other, 3 * SECOND + SECOND // 2, lambda it: it.join(session_id))
+
+    def _later(self, device: Device, after: int, whim: Whim) -> None:
+        """Some time after that, if it is there by then."""
+
+        def act() -> None:
+            if device.is_here:
+                whim(device)
+
+        self.clock.later(after + self.rng.randrange(SECOND // 2), act)
 
     def _choose(self, device: Device) -> None:
         until = self.rng.choice((None, None, self.clock.now + 20 * SECOND))
@@ -176,7 +199,6 @@ class People:
         decisions, removal = simulation.decisions, simulation.cases.removal
         simulation.checks.leaves(user_id, session_id)
         simulation.checks.loses(user_id, session_id)
-        certain, known = self._certain(user_id), {*simulation.sockets}
         decisions.begins_to_remove(user_id, session_id)
 
         def work(now: int) -> None:
@@ -187,7 +209,7 @@ class People:
             decisions.ends_to_remove(user_id, session_id)
             simulation.checks.loses(user_id, session_id)
             if not isinstance(result, BaseException):
-                decisions.removes(user_id, session_id, frozenset(known - certain))
+                decisions.removes(user_id, session_id)
                 for link in simulation.sockets:
                     simulation.look_at(link)
 
