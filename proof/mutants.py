@@ -137,6 +137,38 @@ MISTAKES = (
         "return max((lease.seen_at, name)",
     ),
     _mistake(
+        "a probe ends leases of connections that were heard since",
+        "I2",
+        "domain/reducer.py",
+        "if event.unheard.get(name) == lease.seen_at",
+        "if name in event.unheard",
+    ),
+    _mistake(
+        "a probe ends leases of connections that were not asked",
+        "I2",
+        "application/verification.py",
+        "lost = {*it.gone, *it.again, *it.refused}",
+        "lost = set[str]()",
+    ),
+    _mistake(
+        "a probe brings leases back",
+        "I6 I5",
+        "domain/reducer.py",
+        "    return replace(user, leases={**user.leases, **awaited})",
+        "    gone = event.unheard.keys() - user.leases.keys()\n"
+        "    made = {name: Lease(event.until + 600_000, event.until) for name in gone}\n"
+        "    return replace(user, leases={**user.leases, **awaited, **made})",
+    ),
+    _mistake(
+        "a probe raises a version",
+        "I21",
+        "domain/reducer.py",
+        "if not after.presence.equals_except_version(before.presence):",
+        "if not after.presence.equals_except_version(before.presence) "
+        "or any(it.expires_at < before.leases[name].expires_at"
+        " for name, it in after.leases.items() if name in before.leases):",
+    ),
+    _mistake(
         "all who watch are told",
         "I20",
         "fanout/sight.py",

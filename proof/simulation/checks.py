@@ -11,11 +11,13 @@ from typing import Any
 from presence.domain.connection import State
 from presence.domain.user import Choice, Presence, Status, User
 from proof.simulation.memory import Name
-from tests.world import GRACE, LEASE
+from tests.world import GRACE, LEASE, PROBE
 
 #: What every frame and every answer says of a user.
 Said = dict[str, Any]
 EVERYWHERE = ""
+#: Much shorter than a heartbeat, so that there is something to ask for.
+FRESH = 3_000
 #: Nothing takes more milliseconds from where it begins to its last write.
 WORK_LASTS = 60_000
 
@@ -44,6 +46,9 @@ class Checks:
     #: Connections that were ended to the end, by `$disconnect` or on request, and when.
     finished: dict[str, int] = field(default_factory=dict)
     said: dict[tuple[str | None, str, int], Said] = field(default_factory=dict)
+    #: When a connection was last sent a probe, and each that was: for whom, and when it was marked.
+    probed: dict[str, int] = field(default_factory=dict)
+    probes: set[tuple[str, int]] = field(default_factory=set)
     #: By user and connection, until when the user may be online because of it.
     possible: defaultdict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     #: Until when it must not be visible that a user has gone, out of a chat session or altogether.
@@ -80,6 +85,7 @@ class Checks:
             grows = new.equals_except_version(old) or new.version > old.version
             self.require(grows, "I3", f"another state, and no greater version: {old} {new}")
         self._hidden(before, after)
+        self._marked(before, after)
         self._replaced(before, after)
         for connection_id in before.leases.keys() - after.leases.keys():
             self.require(
@@ -129,11 +135,34 @@ class Checks:
         """A frame was answered; its token is over at *limit*, and *user* is what is stored."""
         if sent_at <= self.replaced.get(connection_id, 0):
             return
-        until = max(sent_at + LEASE, self.lives_until.get(connection_id, 0))
+        until = sent_at + LEASE
+        probed_at = self.probed.get(connection_id, 0)
+        if sent_at <= probed_at:  # it may have been handled before the probe
+            until = min(until, probed_at + PROBE)
+        until = max(until, self.lives_until.get(connection_id, 0))
         self.lives_until[connection_id] = min(until, limit)
         if self.must_live(connection_id):
             has_lease = user is not None and connection_id in user.leases
             self.require(has_lease, "I2", f"{connection_id} is acknowledged without a lease")
+
+    def is_probed(self, connection_id: str, user: User) -> None:
+        """API Gateway takes a probe: it is answered in time, or the lease ends."""
+        self.probed[connection_id] = self.clock()
+        if connection_id in self.lives_until:
+            until = min(self.lives_until[connection_id], self.clock() + PROBE)
+            self.lives_until[connection_id] = until
+        probe = connection_id, user.probed_at
+        self.require(probe not in self.probes, "I22", f"{connection_id} is probed twice at once")
+        self.probes.add(probe)
+
+    def _marked(self, before: User, after: User) -> None:
+        """Of a probe: it changes nothing, and comes once in a while."""
+        if after.probed_at == before.probed_at:
+            return
+        is_due = not before.probed_at or after.probed_at - before.probed_at >= FRESH
+        self.require(is_due, "I22", f"probed at {before.probed_at}, and again: {after}")
+        is_same = replace(after, probed_at=before.probed_at) == before
+        self.require(is_same, "I21", f"a probe changes {before}: {after}")
 
     def ends(self, connection_id: str) -> None:
         self.lives_until.pop(connection_id, None)

@@ -3,11 +3,12 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from presence.application.connections import AuthenticateCommand, PingCommand, Welcome
 from presence.application.lists import MemberPage
+from presence.application.verification import Verification
 from presence.domain.connection import Identity
 from presence.domain.errors import PresenceError
 from presence.domain.events import Chosen
@@ -300,6 +301,22 @@ class Device:
 
         self._ask("leave", work)
 
+    def verify(self, user_id: str) -> None:
+        """Ask whether a user is there now. The function reads its clock again after its posts."""
+        link, clock, verification = self.link, self.simulation.clock, self._verification
+
+        def work(now: int) -> Sequence[Presence]:
+            ahead = now - clock.now
+            verified = verification.ask(link, [user_id], now)
+            verification.expect(verified.probes, clock.now + ahead)
+            return [replace(it, heard_at=None) for it in verified.users]
+
+        self._ask("verify", work, self._take_all)
+
+    @property
+    def _verification(self) -> Verification:
+        return self.simulation.cases.verification
+
     def choose(self, chosen: Chosen) -> None:
         link, cases = self.link, self.simulation.cases
 
@@ -383,6 +400,8 @@ class Device:
             return
         frame = json.loads(text)
         self.is_replaced |= frame.get("reason") == "replaced"
+        if frame["type"] == "probe" and self.is_here:
+            self._ping()
         if frame["type"] == "chat-session-members":
             self.members[frame["chatSessionId"]].hears(frame)
         for said in (*frame.get("changes", ()), *frame.get("joined", ())):

@@ -23,7 +23,7 @@ from presence.domain.errors import Unavailable
 from presence.domain.user import User
 from presence.ports import Visibility
 from presence.protocol.frames import presence as frame_of
-from proof.simulation.checks import Checks, Said, Violation
+from proof.simulation.checks import FRESH, Checks, Said, Violation
 from proof.simulation.cloud import (
     SECOND,
     Clock,
@@ -52,6 +52,7 @@ from tests.fakes import (
 from tests.world import ENDPOINT, GRACE, LEASE, START, Fakes, settings
 
 STEPS = 2_000
+RULES = Rules(GRACE, fresh=FRESH)
 SWEEP = 60 * SECOND
 LONGEST_SWEEP = 10 * SECOND
 DEVICES = 2
@@ -124,7 +125,7 @@ class Simulation:
         queue = SimulatedQueue(self.rng, self.clock, self.functions, injector, self._work)
         users = Faulty(
             "users",
-            lambda tables: FakeUsers(tables, is_global=self.is_global, rules=Rules(GRACE)),
+            lambda tables: FakeUsers(tables, is_global=self.is_global, rules=RULES),
             memory,
             injector,
             single=True,
@@ -356,7 +357,15 @@ class Simulation:
         claims = self.decisions.claims(link)
         is_end = said["status"] == "offline"
         may_see = self.sights.may_see(viewer_id, user_id, claims, since - margin, is_end=is_end)
+        may_see = may_see or self._hears_on(link, user_id)
         self._hold(partial(self.checks.require, may_see, "I20", f"{link} is told {said}"))
+
+    def _hears_on(self, link: str, user_id: str) -> bool:
+        """A connection whose lease ran out hears its chat sessions until it is closed."""
+        viewer_id, now_seen = owner_of(link), self.sights.now_seen
+        rooms = [it for it, rows in self.memory.tables.sessions.items() if link in rows]
+        is_late = link not in self.user(viewer_id).leases
+        return is_late and any((viewer_id, user_id, it) in now_seen for it in rooms)
 
     def reads(self, viewer_id: str | None, said: Said, since: int) -> None:
         """A reader without a connection is told of a user."""
@@ -372,7 +381,7 @@ class Simulation:
 
         If another has taken its place meanwhile, a timer closes it.
         """
-        for link in links:
+        for link in sorted(links):
             user_id, sent = owner_of(link), self.decisions.tokens[link]
             if all(self.decisions.refused_since(user_id, it) is not None for it in sent):
                 record = self.memory.tables.connections.get(link)
@@ -397,6 +406,9 @@ class Simulation:
     def _sending(self, connection_id: str, text: str) -> None:
         """A frame leaves; what waited in the queue was decided before, so it is not looked at."""
         task, frame = running(), json.loads(text)
+        if frame["type"] == "probe":
+            asked = self.user(owner_of(connection_id))
+            self._hold(partial(self.checks.is_probed, connection_id, asked))
         if task is None or task.name.startswith("post") or frame["type"] == "closing":
             return
         viewer_id, session_id = owner_of(connection_id), frame.get("chatSessionId", "")

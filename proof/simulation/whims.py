@@ -45,6 +45,7 @@ class People:
             lambda it: it.leave(self._session()): 1,
             lambda it: it.speak(self._session()): 1,
             Device.authenticate: 1,
+            lambda it: it.verify(self.rng.choice(PEOPLE)): 6,
             self._choose: 1,
             self._read: 2,
             self._block: 1,
@@ -190,7 +191,7 @@ class People:
         def answered(result: Any) -> None:
             if not isinstance(result, BaseException):
                 decisions.revokes(user_id, event)
-                simulation.is_rid_of([it for it in ending if it in certain])
+                simulation.is_rid_of(certain.intersection(ending))
 
         simulation.functions.invoke(f"revoke {user_id}", work, answered)
 
