@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from presence.domain.heartbeat import Heartbeats
+
 KEPT = Path(__file__).resolve().parents[1] / "bill.json"
 #: The day of README.md.
 DAY = "readme"
@@ -60,18 +62,41 @@ def causes() -> str:
     return _table(("What for", "$ a month"), "|---|---:|", rows)
 
 
+#: What a person would choose, by the seconds of both heartbeats.
+SETTINGS = {
+    (30, 30): "fast everywhere",
+    (30, 540): "fast with a person there",
+    (60, 540): "usual",
+    (540, 540): "thrifty",
+}
+
+
 def by_heartbeat() -> str:
-    """What a slower heartbeat saves, and how much later a crash is noticed."""
+    """What slower heartbeats save, and how much later a crash is noticed."""
     day = _day(DAY)
-    base = {"parameters": {"HeartbeatSeconds": 30, "LeaseSeconds": 75}, **day["bills"][0]}
-    rows = []
-    for it in (base, *day["variants"]):
-        heartbeat, lease = it["parameters"]["HeartbeatSeconds"], it["parameters"]["LeaseSeconds"]
-        seen = (f"{lease} s", f"{lease + TOLD_SECONDS} s")
-        rows.append((str(heartbeat), str(lease), f"{it['total']:,.0f}", *seen))
-    names = ("`HeartbeatSeconds`", "`LeaseSeconds`", "$ a month")
+    usual = {"HeartbeatSeconds": 60, "BackgroundHeartbeatSeconds": 540}
+    bills = [{"parameters": usual, **day["bills"][0]}, *day["variants"]]
+    rows = sorted(map(_setting, bills), key=lambda row: row[0])
+    names = ("", "`HeartbeatSeconds`", "`BackgroundHeartbeatSeconds`", "$ a month")
     header = (*names, "Crash seen over HTTP within", "clients told within")
-    return _table(header, "|---:|---:|---:|---:|---:|", rows)
+    return _table(header, "|---|---:|---:|---:|---:|---:|", (row[1] for row in rows))
+
+
+def _setting(bill: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[str]]:
+    """With a person at the device, and hidden or idle."""
+    both = [int(bill["parameters"][name]) for name in ("HeartbeatSeconds", _BACKGROUND)]
+    beats = Heartbeats(both[0] * 1000, both[1] * 1000)
+    leases = [beats.lease(it * 1000) // 1000 for it in both]
+    seen = [_either([f"{it + more} s" for it in leases]) for more in (0, TOLD_SECONDS)]
+    name = SETTINGS.get((both[0], both[1]), "")
+    return both, (name, *map(str, both), f"{bill['total']:,.0f}", *seen)
+
+
+def _either(both: Sequence[str]) -> str:
+    return both[0] if both[0] == both[1] else f"{both[0]}, hidden {both[1]}"
+
+
+_BACKGROUND = "BackgroundHeartbeatSeconds"
 
 
 def days() -> str:

@@ -181,7 +181,7 @@ def test_a_socket_that_stays_open_says_nothing_if_the_silent_one_does_too() -> N
 def test_a_lease_that_ends_first_hides_the_idle_timer() -> None:
     answers = idling(lease=75, silent=100.0, pings=None)
     assert by(answers, "silent, living").found == NOT_KNOWN
-    assert "LeaseSeconds=900" in by(answers, "reset by protocol pings").because
+    assert "HeartbeatSeconds=540" in by(answers, "reset by protocol pings").because
 
 
 def silences(watched: float, *found: Silence) -> list[Answer]:

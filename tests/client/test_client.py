@@ -206,7 +206,7 @@ def test_a_client_asks_what_the_protocol_names(play: Callable[[Story], None]) ->
             {"action": "status", "status": "busy", "text": "Hm"},
             {"action": "typing", "chatSessionId": "lobby", "typing": True},
             {"action": "message", "chatSessionId": "lobby", "content": 1, "clientId": "c1"},
-            {"action": "check", "userId": "ada", "active": False, "heartbeatSeconds": 30},
+            {"action": "check", "userId": "me", "active": False, "heartbeatSeconds": 30},
             {"action": "unwatch", "userIds": ["ada", "eve"]},
             {"action": "leave", "chatSessionId": "lobby"},
         ]

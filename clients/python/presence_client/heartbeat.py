@@ -6,7 +6,7 @@ from math import inf
 from presence_client.models import Frame
 
 #: After so long without any frame, a heartbeat asks for an answer: no other sign may come.
-QUIET = 600.0
+QUIET = 1_200.0
 #: A refused ping is sent again so long before the lease ends, if there is time.
 _SPARE = 5.0
 #: The server has handled a ping by then; of two frames, the one that is handled last counts.

@@ -30,7 +30,7 @@ import { type Event, type Table, type Turn, transitionBy } from "./machine.js";
 
 const PONG_MS = 5_000;
 /** After so long without any frame, a heartbeat asks for an answer. */
-const QUIET_MS = 10 * 60_000;
+const QUIET_MS = 20 * 60_000;
 /** A refused ping is sent again so long before the lease ends, if there is time. */
 const SPARE_MS = 5_000;
 /** After so long the server has handled a ping, and what changes may be said. */

@@ -85,13 +85,13 @@ describe("a link", () => {
     ]);
   });
 
-  it("asks for an answer when it is doubted, or after ten minutes without a frame", () => {
-    const beats = Array.from({ length: 20 }, (_, n): [number, "tick"] => [
+  it("asks for an answer when it is doubted, or after twenty minutes without a frame", () => {
+    const beats = Array.from({ length: 40 }, (_, n): [number, "tick"] => [
       (n + 1) * 30 * SECOND,
       "tick",
     ]);
     const quiet = frames([0, "accepted", terms], ...beats);
-    expect(quiet.map(({ action }) => action)).toEqual([...Array(19).fill("ping"), "check"]);
+    expect(quiet.map(({ action }) => action)).toEqual([...Array(39).fill("ping"), "check"]);
     expect(frames([0, "accepted", terms], [SECOND, "beat", true])).toEqual([
       { action: "check", userId: "ada", active: true, heartbeatSeconds: 30, id: "1" },
     ]);
