@@ -98,6 +98,10 @@ class Simulation:
         self.stream = Stream(
             rng, self.clock, self.functions, self.injector, self.cases.announcer.announce
         )
+        self._start_records()
+
+    def _start_records(self) -> None:
+        """What the simulation itself notes of its story."""
         names = [(f"{it}-{number}", it) for it in PEOPLE for number in range(DEVICES)]
         self.devices = [Device(self, name, user_id) for name, user_id in names]
         self.is_over = False

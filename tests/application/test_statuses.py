@@ -150,22 +150,22 @@ def test_what_is_known_is_left_out_and_says_nothing_of_users_who_hide(  # noqa: 
             without.join(f"user-{number:02}", f"c{number}")
     world.wait(GRACE)
 
-    def ask(of: World) -> OnlinePage:
-        cursor, up_to = (
-            None if it is None else of.online_index.position_of(f"user-{it:02}")
-            for it in (begin, end)
-        )
-        held = Known(frozenset(f"user-{it:02}" for it in known), up_to)
-        return of.online_list.page(limit, cursor, None, of.now, known=held)
-
-    page = ask(world)
+    page, same = (_page(it, known, begin, end, limit) for it in (world, without))
 
     low, high = -1 if begin is None else begin, 12 if end is None else end
     expected = [it for it in sorted(here - hidden - known) if low < it <= high]
     assert [it.user_id for it in page.users] == [f"user-{it:02}" for it in expected[:limit]]
     assert (page.cursor is not None) == (len(expected) > limit)
-    told, same = ([it.user_id for it in one.users] for one in (page, ask(without)))
-    assert (told, page.cursor) == (same, ask(without).cursor)
+    told, expected_of_all = ([it.user_id for it in one.users] for one in (page, same))
+    assert (told, page.cursor) == (expected_of_all, same.cursor)
+
+
+def _page(of: World, known: set[int], begin: int | None, end: int | None, limit: int) -> OnlinePage:
+    cursor, up_to = (
+        None if it is None else of.online_index.position_of(f"user-{it:02}") for it in (begin, end)
+    )
+    held = Known(frozenset(f"user-{it:02}" for it in known), up_to)
+    return of.online_list.page(limit, cursor, None, of.now, known=held)
 
 
 def test_beside_what_is_known_only_a_count_of_many_is_told(world: World) -> None:

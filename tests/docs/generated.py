@@ -195,7 +195,7 @@ PATH: tuple[tuple[str, str], ...] = (
     (f"{LAYER}/entrypoints/websocket.py", "message _serve _answer handler"),
     (f"{LAYER}/entrypoints/runtime.py", "now deadline time_left logged batch_failures"),
     (f"{LAYER}/protocol/requests.py", "SetStatus _set_status _in_time ACTIONS Envelope parse"),
-    (f"{LAYER}/entrypoints/actions.py", "Call answer"),
+    (f"{LAYER}/entrypoints/actions.py", "Call answer _choose"),
     (f"{LAYER}/application/access.py", "Actor Access"),
     (f"{LAYER}/domain/connection.py", "State Connection"),
     (f"{LAYER}/domain/rate_limit.py", "Take Charge"),
@@ -233,7 +233,7 @@ PATH: tuple[tuple[str, str], ...] = (
 )
 #: What the tour quotes: a file, how the first line begins, and how many lines.
 QUOTES = {
-    "quote-match": (f"{LAYER}/entrypoints/actions.py", "case SetStatus(", 3),
+    "quote-match": (f"{LAYER}/entrypoints/actions.py", "case SetStatus(", 2),
     "quote-authorize": (
         f"{LAYER}/application/access.py",
         "return self.act(connection, Charge(now, units, frames))",

@@ -938,9 +938,7 @@ def event_of(step: tuple, now: int) -> UserEvent:  # type: ignore[type-arg]  # n
             return Unblocked(frozenset({viewer_id}))
         case ("dismiss",):
             return GraceEnded()
-        case ("erase",):
-            return Erased()
-    return TimePassed()
+    return Erased() if step == ("erase",) else TimePassed()
 
 
 def held(user: User) -> frozenset[str]:

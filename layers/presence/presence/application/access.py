@@ -154,20 +154,16 @@ class Access:
         """Bring back an expired lease of a connection that is not closed: the client was late.
 
         The connection is still subscribed to its chat sessions, so the user is in them again.
-        Without a *charge* it was a ping, which says the client's heartbeat. What another frame
-        brings back lasts as long as any lease, until the next ping says that.
+        Without a *charge* it was a ping, which says the client's heartbeat until the next.
 
         Raises:
-            NotAuthenticated, TokenExpired: the connection, or its token, ended meanwhile.
-            TokenInvalid: its token was revoked.
-            RateLimited: see `Take.of`.
-            Unavailable: it gets other tokens and chat sessions all the time.
+            NotAuthenticated, TokenExpired, TokenInvalid: the connection, or its token, has ended.
+            RateLimited, Unavailable: see `Take.of`; it gets other tokens all the time.
         """
+        name, user_id, until = connection.connection_id, known.user_id, now + self.durations.grace
         for attempt in range(SWAP_ATTEMPTS):
-            name, user_id = connection.connection_id, known.user_id
             lease = self._returned(connection, heartbeat, charge, now)
-            grace_until = now + self.durations.grace
-            event = Authenticated(name, lease, is_active, connection.token, grace_until=grace_until)
+            event = Authenticated(name, lease, is_active, connection.token, grace_until=until)
             change = Returning(name, connection.revision, connection.joined)
             try:
                 return self.changes.apply(user_id, event, now, change, known, charge=charge)[1]

@@ -68,9 +68,7 @@ def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C90
         case Ping():
             return _ping(app, call, request)
         case SetStatus():
-            user_id = app.access.authorize(call.connection_id, call.now).user.user_id
-            charge = Charge(call.now, CHANGE_UNITS)
-            app.statuses.choose(user_id, request.event, call.now, charge)
+            _choose(app, call, request)
         case ListOnline():
             return _list_online(app, call, request)
         case Join(sessions):
@@ -92,6 +90,11 @@ def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C90
         case _:
             assert_never(request)
     return None if call.id is None else {"type": "ack"}
+
+
+def _choose(app: App, call: Call, request: SetStatus) -> None:
+    user_id = app.access.authorize(call.connection_id, call.now).user.user_id
+    app.statuses.choose(user_id, request.event, call.now, Charge(call.now, CHANGE_UNITS))
 
 
 def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
