@@ -151,15 +151,6 @@ MISTAKES = (
         "lost = set[str]()",
     ),
     _mistake(
-        "a probe brings leases back",
-        "I6 I5",
-        "domain/reducer.py",
-        "    return replace(user, leases={**user.leases, **awaited})",
-        "    gone = event.unheard.keys() - user.leases.keys()\n"
-        "    made = {name: Lease(event.until + 600_000, event.until) for name in gone}\n"
-        "    return replace(user, leases={**user.leases, **awaited, **made})",
-    ),
-    _mistake(
         "a probe raises a version",
         "I21",
         "domain/reducer.py",

@@ -85,7 +85,7 @@ class Checks:
             grows = new.equals_except_version(old) or new.version > old.version
             self.require(grows, "I3", f"another state, and no greater version: {old} {new}")
         self._hidden(before, after)
-        self._marked(before, after)
+        self._probed(before, after)
         self._replaced(before, after)
         for connection_id in before.leases.keys() - after.leases.keys():
             self.require(
@@ -155,8 +155,15 @@ class Checks:
         self.require(probe not in self.probes, "I22", f"{connection_id} is probed twice at once")
         self.probes.add(probe)
 
-    def _marked(self, before: User, after: User) -> None:
-        """Of a probe: it changes nothing, and comes once in a while."""
+    def _probed(self, before: User, after: User) -> None:
+        """A probe comes once in a while, and changes nothing but the ends of leases."""
+        versions = (before.version, before.own_version)
+        seen = replace(after, version=before.version, own_version=before.own_version)
+        seen = replace(seen, revision=before.revision, arrival=before.arrival)
+        is_unseen = replace(seen, leases=before.leases) == before
+        if is_unseen and before.leases.keys() == after.leases.keys():
+            is_same = (after.version, after.own_version) == versions
+            self.require(is_same, "I21", f"another version, and nothing to see: {before} {after}")
         if after.probed_at == before.probed_at:
             return
         is_due = not before.probed_at or after.probed_at - before.probed_at >= FRESH

@@ -19,6 +19,7 @@ from presence.limits import DEFAULT_PAGE, TOKEN_LEEWAY_MILLISECONDS
 from presence.protocol.frames import presence as frame_of
 from proof.simulation.checks import Said
 from proof.simulation.cloud import SECOND
+from proof.simulation.scheduler import pause
 from tests.world import GRACE, HEARTBEAT, Hearsay
 
 if TYPE_CHECKING:
@@ -302,12 +303,18 @@ class Device:
         self._ask("leave", work)
 
     def verify(self, user_id: str) -> None:
-        """Ask whether a user is there now. The function reads its clock again after its posts."""
+        """Ask whether a user is there now. The function reads its clock again after its posts.
+
+        It may be slow between them and the next write, and the answer be quicker.
+        """
         link, clock, verification = self.link, self.simulation.clock, self._verification
+        slow = self.simulation.rng.choice((0, 0, 100))
 
         def work(now: int) -> Sequence[Presence]:
             ahead = now - clock.now
             verified = verification.ask(link, [user_id], now)
+            for _ in range(slow if verified.probes else 0):
+                pause()
             verification.expect(verified.probes, clock.now + ahead)
             return [replace(it, heard_at=None) for it in verified.users]
 
