@@ -153,6 +153,6 @@ def _resets(observed: Observed, silent: Held, held: Held, change: str) -> Answer
 
 def _too_short(lease: float) -> str:
     return (
-        f"The stack's own lease of {lease:.0f} s may have ended it: deploy with HeartbeatSeconds="
-        "300 LeaseSeconds=900."
+        f"The stack's own lease of {lease:.0f} s may have ended it: deploy with "
+        "HeartbeatSeconds=540."
     )
