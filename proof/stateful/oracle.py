@@ -73,6 +73,12 @@ class Conn:
     limited: int = 0
 
     @property
+    def is_struck_out_by_one(self) -> bool:
+        """Whether the server closes it for the next frame that it refuses."""
+        is_unknown = self.user is None and self.refused >= UNAUTHENTICATED - 1
+        return is_unknown or self.limited >= LIMITED - 1
+
+    @property
     def token_end(self) -> int:
         return self.token.end
 
