@@ -82,7 +82,7 @@ def by_heartbeat() -> str:
     return _table(header, "|---|---:|---:|---:|---:|---:|", (row[1] for row in rows))
 
 
-def _setting(bill: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[str]]:
+def _setting(bill: Mapping[str, Any]) -> tuple[list[int], Sequence[str]]:
     """With a person at the device, and hidden or idle."""
     both = [int(bill["parameters"][name]) for name in ("HeartbeatSeconds", _BACKGROUND)]
     beats = Heartbeats(both[0] * 1000, both[1] * 1000)

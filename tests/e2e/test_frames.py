@@ -24,7 +24,7 @@ async def test_a_check_is_answered_and_a_ping_only_if_it_is_refused(
         pong = await ada.request("check", userId=ada_id, active=True)
 
         assert (refused["action"], refused["code"]) == ("ping", "forbidden")
-        assert pong.keys() == {"type", "id", "serverTime", "heartbeatSeconds"}
+        assert pong.keys() == {"type", "id", "serverTime", "heartbeatSeconds", "leaseSeconds"}
         assert pong["type"] == "pong"
         assert abs(pong["serverTime"] - time.time() * 1000) < 5_000
         # Others come and go on this stack meanwhile, and every client hears of that.
