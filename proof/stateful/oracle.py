@@ -346,14 +346,17 @@ class Oracle:
     def _makes_room(self, user: str, name: str, now: int) -> "Oracle":
         """The connection heard longest ago goes, if there are as many as may be.
 
-        Only its lease ends at once. It may bring that back, until the server closes it.
+        Only its lease ends at once, and with it what is known of its rate. It may bring the lease
+        back, until the server closes it; the limit of its user counts on.
         """
         live = self.live(user, now)
         if name in live or len(live) < MAX_CONNECTIONS:
             return self
         oldest = min(live, key=lambda it: (live[it].heard, it))
         rooms = live[oldest].rooms
-        after = self._conn(oldest, replace(live[oldest], end=now, told_by=now + TELLS))
+        spent = (0, live[oldest].spent[1])
+        replaced = replace(live[oldest], end=now, told_by=now + TELLS, spent=spent)
+        after = self._conn(oldest, replaced)
         held = {room for it in after.live(user, now).values() for room in it.rooms}
         person = self.person(user)
         left = {**person.left, **dict.fromkeys(rooms - held, now + GRACE)}
