@@ -88,6 +88,17 @@ export class Device {
       this.heartbeatMs = terms.heartbeatSeconds * 1_000;
       this.leaseEndsAt = Date.now() + this.leaseMs;
     });
+    for (const type of ["pong", "heartbeat"] as const)
+      this.client.on(type, ({ heartbeatSeconds, leaseSeconds }) =>
+        this.#pace(heartbeatSeconds, leaseSeconds),
+      );
+  }
+
+  /** It keeps another heartbeat from now on. */
+  #pace(heartbeatSeconds: number, leaseSeconds = this.leaseMs / 1_000): void {
+    this.heartbeatMs = heartbeatSeconds * 1_000;
+    this.leaseMs = leaseSeconds * 1_000;
+    this.leaseEndsAt = Date.now() + this.leaseMs;
   }
 
   /** Where its socket leads to. */

@@ -58,6 +58,7 @@ const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   authenticate: ({ device, token }) => joined(device, token && "with a token"),
   ping: beat,
   check: beat,
+  heartbeat: ({ heartbeatSeconds }) => `every ${heartbeatSeconds} s`,
   status: ({ status, text, until }) => joined(status, text, until && "for a while"),
   online: ({ cursor, without }) =>
     joined(cursor ? "the next page" : "", without && `besides ${without.length} known`),
