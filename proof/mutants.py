@@ -127,8 +127,8 @@ MISTAKES = (
         "who leaves on purpose has a grace period",
         "I7",
         "application/connections.py",
-        "Disconnected(connection_id, grace_until=now), now)",
-        "Disconnected(connection_id, grace_until=now + self.durations.grace), now)",
+        "gone = Disconnected(connection_id, grace_until=now)",
+        "gone = Disconnected(connection_id, grace_until=now + self.durations.grace)",
     ),
     _mistake(
         "the connection that was heard last is replaced",

@@ -46,8 +46,9 @@ def test_config_and_health_need_no_token(guarded: RunningStack) -> None:
 
     assert config == {
         "webSocketUrl": guarded.url,
-        "heartbeatSeconds": 30,
-        "leaseSeconds": 75,
+        "heartbeatSeconds": 60,
+        "backgroundHeartbeatSeconds": 540,
+        "leaseSeconds": 90,
         "maxConnectionSeconds": 7200,
         "protocol": 1,
         "globalPresence": True,
