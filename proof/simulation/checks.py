@@ -17,7 +17,8 @@ from tests.world import GRACE, LEASE, PROBE
 Said = dict[str, Any]
 EVERYWHERE = ""
 #: Much shorter than a heartbeat, so that there is something to ask for.
-FRESH = 3_000
+#: Longer than two clocks are apart: an answer that a slow clock has handled is evidence, too.
+FRESH = 7_000
 #: Nothing takes more milliseconds from where it begins to its last write.
 WORK_LASTS = 60_000
 
