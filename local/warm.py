@@ -1,11 +1,14 @@
 """Calls every function once, so that the first user does not wait for a cold start.
 
-It is the first check of a deployment too: each route of the socket has to answer a frame.
+It is the first check of a deployment too: each route of the socket has to answer a frame. Like any
+client it tries again when a connection is refused or ends: beside all the cold starts of a slow
+machine, a function may wait for the local AWS longer than it waits for AWS.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -47,6 +50,7 @@ _ACTIONS = (
 )
 #: All cold starts at once, on a slow machine that has other things to do.
 _SECONDS = 60
+_PAUSE_SECONDS = 0.5
 
 
 def warm(deployed: Deployed, endpoint_url: str) -> None:
@@ -76,24 +80,38 @@ def _invocation(deployed: Deployed, endpoint_url: str, name: str) -> Callable[[]
 def _converse(url: str) -> None:
     """Send each action on a connection of its own, so that some workers of the socket are warm."""
     with ThreadPoolExecutor(len(_ACTIONS)) as pool:
-        list(pool.map(lambda action: _ask(url, action), _ACTIONS))
+        list(pool.map(lambda action: call_route(url, action), _ACTIONS))
 
 
-def _ask(url: str, action: str) -> None:
-    try:
-        with connect(url, open_timeout=_SECONDS) as socket:
-            socket.send(json.dumps({"action": action, "id": "first-call"}))
-            answer = socket.recv(timeout=_SECONDS)
-    except (OSError, WebSocketException) as error:
-        raise StackError(_complaint(f"the route {action}", repr(error))) from error
-    if not answers(answer):
-        raise StackError(_complaint(f"the route {action}", str(answer)))
+def call_route(url: str, action: str, seconds: float = _SECONDS) -> None:
+    """Send the action on connections of its own until a frame of the protocol comes back.
+
+    Raises:
+        StackError: none came within so many seconds; it says what came last.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            answer: object = _exchange(url, action, deadline - time.monotonic())
+        except (OSError, WebSocketException) as error:
+            answer = error
+        if answers(answer):
+            return
+        if time.monotonic() + _PAUSE_SECONDS >= deadline:
+            raise StackError(_complaint(f"the route {action}", repr(answer)))
+        time.sleep(_PAUSE_SECONDS)
 
 
-def answers(answer: str | bytes) -> bool:
+def _exchange(url: str, action: str, seconds: float) -> str | bytes:
+    with connect(url, open_timeout=seconds) as socket:
+        socket.send(json.dumps({"action": action, "id": "first-call"}))
+        return socket.recv(timeout=seconds)
+
+
+def answers(answer: object) -> bool:
     """Tell whether this is a frame of the protocol, whatever it says."""
     try:
-        return isinstance(json.loads(answer)["type"], str)
+        return isinstance(answer, str) and isinstance(json.loads(answer)["type"], str)
     except (ValueError, TypeError, KeyError):
         return False
 

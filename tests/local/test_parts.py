@@ -3,8 +3,11 @@
 import gzip
 import json
 import socket
+import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ import boto3
 import jwt
 import pytest
 from moto import mock_aws
+from websockets.http11 import Request
+from websockets.http11 import Response as WebSocketResponse
+from websockets.sync.server import ServerConnection, serve
 
 from local import run, tables
 from local.aws import environment, require_free
@@ -20,7 +26,7 @@ from local.deploy import Deployed, for_local_aws, functions_of, parameters_of, r
 from local.layer import SERVICES, shrink
 from local.server import cors, is_ours, is_shared, may_ask
 from local.stack import REGION, ROOT, Settings, StackError
-from local.warm import _ACTIONS, _EVENTS, answers
+from local.warm import _ACTIONS, _EVENTS, answers, call_route
 from tests.template.test_template import FUNCTIONS, ROUTES
 
 # ── aws ───────────────────────────────────────────────────────────────────────────────────────────
@@ -226,6 +232,48 @@ def test_only_a_frame_of_the_protocol_counts_as_an_answer(
     works: bool,
 ) -> None:
     assert answers(answer) is works
+
+
+class Refusing:
+    """A WebSocket server that refuses so many handshakes, and then answers each frame."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.server = serve(self._answer, "127.0.0.1", 0, process_request=self._refuse)
+        self.url = f"ws://127.0.0.1:{self.server.socket.getsockname()[1]}"
+
+    def _refuse(self, connection: ServerConnection, _request: Request) -> WebSocketResponse | None:
+        self.refusals -= 1
+        return connection.respond(HTTPStatus.FORBIDDEN, "") if self.refusals >= 0 else None
+
+    @staticmethod
+    def _answer(connection: ServerConnection) -> None:
+        connection.recv()
+        connection.send('{"type": "error"}')
+
+
+@contextmanager
+def refusing(refusals: int) -> Iterator[Refusing]:
+    it = Refusing(refusals)
+    thread = threading.Thread(target=it.server.serve_forever)
+    thread.start()
+    try:
+        yield it
+    finally:
+        it.server.shutdown()
+        thread.join()
+
+
+@pytest.mark.fault("One handshake that is refused beside many cold starts ends `make run`.")
+def test_a_route_whose_connection_is_refused_is_called_again() -> None:
+    with refusing(2) as server:
+        call_route(server.url, "ping", seconds=30)
+    assert server.refusals < 0
+
+
+def test_a_route_that_never_answers_is_told_with_its_last_answer() -> None:
+    with refusing(1_000) as server, pytest.raises(StackError, match=r"the route ping.*403"):
+        call_route(server.url, "ping", seconds=1)
 
 
 # ── origins ───────────────────────────────────────────────────────────────────────────────────────
