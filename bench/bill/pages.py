@@ -6,8 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.bill.days import read_day
 from presence.domain.heartbeat import Heartbeats
 
+DAYS = Path(__file__).resolve().parents[1] / "days"
 KEPT = Path(__file__).resolve().parents[1] / "bill.json"
 #: The day of README.md.
 DAY = "readme"
@@ -62,6 +64,9 @@ def causes() -> str:
     return _table(("What for", "$ a month"), "|---|---:|", rows)
 
 
+_BACKGROUND = "BackgroundHeartbeatSeconds"
+#: The template's defaults.
+USUAL = {"HeartbeatSeconds": 60, _BACKGROUND: 540}
 #: What a person would choose, by the seconds of both heartbeats.
 SETTINGS = {
     (30, 30): "fast everywhere",
@@ -74,8 +79,7 @@ SETTINGS = {
 def by_heartbeat() -> str:
     """What slower heartbeats save, and how much later a crash is noticed."""
     day = _day(DAY)
-    usual = {"HeartbeatSeconds": 60, "BackgroundHeartbeatSeconds": 540}
-    bills = [{"parameters": usual, **day["bills"][0]}, *day["variants"]]
+    bills = [{"parameters": USUAL, **day["bills"][0]}, *day["variants"]]
     rows = sorted(map(_setting, bills), key=lambda row: row[0])
     names = ("", "`HeartbeatSeconds`", "`BackgroundHeartbeatSeconds`", "$ a month")
     header = (*names, "Crash seen over HTTP within", "clients told within")
@@ -94,9 +98,6 @@ def _setting(bill: Mapping[str, Any]) -> tuple[list[int], Sequence[str]]:
 
 def _either(both: Sequence[str]) -> str:
     return both[0] if both[0] == both[1] else f"{both[0]}, hidden {both[1]}"
-
-
-_BACKGROUND = "BackgroundHeartbeatSeconds"
 
 
 def days() -> str:
@@ -122,6 +123,70 @@ def prices() -> str:
         for it in _record()["prices"].values()
     )
     return _table(("Item", "Price", "For", "Source"), "|---|---:|---|---|", rows)
+
+
+#: What a user's contacts cause, by the meter's names.
+_OF_CONTACTS = ("posts", "watch", "$disconnect")
+_BEATS = ("ping", "check")
+
+
+def calculator() -> str:
+    """The figures of the demo's calculator, a module in TypeScript."""
+    figures = {**_usual_day(), **_prices_of(_usual_day())}
+    lines = (f"  {name}: {_number(value)}," for name, value in figures.items())
+    return "\n".join([_MODULE, "export const FIGURES = {", *lines, "};", ""])
+
+
+def _number(value: float) -> str:
+    """The number as the formatter of TypeScript wants it: an exponent has no leading zero."""
+    return f"{float(f'{value:.{_DIGITS}g}'):.10g}".replace("e-0", "e-")
+
+
+def _usual_day() -> Mapping[str, float]:
+    record = _day(DAY)
+    (group,) = read_day(DAYS / f"{DAY}.yaml").groups
+    shown, hidden = (
+        sum(it.minutes for it in group.devices[0].stretches if it.screen == screen) / 60
+        for screen in ("visible", "hidden")
+    )
+    return {
+        "users": record["users"],
+        "days": record["days"],
+        "shownHours": shown,
+        "hiddenHours": hidden,
+        "contacts": group.watches,
+        "heartbeatSeconds": USUAL["HeartbeatSeconds"],
+        "backgroundHeartbeatSeconds": USUAL[_BACKGROUND],
+    }
+
+
+def _prices_of(day: Mapping[str, float]) -> Mapping[str, float]:
+    """What a user pays for.
+
+    A beat is a ping, or the question that is sent in its place. What is neither a beat nor a
+    minute of a connection grows with the hours of a day.
+    """
+    bill, idle = _day(DAY)["bills"][0], _record()["idle"]["total"]
+    by_cause = bill["by_cause"]
+    user_days = day["users"] * day["days"]
+    user_hours = user_days * (day["shownHours"] + day["hiddenHours"])
+    shown_beats = day["shownHours"] * 3600 / day["heartbeatSeconds"]
+    beats = shown_beats + day["hiddenHours"] * 3600 / day["backgroundHeartbeatSeconds"]
+    of_beats, of_contacts = (sum(by_cause[it] for it in names) for names in (_BEATS, _OF_CONTACTS))
+    rest = bill["total"] - of_beats - of_contacts - by_cause["connections"] - idle
+    return {
+        "beat": of_beats / user_days / beats,
+        "minute": by_cause["connections"] / user_hours / 60,
+        "contactHour": of_contacts / user_hours / day["contacts"],
+        "hour": rest / user_hours,
+        "idle": idle,
+    }
+
+
+_DIGITS = 6
+_MODULE = (
+    "/** Made by `make docs` from bench/bill.json: a day, and its prices for a user in dollars. */"
+)
 
 
 #: By the names under which the pages ask for them.

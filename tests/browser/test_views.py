@@ -224,6 +224,26 @@ def test_going_back_from_the_gallery_restores_the_page(demo: Demo) -> None:
     expect(left.frames("authentication-success")).to_have_count(1)
 
 
+# ── the calculator ──────────────────────────────────────────────────────────────────────────
+
+
+def test_the_calculator_bills_what_is_typed(demo: Demo, axe: str) -> None:
+    page = demo.window(**STILL)
+    page.goto(f"{demo.url}?left={demo.name('ada')}&right={demo.name('grace')}#cost")
+    usage = page.get_by_role("form", name="Usage")
+    total = page.get_by_role("status", name="Total")
+    usual = total.inner_text()
+    usage.get_by_label("Users").fill("0")
+    expect(total).not_to_have_text(usual)
+    nobody = total.inner_text()
+    # What is out of bounds changes no sum.
+    usage.get_by_label("Users").fill("-1")
+    expect(total).to_have_text(nobody)
+    usage.get_by_label("Users").fill("10000")
+    expect(total).to_have_text(usual)
+    expect_accessible(page, axe)
+
+
 # ── the wire log ────────────────────────────────────────────────────────────────────────────
 
 

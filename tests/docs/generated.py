@@ -299,6 +299,14 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
+#: Files that are made as a whole.
+FILES: dict[Path, Callable[[], str]] = {
+    ROOT / "web" / "demo" / "cost-figures.ts": bills.calculator,
+}
+
+
 if __name__ == "__main__":
+    for file, made in FILES.items():
+        file.write_text(made(), "utf-8")
     for page in pages():
         page.write_text(filled(page.read_text("utf-8")), "utf-8")

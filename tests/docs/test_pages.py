@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.generated import filled
+from tests.docs.generated import FILES, filled
 from tests.docs.markdown import README, ROOT, anchors, blocks, code, links, name, pages, table
 
 #: What `make` makes; it need not be there.
@@ -112,6 +112,11 @@ def test_what_is_generated_is_up_to_date(page: Path) -> None:
     text = page.read_text("utf-8")
 
     assert filled(text) == text, "run `make docs`"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_file_that_is_generated_is_up_to_date(file: Path) -> None:
+    assert file.read_text("utf-8") == FILES[file](), "run `make docs`"
 
 
 # ── docs/threats.md: what stops each threat, and a test that shows it, or a reason ─────────────

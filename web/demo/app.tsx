@@ -1,5 +1,6 @@
 import { type FormEvent, type RefObject, useEffect, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
+import { Calculator } from "./calculator.js";
 import { Drawer } from "./drawer.js";
 import { Gallery } from "./gallery.js";
 import { Observable, useValue } from "./observable.js";
@@ -54,10 +55,13 @@ void health.watch(inTrouble, () => {
   for (const { client } of devices()) client.retryNow();
 });
 
-type View = "live" | "gallery";
+const VIEWS = { live: "Live", gallery: "Components", cost: "Cost" };
+
+type View = keyof typeof VIEWS;
 
 function viewAsked(): View {
-  return location.hash === "#gallery" ? "gallery" : "live";
+  const asked = location.hash.slice(1);
+  return Object.hasOwn(VIEWS, asked) ? (asked as View) : "live";
 }
 
 function useView(): View {
@@ -117,12 +121,11 @@ function Header({
         Presence
       </h1>
       <nav aria-label="Views">
-        <a href="#live" aria-current={view === "live" ? "page" : undefined}>
-          Live
-        </a>
-        <a href="#gallery" aria-current={view === "gallery" ? "page" : undefined}>
-          Components
-        </a>
+        {Object.entries(VIEWS).map(([name, label]) => (
+          <a key={name} href={`#${name}`} aria-current={view === name ? "page" : undefined}>
+            {label}
+          </a>
+        ))}
       </nav>
       <button
         ref={opener}
@@ -208,6 +211,7 @@ function App() {
           <Live shown={shown} />
         </div>
         {view === "gallery" && <Gallery />}
+        {view === "cost" && <Calculator />}
       </main>
       <Footer />
       <Drawer isOpen={isOpen} close={close} people={shown} />

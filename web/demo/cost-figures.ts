@@ -1,0 +1,15 @@
+/** Made by `make docs` from bench/bill.json: a day, and its prices for a user in dollars. */
+export const FIGURES = {
+  users: 10000,
+  days: 30,
+  shownHours: 3,
+  hiddenHours: 5,
+  contacts: 20,
+  heartbeatSeconds: 60,
+  backgroundHeartbeatSeconds: 540,
+  beat: 1.99966e-6,
+  minute: 2.51513e-7,
+  contactHour: 2.21092e-6,
+  hour: 1.40256e-5,
+  idle: 1.10302,
+};
