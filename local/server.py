@@ -66,7 +66,7 @@ def cors(origin: str | None) -> dict[str, str]:
 
 #: What a preflight is told besides; the methods and headers are those of template.yaml.
 PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": "authorization, content-type, if-none-match",
     "Access-Control-Max-Age": "600",
 }
@@ -250,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer from the HTTP API."""
         self._answer(self._pass_on)
 
-    do_DELETE = do_PUT  # noqa: N815
+    do_DELETE = do_PATCH = do_PUT  # noqa: N815
 
     def do_OPTIONS(self) -> None:
         """Tell a browser what a page of another origin may send."""

@@ -28,6 +28,7 @@ _PRIMITIVES = {
     "integer": "number",
     "null": "null",
     "number": "number",
+    "object": "{ readonly [name: string]: unknown }",
     "string": "string",
 }
 

@@ -45,8 +45,8 @@ _EVENTS = {
 }
 # A connection that has not authenticated changes nothing, whatever it sends.
 _ACTIONS = (
-    *("authenticate", "ping", "check", "status", "online", "join", "leave"),
-    *("typing", "message", "watch", "unwatch", "verify", "unknown"),
+    *("authenticate", "ping", "check", "status", "data", "online", "join"),
+    *("leave", "typing", "message", "watch", "unwatch", "verify", "unknown"),
 )
 #: All cold starts at once, on a slow machine that has other things to do.
 _SECONDS = 60

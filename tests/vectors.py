@@ -24,6 +24,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 from presence.domain import freshness
+from presence.domain.data import compact, patch
 from presence.domain.disclosure import Disclosure, Precision, Rules
 from presence.domain.errors import PresenceError
 from presence.domain.events import (
@@ -32,6 +33,7 @@ from presence.domain.events import (
     Barred,
     Blocked,
     Chosen,
+    DataChanged,
     Disconnected,
     Erased,
     GraceEnded,
@@ -158,6 +160,16 @@ class Moment:
     def some(self, names: tuple[str, ...]) -> frozenset[str]:
         return frozenset(name for name in names if self.random.random() < 0.3)
 
+    def data(self) -> str:
+        """Some are beyond the limit once they are patched into others."""
+        texts = ("é", "x" * 500, {"b": 1.5}, [None], True)
+        return compact({name: self.random.choice(texts) for name in sorted(self.some(("a", "10")))})
+
+    def patch(self) -> str:
+        changes = (None, "é", "x" * 500, "x" * 700, {"b": None}, {"a": [], "b": {"c": None}})
+        names = sorted(self.some(("a", "b", "c")))
+        return patch({name: self.random.choice(changes) for name in names})
+
     def is_active(self) -> bool | None:
         return self.random.choice((None, True, False))
 
@@ -175,6 +187,7 @@ def authenticated(at: Moment) -> UserEvent:
         at.is_active(),
         session_ids=named,
         grace_until=grace_until,
+        data=at.data() if at.random.random() < 0.1 else None,
     )
 
 
@@ -183,7 +196,13 @@ def chosen(at: Moment) -> UserEvent:
     until = at.random.choice((None, at.to_come(-1, 1, 3_000, GRACE, LEASE)))
     chosen_at = at.random.choice((None, None, at.now, at.now - 1, at.now - 2_000, at.now + 1))
     disclosure = at.random.choice((None, None, None, *Disclosure))
-    return Chosen(at.random.choice([*Choice]), text, until, chosen_at, disclosure)
+    data = at.data() if at.random.random() < 0.1 else None
+    return Chosen(at.random.choice([*Choice]), text, until, chosen_at, disclosure, data)
+
+
+def data_changed(at: Moment) -> UserEvent:
+    is_patch = at.random.random() < 0.5
+    return DataChanged(at.patch() if is_patch else at.data(), is_patch)
 
 
 def probed(at: Moment) -> UserEvent:
@@ -215,6 +234,7 @@ EVENTS = {
     Joined: Kind(4, lambda at: Joined(at.connection(), at.sessions())),
     Left: Kind(2, lambda at: Left(at.connection(), at.sessions())),
     Chosen: Kind(4, chosen),
+    DataChanged: Kind(3, data_changed),
     Seen: Kind(1, lambda _: Seen()),
     Blocked: Kind(2, lambda at: Blocked(at.random.choice(VIEWERS))),
     Unblocked: Kind(3, unblocked),
@@ -271,7 +291,7 @@ def with_farewells(random: Random) -> User:
     user = known({"laptop": Lease(START + LEASE, START)}, MAX_SCENES)
     until = [START + random.choice((3_000, GRACE)) for _ in user.blocked]
     views = {
-        name: replace(it, farewell=Farewell(at, Status.ONLINE, f"text {at} {name}"))
+        name: replace(it, farewell=Farewell(at, Status.ONLINE, "hi", data=f'{{"a":"{name}"}}'))
         for at, (name, it) in zip(until, user.blocked.items(), strict=True)
     }
     return replace(user, blocked=views)

@@ -247,7 +247,7 @@ class World(App):
     def choose(
         self, user_id: str, choice: Choice, text: str | None = None, until: int | None = None
     ) -> User:
-        return self.statuses.choose(user_id, Chosen(choice, text, until), self.now)
+        return self.statuses.change(user_id, Chosen(choice, text, until), self.now)
 
     def hide(self, user_id: str, text: str | None = None, until: int | None = None) -> None:
         """Choose to be invisible, and wait until others are told."""

@@ -122,7 +122,7 @@ class Checks:
             viewers.add(None)
         for viewer_id in viewers:
             old, new = before.seen_by(viewer_id), after.seen_by(viewer_id)
-            left = replace(old, status=Status.OFFLINE, text=None, version=new.version)
+            left = replace(old, status=Status.OFFLINE, text=None, data=None, version=new.version)
             stays = new == old or (old.is_online and new == left)
             self.require(stays, "I10", f"{viewer_id} sees {new} after {old}")
 

@@ -329,7 +329,7 @@ class Device:
 
         def work(now: int) -> None:
             actor = cases.access.authorize(link, now)
-            cases.statuses.choose(actor.user.user_id, chosen, now)
+            cases.statuses.change(actor.user.user_id, chosen, now)
 
         self._ask("status", work)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from presence.domain.connection import Connection
 from presence.domain.disclosure import Disclosure, Precision
 from presence.domain.errors import Conflict, PresenceError, RateLimited, Unavailable
-from presence.domain.events import Chosen, TokenRevoked
+from presence.domain.events import Chosen, DataChanged, TokenRevoked
 from presence.domain.user import Choice, Presence, Status, User
 from presence.limits import MAX_BLOCKED, MAX_PAGE, MAX_RETURNED, MAX_SCENES
 from presence.ports import Block
@@ -443,9 +443,14 @@ def passes(milliseconds: int) -> Deed:
     return deed
 
 
+def changes_data(data: str, *, is_patch: bool = False) -> Deed:
+    change = DataChanged(data, is_patch)
+    return lambda world: world.statuses.change("ada", change, world.now)
+
+
 def disclose(world: World) -> None:
     chosen = Chosen(Choice.BUSY, "secret", disclosure=Disclosure.HIDDEN)
-    world.statuses.choose("ada", chosen, world.now)
+    world.statuses.change("ada", chosen, world.now)
 
 
 #: What a hidden user may do, and what happens to all users. To send something is not to hide.
@@ -457,6 +462,8 @@ DEEDS: dict[str, Deed] = {
     "status": lambda world: world.choose("ada", Choice.BUSY, "secret"),
     "away": lambda world: world.choose("ada", Choice.AWAY),
     "text": lambda world: world.choose("ada", Choice.DND, "secret", world.now + 5 * SECOND),
+    "data": changes_data('{"page":"secret"}'),
+    "patch": changes_data('{"mood":"secret"}', is_patch=True),
     "vanish": lambda world: world.choose("ada", Choice.INVISIBLE),
     "disclose": disclose,
     "idle": lambda world: world.ping("ada-1", is_active=False),
@@ -481,7 +488,10 @@ INVISIBLE = {
     "text": lambda world: world.choose("ada", Choice.INVISIBLE, "s", world.now + 10**9),
 }
 #: What a user may have done before.
-BEFORE = ("wait", "status", "away", "idle", "back", "join", "leave", "device", "type", "go")
+BEFORE = (
+    *("wait", "status", "away", "data", "patch", "idle", "back", "join", "leave", "device"),
+    *("type", "go"),
+)
 
 
 def seen_by_eve(world: World) -> dict[str, Any]:
@@ -738,7 +748,7 @@ def test_a_user_chooses_what_others_learn_of_last_seen(
     world.join("ada", "ada-1")
     world.wait(400 * SECOND)
 
-    own = world.statuses.choose("ada", Chosen(Choice.BUSY, disclosure=disclosure), world.now)
+    own = world.statuses.change("ada", Chosen(Choice.BUSY, disclosure=disclosure), world.now)
     kept = world.choose("ada", Choice.ONLINE)
     seen = world.read("ada", "eve")
 

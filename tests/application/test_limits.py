@@ -95,7 +95,7 @@ def test_statuses_over_http_and_on_sockets_have_one_limit(world: World) -> None:
     world.join("mallory", "m1")
     charge = Charge(world.now, 2)
     first_refusal(
-        lambda _: world.statuses.choose("mallory", Chosen(Choice.BUSY), world.now, charge)
+        lambda _: world.statuses.change("mallory", Chosen(Choice.BUSY), world.now, charge)
     )
 
     assert act(world, "m1", BURST) <= 1

@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 from bench.units import write_units
+from presence.domain.data import compact
 from presence.domain.disclosure import Rules
 from presence.domain.errors import Conflict, RateLimited
 from presence.domain.events import (
@@ -16,6 +17,7 @@ from presence.domain.events import (
     Barred,
     Blocked,
     Chosen,
+    DataChanged,
     Disconnected,
     Joined,
     TimePassed,
@@ -30,6 +32,7 @@ from presence.limits import (
     MAX_BARRED,
     MAX_BLOCKED,
     MAX_CONNECTIONS,
+    MAX_DATA_BYTES,
     MAX_EARLIER_CHOICES,
     MAX_REVOKED,
     MAX_SCENES,
@@ -71,6 +74,9 @@ class Fat:
     def text(self) -> str:
         return "".join(chr(self._random.randrange(0x20000, 0x2A6DF)) for _ in range(140))
 
+    def data(self) -> str:
+        return compact({"a": self.text() + self.text()[:112]})
+
     def enter(self, sessions: list[str]) -> None:
         self.user = grown(
             self.user, [Joined(name, (it,)) for it in sessions for name in self.names]
@@ -82,6 +88,13 @@ class Fat:
             texted = Chosen(Choice.BUSY, self.text())
             some = [Blocked(it) for it in viewers[number::MAX_SCENES]]
             self.user = grown(self.user, [texted, *some], NOW + 1_000 * number, apart=7)
+
+    def say(self, viewers: list[str]) -> None:
+        """One data after the other, each as the next viewer goes on seeing it."""
+        for number, viewer in enumerate(viewers[:MAX_SCENES]):
+            said: list[Event] = [DataChanged(self.data()), Blocked(viewer)]
+            said.append(DataChanged(self.data()))
+            self.user = grown(self.user, said, NOW + 2_000 * number, apart=7)
 
     def close(self) -> None:
         """All connections but one."""
@@ -104,6 +117,7 @@ def fattest(first: str) -> Fat:
         "sessions": lambda: fat.enter(sessions),
         "blocks": lambda: fat.block(viewers),
         "bars": lambda: setattr(fat, "user", grown(fat.user, [Barred(it) for it in barred])),
+        "data": lambda: fat.say(viewers),
     }
     steps.pop(first)()
     for others in steps.values():
@@ -128,7 +142,7 @@ def units(store: Store, user: User) -> int:
     return write_units(item, item)
 
 
-@pytest.mark.parametrize("first", ["sessions", "blocks", "bars"])
+@pytest.mark.parametrize("first", ["sessions", "blocks", "bars", "data"])
 def test_a_ping_of_the_fattest_user_takes_ten_units(dictionaries: Store, first: str) -> None:
     fat = fattest(first)
 
@@ -136,7 +150,7 @@ def test_a_ping_of_the_fattest_user_takes_ten_units(dictionaries: Store, first: 
 
 
 @pytest.mark.fault("A user blocks very many viewers one after the other, and hides.")
-@pytest.mark.parametrize("first", ["sessions", "blocks", "bars"])
+@pytest.mark.parametrize("first", ["sessions", "blocks", "bars", "data"])
 def test_hiding_from_many_viewers_takes_ten_units_too(dictionaries: Store, first: str) -> None:
     fat = fattest(first)
     fat.hide()
@@ -171,6 +185,26 @@ def test_without_room_a_text_is_refused_and_a_device_keeps_no_user_out() -> None
     after, _ = reduce(fat.user, Authenticated("one-more", Lease(NOW + LEASE, NOW, device)), NOW)
 
     assert after.leases["one-more"].device is None
+
+
+def ordinary(data: str | None) -> User:
+    """On two devices, in two chat sessions, and busy."""
+    user = User("9f0c1d6e-3a52-4b8e-9c37-5d2f8a6b4e10")
+    for number, device in enumerate(("laptop", "phone")):
+        lease = Lease(NOW + LEASE, NOW, device=device, ends_by=NOW + LONGEST_LIFE)
+        joined = Joined(f"L{number}", ("team:7:4f2a9c1e", "team:8:b07d53aa"))
+        user = grown(user, [Authenticated(f"L{number}", lease), joined])
+    return grown(user, [Chosen(Choice.BUSY, "In a meeting", data=data)])
+
+
+@pytest.mark.parametrize(("size", "billed"), [(0, 1), (600, 1), (MAX_DATA_BYTES, 2)])
+def test_data_of_some_600_bytes_cost_a_ping_nothing_and_more_a_second_unit(
+    dictionaries: Store, size: int, billed: int
+) -> None:
+    """Of data that compress no better than Base64 does; names and addresses do."""
+    (letters,) = Fat("data").ids(1, max(size - len('{"a":""}'), 0))
+
+    assert units(dictionaries, ordinary(compact({"a": letters}) if size else None)) == billed
 
 
 @pytest.mark.parametrize(("blocks", "sessions"), [(MAX_BLOCKED, 2), (150, 40), (100, MAX_SESSIONS)])

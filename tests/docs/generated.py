@@ -31,6 +31,7 @@ LIMITS = (
     (of_ours.MAX_PAGE, "ids in `userIds`, and `limit`", "`invalid-message`"),
     (of_ours.MAX_VERIFIED, "ids in the `userIds` of `verify`", "`invalid-message`"),
     (of_ours.MAX_TEXT_LENGTH, "characters of `text`", "`invalid-message`"),
+    (of_ours.MAX_DATA_BYTES, "bytes of `data`, as JSON without white space", "`payload-too-large`"),
     (of_ours.MAX_MESSAGE_BYTES, "bytes of a frame", "`payload-too-large`"),
     (of_ours.MAX_BODY_BYTES, "bytes of an HTTP body", "`payload-too-large`"),
     (of_ours.MAX_CONTENT_BYTES, "bytes of `content`", "`payload-too-large`"),
@@ -196,7 +197,7 @@ PATH: tuple[tuple[str, str], ...] = (
     (f"{LAYER}/entrypoints/websocket.py", "message _serve _answer handler"),
     (f"{LAYER}/entrypoints/runtime.py", "now deadline time_left logged batch_failures"),
     (f"{LAYER}/protocol/requests.py", "SetStatus _set_status _in_time ACTIONS Envelope parse"),
-    (f"{LAYER}/entrypoints/actions.py", "Call answer _choose"),
+    (f"{LAYER}/entrypoints/actions.py", "Call answer _change"),
     (f"{LAYER}/application/access.py", "Actor Access"),
     (f"{LAYER}/domain/connection.py", "State Connection"),
     (f"{LAYER}/domain/rate_limit.py", "Take Charge"),
@@ -234,7 +235,7 @@ PATH: tuple[tuple[str, str], ...] = (
 )
 #: What the tour quotes: a file, how the first line begins, and how many lines.
 QUOTES = {
-    "quote-match": (f"{LAYER}/entrypoints/actions.py", "case SetStatus(", 2),
+    "quote-match": (f"{LAYER}/entrypoints/actions.py", "case SetStatus() | SetData(", 2),
     "quote-authorize": (
         f"{LAYER}/application/access.py",
         "return self.act(connection, Charge(now, units, frames))",

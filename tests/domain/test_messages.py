@@ -10,12 +10,15 @@ import pytest
 from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
+from presence.domain.data import NO_DATA, compact
 from presence.domain.disclosure import Disclosure
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, PresenceError, UnknownAction
+from presence.domain.events import DataChanged
 from presence.domain.user import Choice, Presence, Status
 from presence.limits import (
     ID_PATTERN,
     MAX_CONTENT_BYTES,
+    MAX_DATA_BYTES,
     MAX_DEPTH,
     MAX_FRAME_BYTES,
     MAX_MESSAGE_BYTES,
@@ -46,6 +49,7 @@ from presence.protocol.requests import (
     Request,
     Say,
     Sessions,
+    SetData,
     SetStatus,
     Typing,
     Unwatch,
@@ -461,8 +465,21 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
             "until": NOW + 1,
             "chosenAt": NOW - 1,
             "showLastSeen": "coarse",
+            "data": {"page": "/", "mood": None},
         },
-        SetStatus(Choice.AWAY, "out 🌞", NOW + 1, NOW - 1, Disclosure.COARSE),
+        SetStatus(
+            *(Choice.AWAY, "out 🌞", NOW + 1, NOW - 1, Disclosure.COARSE),
+            data='{"mood":null,"page":"/"}',
+        ),
+    ),
+    "data": (
+        {"action": "data", "data": {"name": "Ädä"}, "patch": None},
+        SetData(DataChanged('{"name":"Ädä"}')),
+    ),
+    "data-none": ({"action": "data", "data": {}}, SetData(DataChanged(NO_DATA))),
+    "data-patch": (
+        {"action": "data", "patch": {"mood": None, "at": [1.5, {"b": 1, "a": 2}]}},
+        SetData(DataChanged('{"at":[1.5,{"a":2,"b":1}],"mood":null}', is_patch=True)),
     ),
     "status-of-full-length": (
         {"action": "status", "status": "dnd", "text": "😀" * 140},
@@ -508,6 +525,10 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], Request]] = {
     "authenticate-with-no-chat-session": (
         {"action": "authenticate", "token": "e.y.J", "chatSessionIds": []},
         Authenticate("e.y.J", session_ids=()),
+    ),
+    "authenticate-with-data": (
+        {"action": "authenticate", "token": "e.y.J", "data": {}},
+        Authenticate("e.y.J", data=NO_DATA),
     ),
     "leave-altogether": ({"action": "leave"}, Leave(None)),
     "typing": (
@@ -644,6 +665,7 @@ def test_aliases_are_those_of_the_protocol_and_hide_no_action() -> None:
     assert {alias.action for alias in ALIASES.values()} <= ACTIONS.keys()
 
 
+NO_OBJECTS: list[Any] = ["", "{}", 0, 1, True, False, [], [{}]]
 #: Beside a valid `chatSessionId`, a list is wrong however good it is.
 NO_SESSIONS = [[], ["x"] * (MAX_SESSIONS + 1), "x", {}, True, ["x", ""], [None], ["x"]]
 
@@ -654,6 +676,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "device": ["", "my laptop", "x" * 129, 1, False, [], {}],
         "active": [0, 1, 1.0, "", "false", [], {}],
         "chatSessionIds": [["x"] * (MAX_SESSIONS + 1), "x", {}, True, ["x", ""], [None]],
+        "data": NO_OBJECTS,
     },
     "ping": {
         "active": [0, 1, 1.0, "", "true", [], {}],
@@ -679,6 +702,12 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "chosenAt": [-1, NOW + 0.5, str(NOW), True, [], {}],
         "showLastSeen": ["", "off", "Exact", 0, False, ["exact"], {}],
         "until": [NOW, NOW - 1, 0, -1, NOW + 0.5, float(NOW + 1), str(NOW + 1), True, [], {}],
+        "data": NO_OBJECTS,
+    },
+    "data": {
+        "data": [None, *NO_OBJECTS],
+        # Beside valid data, a patch is wrong however good it is.
+        "patch": [*NO_OBJECTS, {}, {"mood": "fine"}],
     },
     "online": {
         "limit": [0, -1, 101, 1.0, 50.5, "50", "", True, False, [], {}],
@@ -710,6 +739,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "ping": {},
     "check": {},
     "status": {"status": "busy"},
+    "data": {"data": {"page": "/"}},
     "online": {},
     "join": {"chatSessionId": "room"},
     "leave": {},
@@ -800,7 +830,7 @@ def test_nothing_is_repeated_of_an_empty_frame() -> None:
     st.dictionaries(
         st.sampled_from(["id", "token", "userId", "device", "active", "status", "text", "until"])
         | st.sampled_from(["limit", "cursor", "chatSessionId", "typing", "content", "clientId"])
-        | st.sampled_from(["userIds"])
+        | st.sampled_from(["userIds", "data", "patch"])
         | st.text(max_size=5),
         json_values | st.sampled_from(["ada", "busy", NOW + 5, 7, True, ["ada", "bob"]]),
     ),
@@ -844,6 +874,28 @@ def test_a_message_as_long_as_allowed_is_understood_and_one_byte_more_is_not() -
         parse({**body, "content": f"{longest}x"}, NOW)
 
 
+@pytest.mark.parametrize("pad", ["x", "é", "€", "😀", '"'], ids=["1-byte", "2", "3", "4", "quote"])
+@pytest.mark.parametrize(
+    "body", [{"action": "data"}, {"action": "status", "status": "busy"}], ids=str
+)
+def test_data_are_measured_in_bytes_as_they_are_told(body: dict[str, Any], pad: str) -> None:
+    room, size = MAX_DATA_BYTES - len('{"a":""}'), len(encode(pad).encode()) - 2
+    text = pad * (room // size) + "x" * (room % size)
+
+    assert parse({**body, "data": {"a": text}}, NOW).action == body["action"]
+    with pytest.raises(PayloadTooLarge, match="1024 bytes"):
+        parse({**body, "data": {"a": text + "x"}}, NOW)
+
+
+def test_a_patch_may_be_larger_than_the_data_it_leaves() -> None:
+    changes = {f"name-{number}": None for number in range(100)}
+
+    request = parse({"action": "data", "patch": changes}, NOW).request
+
+    assert isinstance(request, SetData)
+    assert json.loads(request.event.data) == changes
+
+
 # ── values to text ─────────────────────────────────────────────────────────────────────────
 
 
@@ -856,16 +908,26 @@ presences = st.builds(
     last_seen=st.none() | st.integers(0, 2**53 - 1),
     version=st.integers(0, 2**53 - 1),
     text=st.none() | status_texts,
+    data=st.none() | objects.filter(bool).map(compact),
 )
+#: As long as they can be.
+FULL = compact({"a": "😀" * 254})
 #: As long as one can be on the wire: quotes become two bytes, an emoji four.
-LONGEST = Presence("x" * 128, Status.OFFLINE, 2**53 - 1, 2**53 - 1, "😀" * 140)
+LONGEST = Presence("x" * 128, Status.OFFLINE, 2**53 - 1, 2**53 - 1, "😀" * 140, data=FULL)
 
 
 def carried(frames: list[str]) -> list[Any]:
     return [change for text in frames for change in json.loads(text)["changes"]]
 
 
-def test_a_presence_without_a_text_has_no_such_field() -> None:
+def test_a_presence_has_its_data_as_an_object() -> None:
+    ada = Presence("ada", Status.ONLINE, NOW, 7, data='{"name":"Ada","tags":[]}')
+
+    assert presence(ada)["data"] == {"name": "Ada", "tags": []}
+    assert json.loads(presence_text(ada)) == presence(ada)
+
+
+def test_a_presence_without_text_and_data_has_no_such_field() -> None:
     ada = Presence("ada", Status.ONLINE, NOW, 7)
 
     assert presence(ada) == {
@@ -896,10 +958,13 @@ def test_frames_carry_every_change_in_its_order(changes: list[Presence]) -> None
 
 @pytest.mark.fault("A text does not fit a frame.")
 @pytest.mark.parametrize("text", ["😀" * 140, '"' * 140, "\\" * 140, "x", None], ids=ascii)
+@pytest.mark.parametrize("data", [None, FULL], ids=["no data", "full"])
 @pytest.mark.parametrize("count", [1, 39, 40, 41, 1_000])
-def test_frames_stay_below_what_api_gateway_takes(count: int, text: str | None) -> None:
+def test_frames_stay_below_what_api_gateway_takes(
+    count: int, text: str | None, data: str | None
+) -> None:
     changes = [
-        Presence(f"{number:0>128}", Status.OFFLINE, 2**53 - 1, 2**53 - 1, text)
+        Presence(f"{number:0>128}", Status.OFFLINE, 2**53 - 1, 2**53 - 1, text, data=data)
         for number in range(count)
     ]
 
@@ -921,11 +986,12 @@ BATCH = 100
 @pytest.mark.parametrize("text", ["😀" * 140, '"' * 140, "x", None], ids=ascii)
 @pytest.mark.parametrize("leaving", [0, 1, BATCH])
 @pytest.mark.parametrize("coming", [0, 1, 40, BATCH])
+@pytest.mark.parametrize("data", [None, FULL], ids=["no data", "full"])
 def test_joined_and_left_members_are_sent_once_in_frames_below_the_size_limit(
-    coming: int, leaving: int, text: str | None
+    coming: int, leaving: int, text: str | None, data: str | None
 ) -> None:
     joined = [
-        Presence(f"{number:j>128}", Status.ONLINE, 2**53 - 1, 2**53 - 1, text)
+        Presence(f"{number:j>128}", Status.ONLINE, 2**53 - 1, 2**53 - 1, text, data=data)
         for number in range(coming)
     ]
     left = [f"{number:l>128}" for number in range(leaving)]

@@ -13,6 +13,7 @@ from presence.domain.events import (
     Barred,
     Blocked,
     Chosen,
+    DataChanged,
     Disconnected,
     Effect,
     Erased,
@@ -896,6 +897,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("leave"), CONNECTIONS),
     st.tuples(st.just("choose"), st.sampled_from(Choice), st.sampled_from([None, 5_000, 90_000])),
     st.tuples(st.just("late"), st.sampled_from(Choice), st.sampled_from(Disclosure)),
+    st.tuples(st.just("data"), st.sampled_from(["{}", '{"a":1}', '{"b":2}']), st.booleans()),
     st.tuples(st.just("seen")),
     st.tuples(st.just("probe"), CONNECTIONS, st.sampled_from([0, 1, 1_000, GRACE, LEASE - 1])),
     st.tuples(st.just("join"), CONNECTIONS, SESSIONS),
@@ -924,6 +926,8 @@ def event_of(step: tuple, now: int) -> UserEvent:  # type: ignore[type-arg]  # n
             return Chosen(choice, "a text", now + duration)
         case ("late", choice, disclosure):
             return Chosen(choice, None, None, now - 2_000, disclosure)
+        case ("data", data, is_patch):
+            return DataChanged(data, is_patch)
         case ("seen",):
             return Seen()
         case ("probe", connection_id, unheard_for):

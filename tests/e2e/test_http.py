@@ -10,8 +10,13 @@ from tests.conversation import join, people, story
 from tests.stack import RunningStack
 
 READS = ["GET /online", "GET /online/count", "GET /ada", "POST /batch"]
-WRITES = ["PUT /last-seen", "PUT /"]
-BODIES = {"POST /batch": {"userIds": ["ada"]}, "PUT /": {"status": "busy"}}
+WRITES = ["PUT /last-seen", "PUT /", "PUT /data", "PATCH /data"]
+BODIES = {
+    "POST /batch": {"userIds": ["ada"]},
+    "PUT /": {"status": "busy"},
+    "PUT /data": {"page": "/"},
+    "PATCH /data": {"page": None},
+}
 NEVER_SEEN = {"status": "offline", "isOnline": False, "lastSeen": None, "version": 0}
 
 

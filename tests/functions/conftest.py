@@ -91,6 +91,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "ping": {},
     "check": {},
     "status": {"status": "away"},
+    "data": {"patch": {"page": "/inbox"}},
     "online": {},
     "join": {"chatSessionId": ROOM},
     "leave": {"chatSessionId": ROOM},

@@ -14,6 +14,7 @@ import jwt
 import pytest
 from botocore.exceptions import ClientError
 
+from presence import limits
 from presence.domain.connection import State
 from presence.domain.user import Status
 from presence.limits import REFUSALS_LOGGED
@@ -177,6 +178,78 @@ def test_on_status_stores_the_choice_for_the_stream(stack: Stack) -> None:
     assert frame == {"type": "ack", "id": "3"}
     assert (user.status, user.text) == (Status.BUSY, "in a review")
     assert image["changed"] == {"BOOL": True}
+
+
+def test_on_data_patches_what_is_known_and_all_are_told(stack: Stack) -> None:
+    stack.connect(TAB)
+    token = stack.token("ada")
+    known = stack.ask(TAB, "authenticate", token=token, data={"mood": "fine", "name": "Ada"})
+    stack.join("grace", PHONE)
+    stack.stream()
+    stack.heard(PHONE)
+    stack.wait(1_000)
+
+    frame = frame_of(stack.replay("data"))
+    stack.stream()
+
+    data = {"name": "Ada", "page": "/inbox"}
+    (change,) = stack.heard(PHONE)[-1]["changes"]
+    assert known["presence"]["data"] == {"mood": "fine", "name": "Ada"}
+    assert frame == {"type": "ack", "id": "13"}
+    assert (change["data"], change["status"]) == (data, "online")
+    assert (stack.image("ada") or {})["changed"] == {"BOOL": True}
+
+
+def test_a_status_brings_data_in_the_same_write(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    before = stack.user("ada").revision
+
+    stack.ask(TAB, "status", status="busy", data={"page": "/call"})
+
+    user = stack.user("ada")
+    assert (user.revision, user.status, user.data) == (before + 1, Status.BUSY, '{"page":"/call"}')
+
+
+@pytest.mark.parametrize("action", ["authenticate", "status", "data"])
+def test_data_beyond_their_limit_are_refused_and_change_nothing(stack: Stack, action: str) -> None:
+    stack.join("ada", TAB)
+    stack.ask(TAB, "data", data={"page": "/"}, patch=None)
+    before = stack.user("ada")
+    beyond = {"data": {"a": "x" * limits.MAX_DATA_BYTES}, "patch": None}
+
+    frame = stack.reply(TAB, stack.fields(action) | beyond)
+
+    assert (frame["code"], frame["id"]) == ("payload-too-large", "1")
+    assert (stack.user("ada").data, stack.user("ada").status) == (before.data, before.status)
+
+
+def test_a_patch_beyond_the_limit_is_refused(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    stack.ask(TAB, "data", data={"a": "x" * 1_000}, patch=None)
+
+    frame = stack.ask(TAB, "data", patch={"b": "x" * 100})
+
+    assert (frame["code"], frame["action"]) == ("payload-too-large", "data")
+    assert stack.user("ada").data == json.dumps({"a": "x" * 1_000}, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("rooms", [1, 3, 20])
+def test_an_answer_with_full_data_fits_a_frame(stack: Stack, rooms: int) -> None:
+    """However many members with full data are in the chat sessions that it names."""
+    stack.connect(TAB)
+    names = [f"{number:0>128}" for number in range(rooms)]
+    data, token = {"a": "x" * 1_016}, stack.token("ada")
+    for number in range(30):
+        stack.join(f"{number:m>128}", f"c{number}")
+        stack.ask(f"c{number}", "data", data=data, patch=None)
+        stack.ask(f"c{number}", "join", chatSessionId=None, chatSessionIds=names)
+
+    answer = stack.ask(TAB, "authenticate", token=token, data=data, chatSessionIds=names)
+
+    assert answer["presence"]["data"] == data
+    assert sum(len(it.get("members", [])) for it in answer["joined"]) >= 10
+    size = len(json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode())
+    assert size < limits.MAX_FRAME_BYTES
 
 
 @pytest.mark.parametrize(("name", "id"), [("online", "4"), ("get-online-users", "5")])
@@ -683,6 +756,7 @@ ANSWERS = {
     "ping": "pong",
     "check": "pong",
     "status": "ack",
+    "data": "ack",
     "online": "online-users-list",
     "join": "chat-session-joined",
     "leave": "ack",
@@ -930,6 +1004,8 @@ def send_everywhere(stack: Stack, marker: str, token: str) -> None:
     stack.send(TAB, {"action": "authenticate", "token": f"{token}{marker}", "note": marker})
     stack.send(TAB, {"action": "authenticate", "token": token, "note": marker})
     stack.send(TAB, {"action": "status", "status": "busy", "text": marker})
+    stack.send(TAB, {"action": "data", "data": {marker: marker}})
+    stack.send(TAB, {"action": "data", "patch": {marker: marker * 100}})
     stack.send(TAB, {"action": marker, "id": marker})
     for action in ("join", "typing", "message", "leave", "join-chat-session"):
         body = {"chatSessionId": marker, "typing": True, "content": marker, "clientId": marker}
@@ -945,6 +1021,8 @@ def request_everywhere(stack: Stack, marker: str, token: str) -> None:
     """Requests and queued messages with *marker* in them, right ones and wrong ones."""
     stack.http("GET /online", token=token, query={"limit": marker, "note": marker})
     stack.http("PUT /", token=token, body={"status": "busy", "text": marker})
+    stack.http("PUT /data", token=token, body={marker: marker})
+    stack.http("PATCH /data", token=token, body={marker: marker * 100})
     stack.http("PUT /", token=f"{token}x", body=f"{marker} {token}")
     stack.http("GET /online", headers={"authorization": f"Basic {marker}"})
     scoped = stack.token("ada", scope="presence:publish presence:admin")

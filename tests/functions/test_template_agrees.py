@@ -282,7 +282,8 @@ class Story:
 
     def frames(self) -> None:
         self.frame("join", chatSessionId=HALL)
-        for action in ("authenticate", "status", "online", "join", "typing", "unwatch", "leave"):
+        actions = ("authenticate", "status", "data", "online", "join", "typing", "unwatch", "leave")
+        for action in actions:
             self.frame(action)
             self.stack.wait(2_000)
         self.frame("watch", userIds=["stranger"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from presence.entrypoints import http as http_api
+from presence.limits import MAX_DATA_BYTES
 from tests.functions.conftest import ENVIRONMENT, ROOM, START, TAB, Event, Stack, recorded
 from tests.template.test_template import FUNCTIONS
 
@@ -29,6 +30,8 @@ PERSONAL: list[tuple[str, Any]] = [
     ("PUT /last-seen", None),
     ("PUT ", {"status": "busy"}),
     ("PUT /", {"status": "busy"}),
+    ("PUT /data", {"page": "/inbox"}),
+    ("PATCH /data", {"page": None}),
     (f"POST {MESSAGES}", {"content": "hi"}),
     (f"DELETE {MEMBERS}/ada", None),
     (f"PUT {MEMBERS}/ada", None),
@@ -427,6 +430,49 @@ def test_a_status_that_is_none_changes_nothing(stack: Stack, body: Any) -> None:
     assert stack.image("ada") is None
 
 
+def test_data_are_replaced_and_patched_without_a_socket(stack: Stack) -> None:
+    stack.join("ada", TAB)
+    ada = stack.token("ada")
+
+    put = body_of(stack.http("PUT /data", token=ada, body={"name": "Ada", "page": "/"}))
+    patched = body_of(stack.http("PATCH /data", token=ada, body={"page": None, "userId": "eve"}))
+
+    seen = body_of(stack.http("GET /ada", token=stack.token("eve")))
+    assert put["data"] == {"name": "Ada", "page": "/"}
+    assert (patched["data"], patched["version"]) == ({"name": "Ada", "userId": "eve"}, START + 2)
+    assert (seen["data"], seen["version"]) == (patched["data"], patched["version"])
+    assert (stack.image("ada") or {})["changed"] == {"BOOL": True}
+    assert stack.image("eve") is None
+
+
+def test_data_do_not_bring_the_user_online(stack: Stack) -> None:
+    own = body_of(stack.http("PUT /data", token=stack.token("ada"), body={"page": "/"}))
+
+    seen = body_of(stack.http("GET /ada", token=stack.token("eve")))
+    assert (own["data"], own["isOnline"]) == ({"page": "/"}, False)
+    assert (seen["isOnline"], "data" in seen) == (False, False)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("", 400, "invalid-message"),
+        ("[]", 400, "invalid-message"),
+        ('{"a":1,"a":2}', 400, "invalid-message"),
+        ({"a": "x" * MAX_DATA_BYTES}, 413, "payload-too-large"),
+    ],
+    ids=["empty", "list", "twice", "long"],
+)
+def test_data_that_are_none_change_nothing(
+    stack: Stack, method: str, body: Any, status: int, code: str
+) -> None:
+    answer = stack.http(f"{method} /data", token=stack.token("ada"), body=body)
+
+    assert code_of(answer, status) == code
+    assert stack.image("ada") is None
+
+
 def test_last_seen_marks_only_the_caller(stack: Stack) -> None:
     stack.wait(5_000)
 
@@ -490,7 +536,7 @@ def test_a_route_that_is_none_is_not_found_in_json(stack: Stack, request_line: s
 
 #: Every first segment of a route, and a few more that a path could be mistaken for.
 CALLED_LIKE_ROUTES = [
-    *("users", "online", "count", "config", "health", "blocked", "batch", "last-seen"),
+    *("users", "online", "count", "config", "health", "blocked", "batch", "last-seen", "data"),
     *("chat-sessions", "members", "messages", "connections", "...", "!ada", "auth0|5f7c"),
     *("team:42:ada", "f:1-2:ada", "messaging:general", "[a]{b}^|~$&(),;=@+", "~", "x" * 128),
 ]

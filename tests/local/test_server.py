@@ -177,7 +177,7 @@ def test_a_preflight_is_answered_here(caller: http.client.HTTPConnection, path: 
     answer, body = ask(caller, f"OPTIONS {path}", **request)
     assert (answer.status, body) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == NEIGHBOUR
-    assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, PUT, DELETE"
+    assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, PUT, PATCH, DELETE"
     asked = "authorization, content-type, if-none-match"
     assert answer.headers["Access-Control-Allow-Headers"] == asked
     assert answer.headers["Vary"] == "Origin"

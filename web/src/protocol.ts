@@ -47,6 +47,7 @@ export interface Presence {
   readonly text?: string;
   readonly until?: number;
   readonly showLastSeen?: Disclosure;
+  readonly data?: { readonly [name: string]: unknown };
   /**
    * When a device of the user was heard last, in steps; only of those who are verified. No version
    * grows with it.
@@ -71,6 +72,8 @@ export interface Authenticate {
   readonly heartbeatSeconds?: number;
   /** Chat sessions to join with it. A user who was in them within the grace period has not left. */
   readonly chatSessionIds?: readonly string[];
+  /** Replaces the data of the user; kept if left out. */
+  readonly data?: { readonly [name: string]: unknown };
 }
 
 export interface Ping {
@@ -104,6 +107,16 @@ export interface SetStatus {
   readonly chosenAt?: number;
   /** What others learn of `lastSeen`; kept if left out. */
   readonly showLastSeen?: Disclosure;
+  readonly data?: { readonly [name: string]: unknown };
+}
+
+export interface SetData {
+  readonly action: "data";
+  readonly id?: string;
+  /** Replaces the data of the user. */
+  readonly data?: { readonly [name: string]: unknown };
+  /** Instead of `data`. */
+  readonly patch?: { readonly [name: string]: unknown };
 }
 
 export interface Online {
@@ -178,6 +191,7 @@ export type ClientFrame =
   | Ping
   | Check
   | SetStatus
+  | SetData
   | Online
   | Join
   | Leave
@@ -476,6 +490,7 @@ export interface StatusBody {
   readonly until?: number;
   readonly chosenAt?: number;
   readonly showLastSeen?: Disclosure;
+  readonly data?: { readonly [name: string]: unknown };
 }
 
 /** One token by its `jti`, or all tokens issued before an instant, by default now. */

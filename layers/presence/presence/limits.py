@@ -41,13 +41,13 @@ MAX_BLOCKED = 200
 #: transaction with up to MAX_SESSIONS memberships.
 MAX_RETURNED = 20
 #: States of a user who hides that viewers go on seeing at the same time, until the grace period is
-#: over. Each may have a text of its own, and all are stored with the user.
+#: over. Each may have a text and data of its own, and all are stored with the user.
 MAX_SCENES = 4
 #: Timed choices that come back when a shorter one ends.
 MAX_EARLIER_CHOICES = 3
-#: The ids of blocked users, of chat sessions and of barred ones, the names of devices and the texts
-#: that are stored with a user, compressed: 200 UUIDs take 4,300. A ping of the user who has most is
-#: billed as 10 units of 1 KB.
+#: The ids of blocked users, of chat sessions and of barred ones, the names of devices, the texts
+#: and the data that are stored with a user, compressed: 200 UUIDs take 4,300. A ping of the user
+#: who has most is billed as 10 units of 1 KB.
 MAX_NAME_BYTES = 5_000
 #: Blocks lifted in one transaction: each has a row, and so has each of MAX_SESSIONS memberships.
 MAX_UNBLOCKED = MAX_OPERATIONS - MAX_SESSIONS - 10
@@ -184,6 +184,8 @@ MAX_DEPTH = 16
 #: The last integer that a JavaScript client holds exactly (Number.MAX_SAFE_INTEGER).
 MAX_INTEGER = 2**53 - 1
 MAX_TEXT_LENGTH = 140
+#: Of a user's data as compact JSON. It is stored with the user, and so billed with each ping.
+MAX_DATA_BYTES = 1024
 MAX_TOKEN_LENGTH = 6 * 1024
 MAX_CONTENT_BYTES = 4 * 1024
 MAX_PAGE, DEFAULT_PAGE = 100, 50

@@ -8,6 +8,7 @@ import type {
   ServerFrame,
 } from "../protocol.js";
 import type { Connection } from "./connections.js";
+import { dataRequest, optionalData } from "./data.js";
 import { allowed, lastsOf, leaseMs, wanted } from "./heartbeat.js";
 import { fitting, framed, MAX_LIST_BYTES } from "./pages.js";
 import { noEntry } from "./reducer.js";
@@ -62,6 +63,7 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
       isActive: read.optionalBoolean(fields, "active"),
       heartbeatSeconds: read.optionalHeartbeat(fields),
       sessionIds: read.optionalSessionIds(fields),
+      data: optionalData(fields),
     };
     return (stack, connection) => authenticate(stack, connection, request);
   },
@@ -80,9 +82,16 @@ const ACTIONS: Readonly<Record<read.Action, Parse>> = {
   },
   check: (fields) => pingOf(fields),
   status: (fields, now) => {
-    const request = read.statusRequest(fields, now);
+    const request = { ...read.statusRequest(fields, now), data: optionalData(fields) };
     return charged(({ stack, userId }) => {
       stack.users.change(userId, { type: "chosen", ...request });
+      return ACK;
+    });
+  },
+  data: (fields) => {
+    const request = dataRequest(fields);
+    return charged(({ stack, userId }) => {
+      stack.users.change(userId, { type: "data-changed", ...request });
       return ACK;
     });
   },
@@ -165,6 +174,7 @@ interface Authentication {
   readonly isActive: boolean | null;
   readonly heartbeatSeconds: number | null;
   readonly sessionIds: readonly string[] | null;
+  readonly data: string | null;
 }
 
 function authenticate(stack: Stack, connection: Connection, request: Authentication): ServerFrame {
@@ -215,7 +225,7 @@ function admit(
   stack: Stack,
   connection: Connection,
   identity: Identity,
-  { device, isActive, heartbeatSeconds, sessionIds }: Authentication,
+  { device, isActive, heartbeatSeconds, sessionIds, data }: Authentication,
 ): void {
   const { userId, allowed } = identity;
   const before = [connection.userId, connection.identity] as const;
@@ -224,6 +234,7 @@ function admit(
     ...heard(stack, connection, isActive, lastsOf(stack.parameters, heartbeatSeconds), device),
     sessionIds: (sessionIds ?? []).filter((id) => isAllowed(id, allowed)),
     graceUntil: stack.now + stack.parameters.graceSeconds * 1000,
+    data,
   };
   try {
     const after = stack.users.change(userId, { type: "authenticated", ...arrives });

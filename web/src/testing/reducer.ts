@@ -12,6 +12,7 @@
  */
 
 import type { Choice, Disclosure, Presence } from "../protocol.js";
+import { patched, withData } from "./data.js";
 import { noAccess, Refusal } from "./refusal.js";
 import {
   allSessions,
@@ -68,6 +69,8 @@ interface InSessions<Type extends string> extends OfConnection<Type> {
 interface Authenticated extends Heard<"authenticated">, InSessions<"authenticated"> {
   /** When the user leaves what a connection was in that is replaced. */
   readonly graceUntil: number;
+  /** Replaces the user's; null keeps it. */
+  readonly data: string | null;
 }
 
 /** A probe was taken for these connections, each of which was heard last at this instant. */
@@ -91,6 +94,8 @@ export interface Chosen {
   readonly chosenAt: number | null;
   /** Null keeps it. */
   readonly disclosure: Disclosure | null;
+  /** Replaces the user's; null keeps it. */
+  readonly data: string | null;
 }
 
 export type UserEvent =
@@ -102,6 +107,7 @@ export type UserEvent =
   | InSessions<"joined">
   | InSessions<"left">
   | Chosen
+  | { readonly type: "data-changed"; readonly data: string; readonly isPatch: boolean }
   | { readonly type: "seen" }
   | { readonly type: "blocked"; readonly viewerId: string }
   | { readonly type: "unblocked"; readonly viewerIds: readonly string[]; readonly gone: boolean }
@@ -244,6 +250,8 @@ function apply(user: User, event: UserEvent, now: number): User {
       return leave(user, event);
     case "chosen":
       return choose(user, event, now);
+    case "data-changed":
+      return withData(user, event.isPatch ? patched(user.data, event.data) : event.data);
     case "seen":
       return seen(user, now);
     case "blocked":
@@ -279,7 +287,7 @@ function add(before: User, event: Authenticated, now: number): User {
   const isArrival = user.status === "offline" && (isActive || user.lastSeen === null);
   if (isArrival) arriving = seen(arriving, now);
   const here = { ...withLease(arriving, event.connectionId, lease), graceUntil: null };
-  return takePart(here, event);
+  return takePart(withData(here, event.data), event);
 }
 
 /** The connection that was heard longest ago, of the same device if there is one. */
@@ -421,7 +429,7 @@ function choose(user: User, event: Chosen, now: number): User {
   if (event.chosenAt !== null && asked < user.chosenAt) return user;
   const { choice, text, until } = event;
   return {
-    ...user,
+    ...withData(user, event.data),
     choice,
     text,
     until,
@@ -514,7 +522,8 @@ function farewellOf(user: User, now: number): Farewell | null {
   if (until <= now || user.status === "offline") return null;
   const sessions = new Map(user.pendingLeaves);
   for (const name of joinedSessions(user)) sessions.set(name, until);
-  return { until, status: user.status, text: publicPresence(user).text ?? null, sessions };
+  const { text, data } = user.farewell ?? user;
+  return { until, status: user.status, text, data, sessions };
 }
 
 /** `lastSeen` as if the user's last connection were closed now. */

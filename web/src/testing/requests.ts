@@ -22,6 +22,7 @@ const KNOWN: Readonly<Record<Action, true>> = {
   ping: true,
   check: true,
   status: true,
+  data: true,
   online: true,
   join: true,
   leave: true,

@@ -1,5 +1,6 @@
 /** The HTTP routes under /api/user-status: `entrypoints/http.py` of the server. */
 
+import { dataRequest, optionalData } from "./data.js";
 import { leaseMs } from "./heartbeat.js";
 import { HTTP_STATUS, noAccess, Refusal } from "./refusal.js";
 import * as read from "./requests.js";
@@ -60,6 +61,8 @@ const ROUTES: readonly (readonly [string, Handler])[] = [
   ["POST /batch", batch],
   ["PUT /last-seen", lastSeen],
   ["PUT /", setStatus],
+  ["PUT /data", (call) => changeData(call, { data: bodyOf(call) })],
+  ["PATCH /data", (call) => changeData(call, { patch: bodyOf(call) })],
   ["GET /chat-sessions/{chatSessionId}/members", members],
   ["POST /chat-sessions/{chatSessionId}/messages", publish],
   ["DELETE /chat-sessions/{chatSessionId}/members/{userId}", removeMember],
@@ -178,8 +181,15 @@ function members(call: Call): HttpAnswer {
 
 function setStatus(call: Call): HttpAnswer {
   const { userId } = callerOf(call);
-  const chosen = read.statusRequest(bodyOf(call), call.stack.now);
+  const body = bodyOf(call);
+  const chosen = { ...read.statusRequest(body, call.stack.now), data: optionalData(body) };
   return json(ownPresence(call.stack.users.change(userId, { type: "chosen", ...chosen })));
+}
+
+function changeData(call: Call, body: read.Fields): HttpAnswer {
+  const { userId } = callerOf(call);
+  const change = { type: "data-changed", ...dataRequest(body) } as const;
+  return json(ownPresence(call.stack.users.change(userId, change)));
 }
 
 function lastSeen(call: Call): HttpAnswer {

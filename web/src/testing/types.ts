@@ -116,7 +116,7 @@ export interface FakeServer {
   /**
    * Makes a user so, as on a device of theirs that never goes silent: online, if they were offline
    * and no status is given. All recipients are told, and the version grows.
-   * A `text` that is left out is cleared. `offline` takes that device away, and no other.
+   * A `text` that is left out is cleared, and `data` are kept. `offline` takes that device away, and no other.
    */
   user(userId: string, presence?: Partial<Presence>): void;
   /** How a viewer sees a user; null is a caller without a token. */

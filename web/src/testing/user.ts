@@ -63,6 +63,7 @@ export interface Farewell {
   readonly until: number;
   readonly status: Exclude<Status, "invisible">;
   readonly text: string | null;
+  readonly data: string | null;
   /** Chat sessions, each with the instant at which the user is seen to leave it. */
   readonly sessions: ReadonlyMap<string, number>;
 }
@@ -95,6 +96,8 @@ export interface User {
   readonly leases: ReadonlyMap<string, Lease>;
   readonly choice: Choice;
   readonly text: string | null;
+  /** As compact JSON (see `data.ts`); no part of a choice. */
+  readonly data: string | null;
   readonly until: number | null;
   /** The choices that come back when timed ones end, the next one last. */
   readonly earlier: readonly EarlierChoice[];
@@ -133,6 +136,7 @@ export function unknownUser(userId: string, rules: Rules, floor = 0): User {
     leases: new Map(),
     choice: "online",
     text: null,
+    data: null,
     until: null,
     earlier: [],
     chosenAt: 0,
@@ -184,9 +188,9 @@ export function farewellsOf(user: User): readonly Farewell[] {
 }
 
 /** All of it but the instant, as text: quick blocks have it in common. */
-export function sceneOf({ until, status, text, sessions }: Farewell): string {
+export function sceneOf({ until, status, text, data, sessions }: Farewell): string {
   const leaving = [...sessions].map(([name, at]) => [name, at === until ? null : at]);
-  return JSON.stringify([status, text, leaving.sort()]);
+  return JSON.stringify([status, text, data, leaving.sort()]);
 }
 
 /** What of it is left. */
@@ -236,15 +240,15 @@ export function joinedSessions(user: User): ReadonlySet<string> {
 /** As a viewer who is not blocked sees the user. */
 export function publicPresence(user: User): Presence {
   const { userId, status, version, farewell } = user;
-  const text = status === "offline" ? null : farewell ? farewell.text : user.text;
-  return presence(userId, status, coarsened(precisionOf(user), user.lastSeen), version, text);
+  const said = status === "offline" ? NOTHING : (farewell ?? user);
+  return presence(userId, status, coarsened(precisionOf(user), user.lastSeen), version, said);
 }
 
 /** As the user's own devices see them: the truth, and what they chose, also while offline. */
 export function ownPresence(user: User): Presence {
-  const { userId, lastSeen, ownVersion, text, until, disclosure } = user;
+  const { userId, lastSeen, ownVersion, until, disclosure } = user;
   return {
-    ...presence(userId, ownStatus(user), lastSeen, ownVersion, text),
+    ...presence(userId, ownStatus(user), lastSeen, ownVersion, user),
     ...(until === null ? {} : { until }),
     ...(disclosure === "exact" ? {} : { showLastSeen: disclosure }),
   };
@@ -272,8 +276,8 @@ export function seenBy(viewer: Viewer, user: User): Presence {
 
 function frozenPresence(user: User, { farewell, version, ...view }: FrozenView): Presence {
   const lastSeen = coarsened(precisionWith(user.rules, view.disclosure), view.lastSeen);
-  const { status, text } = farewell ?? { status: "offline", text: null };
-  return presence(user.userId, status, lastSeen, version, text);
+  const said = farewell ?? NOTHING;
+  return presence(user.userId, said.status, lastSeen, version, said);
 }
 
 /** What a viewer sees instead of a user who hides; null if the user does not, or has left. */
@@ -325,8 +329,8 @@ export function specialViewersOf(user: User): readonly string[] {
 
 /** Whether a viewer who knows `before` has to hear `after`; a newer lastSeen alone is no news. */
 export function saysMoreThan(after: Presence, before: Presence): boolean {
-  return (["status", "text", "until", "showLastSeen"] as const).some(
-    (name) => before[name] !== after[name],
+  return (["status", "text", "until", "showLastSeen", "data"] as const).some(
+    (name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]),
   );
 }
 
@@ -340,8 +344,14 @@ function presence(
   status: Status,
   lastSeen: number | null,
   version: number,
-  text: string | null,
+  { text, data }: Pick<User, "text" | "data">,
 ): Presence {
-  const known = { userId, status, isOnline: status !== "offline", lastSeen, version };
-  return text === null ? known : { ...known, text };
+  return {
+    ...{ userId, status, isOnline: status !== "offline", lastSeen, version },
+    ...(text === null ? {} : { text }),
+    ...(data === null ? {} : { data: JSON.parse(data) }),
+  };
 }
+
+/** What is seen of a user who is offline. */
+const NOTHING = { status: "offline", text: null, data: null } as const;

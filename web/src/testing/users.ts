@@ -1,6 +1,7 @@
 /** The users of the server in memory, and the one way in which each of them changes. */
 
 import type { Presence, Status } from "../protocol.js";
+import { compact } from "./data.js";
 import { countVersions, type Effect, reduce, type UserEvent } from "./reducer.js";
 import type { Timeline } from "./surroundings.js";
 import {
@@ -133,7 +134,8 @@ function eventsOf(user: User, said: Partial<Presence>, now: number): readonly Us
   const status = statusOf(user, said);
   const choice = status === "offline" ? "online" : status;
   const { text = null, until = null, showLastSeen: disclosure = null } = said;
-  const chosen = { type: "chosen", choice, text, until, chosenAt: null, disclosure } as const;
+  const data = said.data === undefined ? null : compact(said.data);
+  const chosen = { type: "chosen", choice, text, until, chosenAt: null, disclosure, data } as const;
   if (status === "offline") {
     return [
       { type: "disconnected", connectionId, graceUntil: now },
@@ -151,7 +153,7 @@ function eventsOf(user: User, said: Partial<Presence>, now: number): readonly Us
     sessions,
   };
   const arrives = { type: "authenticated", connectionId, lease, isActive: true } as const;
-  const arrived = { ...arrives, sessionIds: [], graceUntil: now };
+  const arrived = { ...arrives, sessionIds: [], graceUntil: now, data: null };
   // What hiding would show of a user for the length of a grace period is over.
   return status === "invisible" ? [chosen, arrived, { type: "grace-ended" }] : [chosen, arrived];
 }

@@ -134,6 +134,28 @@ describe("the caller", () => {
     expect(fake.server.presence("ada")).toMatchObject({ status: "busy", text: "Soon" });
   });
 
+  test("replaces and patches their data, which show when they are there", async () => {
+    const { fake, ask } = started();
+    const { json } = await ask("PUT /data", { page: "/", "10": [null], mood: { is: "fine" } });
+    expect(json).toMatchObject({ status: "offline", data: { page: "/", mood: { is: "fine" } } });
+    expect(fake.server.presence("ada").data).toBeUndefined();
+    await Device.of(fake, "ada");
+    const patched = await ask("PATCH /data", { page: null, mood: { since: 5 }, "10": 1 });
+    expect(patched.json.data).toEqual({ "10": 1, mood: { is: "fine", since: 5 } });
+    expect(fake.server.presence("ada").data).toEqual(patched.json.data);
+    expect((await ask("PUT /", { status: "busy", data: {} })).json.data).toBeUndefined();
+  });
+
+  test("has data of 1 KiB at most, which are an object", async () => {
+    const { ask } = started();
+    const most = { a: "é".repeat(508) };
+    expect((await ask("PUT /data", most)).json.data).toEqual(most);
+    expect((await ask("PUT /data", { a: `${most.a}x` })).status).toBe(413);
+    expect((await ask("PATCH /data", { b: 1 })).json.error.code).toBe("payload-too-large");
+    expect((await ask("PUT /data", ["a"])).status).toBe(400);
+    expect((await ask("PUT /", { status: "busy", data: "a" })).status).toBe(400);
+  });
+
   test("is marked as seen, and no client is told", async () => {
     const { fake, ask } = started({ globalPresence: true });
     const grace = await Device.of(fake, "grace");

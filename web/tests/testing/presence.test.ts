@@ -26,6 +26,27 @@ describe("who hears of a change", () => {
     expect(of("stranger").heard).toEqual([]);
   });
 
+  test("also of data, once, and not of the same data again", async () => {
+    const fake = createFakePresence({ globalPresence: true });
+    const sam = await Device.of(fake, "sam");
+    const token = fake.server.tokenFor("ada");
+    const ada = new Device(fake);
+    await fake.clock.settle();
+    await ada.ask({ action: "authenticate", token, data: { page: "/" } });
+    await ada.ask({ action: "data", patch: { mood: "fine" } });
+    await ada.ask({ action: "data", data: { mood: "fine", page: "/" } });
+    expect(sam.changes.map(({ data }) => data)).toEqual([
+      { page: "/" },
+      { mood: "fine", page: "/" },
+    ]);
+    const both = await ada.ask({ action: "data", data: {}, patch: {} });
+    expect(both).toMatchObject({ code: "invalid-message", action: "data" });
+    fake.server.user("ada", { status: "invisible", data: { page: "/secret" } });
+    await fake.clock.settle();
+    expect(fake.server.presence("ada").data).toBeUndefined();
+    expect(fake.server.presence("ada", "ada").data).toEqual({ page: "/secret" });
+  });
+
   test("with GlobalPresence, all who have authenticated", async () => {
     const fake = createFakePresence({ globalPresence: true });
     const stranger = await Device.of(fake, "sam");

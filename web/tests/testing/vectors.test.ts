@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import { isDeepStrictEqual } from "node:util";
 import { expect, test } from "vitest";
 import type { Presence } from "../../src/protocol.js";
+import { encoded } from "../../src/testing/data.js";
 import { needsProbe, verifiedBy } from "../../src/testing/freshness.js";
 import { reduce } from "../../src/testing/reducer.js";
 import { Refusal } from "../../src/testing/refusal.js";
@@ -73,8 +74,20 @@ function plain(value: Json): Json {
 }
 
 /** A presence as the server has it in memory: whether it is online is computed, no text is null. */
-function withoutDerived({ isOnline, text, until, showLastSeen, ...presence }: Presence): Json {
+function withoutDerived({
+  isOnline,
+  text,
+  until,
+  showLastSeen,
+  data,
+  ...presence
+}: Presence): Json {
   const isRight = isOnline === (presence.status !== "offline");
-  const optional = { text: text ?? null, until: until ?? null, disclosure: showLastSeen ?? null };
+  const optional = {
+    text: text ?? null,
+    until: until ?? null,
+    disclosure: showLastSeen ?? null,
+    data: data === undefined ? null : encoded(data),
+  };
   return { ...presence, ...optional, ...(isRight ? {} : { isOnline }) };
 }

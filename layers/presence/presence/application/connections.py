@@ -40,7 +40,7 @@ class AuthenticateCommand:
     It comes with the token: said a moment later, a user who is away would be online in between.
     `opened_at` is when the gateway says that it opened the socket, in epoch milliseconds; another
     gateway than AWS's may say when the frame came. `session_ids` are chat sessions to join, which
-    the user may have been in a moment ago.
+    the user may have been in a moment ago. `data` replaces the user's; None keeps it.
     """
 
     connection_id: str
@@ -50,6 +50,7 @@ class AuthenticateCommand:
     is_active: bool | None = None
     session_ids: Sequence[str] = ()
     heartbeat: int | None = None
+    data: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,7 @@ class Connections:
             identity.token,
             tuple(session_ids),
             grace_until=now + self.durations.grace,
+            data=command.data,
         )
         change = Admission(
             name, command.opened_at, identity.token, record.revision, record.joined, session_ids

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from presence.application.user_changes import UserChanges
-from presence.domain.events import Chosen, Seen, TimePassed
+from presence.domain.events import Chosen, DataChanged, Seen, TimePassed
 from presence.domain.rate_limit import Charge
 from presence.domain.reducer import reduce
 from presence.domain.user import Presence, User
@@ -18,8 +18,11 @@ class Statuses:
     changes: UserChanges
     sight: Sight
 
-    def choose(self, user_id: str, chosen: Chosen, now: int, charge: Charge | None = None) -> User:
-        _, after = self.changes.apply(user_id, chosen, now, charge=charge)
+    def change(
+        self, user_id: str, change: Chosen | DataChanged, now: int, charge: Charge | None = None
+    ) -> User:
+        """A status was chosen, or data were said; neither brings the user online."""
+        _, after = self.changes.apply(user_id, change, now, charge=charge)
         return after
 
     def seen(self, user_id: str, now: int, charge: Charge | None = None) -> User:

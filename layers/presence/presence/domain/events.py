@@ -22,7 +22,7 @@ class Authenticated:
     the lease that the token does not allow end. Of `session_ids` it joins those that it may.
 
     Beyond MAX_CONNECTIONS it replaces another connection, whose chat sessions the user leaves at
-    `grace_until`, unless another connection is in them.
+    `grace_until`, unless another connection is in them. `data` replaces the user's; None keeps it.
     """
 
     connection_id: str
@@ -31,6 +31,7 @@ class Authenticated:
     token: Token = _UNKNOWN
     session_ids: tuple[str, ...] = ()
     grace_until: int = 0
+    data: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Chosen:
     """The user chose a status; at `until` it ends by itself, but not during the grace period.
 
     `chosen_at` is when the user did so, if that was a while ago: a newer choice is kept. None is
-    now. `disclosure` is chosen with it; None keeps it.
+    now. `disclosure` is chosen with it, and `data` replaces the user's; None keeps either.
     """
 
     choice: Choice
@@ -117,6 +118,15 @@ class Chosen:
     until: int | None = None
     chosen_at: int | None = None
     disclosure: Disclosure | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataChanged:
+    """The user's data was replaced by `data`, or patched with it (see the module `data`)."""
+
+    data: str
+    is_patch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +197,16 @@ class TimePassed:
 
 #: What a user, or the back end for a user, has decided.
 Decision: TypeAlias = (
-    Chosen | Seen | Blocked | Unblocked | TokensRevoked | TokenRevoked | Barred | Allowed | Erased
+    Chosen
+    | DataChanged
+    | Seen
+    | Blocked
+    | Unblocked
+    | TokensRevoked
+    | TokenRevoked
+    | Barred
+    | Allowed
+    | Erased
 )
 
 UserEvent: TypeAlias = (

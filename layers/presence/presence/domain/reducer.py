@@ -22,6 +22,7 @@ for the length of a grace period (`Farewell`), and then the user is offline.
 from collections.abc import Iterable
 from dataclasses import replace
 
+from presence.domain.data import NO_DATA, patched
 from presence.domain.errors import Conflict, PresenceError, RateLimited, no_access
 from presence.domain.events import (
     Allowed,
@@ -29,6 +30,7 @@ from presence.domain.events import (
     Barred,
     Blocked,
     Chosen,
+    DataChanged,
     Decision,
     Disconnected,
     Effect,
@@ -83,8 +85,10 @@ def reduce(user: User, event: UserEvent, now: int) -> tuple[User, tuple[Effect, 
     removed before the event is applied. Repeating an event changes nothing but the ends of leases.
 
     Raises:
-        Conflict: an `Authenticated` whose lease brings chat sessions beyond MAX_SESSIONS, or a
-            `Blocked` beyond MAX_BLOCKED; the user is unchanged.
+        Conflict: an `Authenticated` whose lease brings chat sessions beyond MAX_SESSIONS, a
+            `Blocked` beyond MAX_BLOCKED, or what takes more than MAX_NAME_BYTES with the rest; the
+            user is unchanged.
+        PayloadTooLarge: a `DataChanged` by a patch that makes the data too large; likewise.
         RateLimited: a `Blocked` beyond MAX_SCENES; likewise.
         TokenInvalid: an `Authenticated` with a token that was revoked; likewise.
         Forbidden, Conflict: a `Joined` of which no chat session may be joined, for the reason of
@@ -231,10 +235,12 @@ def _apply(user: User, event: UserEvent, now: int) -> User:  # noqa: C901, PLR09
             return _decide(user, event, now)
 
 
-def _decide(user: User, event: Decision, now: int) -> User:  # noqa: C901  one case per event
+def _decide(user: User, event: Decision, now: int) -> User:  # noqa: C901, PLR0911  one case per event
     match event:
         case Chosen():
             return _choose(user, event, now)
+        case DataChanged():
+            return _change_data(user, event)
         case Seen():
             return _seen(user, now)
         case Blocked():
@@ -275,7 +281,8 @@ def _add(user: User, event: Authenticated, now: int) -> User:
     if not user.presence.is_online and (is_active or user.last_seen is None):
         arriving = _seen(arriving, now)
     leases = {**arriving.leases, event.connection_id: lease}
-    here = _within_bytes(user, replace(arriving, leases=leases, grace_until=None))
+    arrived = _with_data(replace(arriving, leases=leases, grace_until=None), event.data)
+    here = _within_bytes(user, arrived)
     return _take_part(here, event.connection_id, event.session_ids, event.token.allowed_sessions)
 
 
@@ -488,7 +495,18 @@ def _choose(user: User, event: Chosen, now: int) -> User:
         chosen_at=chosen_at,
         disclosure=event.disclosure or user.disclosure,
     )
-    return _within_bytes(user, chosen)
+    return _within_bytes(user, _with_data(chosen, event.data))
+
+
+def _change_data(user: User, event: DataChanged) -> User:
+    """A patch is of the data as they are now, whatever its sender has seen."""
+    data = patched(user.data, event.data) if event.is_patch else event.data
+    return _within_bytes(user, _with_data(user, data))
+
+
+def _with_data(user: User, data: str | None) -> User:
+    """With these data instead; None keeps them."""
+    return user if data is None else replace(user, data=None if data == NO_DATA else data)
 
 
 def _earlier(user: User, event: Chosen) -> tuple[EarlierChoice, ...]:
@@ -536,7 +554,7 @@ def _within_bytes(before: User, after: User) -> User:
     """The user after a change, if it fits: each ping is billed by all that is stored of a user.
 
     Raises:
-        Conflict: the ids and texts take too much.
+        Conflict: the ids, texts and data take too much.
     """
     if after.name_bytes > max(MAX_NAME_BYTES, before.name_bytes):
         raise _too_many_bytes()
@@ -544,7 +562,9 @@ def _within_bytes(before: User, after: User) -> User:
 
 
 def _too_many_bytes() -> Conflict:
-    return Conflict("Unblock users, or leave chat sessions: all ids and texts take too much.")
+    return Conflict(
+        "Unblock users, leave chat sessions, or keep less data: ids, texts and data take too much."
+    )
 
 
 def _unblock(user: User, event: Unblocked) -> User:
@@ -583,7 +603,8 @@ def _farewell(user: User, now: int) -> Farewell | None:
     if until <= now or not user.presence.is_online:
         return None
     sessions = {**user.pending_leaves, **dict.fromkeys(user.joined_sessions, until)}
-    return Farewell(until, user.status, user.presence.text, sessions)
+    seen = user.presence
+    return Farewell(until, user.status, seen.text, sessions, seen.data)
 
 
 def _last_seen_at(user: User, now: int) -> int | None:

@@ -41,7 +41,8 @@ class Presence:
     """A user as one viewer sees them. The version grows whenever any other field changes.
 
     Only the user's own devices are told `until` and `disclosure`. `heard_at` is told to viewers who
-    ask for it (see `freshness`), and no version grows with it.
+    ask for it (see `freshness`), and no version grows with it. `data` is kept as JSON (see the
+    module `data`).
     """
 
     user_id: str
@@ -52,6 +53,7 @@ class Presence:
     until: int | None = None
     disclosure: Disclosure | None = None
     heard_at: int | None = None
+    data: str | None = None
 
     @property
     def is_online(self) -> bool:
@@ -118,8 +120,8 @@ class Lease:
         return self.within_token(replace(newer, expires_at=expires_at, lasts=self.lasts))
 
 
-#: A status, a text, and chat sessions, each with its instant if that is not when the rest ends.
-Scene: TypeAlias = tuple[Status, str | None, frozenset[tuple[str, int | None]]]
+#: Status, text, data, and chat sessions, each with its instant if that is not when the rest ends.
+Scene: TypeAlias = tuple[Status, str | None, str | None, frozenset[tuple[str, int | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ class Farewell:
     status: Status
     text: str | None = None
     sessions: Mapping[str, int] = field(default_factory=dict)
+    data: str | None = None
 
     @property
     def ends(self) -> frozenset[int]:
@@ -143,7 +146,7 @@ class Farewell:
     def scene(self) -> Scene:
         """The same but for the instant: quick blocks, one after the other, have it in common."""
         leaving = ((name, None if at == self.until else at) for name, at in self.sessions.items())
-        return self.status, self.text, frozenset(leaving)
+        return self.status, self.text, self.data, frozenset(leaving)
 
     def at(self, now: int) -> "Farewell | None":
         """What of it is left at *now*."""
@@ -201,12 +204,13 @@ class User:
     what they go on seeing; `returned` are viewers who were blocked. `farewell` is what all others
     go on seeing of a user who became invisible. `standing` is what the back end has decided.
 
-    `earlier` are the choices that come back when timed ones end, the next one last, and
-    `chosen_at` is when the user chose. `active_at` is when a person was last at a device that is
-    not active any more, as far as others may learn it. `floor` is a version that an unknown user
-    has to exceed. `arrival` is the state of the user's rate limit (see `rate_limit.Take`),
-    `probed_at` is when the user's connections were last asked whether they are there, and
-    `has_blocked` says whether there ever was a viewer in `blocked`.
+    `data` is no part of a choice, and is kept as JSON (see the module `data`). `earlier` are the
+    choices that come back when timed ones end, the next one last, and `chosen_at` is when the user
+    chose. `active_at` is when a person was last at a device that is not active any more, as far as
+    others may learn it. `floor` is a version that an unknown user has to exceed. `arrival` is the
+    state of the user's rate limit (see `rate_limit.Take`), `probed_at` is when the user's
+    connections were last asked whether they are there, and `has_blocked` says whether there ever
+    was a viewer in `blocked`.
     """
 
     user_id: str
@@ -216,6 +220,7 @@ class User:
     leases: Mapping[str, Lease] = field(default_factory=dict)
     choice: Choice = Choice.ONLINE
     text: str | None = None
+    data: str | None = None
     until: int | None = None
     earlier: tuple[EarlierChoice, ...] = ()
     chosen_at: int = 0
@@ -300,14 +305,15 @@ class User:
 
     @property
     def name_bytes(self) -> int:
-        """What the ids, the names of devices and the texts take that are stored, compressed."""
+        """What ids, names of devices, texts and data take that are stored, compressed."""
         return self.name_bytes_with()
 
     def name_bytes_with(self, *more: str) -> int:
         ids = {*self.blocked, *self.returned, *self.all_sessions, *self.standing.barred, *more}
         devices = {it.device for it in self.leases.values()}
         texts = {*(it.text for it in self.earlier), *(it.text for it in self.farewells)}
-        words = {*ids, *(it for it in {*devices, *texts, self.text} if it is not None)}
+        said = {*texts, self.text, self.data, *(it.data for it in self.farewells)}
+        words = {*ids, *(it for it in {*devices, *said} if it is not None)}
         text = "\n".join(sorted(words)).encode()
         return len(text) if len(text) <= MAX_NAME_BYTES else len(zlib.compress(text, 9))
 
@@ -330,9 +336,11 @@ class User:
     def presence(self) -> Presence:
         """The public view: what every viewer sees who is not blocked."""
         last_seen = self.precision.coarsen(self.last_seen)
-        shown = self.text if self.farewell is None else self.farewell.text
-        text = None if self.status is Status.OFFLINE else shown
-        return Presence(self.user_id, self.status, last_seen, self.version, text)
+        if self.status is Status.OFFLINE:
+            return Presence(self.user_id, self.status, last_seen, self.version)
+        shown = self if self.farewell is None else self.farewell
+        status, text, data = self.status, shown.text, shown.data
+        return Presence(self.user_id, status, last_seen, self.version, text, data=data)
 
     @property
     def own_presence(self) -> Presence:
@@ -347,6 +355,7 @@ class User:
             self.text,
             self.until,
             None if self.disclosure is Disclosure.EXACT else self.disclosure,
+            data=self.data,
         )
 
     def seen_by(self, viewer_id: str | None) -> Presence:
@@ -369,7 +378,8 @@ class User:
     def _frozen(self, view: FrozenView) -> Presence:
         last_seen = self.rules.precision_with(view.disclosure).coarsen(view.last_seen)
         if (it := view.farewell) is not None:
-            return Presence(self.user_id, it.status, last_seen, view.version, it.text)
+            status, text, data = it.status, it.text, it.data
+            return Presence(self.user_id, status, last_seen, view.version, text, data=data)
         return Presence(self.user_id, Status.OFFLINE, last_seen, view.version)
 
     def farewell_for(self, viewer_id: str | None) -> Farewell | None:

@@ -38,6 +38,7 @@ from presence.protocol.requests import (
     Request,
     Say,
     Sessions,
+    SetData,
     SetStatus,
     Typing,
     Unwatch,
@@ -67,8 +68,8 @@ def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C90
             return _authenticate(app, call, request)
         case Ping():
             return _ping(app, call, request)
-        case SetStatus():
-            _choose(app, call, request)
+        case SetStatus() | SetData():
+            _change(app, call, request)
         case ListOnline():
             return _list_online(app, call, request)
         case Join(sessions):
@@ -92,9 +93,9 @@ def answer(app: App, call: Call, request: Request) -> Frame | None:  # noqa: C90
     return None if call.id is None else {"type": "ack"}
 
 
-def _choose(app: App, call: Call, request: SetStatus) -> None:
+def _change(app: App, call: Call, request: SetStatus | SetData) -> None:
     user_id = app.access.authorize(call.connection_id, call.now).user.user_id
-    app.statuses.choose(user_id, request.event, call.now, Charge(call.now, CHANGE_UNITS))
+    app.statuses.change(user_id, request.event, call.now, Charge(call.now, CHANGE_UNITS))
 
 
 def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
@@ -108,6 +109,7 @@ def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
         request.is_active,
         asked,
         _milliseconds(request.heartbeat_seconds),
+        request.data,
     )
     welcome = app.connections.authenticate(command, call.now)
     sessions = sorted(welcome.user.leases[call.connection_id].sessions)
@@ -125,7 +127,7 @@ def _authenticate(app: App, call: Call, request: Authenticate) -> Frame:
     }
     if request.session_ids is None:
         return frame
-    space = LIST_BUDGET - len(encode(frame["chatSessions"]).encode())
+    space = LIST_BUDGET - len(encode([frame["chatSessions"], frame["presence"]]).encode())
     return frame | _joined(app, welcome.user.user_id, asked, welcome.refused, space)
 
 

@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from presence.bootstrap import app
 from presence.domain import errors
 from presence.domain.connection import Identity
+from presence.domain.events import Chosen, DataChanged
 from presence.domain.rate_limit import Charge, read_units, verify_units
 from presence.domain.standing import Standing, is_allowed
 from presence.entrypoints.runtime import (
@@ -196,7 +197,23 @@ def mark_seen() -> Answer:
 def set_status() -> Answer:
     caller = _caller()
     request = requests.set_status(_body(), now())
-    user = app().statuses.choose(caller.user_id, request.event, now(), _charge(caller))
+    return _changed(caller, request.event)
+
+
+@resolver.put(f"{BASE}/data")
+def set_data() -> Answer:
+    caller = _caller()
+    return _changed(caller, requests.set_data({"data": _body()}).event)
+
+
+@resolver.patch(f"{BASE}/data")
+def patch_data() -> Answer:
+    caller = _caller()
+    return _changed(caller, requests.set_data({"patch": _body()}).event)
+
+
+def _changed(caller: Identity, change: Chosen | DataChanged) -> Answer:
+    user = app().statuses.change(caller.user_id, change, now(), _charge(caller))
     return _json(presence(user.own_presence))
 
 

@@ -37,7 +37,8 @@ class Record:
     def is_rapid(self) -> bool:
         """Whether a user who is seen online changed again in the interval of the change before.
 
-        Only what all see of it, status and text, has changed. A version is a reading of the clock.
+        Only what all see of it has changed: status, text and data. A version is a reading of the
+        clock.
         """
         before, after = self.before, self.after
         is_same = (before.sessions, before.blocked) == (after.sessions, after.blocked)
@@ -177,7 +178,7 @@ def _hiding(user: User, viewer_id: str) -> Hashable:
     if viewer_id not in user.blocked:
         return False
     it = user.farewell_for(viewer_id)
-    return it and (it.until, it.status, it.text, tuple(sorted(it.sessions.items())))
+    return it and (it.until, it.status, it.text, it.data, tuple(sorted(it.sessions.items())))
 
 
 ViewerId = TypeVar("ViewerId", str, None)

@@ -157,7 +157,7 @@ Payload: TypeAlias = PresencePayload | FramesPayload
 def for_jobs(payload: Payload, budget: int) -> Sequence[Payload] | None:
     """The payload in parts of *budget* bytes each; None for frames that are too large for a job.
 
-    The news of one user is never too large, whoever is special: a job has no texts.
+    The news of one user is never too large, whoever is special: a job has no texts and no data.
     """
     match payload:
         case FramesPayload():
@@ -220,7 +220,7 @@ def _view_from_json(value: Object) -> PresenceByViewer:
 
 def _to_json(value: Presence | None) -> Json:
     """What says that there is news for a viewer; `as_of` reads its content again."""
-    return None if value is None else presence(replace(value, text=None))
+    return None if value is None else presence(replace(value, text=None, data=None))
 
 
 def _from_json(value: Json) -> Presence | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from presence.domain.data import value_of
 from presence.domain.errors import PresenceError
 from presence.domain.message import Message
 from presence.domain.user import Presence
@@ -35,6 +36,7 @@ def presence(value: Presence) -> Frame:
         "until": value.until,
         "showLastSeen": value.disclosure,
         "heardAt": value.heard_at,
+        "data": value.data and value_of(value.data),
     }
     return frame | {name: it for name, it in known.items() if it is not None}
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from presence.domain.data import compact, patch
 from presence.domain.disclosure import Disclosure
 from presence.domain.errors import InvalidMessage, PayloadTooLarge, UnknownAction
-from presence.domain.events import Chosen, TokenRevoked, TokensRevoked
+from presence.domain.events import Chosen, DataChanged, TokenRevoked, TokensRevoked
 from presence.domain.standing import fingerprint
 from presence.domain.user import Choice
 from presence.limits import (
@@ -170,6 +171,17 @@ def content(value: Json) -> Json:
     return value
 
 
+def _data(name: str, value: Json) -> str:
+    """Data of a user, as they are kept."""
+    return compact(_object(name, value))
+
+
+def _object(name: str, value: Json) -> Object:
+    if not isinstance(value, dict):
+        raise InvalidMessage(f"{name} has to be a JSON object.")
+    return value
+
+
 def session_id(value: Json) -> str:
     return _id("chatSessionId", value)
 
@@ -214,6 +226,8 @@ class Authenticate:
     heartbeat_seconds: int | None = None
     #: None if the client does not say which chat sessions it wants to be in.
     session_ids: tuple[str, ...] | None = None
+    #: None keeps what is known.
+    data: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +258,17 @@ class SetStatus:
     until: int | None = None
     chosen_at: int | None = None
     disclosure: Disclosure | None = None
+    data: str | None = None
 
     @property
     def event(self) -> Chosen:
-        return Chosen(self.choice, self.text, self.until, self.chosen_at, self.disclosure)
+        said = (self.choice, self.text, self.until, self.chosen_at)
+        return Chosen(*said, self.disclosure, self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class SetData:
+    event: DataChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +333,7 @@ Request: TypeAlias = (
     Authenticate
     | Ping
     | SetStatus
+    | SetData
     | ListOnline
     | Join
     | Leave
@@ -332,6 +354,7 @@ def _authenticate(body: Object) -> Authenticate:
         is_active=_boolean(body, "active"),
         heartbeat_seconds=_heartbeat(body.get("heartbeatSeconds")),
         session_ids=None if named is None else _session_ids(named, 0),
+        data=_optional(body, "data", _data),
     )
 
 
@@ -356,7 +379,17 @@ def _set_status(body: Object) -> SetStatus:
         until=_until(body.get("until")),
         chosen_at=_chosen_at(body.get("chosenAt")),
         disclosure=_disclosure(body.get("showLastSeen")),
+        data=_optional(body, "data", _data),
     )
+
+
+def set_data(body: Object) -> SetData:
+    replaced, patched = body.get("data"), body.get("patch")
+    if patched is None:
+        return SetData(DataChanged(_data("data", replaced)))
+    if replaced is not None:
+        raise InvalidMessage("patch has to be left out beside data.")
+    return SetData(DataChanged(patch(_object("patch", patched)), is_patch=True))
 
 
 def _in_time(request: SetStatus, now: int) -> SetStatus:
@@ -420,6 +453,7 @@ ACTIONS: Mapping[str, Callable[[Object], Request]] = {
     "ping": _ping,
     "check": _check,
     "status": _set_status,
+    "data": set_data,
     "online": list_online,
     "join": _join,
     "leave": _leave,

@@ -73,20 +73,39 @@ def _plain(raw: Item) -> int | str | Item:
     return str(raw[STRING]) if STRING in raw else int(raw[NUMBER])
 
 
-class Packed(Attribute[dict[str, Any]]):
-    """A map, compressed: renewals are billed by its size, though it seldom changes."""
+class PackedText(Attribute[str]):
+    """A text, compressed: renewals are billed by its size, though it seldom changes."""
 
     attr_type = BINARY
 
-    def serialize(self, value: dict[str, Any]) -> Any:  # noqa: ANN401
-        text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-        return zlib.compress(text.encode(), 9)
+    def serialize(self, value: str) -> bytes:
+        return _packed(value)
+
+    def deserialize(self, value: Any) -> str:  # noqa: ANN401
+        return _unpacked(value)
+
+
+class Packed(Attribute[dict[str, Any]]):
+    """A map, as compressed JSON."""
+
+    attr_type = BINARY
+
+    def serialize(self, value: dict[str, Any]) -> bytes:
+        return _packed(json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False))
 
     def deserialize(self, value: Any) -> dict[str, Any]:  # noqa: ANN401
-        # In the records of a stream, as Lambda has them, binary values are in Base64.
-        packed = b64decode(value) if isinstance(value, str) else value
-        found: dict[str, Any] = json.loads(zlib.decompress(packed))
+        found: dict[str, Any] = json.loads(_unpacked(value))
         return found
+
+
+def _packed(text: str) -> bytes:
+    return zlib.compress(text.encode(), 9)
+
+
+def _unpacked(value: Any) -> str:  # noqa: ANN401
+    # In the records of a stream, as Lambda has them, binary values are in Base64.
+    packed = b64decode(value) if isinstance(value, str) else value
+    return zlib.decompress(packed).decode()
 
 
 class ConnectionItem(Model):
@@ -136,6 +155,7 @@ class UserItem(Model):
     leases: MapAttribute[str, Any] = MapAttribute(default=dict)  # type: ignore[no-untyped-call]
     choice = UnicodeAttribute(null=True)
     text = UnicodeAttribute(null=True)
+    data = PackedText(null=True)
     until = NumberAttribute(null=True)
     status = UnicodeAttribute(null=True)
     grace_until = NumberAttribute(null=True)

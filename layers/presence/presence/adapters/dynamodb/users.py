@@ -308,6 +308,7 @@ def _presence_fields(after: User) -> Sequence[tuple[Attribute[Any], Any]]:
         (UserItem.own_version, after.own_version),
         (UserItem.choice, after.choice.value),
         (UserItem.text, after.text),
+        (UserItem.data, after.data),
         (UserItem.until, after.until),
         (UserItem.status, after.status.value),
         (UserItem.grace_until, after.grace_until),
@@ -550,8 +551,9 @@ def _sessions_item(user: User) -> Item:
 
 
 def _scene_item(scene: Scene) -> Item:
-    status, text, sessions = scene
-    return _known({"status": status.value, "text": text, "sessions": dict(sessions) or None})
+    status, text, data, sessions = scene
+    said = {"status": status.value, "text": text, "data": data}
+    return _known({**said, "sessions": dict(sessions) or None})
 
 
 def _farewell_item(it: Farewell, scenes: Mapping[Scene, int]) -> Item:
@@ -563,7 +565,8 @@ def _farewell(item: Item | None, scenes: Mapping[str, Item]) -> Farewell | None:
         return None
     until, scene = int(item["until"]), scenes[item["scene"]]
     sessions = {name: until if at is None else at for name, at in scene.get("sessions", {}).items()}
-    return Farewell(until, Status(scene["status"]), scene.get("text"), sessions)
+    status, text, data = Status(scene["status"]), scene.get("text"), scene.get("data")
+    return Farewell(until, status, text, sessions, data)
 
 
 def _returned_item(it: Returned) -> Item:
@@ -611,6 +614,7 @@ def _user(item: UserItem, rules: Rules) -> User:
         leases=_leases(item),
         choice=Choice(item.choice or Choice.ONLINE),
         text=item.text,
+        data=item.data,
         until=instant(item.until),
         status=Status(item.status or Status.OFFLINE),
         grace_until=instant(item.grace_until),
