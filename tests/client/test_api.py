@@ -75,7 +75,21 @@ def asked(answer: httpx.Response | Exception, ask: Ask, token: Any = "t") -> tup
         (
             lambda it: it.set_status("busy", "x"),
             "PUT ",
-            {"status": "busy", "text": "x", "until": None, "showLastSeen": None},
+            {"status": "busy", "text": "x", "until": None, "showLastSeen": None, "data": None},
+            ADA,
+            PRESENCE,
+        ),
+        (
+            lambda it: it.set_data({"page": "/"}),
+            "PUT /data",
+            {"page": "/"},
+            {**ADA, "data": {"page": "/"}},
+            replace(PRESENCE, data={"page": "/"}),
+        ),
+        (
+            lambda it: it.patch_data({"page": None}),
+            "PATCH /data",
+            {"page": None},
             ADA,
             PRESENCE,
         ),
@@ -160,6 +174,19 @@ def test_a_call_is_one_route(ask: Ask, route: str, sent: Any, told: Any, made: A
     assert json.loads(request.content or b"null") == sent
     is_open = route in {"GET /config", "GET /health"}
     assert request.headers.get("Authorization") == (None if is_open else "Bearer t")
+
+
+def test_a_patch_says_what_kind_of_patch_it_is() -> None:
+    _, request = asked(httpx.Response(200, json=ADA), lambda it: it.patch_data({"page": None}))
+
+    assert request.headers["Content-Type"] == "application/merge-patch+json"
+
+
+def test_a_presence_with_data_is_a_value() -> None:
+    with_data = replace(PRESENCE, data={"page": "/"})
+
+    assert with_data.to_json() == {**ADA, "data": {"page": "/"}}
+    assert {with_data: "one"} != {PRESENCE: "one"}
 
 
 def test_its_page_names_every_method() -> None:

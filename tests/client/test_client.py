@@ -195,7 +195,9 @@ def test_a_client_asks_what_the_protocol_names(play: Callable[[Story], None]) ->
     async def story(stack: Stack) -> None:
         stack.answers["message"] = {"type": "new-message", "content": 1, **message}
         async with Client("http://x", "t") as client:
-            await client.status("busy", "Hm")
+            await client.status("busy", "Hm", data={"page": "/"})
+            await client.set_data({})
+            await client.patch_data({"mood": None})
             await client.typing("lobby")
             assert (await client.message("lobby", 1, "c1")).message_id == "m"
             await client.set_active(active=False)
@@ -203,7 +205,9 @@ def test_a_client_asks_what_the_protocol_names(play: Callable[[Story], None]) ->
             await client.leave("lobby")
         frames = [{k: v for k, v in it.items() if k != "id"} for it in stack.heard]
         assert [it for it in frames if it["action"] != "authenticate"] == [
-            {"action": "status", "status": "busy", "text": "Hm"},
+            {"action": "status", "status": "busy", "text": "Hm", "data": {"page": "/"}},
+            {"action": "data", "data": {}},
+            {"action": "data", "patch": {"mood": None}},
             {"action": "typing", "chatSessionId": "lobby", "typing": True},
             {"action": "message", "chatSessionId": "lobby", "content": 1, "clientId": "c1"},
             {"action": "check", "userId": "me", "active": False, "heartbeatSeconds": 30},
@@ -213,6 +217,25 @@ def test_a_client_asks_what_the_protocol_names(play: Callable[[Story], None]) ->
         assert all([event async for event in client])
         with pytest.raises(ConnectionOver):
             await client.status("online")
+
+    play(story)
+
+
+def test_data_that_a_client_begins_with_are_said_once(play: Callable[[Story], None]) -> None:
+    """Said again after a reconnect, they would undo what was said since."""
+
+    async def story(stack: Stack) -> None:
+        refused = {"type": "authentication-error", "code": "unavailable", "message": "Later."}
+        welcome, stack.answers["authenticate"] = stack.answer({"action": "authenticate"}), refused
+        async with Client("http://x", "t", data={"page": "/"}) as client:
+            await until(lambda: len(stack.heard) >= 2)
+            stack.answers["authenticate"] = welcome
+            await client.patch_data({"page": "/inbox"})
+            known = len(stack.heard)
+            await stack.sockets[-1].close()
+            await until(lambda: "authenticate" in stack.asked()[known:])
+        said = [it.get("data") for it in stack.heard if it["action"] == "authenticate"]
+        assert said == [{"page": "/"}] * (len(said) - 1) + [None]
 
     play(story)
 

@@ -54,6 +54,9 @@ async def meet_and_talk(
     assert await api.status(grace_id) == busy == ada.presences[grace_id]
     assert busy in await ada.online()
 
+    await grace.patch_data({"page": "/board"})
+    await heard(ada, lambda it: isinstance(it, Presence) and it.data == {"page": "/board"})
+
     published = await api.publish(room, {"text": "Paid."})
     assert await heard(grace, is_message) == published
     page = await api.members(room)

@@ -14,6 +14,7 @@ from presence_client.errors import CannotConnect, Code, NotAnswered, Refused
 from presence_client.models import (
     Choice,
     Config,
+    Data,
     Disclosure,
     MembersPage,
     Message,
@@ -107,10 +108,19 @@ class Api:
         until: int | None = None,
         *,
         show_last_seen: Disclosure | None = None,
+        data: Data | None = None,
     ) -> Presence:
         """Choose a status, until an instant in epoch milliseconds; brings no user online."""
         body = {"status": status, "text": text, "until": until, "showLastSeen": show_last_seen}
-        return parse(Presence, await self._call("PUT", "", body))
+        return parse(Presence, await self._call("PUT", "", {**body, "data": data}))
+
+    async def set_data(self, data: Data) -> Presence:
+        """Replace what the application says of the caller; `{}` is nothing."""
+        return parse(Presence, await self._call("PUT", "/data", data))
+
+    async def patch_data(self, changes: Data) -> Presence:
+        """Change some of it: a merge patch (RFC 7396), in which None takes a name away."""
+        return parse(Presence, await self._call("PATCH", "/data", changes))
 
     async def mark_seen(self) -> int:
         """Mark the caller as seen now; returns when that was, in epoch milliseconds."""
@@ -201,7 +211,7 @@ class Api:
         await self._call("GET", "/health")
 
     async def _call(self, method: str, path: str, body: object = None, **query: Any) -> Any:  # noqa: ANN401 - JSON
-        headers = {}
+        headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
         if self._token is not None and path not in _WITHOUT_TOKEN:
             headers["Authorization"] = f"Bearer {await fresh(self._token)}"
         url, params = self.url + path, {k: v for k, v in query.items() if v is not None}

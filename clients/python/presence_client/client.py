@@ -20,6 +20,7 @@ from presence_client.joins import MOST, Joins, outcomes
 from presence_client.models import (
     Choice,
     Connected,
+    Data,
     Disclosure,
     Disconnected,
     Event,
@@ -77,19 +78,22 @@ class Client:
         user_id: str | None = None,
         device: str | None = None,
         active: bool | None = None,
+        data: Data | None = None,
         within: float = ANSWER_SECONDS,
     ) -> None:
         """Name the stack by *api_url*, the base URL of its HTTP API, and the user by a token.
 
         A callable token may be async; it is called for each connection and each HTTP request, and
         again before a token ends. With `user_id` the server compares. Each answer may take `within`
-        seconds; `device` and `active` are those of the action `authenticate`.
+        seconds; `device` and `active` are those of the action `authenticate`. `data` replaces the
+        user's with the first connection; None keeps what is known.
         """
         self.api = Api(api_url, token, within=within)
         self.presences = Presences()
         self.chat_sessions: dict[str, ChatSession] = {}
         self._token = token
         self._user_id, self._device, self._active = user_id, device, active
+        self._first_data = data
         self._within = within
         self._watched: set[str] = set()
         self._lists_online = False
@@ -125,10 +129,12 @@ class Client:
         until: int | None = None,
         *,
         show_last_seen: Disclosure | None = None,
+        data: Data | None = None,
     ) -> None:
         """Choose a status, until an instant in epoch milliseconds, and what others learn of you.
 
-        A choice that had to wait for a connection gives way to a newer one of another device.
+        A choice that had to wait for a connection gives way to a newer one of another device, and
+        so do its `data`, which replace the user's in the same write.
         """
         chosen = time.monotonic()
         connection = await self._connected()
@@ -141,7 +147,16 @@ class Client:
             until=until,
             chosenAt=chosen_at if waited > _WAITED_SECONDS else None,
             showLastSeen=show_last_seen,
+            data=data,
         )
+
+    async def set_data(self, data: Data) -> None:
+        """Replace what the application says of the user; `{}` is nothing."""
+        await self._ask("data", data=data)
+
+    async def patch_data(self, changes: Data) -> None:
+        """Change some of it: a merge patch (RFC 7396), in which None takes a name away."""
+        await self._ask("data", patch=changes)
 
     async def set_active(self, *, active: bool) -> None:
         """Say whether a person is at the device."""
@@ -280,8 +295,14 @@ class Client:
     async def _authenticate(
         self, connection: Connection, token: str, chat_session_ids: list[str] | None = None
     ) -> None:
-        names = {"device": self._device, "user_id": self._user_id}
-        await connection.authenticate(token, chat_session_ids=chat_session_ids, **names)
+        await connection.authenticate(
+            token,
+            device=self._device,
+            user_id=self._user_id,
+            chat_session_ids=chat_session_ids,
+            data=self._first_data,
+        )
+        self._first_data = None  # the server has it: said again, it would undo what came since
 
     def _begin(self, connection: Connection) -> None:
         connected = parse(Connected, connection.welcome)

@@ -25,7 +25,7 @@ from websockets.exceptions import (
 
 from presence_client.errors import CannotConnect, ConnectionOver, NotAnswered, Refused
 from presence_client.heartbeat import Heartbeat
-from presence_client.models import Frame
+from presence_client.models import Data, Frame
 from presence_client.network import ANSWER_SECONDS, is_loopback
 
 #: The server takes so many bytes; API Gateway closes the connection for a frame beyond 32 KiB.
@@ -108,13 +108,15 @@ class Connection:
         device: str | None = None,
         user_id: str | None = None,
         chat_session_ids: Sequence[str] | None = None,
+        data: Data | None = None,
     ) -> Frame:
         """Authenticate, or renew the token; the answer is `authentication-success`.
 
-        The chat sessions named are joined with it, as many as the frame has space for.
+        The chat sessions named are joined with it, as many as the frame has space for. `data`
+        replaces the user's.
         """
         names = {"token": token, "device": device, "userId": user_id}
-        fields: Frame = {**names, "active": self.active}
+        fields: Frame = {**names, "active": self.active, "data": data}
         if chat_session_ids is not None:
             space = _LARGEST_REQUEST - len(_encoded({"chatSessionIds": [], **fields})) - _NAMES
             fields["chatSessionIds"] = _fitting(chat_session_ids, space)

@@ -1,13 +1,15 @@
 """What the server says, as values. Instants are epoch milliseconds of the server's clock."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, is_dataclass
 from functools import cache, partial
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from presence_client.errors import Code
 
 Frame: TypeAlias = dict[str, Any]
+#: What an application says of a user: any JSON object.
+Data: TypeAlias = Mapping[str, Any]
 Choice: TypeAlias = Literal["online", "away", "busy", "dnd", "invisible"]
 Disclosure: TypeAlias = Literal["exact", "coarse", "hidden"]
 Status: TypeAlias = Choice | Literal["offline"]
@@ -31,11 +33,13 @@ class Presence:
     until: int | None = None
     show_last_seen: Disclosure | None = None
     heard_at: int | None = None
+    data: Data | None = field(default=None, hash=False)
 
     def to_json(self) -> Frame:
         """As on the wire."""
         known = {
             "text": self.text,
+            "data": self.data,
             "until": self.until,
             "showLastSeen": self.show_last_seen,
             "heardAt": self.heard_at,
