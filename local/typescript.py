@@ -20,7 +20,12 @@ Schema: TypeAlias = dict[str, Any]
 
 SCHEMAS = ROOT / "docs" / "asyncapi.yaml"
 TYPES = ROOT / "web" / "src" / "protocol.ts"
-_HEAD = "// Made from docs/asyncapi.yaml by `python -m local types`: do not edit.\n"
+#: What an application says, by the name of the schema: its types are in web/src/data.ts.
+_OF_APPS = {"Data": "UserData", "DataPatch": "UserDataPatch"}
+_HEAD = (
+    "// Made from docs/asyncapi.yaml by `python -m local types`: do not edit.\n\n"
+    f'import type {{ {", ".join(_OF_APPS.values())} }} from "./data.js";\n'
+)
 _WIDTH = 100  # that of web/biome.json
 _NAMES = "#/components/schemas/"
 _PRIMITIVES = {
@@ -28,7 +33,6 @@ _PRIMITIVES = {
     "integer": "number",
     "null": "null",
     "number": "number",
-    "object": "{ readonly [name: string]: unknown }",
     "string": "string",
 }
 
@@ -85,6 +89,8 @@ def _field(document: Schema, schema: Schema, name: str) -> str:
 def _union(document: Schema, schema: Schema) -> list[str]:  # noqa: C901, PLR0911  one case per kind
     """The kinds of values that a schema allows."""
     match schema:
+        case {"$ref": reference} if name := _OF_APPS.get(reference.removeprefix(_NAMES)):
+            return [name]
         case {"$ref": reference}:
             target = _at(document, reference)
             is_name = reference.startswith(_NAMES) and _is_exported(target)

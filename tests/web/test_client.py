@@ -63,7 +63,7 @@ def test_the_test_double_answers_as_the_reducer(tools: Tools, tmp_path: Path) ->
     effects = {it["type"] for step in steps for it in step.get("effects", ())}
     assert len({kind for kind, _ in events}) == len(vectors.EVENTS)
     refused = {kind for kind, is_refused in events if is_refused}
-    assert refused == {"authenticated", "joined", "blocked", "barred"}
+    assert refused == {"authenticated", "data-changed", "joined", "blocked", "barred"}
     assert effects == {"lease-removed", "lease-replaced", "presence-changed", "view-changed"}
 
 

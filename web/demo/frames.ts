@@ -60,6 +60,7 @@ const GISTS: Readonly<Record<string, (frame: Frame) => string>> = {
   check: beat,
   heartbeat: ({ heartbeatSeconds }) => `every ${heartbeatSeconds} s`,
   status: ({ status, text, until }) => joined(status, text, until && "for a while"),
+  data: ({ data, patch }) => said(data ?? patch),
   online: ({ cursor, without }) =>
     joined(cursor ? "the next page" : "", without && `besides ${without.length} known`),
   join: sessionsIn,

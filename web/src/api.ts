@@ -1,5 +1,6 @@
 /** What the package promises. Instants are epoch milliseconds; durations end in their unit. */
 
+import type { UserData, UserDataPatch } from "./data.js";
 import type { PresenceError } from "./errors.js";
 import type { PresenceClientOptions, TokenProvider } from "./options.js";
 import type {
@@ -19,6 +20,7 @@ import type {
   Users,
 } from "./protocol.js";
 
+export type * from "./data.js";
 export type { ErrorCode, PresenceError } from "./errors.js";
 export type * from "./options.js";
 export type {
@@ -142,6 +144,8 @@ export interface StatusOptions {
   readonly until?: number;
   /** What others learn of `lastSeen` from now on; as it was if left out. */
   readonly showLastSeen?: Disclosure;
+  /** As by `setData`, in the same write; kept if left out. */
+  readonly data?: UserData;
 }
 
 export interface DisconnectOptions {
@@ -188,6 +192,8 @@ export interface Abortable {
 /** What the routes under /api/user-status answer: docs/protocol.md §2. */
 export interface Routes {
   "PUT /": Presence;
+  "PUT /data": Presence;
+  "PATCH /data": Presence;
   "GET /online": OnlinePage;
   [page: `GET /online?${string}`]: OnlinePage;
   "GET /online/count": OnlineCount;
@@ -246,6 +252,14 @@ export interface PresenceClient {
    * that was made later on another device. `online` takes an earlier choice back. Rejects with a PresenceError if it is refused.
    */
   setStatus(status: Choice, options?: StatusOptions): Promise<void>;
+  /**
+   * Replaces what the application says of the user: at most 1 KiB of JSON, which all see who see the
+   * status text. Changes wait for a link if there is none, and are sent in their order; a later
+   * `setData` takes the place of those that wait. Rejects with a PresenceError if it is refused.
+   */
+  setData(data: UserData): Promise<void>;
+  /** The same of a part: null takes a name away, objects are merged, all else replaces. */
+  patchData(patch: UserDataPatch): Promise<void>;
 
   /**
    * Whether these users are there now, in the order asked: at once if they were heard of late, within

@@ -9,6 +9,7 @@ import type {
   TokenProvider,
 } from "./api.js";
 import { pending } from "./core/own-status.js";
+import { createOwnData, type OwnDataDriver } from "./drivers/own-data.js";
 import { createOwnStatus, type OwnStatusDriver } from "./drivers/own-status.js";
 import { createUserLink, type UserLink, type UserLinkEvents } from "./drivers/user-link.js";
 import { fromFrame, PresenceError } from "./errors.js";
@@ -42,6 +43,7 @@ interface Parts {
   readonly following: Following;
   readonly verifying: Verifying;
   readonly ownStatus: OwnStatusDriver;
+  readonly ownData: OwnDataDriver;
   readonly me: View<MyStatus>;
   readonly clock: Clock;
 }
@@ -58,13 +60,14 @@ const linkEvents = (emit: Emit, parts: () => Parts): Omit<UserLinkEvents, "isAct
     emit(frame.type, frame as never);
   },
   ready(link, terms, isNew, since) {
-    const { presences, following, verifying, ownStatus } = parts();
+    const { presences, following, verifying, ownStatus, ownData } = parts();
     presences.apply([terms.presence]);
     if (!isNew) {
       following.settle();
       return;
     }
     ownStatus.ready();
+    ownData.ready();
     verifying.ready();
     following.restart(link).then(() => {
       if (since && !link.isDown()) emit("resync", { since });
@@ -126,12 +129,14 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
   const verifying = createVerifying({ ...context, settle: () => following.settle() });
   const presence = () => presences.store(userLink.userId() ?? "").get();
   const ownStatus = createOwnStatus({ ...context, presence, changed: () => me.changed() });
+  const ownData = createOwnData(context);
   const me = view<MyStatus>(() => ({
     presence: presence(),
     pending: pending(ownStatus.state(), presence()),
     isActive: activity.isActive(),
   }));
-  const parts = { http, presences, activity, userLink, following, verifying, ownStatus, me, clock };
+  const own = { ownStatus, ownData, me };
+  const parts = { http, presences, activity, userLink, following, verifying, ...own, clock };
   return parts;
 }
 
@@ -148,7 +153,8 @@ const developmentToken =
 export function createPresenceClient(options: PresenceClientOptions): PresenceClient {
   const { on, emit } = createEvents();
   const parts = createParts(options, emit);
-  const { http, presences, activity, userLink, following, verifying, ownStatus, me, clock } = parts;
+  const { http, presences, activity, userLink, following, verifying, me, clock } = parts;
+  const { ownStatus, ownData } = parts;
   const { sessions, onlineList } = following;
   const getToken = options.getToken ?? developmentToken(parts);
 
@@ -156,6 +162,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
     activity.stop();
     userLink.disconnect(atOnce);
     ownStatus.disconnect();
+    ownData.disconnect();
     lose(parts, true);
   }
 
@@ -179,6 +186,8 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
       const until = options?.until && options.until + setBackMs(clock);
       return ownStatus.setStatus(status, { ...options, until } as StatusOptions);
     },
+    setData: ownData.setData,
+    patchData: ownData.patchData,
     verify: verifying.verify,
     lookAt: verifying.lookAt,
     user: presences.store,

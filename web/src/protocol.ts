@@ -1,5 +1,7 @@
 // Made from docs/asyncapi.yaml by `python -m local types`: do not edit.
 
+import type { UserData, UserDataPatch } from "./data.js";
+
 /** How a user is seen; `invisible` only by the own devices. */
 export type Status = "online" | "away" | "busy" | "dnd" | "invisible" | "offline";
 
@@ -47,7 +49,7 @@ export interface Presence {
   readonly text?: string;
   readonly until?: number;
   readonly showLastSeen?: Disclosure;
-  readonly data?: { readonly [name: string]: unknown };
+  readonly data?: UserData;
   /**
    * When a device of the user was heard last, in steps; only of those who are verified. No version
    * grows with it.
@@ -73,7 +75,7 @@ export interface Authenticate {
   /** Chat sessions to join with it. A user who was in them within the grace period has not left. */
   readonly chatSessionIds?: readonly string[];
   /** Replaces the data of the user; kept if left out. */
-  readonly data?: { readonly [name: string]: unknown };
+  readonly data?: UserData;
 }
 
 export interface Ping {
@@ -107,16 +109,16 @@ export interface SetStatus {
   readonly chosenAt?: number;
   /** What others learn of `lastSeen`; kept if left out. */
   readonly showLastSeen?: Disclosure;
-  readonly data?: { readonly [name: string]: unknown };
+  readonly data?: UserData;
 }
 
 export interface SetData {
   readonly action: "data";
   readonly id?: string;
   /** Replaces the data of the user. */
-  readonly data?: { readonly [name: string]: unknown };
+  readonly data?: UserData;
   /** Instead of `data`. */
-  readonly patch?: { readonly [name: string]: unknown };
+  readonly patch?: UserDataPatch;
 }
 
 export interface Online {
@@ -490,7 +492,7 @@ export interface StatusBody {
   readonly until?: number;
   readonly chosenAt?: number;
   readonly showLastSeen?: Disclosure;
-  readonly data?: { readonly [name: string]: unknown };
+  readonly data?: UserData;
 }
 
 /** One token by its `jti`, or all tokens issued before an instant, by default now. */

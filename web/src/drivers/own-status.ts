@@ -32,7 +32,7 @@ export interface OwnStatusContext {
 }
 
 function frameOf(
-  { status, text, until, chosenAt, showLastSeen }: Chosen,
+  { status, text, until, chosenAt, showLastSeen, data }: Chosen,
   now: number,
   skewMs: number,
 ) {
@@ -44,6 +44,7 @@ function frameOf(
     // One that waited gives way to a newer one. At once it needs no time, and clocks differ.
     chosenAt: now - chosenAt > WAITED_MS ? chosenAt + skewMs : undefined,
     showLastSeen,
+    data,
   };
 }
 

@@ -8,6 +8,7 @@ import type {
   PresenceClient,
   PresenceError,
   PresenceEvents,
+  UserData,
   UserPresence,
 } from "../api.js";
 import type { Choice, Status } from "../protocol.js";
@@ -196,6 +197,20 @@ export function useMyStatus(): OwnStatus {
     pending,
     setStatus: client.setStatus,
   };
+}
+
+export interface MyPresence extends Pick<PresenceClient, "setData" | "patchData"> {
+  /** As the server has it; undefined until the first authentication. */
+  readonly presence: UserPresence | undefined;
+  readonly data: UserData | undefined;
+}
+
+/** One's own presence and what the application says of it. */
+export function useMyPresence(): MyPresence {
+  const { client } = useShared();
+  const { presence } = useStore<Partial<MyStatus>>(({ me }) => me, "", unknown);
+  const { setData, patchData } = client;
+  return { presence, data: presence?.data, setData, patchData };
 }
 
 type TextField = HTMLInputElement | HTMLTextAreaElement;

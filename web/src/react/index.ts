@@ -19,6 +19,7 @@ export {
 } from "./components/status.js";
 export {
   type Connection,
+  type MyPresence,
   type OnlineOptions,
   type OnlineUserIds,
   type OwnStatus,
@@ -27,6 +28,7 @@ export {
   useChatSession,
   useConnection,
   useLastSeenText,
+  useMyPresence,
   useMyStatus,
   useOnlineUserIds,
   useOnlineUsers,

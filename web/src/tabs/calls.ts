@@ -9,7 +9,7 @@
  *                       rejected ◄──────────────────────┘ what may not: `timeout`
  */
 
-import type { StatusOptions } from "../api.js";
+import type { StatusOptions, UserData, UserDataPatch } from "../api.js";
 import { type Event, type Table, type Turn, transitionBy } from "../core/machine.js";
 import { noAnswer, noLink, type PresenceError } from "../errors.js";
 import type { Choice } from "../protocol.js";
@@ -24,6 +24,8 @@ export type Call =
   | readonly [name: "renew", token: string | undefined]
   | readonly [name: "send", chatSessionId: string, content: unknown, clientId: string]
   | readonly [name: "setStatus", status: Choice, options: StatusOptions | undefined]
+  | readonly [name: "setData", data: UserData]
+  | readonly [name: "patchData", patch: UserDataPatch]
   | readonly [name: "verify", userIds: readonly string[]]
   | readonly [name: "request", route: string, body: unknown];
 

@@ -7,6 +7,8 @@ import type {
   Stats,
   StatusOptions,
   TokenProvider,
+  UserData,
+  UserDataPatch,
 } from "../api.js";
 import { createPresenceClient } from "../client.js";
 import { createMachine } from "../core/machine.js";
@@ -418,6 +420,8 @@ export function createSharedClient(options: SharedClientOptions): SharedClient {
       const told = options && plain<StatusOptions>({ ...options, ...(until && { until }) });
       return call(["setStatus", status, told]);
     },
+    setData: (data) => call(["setData", plain(data) as UserData]),
+    patchData: (patch) => call(["patchData", plain(patch) as UserDataPatch]),
     verify,
     lookAt(userIds) {
       const entry = [...userIds]; // the same list may be looked at twice

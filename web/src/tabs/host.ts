@@ -184,6 +184,10 @@ export function createHost(context: HostContext): Host {
           return client.chatSession(call[1]).send(call[2], call[3]);
         case "setStatus":
           return client.setStatus(call[1], call[2]);
+        case "setData":
+          return client.setData(call[1]);
+        case "patchData":
+          return client.patchData(call[1]);
         case "verify":
           return client.verify(call[1]);
         case "request":

@@ -10,7 +10,7 @@ import type { Entries } from "./shared-state.js";
 import type { Wants } from "./wants.js";
 
 /** Part of the group's name: pages of versions that do not understand each other never meet. */
-const VERSION = 1;
+const VERSION = 2;
 
 /**
  * The name of the channel and of the lock of those who share a connection: one stack, one user. The

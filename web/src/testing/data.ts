@@ -7,7 +7,7 @@ const MAX_DATA_BYTES = 1024;
 const NO_DATA = "{}";
 
 /** The object as it is kept. Throws a Refusal if that is too large. */
-export function compact(value: Fields): string {
+export function compact(value: object): string {
   const text = encoded(value);
   if (byteLength(text) <= MAX_DATA_BYTES) return text;
   throw new Refusal("payload-too-large", `Keep data within ${MAX_DATA_BYTES} bytes of JSON.`);

@@ -142,6 +142,8 @@ export function fakeClient({ clock }: { clock?: Clock } = {}): FakeClient {
     disconnect: call("disconnect"),
     retryNow: call("retryNow"),
     setStatus: call("setStatus", Promise.resolve()),
+    setData: call("setData", Promise.resolve()),
+    patchData: call("patchData", Promise.resolve()),
     loadMoreOnlineUsers: call("loadMoreOnlineUsers"),
     user(userId) {
       const found = users.get(userId) ?? cell<UserPresence | undefined>(undefined);

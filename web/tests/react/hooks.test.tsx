@@ -8,6 +8,7 @@ import {
   useConnection,
   useLastSeenText,
   useMessages,
+  useMyPresence,
   useMyStatus,
   useOnlineUserIds,
   useOnlineUsers,
@@ -256,6 +257,21 @@ describe("users", () => {
     expect(value()).toMatchObject({ status: "away", text: "Tea", isAuto: true });
     act(() => client.me.set({ presence, pending: "busy", isActive: true }));
     expect(value()).toMatchObject({ status: "busy", pending: "busy", isAuto: false });
+  });
+
+  test("useMyPresence has one's own data, and what changes them", () => {
+    const { client, value } = use(useMyPresence);
+    expect(value().data).toBeUndefined();
+    client.put("ada", "online", { data: { page: "/" } });
+    const presence = client.user("ada").get();
+    act(() => client.me.set({ presence, pending: undefined, isActive: true }));
+    expect(value()).toMatchObject({ presence, data: { page: "/" } });
+    value().setData({});
+    value().patchData({ page: null });
+    expect(client.calls).toEqual([
+      ["setData", {}],
+      ["patchData", { page: null }],
+    ]);
   });
 
   test("useLastSeenText counts on, for those who are offline or stale only", () => {

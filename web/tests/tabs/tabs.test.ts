@@ -163,6 +163,17 @@ describe("tabs of one user", () => {
     expect(seen.at(-1)).toBe("busy");
   });
 
+  it("say data through the connection of all, and each shows them", async () => {
+    const { come, clock, server } = await scene();
+    const [one, two] = [await come(), await come()];
+    await two.client.setData({ page: "/", mood: "fine" });
+    await two.client.patchData({ mood: null });
+    await clock.settle();
+    expect(server.presence("ada").data).toEqual({ page: "/" });
+    for (const { client } of [one, two])
+      expect(client.me.get().presence?.data).toEqual({ page: "/" });
+  });
+
   it("call HTTP routes with the token in use, and before there is one without", async () => {
     const { come, open, clock, server } = await scene({ publicReads: true });
     const idle = open();
