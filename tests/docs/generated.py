@@ -105,6 +105,7 @@ COSTS = {
     "StageName": "a new URL: connections of the old one hear nothing more and reconnect",
     "WebSocketUrl": "nothing",
     "CallbackUrl": "open connections are not taken for lost, and not reached either",
+    "EndpointUrl": "nothing works any more, if AWS is not there",
     "ThrottleRatePerSecond": (
         "too low, pings are refused: 60,000 connections send 2,000 pings a second"
     ),
