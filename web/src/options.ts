@@ -52,7 +52,7 @@ export interface Clock {
 export type Backoff = (attempt: number, random: () => number) => number;
 
 /** As a method: so the listener may be of a socket that tells more of its events. */
-type Listener<E> = { heard(event: E): void }["heard"] | null;
+export type Listener<E> = { heard(event: E): void }["heard"] | null;
 
 /** As much of a WebSocket as is used: the browser's, Node's, and that of the package `ws` fit. */
 export interface SocketLike {

@@ -394,10 +394,8 @@ function request({ held, call, options, clock }: Parts): PresenceClient["request
  * needs Web Locks and BroadcastChannel; without them it has one of its own.
  */
 export function createSharedClient(options: SharedClientOptions): SharedClient {
-  const { locks = globalThis.navigator?.locks as SharedClientOptions["locks"] } = options;
-  const {
-    BroadcastChannel = globalThis.BroadcastChannel as SharedClientOptions["BroadcastChannel"],
-  } = options;
+  const { locks = globalThis.navigator?.locks, BroadcastChannel = globalThis.BroadcastChannel } =
+    options;
   if (!locks || !BroadcastChannel) {
     const alone: Tabs = { role: "alone", count: 1 };
     return { ...createPresenceClient(options), tabs: view(() => alone) };
