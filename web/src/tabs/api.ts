@@ -4,7 +4,7 @@ import type { Listener, PresenceClient, PresenceClientOptions, Store } from "../
 
 /** As much of the browser's BroadcastChannel as is used. */
 export interface ChannelLike {
-  onmessage: Listener<{ readonly data: never }>;
+  onmessage: Listener<{ readonly data: unknown }>;
   postMessage(message: unknown): void;
   close(): void;
 }
