@@ -94,7 +94,10 @@ async function run(script: string) {
      const over = () => console.log("over");
      ${script}`,
   );
-  const child = spawn(process.execPath, [file], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [file], {
+    stdio: ["ignore", "pipe", "inherit"],
+    timeout: 20_000,
+  });
   let said = "";
   let overAt = Number.NaN;
   child.stdout.on("data", (text) => {
