@@ -10,7 +10,7 @@ import type {
 import { pending } from "./core/own-status.js";
 import { createOwnStatus, type OwnStatusDriver } from "./drivers/own-status.js";
 import { createUserLink, type UserLink, type UserLinkEvents } from "./drivers/user-link.js";
-import { fromFrame, PresenceError } from "./errors.js";
+import { disconnected, fromFrame, PresenceError } from "./errors.js";
 import { createEvents, type Events } from "./events.js";
 import { createFollowing, type Following } from "./following.js";
 import { createHttp, type Http } from "./http.js";
@@ -73,7 +73,13 @@ const linkEvents = (emit: Emit, parts: () => Parts): Omit<UserLinkEvents, "isAct
   entering: () => parts().following.sessions.entering(),
   entered: (link, terms) => parts().following.sessions.entered(link, terms),
   lost: () => lose(parts(), false),
-  problem: (error) => emit("problem", error),
+  problem(error) {
+    const { userLink, ownStatus } = parts();
+    // One that was replaced comes back when the page is shown.
+    const isOver = userLink.state.get().name === "failed" && error.code !== "replaced";
+    if (isOver) ownStatus.over(error);
+    emit("problem", error);
+  },
 });
 
 /** What is known may be out of date from now on; if it is over, it is forgotten. */
@@ -159,7 +165,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
   function disconnect({ atOnce }: DisconnectOptions = {}): void {
     activity.stop();
     userLink.disconnect(atOnce);
-    ownStatus.disconnect();
+    ownStatus.over(disconnected());
     lose(parts, true);
   }
 

@@ -57,9 +57,7 @@ export const noAnswer = () => new PresenceError("timeout", "No answer.");
 export const noSocket = (cause?: unknown) =>
   new PresenceError(
     "no-websocket",
-    `No WebSocket${because(cause)}. Give one as an option, as that of the package ws.`,
-    undefined,
-    cause,
+    `No WebSocket${because(cause)}. Give one as an option, as of the package ws.`,
   );
 export const disconnected = () => new PresenceError("closed", "Closed.");
 

@@ -28,13 +28,13 @@ function createCalls(fetch: typeof globalThis.fetch, clock: Clock) {
   ): Promise<T> {
     const over = new AbortController();
     const abort = () => over.abort(signal?.reason);
-    signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort);
     try {
       return await within(clock, ANSWER_MS, run(over.signal));
     } finally {
       signal?.removeEventListener("abort", abort);
-      over.abort();
+      abort();
     }
   }
 

@@ -35,8 +35,8 @@ function retry(turn: UserLinkTurn, isAsked = true): void {
 }
 
 const closed: Partial<Record<string, string>> = {
-  kicked: "An administrator has closed the connections of this user.",
-  replaced: "This user has too many connections, and another one took the place of this one.",
+  kicked: "An administrator has closed it.",
+  replaced: "Too many connections of this user: another one took its place.",
 };
 
 /** What comes of an attempt. */

@@ -205,7 +205,7 @@ export function createUserLink(around: Surroundings, http: Http, on: UserLinkEve
   const shown = view(() => state().connection);
 
   return {
-    state: shown,
+    state: { ...shown, get: () => state().connection }, // also for who hears of a problem first
     link: () => held.links.get(state().current),
     config: () => state().config,
     tokens: () => held.tokens,

@@ -139,6 +139,18 @@ describe("what the app, or a person, has to change", () => {
     expect(client.connection.get().name).toBe("ready");
   });
 
+  it("is the state already when a problem tells of it, and keeps no choice waiting", async () => {
+    const set = scene();
+    const client = set.another("phone", { apiUrl: "localhost:4000" });
+    const heard = vi.fn(() => client.connection.get().name);
+    client.on("problem", heard);
+    const choice = client.setStatus("busy");
+    client.authenticate("ada");
+    await expect(choice).rejects.toMatchObject({ code: "api-url-invalid" });
+    expect(heard).toHaveReturnedWith("failed");
+    expect(client.me.get().pending).toBeUndefined();
+  });
+
   it("a request over HTTP says it, too", async () => {
     const client = createPresenceClient({ apiUrl: "localhost:4000" });
     await expect(client.request("GET /online/count")).rejects.toMatchObject({
@@ -152,7 +164,7 @@ describe("what the app, or a person, has to change", () => {
     await clock.advance(MINUTE);
     const error = expect.objectContaining({
       code: "replaced",
-      message: expect.stringMatching(/too many connections/),
+      message: expect.stringMatching(/Too many connections/),
     });
     expect(problems).toEqual([error]);
     expect(client.connection.get()).toEqual({ name: "failed", error });
