@@ -19,7 +19,8 @@ from proof.nemesis.check import check
 from proof.nemesis.faults import DEVICE_FAULTS, STACK_FAULTS, plan
 from proof.nemesis.history import read
 from proof.nemesis.report import summary
-from proof.nemesis.run import LONG, SHORT, run
+from proof.nemesis.run import run
+from proof.nemesis.settings import SHORT, USUAL
 from proof.simulation.faults import WORST, Faults, swarm
 from proof.simulation.simulation import Simulation, simulate
 from proof.stateful.machine import SETTINGS, Presence
@@ -116,7 +117,7 @@ def test_a_known_mistake_is_found() -> None:
 
 @pytest.mark.parametrize("number", range(20))
 def test_every_plan_has_every_fault_and_ends_in_time(number: int) -> None:
-    for seconds, rules in ((16, SHORT), (180, LONG)):
+    for seconds, rules in ((16, SHORT), (180, USUAL)):
         steps = plan(number, seconds, rules)
 
         assert {it.fault for it in steps} == {*STACK_FAULTS, *DEVICE_FAULTS}
