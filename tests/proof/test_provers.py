@@ -172,6 +172,13 @@ def test_a_join_racing_a_disconnect_becomes_a_pending_leave(state: Presence, num
     state.be_calm()
 
 
+@pytest.mark.parametrize("number", range(8))
+def test_a_watch_racing_the_first_claim_is_served_under_it(state: Presence, number: int) -> None:
+    """The claim ends the watch list of before; the connection is not over."""
+    device, _ = state.start(is_global=False, user="ada", other="bob").values
+    state.race(name=device, other=device, outer="watch", inner="narrow", number=number)
+
+
 def test_what_came_before_a_new_connection_is_not_what_came_last(state: Presence) -> None:
     """A lease may have run out since."""
     device, _ = state.start(is_global=False, user="ada", other="bob").values
