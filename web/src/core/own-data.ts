@@ -7,7 +7,7 @@
  */
 
 import type { UserData, UserDataPatch } from "../data.js";
-import { disconnected, type PresenceError } from "../errors.js";
+import type { PresenceError } from "../errors.js";
 import type { Deferred } from "../timing.js";
 import { type Event, type Table, type Turn, transitionBy } from "./machine.js";
 
@@ -38,19 +38,19 @@ type OwnDataTurn = Turn<OwnDataState, OwnDataEffects, Around>;
 export const noChanges: OwnDataState = { waiting: [], isSending: false };
 
 function send({ state, hasLink, effects }: OwnDataTurn): void {
-  const [next] = state.waiting;
-  if (!next || !hasLink || state.isSending) return;
+  const [first] = state.waiting;
+  if (!first || !hasLink || state.isSending) return;
   state.isSending = true;
-  effects.push(["send", next]);
+  effects.push(["send", first]);
 }
 
 const table = {
-  change(turn, next: DataChange) {
+  change(turn, newest: DataChange) {
     const { state, effects } = turn;
     const sent = state.isSending ? 1 : 0;
-    const overtaken = "data" in next.said ? state.waiting.slice(sent) : [];
-    for (const it of overtaken) effects.push(["resolve", it, next.promise]);
-    state.waiting = [...state.waiting.filter((it) => !overtaken.includes(it)), next];
+    const overtaken = "data" in newest.said ? state.waiting.slice(sent) : [];
+    for (const it of overtaken) effects.push(["resolve", it, newest.promise]);
+    state.waiting = [...state.waiting.filter((it) => !overtaken.includes(it)), newest];
     send(turn);
   },
 
@@ -58,23 +58,24 @@ const table = {
 
   answered(turn, change: DataChange) {
     turn.effects.push(["resolve", change]);
-    over(turn, change);
+    next(turn, change);
   },
 
   /** Without an error the link went down, which says nothing about the change. */
   failed(turn, change: DataChange, error: PresenceError | undefined) {
     if (error) turn.effects.push(["reject", change, error]);
-    over(turn, error && change);
+    next(turn, error && change);
   },
 
-  disconnect({ state, effects }) {
-    for (const it of state.waiting) effects.push(["reject", it, disconnected()]);
+  /** There will be no link. */
+  over({ state, effects }, error: PresenceError) {
+    for (const it of state.waiting) effects.push(["reject", it, error]);
     state.waiting = [];
   },
 } satisfies Table<OwnDataTurn>;
 
 /** The next one may be sent; without the one that was answered. */
-function over(turn: OwnDataTurn, change: DataChange | undefined): void {
+function next(turn: OwnDataTurn, change: DataChange | undefined): void {
   const { state } = turn;
   state.isSending = false;
   state.waiting = state.waiting.filter((it) => it !== change);

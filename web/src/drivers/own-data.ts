@@ -8,7 +8,7 @@ import type { Link } from "./link.js";
 /** Changes of one's own data: `core/own-data.ts` decides, this runs it. */
 export interface OwnDataDriver extends Pick<PresenceClient, "setData" | "patchData"> {
   ready(): void;
-  disconnect(): void;
+  over(error: PresenceError): void;
 }
 
 export interface OwnDataContext {
@@ -48,6 +48,6 @@ export function createOwnData({ clock, link: current }: OwnDataContext): OwnData
     setData: (data) => change({ data }),
     patchData: (patch) => change({ patch }),
     ready: () => dispatch("ready"),
-    disconnect: () => dispatch("disconnect"),
+    over: (error) => dispatch("over", error),
   };
 }

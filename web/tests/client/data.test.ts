@@ -105,6 +105,13 @@ describe("one's own data", () => {
     expect(server.presence("ada").data).toEqual({ b: 1 });
   });
 
+  it("that wait are rejected when there will be no link", async () => {
+    const client = scene().another("phone", { apiUrl: "localhost:4000" });
+    const change = client.setData({ name: "Ada" });
+    client.authenticate("ada");
+    await expect(change).rejects.toMatchObject({ code: "api-url-invalid" });
+  });
+
   it("that wait are rejected by a disconnect, and are not those of the next user", async () => {
     const { client, server, clock, network } = await connected();
     network.cut();
