@@ -31,6 +31,8 @@ RUNS, PART = 160, 20
 # ── the simulation ─────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("simulation")
 @pytest.mark.parametrize("first", range(0, RUNS, PART))
 def test_no_promise_is_broken_whatever_fails(first: int) -> None:
     for number in range(first, first + PART):
@@ -44,6 +46,7 @@ def test_a_seed_replays_its_run() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("replay")
 def test_a_seed_replays_its_run_in_another_process() -> None:
     """Whatever order its sets of names have: that of another process is another."""
     first, second = (_results_of_a_process(number) for number in (1, 2))
@@ -126,6 +129,7 @@ def test_every_plan_has_every_fault_and_ends_in_time(number: int) -> None:
 @pytest.mark.fault("A client's clock is wrong by hours.")
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.xdist_group("nemesis")
 def test_the_nemesis_finds_nothing_in_a_short_run(tmp_path: Path) -> None:
     run(1, 16, SHORT, tmp_path / "run")
 
