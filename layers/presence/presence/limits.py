@@ -152,6 +152,8 @@ LEAVE_SECONDS = 5
 AUTHORIZERS_AT_ONCE = 10
 #: How often a `join` begins again because a fresh token came in between.
 JOIN_ATTEMPTS = 3
+#: The same of a `watch`: the first claim of a connection ends its list.
+WATCH_ATTEMPTS = 3
 #: How far the clocks of two functions are apart at most.
 CLOCKS_APART_MILLISECONDS = 10_000
 #: The sweep sets a timer for what falls due before the next sweep or the one after it.
@@ -246,6 +248,8 @@ FIRST_MEMBERS = 100
 #: Users who have blocked one viewer that are read first: few viewers have been blocked by more.
 FIRST_BLOCKERS = 100
 
+#: Connections that watch a user, as far as an explanation counts them.
+EXPLAINED_WATCHERS = 1_000
 #: Entries on the watch list of one connection.
 WATCHED_USERS = 1_000
 #: Entries of a page of the list, in bytes; with its keys, it takes one write unit of 1 KB.
