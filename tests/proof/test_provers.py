@@ -26,7 +26,7 @@ from proof.simulation.simulation import Simulation, simulate
 from proof.stateful.machine import SETTINGS, Presence
 from tests.tools import program
 
-RUNS, PART = 160, 20
+RUNS, PART = 100, 20
 
 
 # ── the simulation ─────────────────────────────────────────────────────────────────────────
@@ -56,7 +56,7 @@ def test_a_seed_replays_its_run_in_another_process() -> None:
 
 
 def _results_of_a_process(hash_seed: int) -> str:
-    program = "from proof.simulation.simulation import simulate as s; print([*map(s, range(20))])"
+    program = "from proof.simulation.simulation import simulate as s; print([*map(s, range(8))])"
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
     done = subprocess.run(
         (sys.executable, "-c", program), env=environment, capture_output=True, text=True, check=True
