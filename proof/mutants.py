@@ -197,7 +197,7 @@ MISTAKES = (
             "        if self.user.presence.is_online:\n            return known\n",
             "",
         ),
-        seed=5000,
+        seed=40000,
     ),
 )
 #: How far the simulation looks for a mistake; most are found at once.
