@@ -20,10 +20,12 @@ from proof.nemesis.faults import DEVICE_FAULTS, STACK_FAULTS, plan
 from proof.nemesis.history import read
 from proof.nemesis.report import summary
 from proof.nemesis.run import run
-from proof.nemesis.settings import SHORT, USUAL
+from proof.nemesis.settings import SETTINGS, SHORT
+from proof.nemesis.settings import rules as rules_of
 from proof.simulation.faults import WORST, Faults, swarm
 from proof.simulation.simulation import Simulation, simulate
-from proof.stateful.machine import SETTINGS, Presence
+from proof.stateful.machine import SETTINGS as EXAMPLES
+from proof.stateful.machine import Presence
 from tests.tools import program
 
 RUNS, PART = 100, 20
@@ -78,7 +80,7 @@ def test_every_fault_happens_in_some_runs_and_is_missing_in_others() -> None:
 def test_the_state_machine_finds_nothing_in_a_few_stories() -> None:
     machine = seed(1)(type("Seeded", (Presence,), {}))
 
-    run_state_machine_as_test(machine, settings=settings(SETTINGS, max_examples=10))
+    run_state_machine_as_test(machine, settings=settings(EXAMPLES, max_examples=10))
 
 
 # ── the model ──────────────────────────────────────────────────────────────────────────────
@@ -120,7 +122,7 @@ def test_a_known_mistake_is_found() -> None:
 
 @pytest.mark.parametrize("number", range(20))
 def test_every_plan_has_every_fault_and_ends_in_time(number: int) -> None:
-    for seconds, rules in ((16, SHORT), (180, USUAL)):
+    for seconds, rules in ((16, SHORT), *((180, rules_of(name)) for name in SETTINGS)):
         steps = plan(number, seconds, rules)
 
         assert {it.fault for it in steps} == {*STACK_FAULTS, *DEVICE_FAULTS}
