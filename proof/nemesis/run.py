@@ -52,7 +52,7 @@ class Attack:
     writer: Writer
     dice: random.Random
     undo: list[tuple[float, int, str, Slot]] = field(default_factory=list)
-    #: Users about whom a back end is deciding.
+    #: Users that a back end decides about.
     decided: set[str] = field(default_factory=set)
     pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(len(STACK_FAULTS) + len(USERS))

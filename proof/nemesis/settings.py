@@ -46,7 +46,7 @@ USERS = {f"user-{number}": 1 for number in range(1, 8)} | {"user-8": 2, "user-9"
 #: Those who are read over HTTP. A read notices by itself that a lease is over, and has it told: who
 #: is never read is left to the sweep.
 READ = [f"user-{number}" for number in (1, 3, 5, 8)]
-#: Those whom others verify.
+#: Users that observers verify.
 LOOKED_AT = [f"user-{number}" for number in (4, 9, 10)]
 #: Who falls silent in the end, each with a single device: one whom only the sweep finds, and one
 #: whom others verify.

@@ -238,10 +238,10 @@ def test_the_calculator_bills_what_is_typed(demo: Demo, axe: str) -> None:
     usual = total.inner_text()
     usage.get_by_label("Users").fill("0")
     expect(total).not_to_have_text(usual)
-    nobody = total.inner_text()
+    without_users = total.inner_text()
     # What is out of bounds changes no sum.
     usage.get_by_label("Users").fill("-1")
-    expect(total).to_have_text(nobody)
+    expect(total).to_have_text(without_users)
     usage.get_by_label("Users").fill("10000")
     expect(total).to_have_text(usual)
     expect_accessible(page, axe)
