@@ -14,6 +14,7 @@ from textwrap import dedent
 
 from bench.bill import pages as bills
 from presence import limits as of_ours
+from presence.metrics import METRICS
 from proof.nemesis.report import render
 from tests.docs.markdown import ROOT, pages
 from tests.template.test_template import TEMPLATE
@@ -164,6 +165,11 @@ def _default_of(parameter: Mapping[str, object]) -> str:
     return text if text == "required" else f"`{text}`" if text else "empty"
 
 
+def metrics() -> str:
+    rows = ([f"`{it.name}`", it.unit.value, it.read_by, it.says] for it in METRICS)
+    return table(("Metric", "Unit", "Statistic", "What"), rows)
+
+
 def nemesis() -> str:
     return render(json.loads((ROOT / "docs" / "nemesis.json").read_text("utf-8"))).strip()
 
@@ -292,7 +298,7 @@ def _quote(file: str, start: str, count: int) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    **{it.__name__: it for it in (faults, limits, nemesis, parameters, sizes)},
+    **{it.__name__: it for it in (faults, limits, metrics, nemesis, parameters, sizes)},
     **{name: partial(_quote, *it) for name, it in QUOTES.items()},
     "tour-lines": tour_lines,
     **bills.BLOCKS,

@@ -103,6 +103,18 @@ def test_lambda_itself_logs_no_invocation_that_went_well() -> None:
     assert (shared["LogFormat"], shared["SystemLogLevel"]) == ("JSON", "WARN")
 
 
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN", "ERROR"])
+def test_lambda_lets_the_lines_of_metrics_through(level: str) -> None:
+    """It takes them for INFO, because they have no level ("Log-level filtering")."""
+    shared = TEMPLATE["Globals"]["Function"]
+    condition, debug, other = shared["LoggingConfig"]["ApplicationLogLevel"]["Fn::If"]
+    assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": "LogLevel"}, "DEBUG"]}
+    chosen = debug if level == "DEBUG" else other
+    assert chosen in ("DEBUG", "INFO")
+    # The functions have the level that was chosen, and drop what is below.
+    assert shared["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == {"Ref": "LogLevel"}
+
+
 def test_the_levels_are_those_that_lambda_and_the_logger_know() -> None:
     levels = set(TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"])
     # "Log and monitor Lambda functions": TRACE, DEBUG, INFO, WARN, ERROR, FATAL

@@ -1,18 +1,23 @@
 """What all Lambda handlers share: the clock, which invocations have a log line, errors of AWS."""
 
+import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeAlias
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.exceptions import PynamoDBException
 
+from presence.bootstrap import METER
 from presence.deadline import HasTime
 from presence.entrypoints.sampling import Sampling
 from presence.limits import SLOW_MILLISECONDS
+from presence.metrics import ERRORS, REFUSALS, STATUS_LATENCY
 
 LambdaEvent: TypeAlias = Mapping[str, Any]
 Response: TypeAlias = dict[str, Any]
@@ -21,7 +26,20 @@ Handler: TypeAlias = Callable[[LambdaEvent, LambdaContext], Response]
 #: Its name makes it the parent of the loggers of all other modules. Lambda reads the level of a
 #: line only if its timestamp is of RFC 3339 ("Log and monitor Lambda functions", JSON log format).
 logger = Logger("presence", use_rfc3339=True)
+# For Powertools, the level of Lambda's own filter comes first; that one lets metrics through.
+logging.getLogger("presence").setLevel(os.environ.get("POWERTOOLS_LOG_LEVEL", "INFO"))
 sampling = Sampling()
+
+_HTTP = "/api/user-status"
+#: Actions of frames and route keys of HTTP that ask for statuses, and change nothing.
+STATUS_QUERIES = frozenset(
+    {
+        *("online", "watch", "verify"),
+        *(f"GET {_HTTP}/{it}" for it in ("online", "online/count", "users/{userId}", "{userId}")),
+        f"GET {_HTTP}/chat-sessions/{{chatSessionId}}/members",
+        f"POST {_HTTP}/batch",
+    }
+)
 
 #: Fields of work that failed or was left: with any of them, an invocation has a line.
 _TROUBLE = ("left", "failed_sinks", "failed_messages", "failed_users", "jobs_too_late")
@@ -48,11 +66,13 @@ def time_left(context: LambdaContext, spare: int = SPARE_MILLISECONDS) -> HasTim
     return lambda: context.get_remaining_time_in_millis() > spare
 
 
-def logged(handler: Handler) -> Handler:
+def logged(handler: Handler, *, at_once: bool = False) -> Handler:
     """A structured line for an invocation that was refused, left work or was slow; else at DEBUG.
 
     What was usual is counted by metrics: a line for each ping cost a fifth of its price. Lines are
     without tokens, bodies, query strings and, but for `failed_users`, ids of users.
+
+    Metrics have a line of their own once a minute at most, or *at_once* after each invocation.
     """
 
     @wraps(handler)
@@ -62,9 +82,32 @@ def logged(handler: Handler) -> Handler:
         try:
             return handler(event, context)
         finally:
-            _write_line(round((time.perf_counter() - started) * 1000, 1))
+            milliseconds = round((time.perf_counter() - started) * 1000, 1)
+            _measure(event, milliseconds)
+            _write_line(milliseconds)
+            _write_metrics(at_once=at_once)
 
     return run
+
+
+def _measure(event: LambdaEvent, milliseconds: float) -> None:
+    fields = logger.get_current_keys()
+    if fields.get("refused") is not None:
+        METER.count(REFUSALS)
+    elif (fields.get("action") or event.get("routeKey")) in STATUS_QUERIES:
+        METER.measure(STATUS_LATENCY, milliseconds)
+
+
+def _write_metrics(*, at_once: bool) -> None:
+    """One line in CloudWatch's embedded metric format, which it makes metrics of."""
+    figures = METER.due(now(), at_once=at_once)
+    if not figures:
+        return
+    line = EphemeralMetrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "presence"))
+    for metric, values in figures.items():
+        for value in values:
+            line.add_metric(metric.name, metric.unit, value)
+    line.flush_metrics()
 
 
 def _write_line(milliseconds: float) -> None:
@@ -80,6 +123,7 @@ def _write_line(milliseconds: float) -> None:
 
 def log_failure(what: str, error: Exception) -> None:
     """A line with the stack trace of an exception, unless there were many of them."""
+    METER.count(ERRORS)
     if sampling.has_line(what, now()):
         logger.error(what, exc_info=error)
 
