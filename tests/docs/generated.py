@@ -118,6 +118,11 @@ COSTS = {
         "one more line per message; needs a CloudWatch role in the account's API Gateway settings"
     ),
     "AlarmTopicArn": "nothing",
+    "AuthenticationFailuresAlarm": (
+        "too low, it rings on a usual day; too high, an issuer that is down is not noticed"
+    ),
+    "MonthlyBudget": "nothing: a budget without actions is free",
+    "Tracing": "`Active`: $5 a million traces, of 5 % of the invocations beyond one a second",
 }
 
 
