@@ -114,6 +114,11 @@ class OneAlarm:
 
     def __init__(self, alarm: dict[str, Any], data: dict[float, float]) -> None:
         self.alarm, self.data = alarm, data
+        self.told: list[str] = []
+
+    def set_alarm_state(self, **told: str) -> None:
+        self.told.append(told["StateValue"])
+        self.alarm["StateValue"] = told["StateValue"]
 
     def describe_alarms(self, **_: Any) -> dict[str, Any]:
         return {"MetricAlarms": [self.alarm]}
@@ -158,3 +163,11 @@ def test_what_should_have_come_before_the_stack_was_ready_is_not_missed() -> Non
     assert states(switch, {}, since=NOW - 2 * MINUTE) == {}
     assert states(switch, {}, since=NOW - 3 * MINUTE) == {"alarm": "ALARM"}
     assert states(alarm(), {}, since=NOW) == {"alarm": "OK"}
+
+
+def test_an_alarm_is_told_only_when_its_state_is_another() -> None:
+    data = {NOW - MINUTE * (number + 0.5): 11.0 for number in range(3)}
+    local = OneAlarm(alarm(StateValue="OK"), data)
+    for _ in range(2):
+        Watcher(local, None, since=0).tell(NOW)
+    assert local.told == ["ALARM"]

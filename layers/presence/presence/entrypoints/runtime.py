@@ -17,10 +17,11 @@ from presence.bootstrap import METER
 from presence.deadline import HasTime
 from presence.entrypoints.sampling import Sampling
 from presence.limits import SLOW_MILLISECONDS
-from presence.metrics import ERRORS, REFUSALS, STATUS_LATENCY
+from presence.metrics import ERRORS, REFUSALS, STATUS_LATENCY, Figures
 
 LambdaEvent: TypeAlias = Mapping[str, Any]
 Response: TypeAlias = dict[str, Any]
+Fields: TypeAlias = Mapping[str, Any]
 Handler: TypeAlias = Callable[[LambdaEvent, LambdaContext], Response]
 
 #: Its name makes it the parent of the loggers of all other modules. Lambda reads the level of a
@@ -83,35 +84,22 @@ def logged(handler: Handler, *, at_once: bool = False) -> Handler:
             return handler(event, context)
         finally:
             milliseconds = round((time.perf_counter() - started) * 1000, 1)
-            _measure(event, milliseconds)
-            _write_line(milliseconds)
-            _write_metrics(at_once=at_once)
+            fields, moment = logger.get_current_keys(), now()
+            _measure(fields.get("action") or event.get("routeKey"), fields, milliseconds)
+            _write_line(fields, moment, milliseconds)
+            _write_metrics(METER.due(moment, at_once=at_once))
 
     return run
 
 
-def _measure(event: LambdaEvent, milliseconds: float) -> None:
-    fields = logger.get_current_keys()
-    if fields.get("refused") is not None:
+def _measure(asked: str | None, fields: Fields, milliseconds: float) -> None:
+    if "refused" in fields:
         METER.count(REFUSALS)
-    elif (fields.get("action") or event.get("routeKey")) in STATUS_QUERIES:
+    elif asked in STATUS_QUERIES:
         METER.measure(STATUS_LATENCY, milliseconds)
 
 
-def _write_metrics(*, at_once: bool) -> None:
-    """One line in CloudWatch's embedded metric format, which it makes metrics of."""
-    figures = METER.due(now(), at_once=at_once)
-    if not figures:
-        return
-    line = EphemeralMetrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "presence"))
-    for metric, values in figures.items():
-        for value in values:
-            line.add_metric(metric.name, metric.unit, value)
-    line.flush_metrics()
-
-
-def _write_line(milliseconds: float) -> None:
-    fields, moment = logger.get_current_keys(), now()
+def _write_line(fields: Fields, moment: int, milliseconds: float) -> None:
     if unlogged := sampling.counted(moment):
         logger.info("refusals without a line", refusals=dict(unlogged))
     refused = fields.get("refused")
@@ -119,6 +107,17 @@ def _write_line(milliseconds: float) -> None:
     is_unusual |= any(fields.get(name) for name in _TROUBLE) or fields.get("is_complete") is False
     write = logger.info if is_unusual or milliseconds >= SLOW_MILLISECONDS else logger.debug
     write("served", milliseconds=milliseconds)
+
+
+def _write_metrics(figures: Figures) -> None:
+    """One line in CloudWatch's embedded metric format, which it makes metrics of."""
+    if not figures:
+        return
+    line = EphemeralMetrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "presence"))
+    for metric, values in figures.items():
+        for value in values:
+            line.add_metric(metric.name, metric.unit, value)
+    line.flush_metrics()
 
 
 def log_failure(what: str, error: Exception) -> None:
