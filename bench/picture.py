@@ -3,7 +3,7 @@
     python -m bench.picture [record]
 
 The record is what bench.posting leaves in .presence/bench/posting.json. Without one it is
-bench/posting.json, the run that decision 27 tells of.
+bench/records/posting.json, the run that decision 27 tells of.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORD, PICTURE = ROOT / "bench" / "posting.json", ROOT / "docs" / "posting.svg"
+RECORD, PICTURE = ROOT / "bench" / "records" / "posting.json", ROOT / "docs" / "posting.svg"
 COLUMN, OURS, BASELINE = "5 ms", "ours", "boto3, one by one"
 #: The panels, and what the title of each one's table has in it.
 PANELS: Mapping[str, str] = {"Over plain HTTP": " over plain", "Over TLS": " over TLS"}

@@ -50,7 +50,7 @@ class Recorder:
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table, and keep it if it is that of a bench."""
     table = Table(title, header, rows)
-    _print(table)
+    print(f"\n{rendered(table)}")
     if recorder := _recorder():
         recorder.record(table)
 
@@ -63,13 +63,12 @@ def _recorder() -> Recorder | None:
     return Recorder(bench.removesuffix(".__main__")) if package == "bench" else None
 
 
-def _print(table: Table) -> None:
-    """The first column to the left, the others to the right."""
+def rendered(table: Table) -> str:
+    """The table as text: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
     rule = "  ".join("─" * width for width in widths)
-    print(f"\n{table.title}\n")
-    for line in (_line(table.header, widths), rule, *(_line(row, widths) for row in table.rows)):
-        print(line.rstrip())
+    lines = (_line(table.header, widths), rule, *(_line(row, widths) for row in table.rows))
+    return "\n".join([table.title, "", *(line.rstrip() for line in lines)])
 
 
 def print_note(text: str) -> None:

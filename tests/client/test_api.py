@@ -93,6 +93,13 @@ def asked(answer: httpx.Response | Exception, ask: Ask, token: Any = "t") -> tup
         (lambda it: it.unblock("eve"), "DELETE /blocked/eve", None, None, None),
         (lambda it: it.kick("eve"), "DELETE /users/eve/connections", None, None, None),
         (lambda it: it.erase("eve"), "DELETE /users/eve", None, None, None),
+        (
+            lambda it: it.explain("e=e", "kim"),
+            "GET /users/e%3De/explain?viewerId=kim",
+            None,
+            {"reason": "grace"},
+            {"reason": "grace"},
+        ),
         (lambda it: it.revoke("e=e"), "POST /users/e%3De/revocations", {}, None, None),
         (
             lambda it: it.revoke("eve", token_id="j"),

@@ -49,6 +49,7 @@ class Stack:
     heard: list[tuple[str, Any]] = field(default_factory=list)
     online: list[Frame] = field(default_factory=lambda: [ADA])
     told: list[Frame] = field(default_factory=list)
+    explained: Frame = field(default_factory=dict)
     refusal: Frame | None = None
     closes: int = 0
     is_public: bool = True
@@ -56,6 +57,9 @@ class Stack:
 
     def http(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         self.heard.append((f"{method} {path}", body))
+        return (200, self.explained) if "/explain" in path else self._http(method, path, body)
+
+    def _http(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         if path.endswith("/revocations") or "/members/" in path:
             return (204, None) if self.is_public else (403, FORBIDDEN)
         if path.endswith("/config"):
@@ -361,6 +365,64 @@ def test_an_error_of_the_stack_is_told_with_its_code(
     assert cli.main(["online", "--api-url", stack.http_url]) == 1
     told = "not-authenticated: Send a token. Give one with --token.\n"
     assert capsys.readouterr().err == told
+
+
+# ── explain ────────────────────────────────────────────────────────────────────────────────
+
+EXPLAINED: Frame = {
+    "userId": "ada",
+    "reason": "lease-expired",
+    "because": "No frame came.",
+    "seen": {**ADA, "status": "offline", "isOnline": False},
+    "own": ADA,
+    "toViewer": {"viewerId": "eve", "seen": ADA, "isBlocked": True, "maySee": False},
+    "asOf": 1_000_000,
+    "changedAt": 940_000,
+    "choice": {"status": "busy", "until": 1_060_000},
+    "connections": [
+        {
+            "connectionId": "L0SM9cOFvHcCIhw=",
+            "device": "tab\x1b[31m",
+            "isActive": False,
+            "heardAt": 900_000,
+            "leaseEndsAt": 990_000,
+            "isOver": True,
+            "leaseSeconds": 90,
+            "chatSessionIds": [],
+        }
+    ],
+    "chatSessions": [{"chatSessionId": "lobby", "memberCount": 3, "leavesAt": 1_010_000}],
+    "watchers": {"connections": 1000, "isMore": True},
+    "blocked": 1,
+    "standing": {"notBefore": 400_000, "revokedTokens": 2, "removedFrom": ["hall"]},
+    "unitsLeft": 0,
+}
+LINES = """\
+ada is seen offline (lease-expired)
+  No frame came.
+  last changed for others 1 min ago
+  chosen: busy until in 1 min
+  eve sees online, because the user blocks this viewer, because the stack's policy hides the user
+  connection L0SM9cOFvHcCIhw= (tab\ufffd[31m): no person is there
+    heard 1 min ago; its lease expired 10 s ago (90 s)
+    its record is gone
+  in lobby: 3 members, leaves in 10 s
+  watched by at least 1000 connections
+  blocks 1 users
+  is over the rate limit: frames are refused as rate-limited
+  tokens issued before 10 min ago are revoked
+  tokens revoked one by one: 2
+  removed from hall
+"""
+
+
+def test_an_explanation_is_told_in_words(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.explained = EXPLAINED
+    assert cli.main(["explain", "ada", "--viewer", "eve"]) == 0
+    assert capsys.readouterr().out == LINES
+    assert stack.heard == [("GET /api/user-status/users/ada/explain?viewerId=eve", None)]
+    assert cli.main(["explain", "ada", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == EXPLAINED
 
 
 # ── removal ────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -324,6 +325,28 @@ def test_one_viewer_reads_only_the_items_of_those_who_blocked_the_viewer(
 
     assert read == ["user-07"]
     assert len(found) == 29
+
+
+@pytest.mark.fault("A thousand users have blocked one viewer, who opens a chat session.")
+def test_a_viewer_blocked_by_many_reads_no_more_than_the_page(
+    dynamodb: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        save(dynamodb, f"user-{number}", Authenticated(TAB, lease()), Joined(TAB, (ROOM,)))
+    save(dynamodb, "user-0", Blocked("kim"))
+    for name in ("user-1", *(f"stranger-{number}" for number in range(9))):
+        save(dynamodb, name, Blocked("eve"))
+    monkeypatch.setattr("presence.limits.FIRST_BLOCKERS", 4)
+    read = list[int]()
+
+    def answered(parsed: Mapping[str, Any], **_: object) -> None:
+        read.append(len([it for it in parsed["Items"] if it["topic"]["S"] == "blocked:eve"]))
+
+    with listening("after-call.dynamodb.Query", answered):
+        found = dynamodb.members.part(ROOM, Viewer("eve")).members
+
+    assert [it.user_id for it in found] == ["user-0", "user-2"]
+    assert sum(read) == 4
 
 
 # ── blockers ───────────────────────────────────────────────────────────────────────────────

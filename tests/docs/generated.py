@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import dedent
 
 from bench.bill import pages as bills
+from bench.printing import Table, rendered
 from presence import limits as of_ours
 from presence.metrics import METRICS
 from proof.nemesis.report import render
@@ -302,11 +303,22 @@ def _quote(file: str, start: str, count: int) -> str:
     return f"```{Path(file).suffix[1:]}\n{text}\n```"
 
 
+def measured(record: Path) -> str:
+    """The tables of a run of a bench that is kept, as it printed them."""
+    found = json.loads(record.read_text("utf-8"))
+    tables = "\n\n".join(rendered(Table(**it)) for it in found["tables"])
+    where = f"{found['machine']['cores']} cores, CPython {found['python']}"
+    return f"On {found['date'][:10]}, {where}:\n\n```\n{tables}\n```"
+
+
+RECORDS = sorted((ROOT / "bench" / "records").glob("*.json"))
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **{it.__name__: it for it in (faults, limits, metrics, nemesis, parameters, sizes)},
     **{name: partial(_quote, *it) for name, it in QUOTES.items()},
     "tour-lines": tour_lines,
     **bills.BLOCKS,
+    **{f"bench-{it.stem}": partial(measured, it) for it in RECORDS},
 }
 
 

@@ -18,7 +18,8 @@ _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 def pages() -> list[Path]:
     """Every page that a reader is sent to."""
     pages = sorted((ROOT / "docs").rglob("*.md"))
-    return [README, CLIENT, PYTHON, ROOT / "CHANGELOG.md", *pages]
+    bench = ROOT / "bench" / "README.md"
+    return [README, CLIENT, PYTHON, ROOT / "CHANGELOG.md", bench, *pages]
 
 
 def name(page: Path) -> str:

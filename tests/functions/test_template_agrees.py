@@ -151,6 +151,7 @@ VISIBILITY = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:visibility"
 def spy(stack: Stack, authorizer: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Spy:
     authorizer.otherwise = Answer(body=b'{"allowed":true}')
     monkeypatch.setattr(limits, "ROWS_UNASKED", 1)  # as where a large topic is written to
+    monkeypatch.setattr(limits, "FIRST_BLOCKERS", 1)  # as for a viewer whom many have blocked
     stack.configure(VISIBILITY="function", VISIBILITY_ARN=VISIBILITY)
     spy, call, invoke = Spy(), BaseClient._make_api_call, stack.invoke
     stack.called = spy.called
@@ -192,6 +193,8 @@ class Story:
         self.stack.join("guest", WATCH, chat_sessions=[ROOM])
         for connection_id in (DESK, WATCH):
             self.stack.ask(connection_id, "watch", userIds=["ada"])
+        for user_id, viewer_id in (("kim", "ada"), ("lou", "ada"), ("grace", "stranger")):
+            self.stack.http(f"PUT /blocked/{viewer_id}", token=self.stack.token(user_id))
         bootstrap.app().ports.members.keep(LargeRoom(HALL), LargeRoom(HALL))
         self.stack.calm()
         self.stack.configure()  # a new execution environment, which has read no secret yet
@@ -332,6 +335,7 @@ class Story:
         for condition in self._conditions(PHONE):
             with condition:
                 self.stack.http(f"POST {MESSAGES}", token=root, body={"content": 1})
+        self.stack.http("GET /users/ada/explain", token=root, query={"viewerId": "eve"})
         self.stack.http(f"DELETE {MEMBERS}/grace", token=root)
         self.stack.http(f"PUT {MEMBERS}/grace", token=root)
         self.stack.http("DELETE /users/grace/connections", token=root)

@@ -32,6 +32,7 @@ PERSONAL: list[tuple[str, Any]] = [
     (f"POST {MESSAGES}", {"content": "hi"}),
     (f"DELETE {MEMBERS}/ada", None),
     (f"PUT {MEMBERS}/ada", None),
+    ("GET /users/ada/explain", None),
     ("POST /users/ada/revocations", {}),
     ("DELETE /users/ada/connections", None),
     ("DELETE /users/ada", None),

@@ -4,7 +4,7 @@ async with Api("https://….execute-api.eu-central-1.amazonaws.com", token) as a
     await api.publish("lobby", {"text": "The build is green."})
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -134,6 +134,16 @@ class Api:
     async def kick(self, user_id: str) -> None:
         """Close all connections of a user; needs `presence:admin`."""
         await self._call("DELETE", f"/users/{_id(user_id)}/connections")
+
+    async def explain(self, user_id: str, viewer_id: str | None = None) -> Mapping[str, Any]:
+        """Why a user is shown as they are, and to one viewer; needs `presence:admin`.
+
+        The fields are those of `Explanation` in docs/asyncapi.yaml: `reason`, `because`, `seen`,
+        `connections` and others.
+        """
+        path = f"/users/{_id(user_id)}/explain"
+        found: Mapping[str, Any] = await self._call("GET", path, viewerId=viewer_id)
+        return found
 
     async def revoke(
         self, user_id: str, *, token_id: str | None = None, not_before: int | None = None

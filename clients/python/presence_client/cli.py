@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
-from presence_client import token_check, tokens
+from presence_client import explanations, token_check, tokens
 from presence_client.errors import ClientError, ConnectionOver, Refused
+from presence_client.explanations import relative
 from presence_client.models import Connected, Disconnected, Presence, Problem
 from presence_client.token_check import Keys
 
@@ -255,7 +256,7 @@ def _claim(name: str, value: object) -> str:
     if name in {"exp", "iat", "nbf"} and type(value) is int:
         with suppress(ValueError, OverflowError, OSError):
             at = datetime.fromtimestamp(value, UTC).astimezone()
-            return f"{text}  {at:%Y-%m-%d %H:%M:%S}, {_relative(value * 1000)}"
+            return f"{text}  {at:%Y-%m-%d %H:%M:%S}, {relative(value * 1000)}"
     return text
 
 
@@ -271,6 +272,17 @@ async def _online(options: argparse.Namespace) -> int:
     _print_all(found, as_json=options.json)
     if not (found or options.json):
         print("Nobody is online. `presence join ada` changes that.", file=sys.stderr)
+    return 0
+
+
+async def _explain(options: argparse.Namespace) -> int:
+    async with _target(options).api(_ADMIN) as api:
+        found = await api.explain(options.user, options.viewer)
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for line in explanations.lines(found):
+        print(_plain(line))
     return 0
 
 
@@ -386,7 +398,7 @@ def _line(presence: Presence, width: int, *, seen: bool = True) -> str:
     parts = [_shape(presence.status), f"{presence.user_id:<{width}}", f"{presence.status:<8}"]
     if seen and not presence.is_online:
         last = presence.last_seen
-        parts.append("never seen" if last is None else f"last seen {_relative(last)}")
+        parts.append("never seen" if last is None else f"last seen {relative(last)}")
     if presence.text:
         parts.append(_plain(presence.text))
     return " ".join(parts).rstrip()
@@ -409,17 +421,6 @@ def _plain(text: str) -> str:
 
 def _clock() -> str:
     return time.strftime("%H:%M:%S")
-
-
-def _relative(milliseconds: int) -> str:
-    """How far a time is from now: `3 min ago`, `in 12 h`."""
-    seconds = milliseconds / 1000 - time.time()
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        # Half a second short of 12 hours is still 12 hours.
-        if abs(seconds) + 0.5 >= size:
-            amount = f"{int((abs(seconds) + 0.5) // size)} {unit}"
-            return f"in {amount}" if seconds > 0 else f"{amount} ago"
-    return "now"
 
 
 # ── what a person types ────────────────────────────────────────────────────────────────────
@@ -475,8 +476,13 @@ def _add_questions(commands: Any) -> None:  # noqa: ANN401
     status.set_defaults(do=_run(_status))
     online = commands.add_parser("online", help="all who are there", parents=[_where()])
     online.set_defaults(do=_run(_online))
-    for command in (status, online):
-        command.add_argument("--json", action="store_true", help="presences, as on the wire")
+    why = f"why a user is shown as they are; needs {_ADMIN}"
+    explain = commands.add_parser("explain", help=why, parents=[_where()])
+    explain.add_argument("user")
+    explain.add_argument("--viewer", metavar="USER", help="and what this user sees")
+    explain.set_defaults(do=_run(_explain))
+    for command in (status, online, explain):
+        command.add_argument("--json", action="store_true", help="as on the wire")
 
 
 def _add_visits(commands: Any) -> None:  # noqa: ANN401

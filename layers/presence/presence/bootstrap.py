@@ -31,6 +31,7 @@ from presence.application.chat_sessions import ChatSessions
 from presence.application.checks import OnTimer, Sweep
 from presence.application.connections import Connections
 from presence.application.expiry import Expiry
+from presence.application.explaining import Explaining
 from presence.application.lists import MemberList, OnlineList
 from presence.application.messages import Messages
 from presence.application.pacing import Pacing
@@ -118,6 +119,13 @@ class App:
         wait = self.settings.probe_seconds * 1000
         return Verification(
             self.access, self.statuses, self.changes, self.dispatcher, wait, self.meter
+        )
+
+    @cached_property
+    def explaining(self) -> Explaining:
+        ports = self.ports
+        return Explaining(
+            ports.users, ports.records, ports.members, ports.subscriptions, self.sight
         )
 
     @cached_property

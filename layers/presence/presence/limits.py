@@ -248,7 +248,11 @@ FIRST_SUBSCRIBERS = 100
 SUBSCRIBERS_PER_PAGE = 1_000
 #: Members that are read first: a large room says so before the others are read.
 FIRST_MEMBERS = 100
+#: Users who have blocked one viewer that are read first: few viewers have been blocked by more.
+FIRST_BLOCKERS = 100
 
+#: Connections that watch a user, as far as an explanation counts them.
+EXPLAINED_WATCHERS = 1_000
 #: Entries on the watch list of one connection.
 WATCHED_USERS = 1_000
 #: Entries of a page of the list, in bytes; with its keys, it takes one write unit of 1 KB.

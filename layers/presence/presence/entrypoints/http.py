@@ -26,6 +26,7 @@ from presence.entrypoints.runtime import (
 from presence.fanout.sight import FREE, Reach
 from presence.limits import CHANGE_UNITS, ERASE_UNITS, MAX_BODY_BYTES
 from presence.protocol import requests
+from presence.protocol.explanations import explanation
 from presence.protocol.frames import Frame, counted, message, presence
 from presence.protocol.strict_json import Object, encode, parse_object
 
@@ -198,6 +199,15 @@ def set_status() -> Answer:
     request = requests.set_status(_body(), now())
     user = app().statuses.choose(caller.user_id, request.event, now(), _charge(caller))
     return _json(presence(user.own_presence))
+
+
+@resolver.get(f"{BASE}/users/<user_id>/explain")
+def explain(user_id: str) -> Answer:
+    """For an administrator: why a user is shown as they are, and to one viewer (`viewerId`)."""
+    _require_scope(_caller(), ADMIN)
+    viewer_id = _query().get("viewerId")
+    viewer = None if viewer_id is None else requests.user_id(viewer_id)
+    return _json(explanation(app().explaining.explain(requests.user_id(user_id), viewer, now())))
 
 
 @resolver.delete(f"{BASE}/users/<user_id>/connections")

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from pynamodb.connection import Connection as Client
 
@@ -102,6 +101,7 @@ class _Resolving:
 
     session_id: str
     viewer: Viewer | None
+    _first_blockers: tuple[frozenset[str], bool] | None = None
 
     def members(self, rows: Sequence[SubscriptionItem]) -> Sequence[Member]:
         users = users_of(self._hiding(rows), consistent=True)
@@ -122,12 +122,26 @@ class _Resolving:
     def _hiding(self, rows: Sequence[SubscriptionItem]) -> Collection[str]:
         """The members whose rows do not say enough."""
         hiding = {it.subscriber for it in rows if it.hides}
-        return hiding if self.viewer is None or not hiding else hiding & self._blockers
+        return hiding if self.viewer is None or not hiding else self._blockers_among(hiding)
 
-    @cached_property
-    def _blockers(self) -> frozenset[str]:
-        """All who have blocked the viewer: for others, rows say whether the viewer sees them."""
+    def _blockers_among(self, user_ids: Collection[str]) -> Collection[str]:
+        """Those who have blocked the viewer: for others, rows say whether the viewer sees them."""
         if self.viewer is None or self.viewer.user_id is None:
             return frozenset()
-        found = SubscriptionItem.query(blockers(self.viewer.user_id), consistent_read=True)
+        topic = blockers(self.viewer.user_id)
+        if self._first_blockers is None:
+            self._first_blockers = _first_of(topic)
+        names, is_all = self._first_blockers
+        if is_all:
+            return names.intersection(user_ids)
+        # Of many, those that are asked for cost less than all.
+        keys = [(topic, it) for it in sorted(user_ids)]
+        found = SubscriptionItem.batch_get(keys, consistent_read=True)
         return frozenset(it.subscriber for it in found)
+
+
+def _first_of(topic: str) -> tuple[frozenset[str], bool]:
+    """Some who have blocked a user, and whether these are all."""
+    found = SubscriptionItem.query(topic, consistent_read=True, limit=limits.FIRST_BLOCKERS)
+    names = frozenset(it.subscriber for it in found)
+    return names, found.last_evaluated_key is None
