@@ -140,6 +140,7 @@ def parameters_of(settings: Settings, template: Mapping[str, Any]) -> dict[str, 
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     pairs = config["local"]["deploy"]["parameters"]["parameter_overrides"]
     chosen = dict(pair.split("=", 1) for pair in pairs) | {
+        "EndpointUrl": settings.endpoint_url,
         "PythonRuntime": runtime(),
         "Architecture": architecture(),
     }

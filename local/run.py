@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from local import tables
+from local import sam_local, tables
 from local.aws import client, local_aws, require_free
 from local.build import build
 from local.deploy import Deployed, deploy
@@ -111,7 +112,9 @@ def _start(settings: Settings, everything: ExitStack) -> subprocess.Popen[bytes]
     told = _told(settings, deployed)
     server = DevelopmentServer(settings.port, told, _mint(settings), _stored(settings, deployed))
     everything.enter_context(serving(server))
-    everything.callback(settings.stack_file.unlink, missing_ok=True)
+    settings.sam_file.write_text(json.dumps(sam_local.variables(deployed, settings), indent=2))
+    for file in (settings.stack_file, settings.sam_file):
+        everything.callback(file.unlink, missing_ok=True)
     publish(settings, told)
     _welcome(settings, told, time.monotonic() - started)
     return aws

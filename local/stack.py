@@ -39,6 +39,11 @@ class Settings:
         return self.home / "stack.json"
 
     @property
+    def sam_file(self) -> Path:
+        """The variables of the functions, for `sam local … --env-vars`."""
+        return self.home / "sam-local.json"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the process of the stack, whose number is in it."""
         return self.home / "lock"

@@ -47,7 +47,8 @@ def typescript(document: Schema) -> str:
 
 
 def _is_exported(schema: Schema) -> bool:
-    return bool(schema.keys() & {"properties", "enum", "oneOf"})
+    is_named = bool(schema.keys() & {"properties", "enum", "oneOf"})
+    return is_named and bool(schema.get("x-client", True))
 
 
 def _export(document: Schema, name: str, schema: Schema) -> Iterator[str]:

@@ -11,6 +11,8 @@ PROVERS = {
     "stateful": (PYTHON, "-m", "proof.stateful.machine", "--examples", "1000"),
     "model": (PYTHON, "-m", "proof.model.checker"),
     "nemesis": (PYTHON, "-m", "proof.nemesis", "--runs", "5"),
+    "fast": (PYTHON, "-m", "proof.nemesis", "--setting", "fast"),
+    "thrifty": (PYTHON, "-m", "proof.nemesis", "--setting", "thrifty"),
     "mutants": (PYTHON, "-m", "proof.mutants"),
 }
 

@@ -1,9 +1,12 @@
 """Attacks a local stack of real processes and says whether any client was told something wrong.
 
-    python -m proof.nemesis [--seconds 180] [--seed 1] [--runs 1] [--jobs 1] [--json FILE]
+    python -m proof.nemesis [--setting usual] [--seconds 180] [--seed 1] [--runs 1] [--jobs 1]
+        [--json FILE]
 
-The histories of a run that failed stay in .presence/nemesis/SEED; `python -m proof.nemesis.check`
-reads them again.
+The durations are a tenth of those of a setting of docs/heartbeats.md.
+
+The histories of a run that failed stay in .presence/nemesis/SETTING/SEED; `python -m
+proof.nemesis.check` reads them again.
 """
 
 import argparse
@@ -23,7 +26,8 @@ from proof.nemesis import report
 from proof.nemesis.check import KINDS, Violation, check, inconclusive
 from proof.nemesis.history import read
 from proof.nemesis.report import Results, Summary
-from proof.nemesis.run import LONG, run
+from proof.nemesis.run import run
+from proof.nemesis.settings import SETTINGS, rules
 
 FOLDER = ROOT / ".presence" / "nemesis"
 
@@ -32,22 +36,23 @@ def main() -> int:
     wanted = _parser().parse_args()
     seeds = range(wanted.seed, wanted.seed + wanted.runs)
     with ThreadPoolExecutor(wanted.jobs) as pool:
-        summaries = list(pool.map(lambda seed: one(seed, wanted.seconds), seeds))
-    found = report.results(summaries, _about())
+        summaries = list(pool.map(lambda seed: one(seed, wanted.seconds, wanted.setting), seeds))
+    found = report.results(summaries, _about(wanted.setting))
     if wanted.json:
-        text = json.dumps(found, ensure_ascii=False, indent=1)
+        known = json.loads(wanted.json.read_text("utf-8")) if wanted.json.exists() else []
+        text = json.dumps(report.kept(known, found), ensure_ascii=False, indent=1)
         wanted.json.write_text(f"{text}\n", "utf-8")
     _print(found)
     return 1 if found["violations"] else 0
 
 
-def one(seed: int, seconds: float) -> Summary:
+def one(seed: int, seconds: float, setting: str) -> Summary:
     """One run; its folder stays if it found something, or broke down."""
-    folder = FOLDER / str(seed)
+    folder = FOLDER / setting / str(seed)
     shutil.rmtree(folder, ignore_errors=True)
     _say(seed, "begins")
     try:
-        run(seed, seconds, LONG, folder)
+        run(seed, seconds, rules(setting), folder)
     except Exception as error:  # noqa: BLE001  whatever it is, the other runs go on
         _say(seed, f"broke down: {error!r}")
         return Summary(seed, seconds, violations=[Violation("run", 0.0, repr(error))])
@@ -66,12 +71,13 @@ def _say(seed: int, text: str) -> None:
     print(f"{time.strftime('%X')}  run {seed}: {text}", flush=True)
 
 
-def _about() -> Results:
+def _about(setting: str) -> Results:
     commit = _git("rev-parse", "--short=12", "HEAD")
     return {
+        "setting": setting,
         "commit": f"{commit}, changed" if _git("status", "--porcelain") else commit,
         "date": datetime.now(UTC).date().isoformat(),
-        "durations": {k: v for k, v in asdict(LONG).items() if k != "offset"},
+        "durations": {k: v for k, v in asdict(rules(setting)).items() if k != "offset"},
     }
 
 
@@ -105,11 +111,12 @@ def _count(found: Results, kind: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m proof.nemesis", description=__doc__)
+    parser.add_argument("--setting", choices=SETTINGS, default="usual")
     parser.add_argument("--seconds", type=float, default=180.0, help="of faults, for each run")
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--json", type=Path, help="where to keep the results")
     return parser
 
 

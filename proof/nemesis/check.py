@@ -18,23 +18,23 @@ from proof.nemesis.history import (
     Epoch,
     History,
     Interval,
+    Look,
     Poll,
     Snapshot,
     Told,
     read,
 )
 from proof.nemesis.lives import (
-    FOREVER,
-    TICK,
     Certainty,
-    Outages,
     certainty,
     gaps,
-    lives,
-    lost_share,
+    lease_ends,
+    lives_of,
     revoked_at,
-    union,
+    witness,
 )
+from proof.nemesis.looks import excess
+from proof.nemesis.outages import FOREVER, TICK, Outages, lost_share, union
 
 #: A run on a machine that lost a larger share of its time has shown nothing.
 MOST_LOST = 0.5
@@ -56,6 +56,7 @@ KINDS = {
     "unheard": "still believed offline, although the user has certainly been here for long",
     "false-online": "online, although no connection can have been there",
     "ghost": "still believed online, long after the last device had gone",
+    "probes": "a user was probed more often than once in FreshSeconds",
     "closed": "the server closed a connection whose lease was good",
     "revoked": "served by a token that was revoked",
     "removed": "in a chat session out of which the user was taken",
@@ -95,7 +96,8 @@ def check(history: History) -> list[Violation]:
     found = [
         *_versions(history),
         *_instants(history, outages),
-        *_closed(history),
+        *_closed(history, outages),
+        *_probes(history),
         *_revoked(history),
         *_removed(history),
         *_answers(history, people),
@@ -110,10 +112,10 @@ def check(history: History) -> list[Violation]:
 
 def person(user_id: str, history: History, outages: Outages) -> Person:
     own = [it for it in history.connections if it.user_id == user_id]
-    found = [life for it in own for life in lives(it, history, outages)]
+    found = lives_of(user_id, history, outages)
     return Person(
         user_id,
-        certainty(own, history),
+        certainty(own, witness(user_id, history, outages)),
         readable=union(Interval(it.start, it.unread) for it in found),
         absences=gaps(union(Interval(it.start, it.untold) for it in found), FOREVER),
     )
@@ -128,8 +130,9 @@ def _versions(history: History) -> Iterator[Violation]:
         yield from _increase(applied, epoch.observer, strictly=True)
     polled = [it for poll in history.polls for it in poll.told]
     yield from _increase(polled, "HTTP", strictly=False)
+    looked = [it for look in history.looks for it in look.told]
     heard = [it for epoch in history.epochs for it in epoch.told if it.status is not None]
-    yield from _name_one_state([*heard, *polled])
+    yield from _name_one_state([*heard, *polled, *looked])
 
 
 def _increase(told: Sequence[Told], who: str, *, strictly: bool) -> Iterator[Violation]:
@@ -171,7 +174,7 @@ def _instants(history: History, outages: Outages) -> Iterator[Violation]:
 # ── connections ────────────────────────────────────────────────────────────────────────────
 
 
-def _closed(history: History) -> Iterator[Violation]:
+def _closed(history: History, outages: Outages) -> Iterator[Violation]:
     """What the local AWS says it has dropped itself is no closing by the server."""
     for it in history.connections:
         end = it.ending
@@ -180,7 +183,7 @@ def _closed(history: History) -> Iterator[Violation]:
         revocation = revoked_at(it, history)
         if revocation is not None and revocation.start <= end.at:
             continue
-        leases = [call.sent + history.rules.lease for call in it.calls if call.acked is not None]
+        leases = [at for _, at in lease_ends(it, witness(it.user_id, history, outages))]
         if leases and end.at < max(leases) - TICK:
             yield Violation("closed", end.at, f"{it.name}, {max(leases) - end.at:.3f} s too soon")
 
@@ -208,27 +211,34 @@ def _removed(history: History) -> Iterator[Violation]:
                     yield Violation("removed", call.sent, f"{it.name}: {call.action}")
 
 
+def _probes(history: History) -> Iterator[Violation]:
+    for connection, at, count in excess(history):
+        yield Violation("probes", at, f"{connection.name} read {count} of them")
+
+
 def _is_crash(at: float, history: History) -> bool:
     return any(it.start <= at <= it.stop for it in history.crashes)
 
 
-# ── HTTP ───────────────────────────────────────────────────────────────────────────────────
+# ── answers ────────────────────────────────────────────────────────────────────────────────
 
 
 def _answers(history: History, people: Mapping[str, Person]) -> Iterator[Violation]:
-    for poll in history.polls:
-        for it in poll.told:
-            if it.user_id in people:
-                yield from _answer(poll, it, people[it.user_id])
+    for what, answers in (("HTTP", history.polls), ("verified", history.looks)):
+        for answer in answers:
+            for it in answer.told:
+                if it.user_id in people:
+                    yield from _answer(answer, it, people[it.user_id], what)
 
 
-def _answer(poll: Poll, told: Told, who: Person) -> Iterator[Violation]:
+def _answer(answer: Poll | Look, told: Told, who: Person, what: str) -> Iterator[Violation]:
     """An answer is true of some instant between the question and the answer."""
+    asked, at = answer.asked, answer.at
     if not told.is_online:
-        if any(it.start <= poll.asked and poll.at <= it.stop for it in who.certain.here):
-            yield Violation("false-offline", poll.at, f"HTTP: {who.user_id} {told.version}")
-    elif not any(it.start <= poll.at and poll.asked <= it.stop for it in who.readable):
-        yield Violation("false-online", poll.at, f"HTTP: {who.user_id} {told.version}")
+        if any(it.start <= asked and at <= it.stop for it in who.certain.here):
+            yield Violation("false-offline", at, f"{what}: {who.user_id} {told.version}")
+    elif not any(it.start <= at and asked <= it.stop for it in who.readable):
+        yield Violation("false-online", at, f"{what}: {who.user_id} {told.version}")
 
 
 # ── subscribers ──────────────────────────────────────────────────────────────────────────────

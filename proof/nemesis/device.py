@@ -2,151 +2,33 @@
 
     python -m proof.nemesis.device '{"user": …}'
 
-It ends its own connections cleanly or with a reset, and comes back within the grace period or
-after it. Everything worse is done to it from outside. A file beside its history makes it stay,
-SIGTERM makes it leave.
+It is in the foreground or hidden, keeps the heartbeat of its situation, and answers probes. It ends
+its own connections cleanly or with a reset, and comes back within the grace period or after it.
+Everything worse is done to it from outside. A file beside its history makes it stay, SIGTERM makes
+it leave.
 """
 
 import asyncio
-import itertools
 import json
 import random
 import signal
-import socket
-import struct
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
-
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from typing import Any
 
 from proof.nemesis.history import Writer
-
-Frame: TypeAlias = dict[str, Any]
-Subscriber: TypeAlias = Callable[[Frame], None]
-
-SESSION = "lobby"
-PATIENCE = 5.0
-#: What a socket that was not opened may have met.
-NOT_OPENED = (OSError, TimeoutError, WebSocketException)
-_ERRORS = {"error", "authentication-error"}
-
-
-def is_member(action: str, answer: Frame) -> bool:
-    """Whether an answer says that the connection is in the chat session."""
-    return action == "join" or SESSION in answer.get("chatSessions", ())
-
-
-class Wire:
-    """One connection of a client; `hear` gets every frame that is no answer."""
-
-    def __init__(self, connection: ClientConnection, writer: Writer, name: str) -> None:
-        self.name = name
-        self.hear: Subscriber = lambda _: None
-        self._connection = connection
-        self._writer = writer
-        self._calls = itertools.count(1)
-        self._answers: dict[str, asyncio.Future[Frame]] = {}
-        self._is_ending = False
-        self._reading = asyncio.create_task(self._read())
-
-    @classmethod
-    async def open(cls, url: str, writer: Writer, name: str, **known: Any) -> "Wire":
-        """Open a connection.
-
-        Raises:
-            NOT_OPENED: there is none.
-        """
-        connection = await connect(
-            url, open_timeout=2 * PATIENCE, close_timeout=2, ping_interval=None, compression=None
-        )
-        writer.write("open", connection=name, **known)
-        return cls(connection, writer, name)
-
-    async def ask(self, action: str, **fields: object) -> Frame | None:
-        """Send an action; the answer, or None if it is not known whether it was served."""
-        number = next(self._calls)
-        answer = self._answers[str(number)] = asyncio.get_running_loop().create_future()
-        call: dict[str, Any] = {"call": number, "action": action, "connection": self.name}
-        self._writer.write("invoke", **call)
-        try:
-            await self._connection.send(json.dumps({"action": action, "id": str(number), **fields}))
-            frame: Frame = await asyncio.wait_for(answer, PATIENCE)
-        except (ConnectionClosed, TimeoutError) as error:
-            self._writer.write("info", why=type(error).__name__, **call)
-            return None
-        finally:
-            del self._answers[str(number)]
-        if frame["type"] in _ERRORS:
-            self._writer.write("info", why=frame.get("code"), **call)
-            return None
-        self._writer.write("ok", joined=is_member(action, frame), **call)
-        return frame
-
-    async def leave(self) -> None:
-        """Say that the user leaves on purpose, and close."""
-        self._end("leave")
-        await self.ask("leave")
-        await self.close()
-
-    @property
-    def is_over(self) -> bool:
-        return self._reading.done()
-
-    async def close(self) -> None:
-        """Close with a handshake, as a tab does."""
-        self._end("close")
-        await self._connection.close()
-        await self._reading
-
-    async def abort(self) -> None:
-        """Reset the connection without a word, as a lost network does."""
-        self._end("abort")
-        raw = self._connection.transport.get_extra_info("socket")
-        with suppress(OSError, AttributeError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._connection.transport.abort()
-        await self._reading
-
-    async def over(self, within: float) -> None:
-        """Wait so many seconds at most for the connection to end."""
-        await asyncio.wait([self._reading], timeout=max(0.0, within))
-
-    def _end(self, how: str, **more: Any) -> None:
-        if not self._is_ending:
-            self._is_ending = True
-            self._writer.write("end", connection=self.name, how=how, **more)
-
-    async def _read(self) -> None:
-        with suppress(ConnectionClosed):
-            async for text in self._connection:
-                self._take(text)
-        self._end("closed", code=self._connection.close_code)
-
-    def _take(self, text: str | bytes) -> None:
-        try:
-            frame = json.loads(text)
-            kind = frame["type"]
-        except (ValueError, TypeError, KeyError):
-            return  # what the gateway says by itself when a function died; the call stays open
-        if not isinstance(kind, str):
-            return
-        answer = self._answers.get(str(frame.get("id")))
-        if answer is None:
-            self.hear(frame)
-        elif not answer.done():
-            answer.set_result(frame)
-
+from proof.nemesis.wire import NOT_OPENED, SESSION, Frame, Wire, is_member
 
 _STATUSES = ("online", "away", "busy", "dnd")
 _HOUR = 3_600_000
 #: A file; a signal would kill who is not ready for it.
 STAY = "stay"
+#: The longest pause of a device with a person at it, who does something now and then, and of one
+#: that has to see the file.
+_LONGEST, _LOOKS = 6.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +44,23 @@ class Errand:
     token: str
     history: str
     seed: int
-    heartbeat: float
+    heartbeat: int
+    background: int
     grace: float
     clock: float = 0.0
 
     def signed(self) -> dict[str, Any]:
         """The token, and when it was issued."""
         return dict(json.loads(Path(self.token).read_text("utf-8")))
+
+
+@dataclass
+class Situation:
+    """Whether a person is at the device, until when, and the heartbeat that it keeps."""
+
+    is_hidden: bool
+    until: float
+    heartbeat: int
 
 
 @dataclass
@@ -179,6 +71,8 @@ class Device:
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     #: Whether it was in the chat session when its last visit ended.
     was_member: bool = False
+    now: Situation = field(init=False)
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self) -> None:
         number = 0
@@ -200,44 +94,108 @@ class Device:
         except NOT_OPENED:
             await asyncio.sleep(0.5)
             return
+        wire.hear = lambda frame: self._hear(wire, frame)
+        self._turn(is_hidden=not self.is_staying and self.dice.random() < 0.3)
         named = {"chatSessionIds": [SESSION]} if self.was_member else {}
-        welcome = await wire.ask("authenticate", token=signed["token"], device=it.process, **named)
+        welcome = await wire.ask(
+            "authenticate", token=signed["token"], device=it.process, **named, **self._says()
+        )
         self.was_member = welcome is not None and is_member("authenticate", welcome)
         if welcome:
             await self._be_here(wire)
         await self._go(wire)
 
+    # ── heartbeats ─────────────────────────────────────────────────────────────────────
+
+    def _turn(self, *, is_hidden: bool) -> None:
+        """A page is shown, or hidden."""
+        heartbeat = self.errand.background if is_hidden else self.errand.heartbeat
+        self.now = Situation(is_hidden, time.monotonic() + self.dice.uniform(3, 12), heartbeat)
+
+    def _says(self) -> Frame:
+        return {"active": not self.now.is_hidden, "heartbeatSeconds": self.now.heartbeat}
+
+    async def _beat(self, wire: Wire) -> None:
+        """Say what it keeps; what it should keep instead is said once more."""
+        said = self.now.heartbeat
+        answer = await wire.ask("check", userId=self.errand.user, **self._says())
+        if answer and answer["heartbeatSeconds"] != said and self.now.heartbeat == said:
+            self.now.heartbeat = answer["heartbeatSeconds"]
+            await wire.ask("check", userId=self.errand.user, **self._says())
+
+    def _hear(self, wire: Wire, frame: Frame) -> None:
+        if frame["type"] == "probe":
+            self.writer.write("probed", connection=wire.name)
+            self._begin(self._answer_probe(wire))
+        elif frame["type"] == "heartbeat" and not self.now.is_hidden:
+            self.now.heartbeat = frame["heartbeatSeconds"]
+            self._begin(self._beat(wire))
+
+    async def _answer_probe(self, wire: Wire) -> None:
+        """One way, as clients do; with an answer it is known that it came in time."""
+        says = {"userId": self.errand.user, **self._says()}
+        if self.dice.random() < 0.3:
+            await wire.tell("ping", **says)
+        else:
+            await wire.ask("ping", **says)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    # ── a visit ────────────────────────────────────────────────────────────────────────
+
     async def _be_here(self, wire: Wire) -> None:
         goes_at = time.monotonic() + self.dice.uniform(5, 20)
+        acts_at = 0.0
         while not wire.is_over and not self._wants_to_go(goes_at):
-            if not self.was_member:
-                self.was_member = await wire.ask("join", chatSessionId=SESSION) is not None
-            elif not self.is_staying and self.dice.random() < 0.2:
-                await wire.ask("status", **self._wish())
-            elif self.dice.random() < 0.2:
-                # Who was taken out meanwhile finds out: it is refused, or in again.
-                self.was_member = await wire.ask("join", chatSessionId=SESSION) is not None
+            turns = self.now.is_hidden if self.is_staying else time.monotonic() >= self.now.until
+            if turns:
+                self._turn(is_hidden=not self.now.is_hidden and not self.is_staying)
+                await self._beat(wire)
+            elif time.monotonic() >= acts_at:
+                await self._act(wire)
             else:
-                await wire.ask("check", active=self.dice.random() < 0.8 or self.is_staying)
-            await self._rest(wire)
+                await self._rest(wire)
+                continue
+            acts_at = time.monotonic() + self._pause()
+
+    def _pause(self) -> float:
+        """Twice in a heartbeat; and a person does something now and then."""
+        beats = self.now.heartbeat * self.dice.uniform(0.35, 0.5)
+        return beats if self.now.is_hidden else min(beats, _LONGEST)
+
+    async def _act(self, wire: Wire) -> None:
+        if self.now.is_hidden:
+            await self._beat(wire)
+        elif not self.was_member:
+            self.was_member = await wire.ask("join", chatSessionId=SESSION) is not None
+        elif not self.is_staying and self.dice.random() < 0.2:
+            await wire.ask("status", **self._wish())
+        elif self.dice.random() < 0.2:
+            # Who was taken out meanwhile finds out: it is refused, or in again.
+            self.was_member = await wire.ask("join", chatSessionId=SESSION) is not None
+        else:
+            await self._beat(wire)
 
     def _wants_to_go(self, goes_at: float) -> bool:
         return self.leaving.is_set() or (not self.is_staying and time.monotonic() > goes_at)
 
-    def _wish(self) -> dict[str, object]:
+    def _wish(self) -> Frame:
         """A status, some of them until a time that is to come by this device's own clock."""
-        request: dict[str, object] = {"status": self.dice.choice(_STATUSES)}
+        request: Frame = {"status": self.dice.choice(_STATUSES)}
         request["text"] = f"{self.errand.process} {self.dice.randrange(1000)}"
         if self.dice.random() < 0.3:
             request["until"] = int((time.time() + self.errand.clock) * 1000) + _HOUR
         return request
 
     async def _rest(self, wire: Wire) -> None:
-        """A heartbeat, but not longer than the connection or the errand lasts."""
+        """A moment, but not longer than the connection or the errand lasts."""
         ends = asyncio.create_task(self.leaving.wait())
         await asyncio.wait(
-            [asyncio.create_task(wire.over(self.errand.heartbeat)), ends],
-            timeout=self.errand.heartbeat * self.dice.uniform(0.7, 1.0),
+            [asyncio.create_task(wire.over(_LOOKS)), ends],
+            timeout=_LOOKS,
             return_when=asyncio.FIRST_COMPLETED,
         )
         ends.cancel()

@@ -1,6 +1,7 @@
 """What the nemesis does to a running stack; every fault ends by itself, undone."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -278,11 +279,13 @@ def _lane(dice: random.Random, seconds: float, kinds: Sequence[str]) -> Iterator
 
 def _of_devices(dice: random.Random, seconds: float, rules: Rules) -> Iterator[Step]:
     long = rules.lease + rules.sweep + 4
+    # Every other one is long, or fewer of those that are very long: a run that is short has one of
+    # each, and in none are most devices gone.
+    every, short = 2 * math.ceil(long / 20), min(rules.lease, 10)
     for kind, period in DEVICE_FAULTS.items():
         for number in range(_count(seconds, period)):
-            # Every other one is long; a run that is short has one of each.
-            is_long = (number + dice.randrange(2) * (kind == "kill")) % 2 == 0
-            lasts = dice.uniform(long, long + 4) if is_long else dice.uniform(1, rules.lease)
+            is_long = (number + dice.randrange(2) * (kind == "kill")) % every == 0
+            lasts = dice.uniform(long, long + 4) if is_long else dice.uniform(1, short)
             at = dice.uniform(0.05 * seconds, max(0.1 * seconds, seconds - lasts))
             yield Step(at, kind, lasts, dice.randrange(1_000_000))
 

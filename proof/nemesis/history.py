@@ -9,7 +9,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -51,13 +51,15 @@ class Fault:
 class Call:
     """A frame from its sending to the answer; None if there was none, or no friendly one.
 
-    The answer says that the connection `joined` the chat session of the run.
+    The answer says that the connection `joined` the chat session of the run. `heartbeat` is what it
+    names, in seconds; a frame that names none is followed as soon as the last one that did.
     """
 
     action: str
     sent: float
     acked: float | None = None
     joined: bool = False
+    heartbeat: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """`paused` says when its process was stopped without a word, `issued` how old its token is."""
+    """`paused` says when its process was stopped without a word, `issued` how old its token is.
+
+    `probed` says when it read a probe.
+    """
 
     name: str
     user_id: str
@@ -78,6 +83,7 @@ class Connection:
     ending: Ending | None = None
     paused: Sequence[float] = ()
     issued: float = 0.0
+    probed: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,19 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Somebody verified users; without an answer, `at` is when one could have come at the latest.
+
+    `told` is about those who were asked for.
+    """
+
+    users: Sequence[str]
+    asked: float
+    at: float
+    told: Sequence[Told] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What was stored at an instant at which nothing moved; `told` as HTTP says it."""
 
@@ -144,13 +163,25 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The durations of a run, in seconds; `offset` makes an instant of an epoch time."""
+    """The durations of a run, in seconds; `offset` makes an instant of an epoch time.
+
+    `heartbeat` and `lease` are the foreground's. `fresh` and `probe` are as `FreshSeconds` and
+    `ProbeSeconds`.
+    """
 
     heartbeat: float
     lease: float
     grace: float
     sweep: float
     offset: float = 0.0
+    background: float = 0.0
+    background_lease: float = 0.0
+    fresh: float = 0.0
+    probe: float = 0.0
+
+    def lasts(self, heartbeat: float) -> float:
+        """The lease of a client that keeps this heartbeat, which is one of the two."""
+        return self.background_lease if heartbeat > self.heartbeat else self.lease
 
     def instant(self, version: int) -> float:
         """When a version was made: it is a hybrid clock, in epoch milliseconds."""
@@ -163,11 +194,13 @@ class History:
     connections: Sequence[Connection] = ()
     epochs: Sequence[Epoch] = ()
     polls: Sequence[Poll] = ()
+    looks: Sequence[Look] = ()
     faults: Sequence[Fault] = ()
     decisions: Sequence[Decision] = ()
     stalls: Sequence[Interval] = ()
     crashes: Sequence[Interval] = ()
     snapshots: Sequence[Snapshot] = ()
+    lookers: frozenset[str] = frozenset()
     leftovers: Sequence[str] = ()
     complaints: Sequence[str] = ()
     start: float = 0.0
@@ -179,14 +212,16 @@ class History:
         return sorted(found, key=lambda it: it.start)
 
     @property
-    def read_users(self) -> frozenset[str]:
-        """The users that were read over HTTP."""
-        return frozenset(it.user_id for poll in self.polls for it in poll.told)
+    def noticed_users(self) -> frozenset[str]:
+        """The users who were read over HTTP, or verified."""
+        told = [it for one in self.polls for it in one.told]
+        told += [it for one in self.looks for it in one.told]
+        return frozenset(it.user_id for it in told)
 
     @property
     def users(self) -> Sequence[str]:
         """The users who are observed; the presence of an observer is not announced."""
-        observers = {it.observer for it in self.epochs}
+        observers = {it.observer for it in self.epochs} | self.lookers
         return sorted({it.user_id for it in self.connections} - observers)
 
 
@@ -197,10 +232,12 @@ def read(folder: Path) -> History:
     (rules,) = of["rules"]
     ends = {line["process"]: Ending(line["at"], "kill") for line in of["kill"]}
     return History(
-        rules=Rules(**{name: rules[name] for name in Rules.__slots__}),
+        rules=Rules(**{name: rules[name] for name in Rules.__slots__ if name in rules}),
         connections=_connections(lines, ends),
         epochs=_epochs(lines),
         polls=[Poll(it["asked"], it["at"], _told(it["at"], it["users"])) for it in of["polled"]],
+        looks=[_look(it) for it in of["looked"]],
+        lookers=frozenset(it["observer"] for it in of["looked"]),
         faults=[Fault(it["fault"], it["start"], it["at"]) for it in of["fault"]],
         decisions=[
             Decision(it["decision"], it["user"], it["start"], it["at"]) for it in of["decision"]
@@ -239,16 +276,19 @@ class _Draft:
     user_id: str
     issued: float = 0.0
     calls: dict[int, Call] = field(default_factory=dict)
+    probed: list[float] = field(default_factory=list)
     ending: Ending | None = None
 
     def take(self, line: Line) -> None:
         match line["kind"]:
             case "invoke":
-                self.calls[line["call"]] = Call(line["action"], line["at"])
+                call = Call(line["action"], line["at"], heartbeat=line.get("heartbeat"))
+                self.calls[line["call"]] = call
             case "ok":
-                call = self.calls[line["call"]]
-                joined = line.get("joined", False)
-                self.calls[line["call"]] = Call(call.action, call.sent, line["at"], joined)
+                call, joined = self.calls[line["call"]], line.get("joined", False)
+                self.calls[line["call"]] = replace(call, acked=line["at"], joined=joined)
+            case "probed":
+                self.probed.append(line["at"])
             case "end" if self.ending is None:
                 self.ending = Ending(line["at"], line["how"])
 
@@ -270,6 +310,7 @@ def _connections(lines: Sequence[Line], kills: Mapping[str, Ending]) -> Sequence
             ending=it.ending or kills.get(it.process),
             paused=[at for process, at in paused if process == it.process],
             issued=it.issued,
+            probed=tuple(it.probed),
         )
         for it in drafts.values()
     ]
@@ -286,6 +327,11 @@ def _epochs(lines: Sequence[Line]) -> Sequence[Epoch]:
         stop = min([*ends, lines[-1]["at"]])
         found.append(Epoch(start["observer"], start["at"], stop, told))
     return found
+
+
+def _look(line: Line) -> Look:
+    told = _told(line["at"], line["told"])
+    return Look(line["users"], line["asked"], line["at"] if told else line["until"], told)
 
 
 def _heard(line: Line) -> Iterator[Told]:

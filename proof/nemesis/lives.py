@@ -7,94 +7,18 @@ never.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from proof.nemesis.history import Call, Connection, Decision, History, Interval
-
-#: What news may take on its way beyond lease, grace and sweep (I5), on a machine that has nothing
-#: else to do; what it loses to others, or stands still, is measured and does not count.
-TRAVEL = 3.0
-#: The server's clock has whole milliseconds, and so have its leases.
-TICK = 0.01
-#: What keeps a change from being announced, or shown to a read.
-_HIDES = frozenset({"stream", "sweep", "workers", "redeploy"})
-#: What may lose the news that a connection has ended, or the timer that ends a grace period.
-_LOSES = frozenset({"route", "workers", "redeploy"})
-#: What keeps those who ask from what is stored.
-_DELAYS = frozenset({"workers", "redeploy"})
-
-FOREVER = float("inf")
+from proof.nemesis.leases import latest_end, least_end
+from proof.nemesis.looks import Looks, looks_at
+from proof.nemesis.outages import FOREVER, TICK, TRAVEL, Outages, union
 
 #: The kind of death that is not reported: a half-open connection.
 SILENT = "half-open"
-
-
-def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same instants in as few intervals as possible, in order."""
-    merged: list[Interval] = []
-    for it in sorted(intervals, key=lambda it: it.start):
-        if merged and it.start <= merged[-1].stop:
-            merged[-1] = Interval(merged[-1].start, max(merged[-1].stop, it.stop))
-        elif it.start < it.stop:
-            merged.append(it)
-    return merged
-
-
-def later(start: float, seconds: float, outages: Sequence[Interval]) -> float:
-    """When so many seconds have passed since *start*, outages not counted."""
-    at = start
-    for outage in outages:
-        if outage.stop <= at:
-            continue
-        if outage.start >= at + seconds:
-            break
-        seconds -= max(0.0, outage.start - at)
-        at = outage.stop
-    return at + seconds
-
-
-def lost_share(history: History) -> float:
-    """How much of a run the machine was not there for it."""
-    lost = sum(it.stop - it.start for it in union(history.stalls))
-    return lost / max(1.0, history.stop - history.start)
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """How an observer learns of a change, and when that could not be."""
-
-    outages: Sequence[Interval]
-    stalls: Sequence[Interval]
-
-    def known(self, start: float, waits: float = 0.0) -> float:
-        """When a change has to be known that became due so long after *start*.
-
-        What only waits does not depend on the machine: neither the clock nor a lease stands still.
-        """
-        due = later(start, waits, self.outages)
-        return later(due, TRAVEL, union([*self.outages, *self.stalls]))
-
-
-@dataclass(frozen=True, slots=True)
-class Outages:
-    """By what they keep from happening."""
-
-    push: Path
-    http: Path
-    endings: Sequence[Interval]
-
-    @classmethod
-    def of(cls, history: History) -> "Outages":
-        def those(names: frozenset[str]) -> list[Interval]:
-            return union(Interval(it.start, it.stop) for it in history.faults if it.name in names)
-
-        stalls = union(history.stalls)
-        return cls(Path(those(_HIDES), stalls), Path(those(_DELAYS), stalls), those(_LOSES))
-
-    def may_lose(self, start: float, stop: float) -> bool:
-        """Whether something that was to happen in this time may never have happened."""
-        return any(it.start < stop and start < it.stop for it in self.endings)
+#: What it may take, beside the wait for an answer, until who asks is told that there was none.
+LOOK = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +38,45 @@ class Life:
     is_acked: bool
 
 
-def lives(connection: Connection, history: History, outages: Outages) -> list[Life]:
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """All that is held against the connections of one user."""
+
+    history: History
+    outages: Outages
+    looks: Looks
+
+
+def witness(user_id: str, history: History, outages: Outages) -> Witness:
+    own = [it for it in history.connections if it.user_id == user_id]
+    return Witness(history, outages, looks_at(user_id, own, history, outages.http))
+
+
+def lives_of(user_id: str, history: History, outages: Outages) -> list[Life]:
+    it = witness(user_id, history, outages)
+    return [
+        life
+        for connection in history.connections
+        if connection.user_id == user_id
+        for life in _lives(connection, it)
+    ]
+
+
+def _lives(connection: Connection, it: Witness) -> list[Life]:
     """The stays of a connection: several if it was silent for longer than a lease."""
     found = []
-    for calls, is_last in _stays(connection.calls, history.rules.lease):
-        sent = calls[-1].sent
-        silent = _silent(connection, calls, history, outages)
-        ending = connection.ending if is_last else None
-        if ending is None:
-            found.append(silent if not is_last or _is_over(silent, history) else _open(silent))
-        elif ending.at > sent + history.rules.lease:
-            found.append(silent)
+    for first, last in (stays := _stays(connection.calls, it)):
+        is_last = (first, last) == stays[-1]
+        silent, ending = _silent(connection, first, last, it), connection.ending
+        looked = _looked(silent, connection.calls[last - 1].sent, it)
+        if ending is None or not is_last:
+            is_over = not is_last or looked.untold < it.history.stop
+            found.append(looked if is_over else _open(silent))
+        elif ending.at > looked.ideal:
+            found.append(looked)
         else:
-            found.append(_ended(silent, connection, history, outages))
+            found.append(_ended(silent, connection, it))
     return found
-
-
-def _is_over(silent: Life, history: History) -> bool:
-    return silent.untold < history.stop
 
 
 def _open(silent: Life) -> Life:
@@ -139,41 +84,58 @@ def _open(silent: Life) -> Life:
     return Life(silent.start, FOREVER, "open", FOREVER, FOREVER, FOREVER, silent.is_acked)
 
 
-def _stays(calls: Sequence[Call], lease: float) -> list[tuple[list[Call], bool]]:
-    stays: list[list[Call]] = []
-    for call in calls:
-        if stays and call.sent <= stays[-1][-1].sent + lease + TRAVEL:
-            stays[-1].append(call)
-        else:
-            stays.append([call])
-    return [(stay, stay is stays[-1]) for stay in stays]
+def _stays(calls: Sequence[Call], it: Witness) -> list[tuple[int, int]]:
+    """Parted where a frame came so late that its user must have been offline before."""
+    starts = [0] if calls else []
+    for number in range(1, len(calls)):
+        end = latest_end(calls[:number], it.history.rules, it.looks.spared_until) + TRAVEL
+        settled = it.looks.settled_at(calls[number - 1].sent)
+        if calls[number].sent > min(end, it.outages.http.known(settled)):
+            starts.append(number)
+    return list(pairwise([*starts, len(calls)]))
 
 
-def _silent(
-    connection: Connection, calls: Sequence[Call], history: History, outages: Outages
-) -> Life:
-    """As if its end was never reported."""
-    rules, sent = history.rules, calls[-1].sent
+def _silent(connection: Connection, first: int, last: int, it: Witness) -> Life:
+    """As if its end was never reported, and nobody looked."""
+    rules, calls = it.history.rules, connection.calls[:last]
+    sent, until = calls[-1].sent, latest_end(calls, rules, it.looks.spared_until)
     died_at = min((at for at in connection.paused if at >= sent), default=sent)
     return Life(
-        start=calls[0].sent,
-        died_at=died_at if died_at <= sent + rules.lease else sent,
+        start=calls[first].sent,
+        died_at=died_at if died_at <= until else sent,
         kind=SILENT,
-        ideal=sent + rules.lease,
-        unread=outages.http.known(sent, rules.lease),
-        untold=outages.push.known(sent, rules.lease + rules.sweep),
-        is_acked=any(call.acked for call in calls),
+        ideal=until,
+        unread=it.outages.http.known(sent, until - sent),
+        untold=it.outages.push.known(sent, until - sent + rules.sweep),
+        is_acked=any(call.acked for call in calls[first:]),
     )
 
 
-def _ended(silent: Life, connection: Connection, history: History, outages: Outages) -> Life:
+def _looked(silent: Life, sent: float, it: Witness) -> Life:
+    """A half-open connection whose user others verify, if one of them did before its lease ended.
+
+    What they cause is told by a timer, and not by the sweep.
+    """
+    settled = it.looks.settled_at(sent)
+    if settled >= silent.ideal:
+        return silent
+    return replace(
+        silent,
+        ideal=settled,
+        unread=min(silent.unread, it.outages.http.known(settled, travel=LOOK)),
+        untold=min(silent.untold, it.outages.push.known(settled, travel=LOOK)),
+    )
+
+
+def _ended(silent: Life, connection: Connection, it: Witness) -> Life:
     """As `$disconnect` reports it, or as late as if it had been lost, if it may have been.
 
     To leave on purpose has no grace period, once that is answered.
     """
     assert connection.ending is not None
-    rules, at, how = history.rules, connection.ending.at, connection.ending.how
-    left = [it.acked for it in connection.calls if it.action == "leave" and it.acked is not None]
+    outages, rules = it.outages, it.history.rules
+    at, how = connection.ending.at, connection.ending.how
+    left = [call.acked for call in connection.calls if call.action == "leave" and call.acked]
     at, grace = (min(left), 0.0) if left else (at, rules.grace)
     ideal = at + grace
     unread = outages.http.known(at, grace)
@@ -185,15 +147,25 @@ def _ended(silent: Life, connection: Connection, history: History, outages: Outa
     return Life(silent.start, at, how, ideal, unread, untold, silent.is_acked)
 
 
-def certain(connection: Connection, history: History, *, member: bool = False) -> list[Interval]:
-    """When the user was certainly here, or in the chat session, because of this connection."""
-    end = _certain_end(connection, history)
-    leases = [
-        Interval(call.acked, min(call.sent + history.rules.lease, end) - TICK)
-        for call in connection.calls
+def lease_ends(connection: Connection, it: Witness) -> list[tuple[Call, float]]:
+    """Each frame that was answered, and until when its lease certainly lasts."""
+    calls, rules = connection.calls, it.history.rules
+    return [
+        (call, min(least_end(calls, number, rules), it.looks.spared_until(call.sent)))
+        for number, call in enumerate(calls)
         if call.acked is not None
     ]
-    return union(_both(leases, _memberships(connection, history)) if member else leases)
+
+
+def certain(connection: Connection, it: Witness, *, member: bool = False) -> list[Interval]:
+    """When the user was certainly here, or in the chat session, because of this connection."""
+    end = _certain_end(connection, it.history)
+    leases = [
+        Interval(call.acked, min(until, end) - TICK)
+        for call, until in lease_ends(connection, it)
+        if call.acked is not None
+    ]
+    return union(_both(leases, _memberships(connection, it.history)) if member else leases)
 
 
 def _both(some: Iterable[Interval], others: Sequence[Interval]) -> Iterable[Interval]:
@@ -238,10 +210,10 @@ class Certainty:
     member: Sequence[Interval]
 
 
-def certainty(connections: Sequence[Connection], history: History) -> Certainty:
+def certainty(connections: Sequence[Connection], it: Witness) -> Certainty:
     return Certainty(
-        here=union(i for it in connections for i in certain(it, history)),
-        member=union(i for it in connections for i in certain(it, history, member=True)),
+        here=union(i for own in connections for i in certain(own, it)),
+        member=union(i for own in connections for i in certain(own, it, member=True)),
     )
 
 

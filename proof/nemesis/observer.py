@@ -21,8 +21,8 @@ from pathlib import Path
 
 import httpx
 
-from proof.nemesis.device import NOT_OPENED, SESSION, Frame, Wire
 from proof.nemesis.history import Writer
+from proof.nemesis.wire import NOT_OPENED, SESSION, Frame, Wire
 from tests.stack import call
 
 BETWEEN_POLLS = 0.25

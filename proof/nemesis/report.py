@@ -7,7 +7,9 @@ from typing import Any, TypeAlias
 
 from proof.nemesis.check import Violation
 from proof.nemesis.history import OFFLINE, History, Told
-from proof.nemesis.lives import SILENT, Life, Outages, lives, lost_share, stays
+from proof.nemesis.lives import SILENT, Life, lives_of, stays
+from proof.nemesis.outages import Outages, lost_share
+from proof.nemesis.settings import SETTINGS
 
 Results: TypeAlias = Mapping[str, Any]
 
@@ -19,7 +21,11 @@ DEATHS = {
     "leave": "left on purpose",
     SILENT: "silent, the socket stays open",
 }
-PATHS = {"push": "told to subscribers", "http": "answered over HTTP"}
+PATHS = {
+    "push": "told to subscribers",
+    "http": "answered over HTTP",
+    "look": "known to whoever looks",
+}
 FAULTS = {
     "kill": "a device killed with -9",
     "pause": "a device stopped, its socket half-open",
@@ -54,6 +60,8 @@ class Summary:
     deaths: Sequence[Death] = ()
     offlines: int = 0
     answers: int = 0
+    looks: int = 0
+    probes: int = 0
     lost_share: float = 0.0
     faults: Mapping[str, int] = field(default_factory=dict)
     violations: Sequence[Violation] = ()
@@ -72,6 +80,8 @@ def summary(
             for it in epoch.told
         ),
         answers=sum(len(poll.told) for poll in history.polls),
+        looks=sum(len(look.told) for look in history.looks),
+        probes=sum(len(it.probed) for it in history.connections),
         lost_share=lost_share(history),
         faults=_faults(history),
         violations=violations,
@@ -95,12 +105,12 @@ def deaths(history: History) -> list[Death]:
 
     A read announces what it notices, so subscribers are measured by users that are not read.
     """
-    outages, read_users = Outages.of(history), history.read_users
+    outages = Outages.of(history)
     return [
         Death(died.kind, path, at - died.died_at, not _is_hindered(died, path, at, history))
         for user_id in history.users
         for died, until in _deaths_of(user_id, history, outages)
-        for path, at in _noticed(user_id, died.died_at, until, history, read_users)
+        for path, at in _noticed(user_id, died.died_at, until, history)
     ]
 
 
@@ -117,8 +127,7 @@ def _is_hindered(died: Life, path: str, at: float, history: History) -> bool:
 
 def _deaths_of(user_id: str, history: History, outages: Outages) -> Iterable[tuple[Life, float]]:
     """What ended each stay of a user, and when the next began."""
-    own = [it for it in history.connections if it.user_id == user_id]
-    found = stays(life for it in own for life in lives(it, history, outages))
+    found = stays(lives_of(user_id, history, outages))
     starts = [it.start for it in found[1:]] + [history.stop]
     for stay, until in zip(found, starts, strict=True):
         if stay.last.is_acked and stay.last.kind in DEATHS:
@@ -126,22 +135,32 @@ def _deaths_of(user_id: str, history: History, outages: Outages) -> Iterable[tup
 
 
 def _noticed(
-    user_id: str, died_at: float, until: float, history: History, read_users: frozenset[str]
+    user_id: str, died_at: float, until: float, history: History
 ) -> Iterable[tuple[str, float]]:
-    """Who learned of it, when; the news of an earlier death is not that of this one."""
+    """Who learned of it, when; the news of an earlier death is not that of this one.
 
-    def is_it(told: Told) -> bool:
-        is_gone = told.user_id == user_id and told.status == OFFLINE
-        return is_gone and history.rules.instant(told.version) > died_at and told.at < until
+    A read or a look announces what it notices: subscribers are measured by the other users.
+    """
 
-    for epoch in history.epochs if user_id not in read_users else ():
-        if heard := [it.at for it in epoch.told if it.is_applied and is_it(it)]:
-            yield "push", min(heard)
-    answers = (
-        it.at for poll in history.polls if died_at <= poll.asked for it in poll.told if is_it(it)
-    )
-    if (first := min(answers, default=None)) is not None:
-        yield "http", first
+    def first(told: Iterable[Told]) -> float | None:
+        """When it was told first; an offline user may have been told before another death."""
+        found = (
+            it.at
+            for it in told
+            if it.user_id == user_id
+            and it.status == OFFLINE
+            and history.rules.instant(it.version) > died_at
+            and it.at < until
+        )
+        return min(found, default=None)
+
+    subscribers = history.epochs if user_id not in history.noticed_users else ()
+    sources = [("push", [it for it in epoch.told if it.is_applied]) for epoch in subscribers]
+    for path, answers in (("http", history.polls), ("look", history.looks)):
+        sources.append((path, [it for one in answers if died_at <= one.asked for it in one.told]))
+    for path, told in sources:
+        if (at := first(told)) is not None:
+            yield path, at
 
 
 # ── many runs ──────────────────────────────────────────────────────────────────────────────
@@ -164,11 +183,19 @@ def results(summaries: Sequence[Summary], about: Mapping[str, Any]) -> Results:
         "faults": {name: faults[name] for name in FAULTS if faults[name]},
         "offlinesTold": offlines,
         "statusesAnswered": sum(it.answers for it in summaries),
+        "verified": sum(it.looks for it in summaries),
+        "probesRead": sum(it.probes for it in summaries),
         "falseOfflines": false,
         "lostShare": round(sum(it.lost_share for it in summaries) / max(1, len(summaries)), 3),
         "violations": [asdict(it) for it in violations],
         "deathToOffline": distributions(found),
     }
+
+
+def kept(known: Sequence[Results], found: Results) -> Sequence[Results]:
+    """The results of all settings, of each the last; those without one are of another prover."""
+    settings = {it["setting"]: it for it in known if "setting" in it} | {found["setting"]: found}
+    return [settings[name] for name in SETTINGS if name in settings]
 
 
 def distributions(found: Sequence[Death]) -> list[Mapping[str, Any]]:
@@ -222,8 +249,12 @@ def rows(found: Results, *, undisturbed: bool) -> list[tuple[str, ...]]:
 # ── a section of a page ────────────────────────────────────────────────────────────────────
 
 
-def render(found: Results) -> str:
-    """The section about the nemesis, in Markdown."""
+def render(all_of_them: Sequence[Results]) -> str:
+    """The section about the nemesis, in Markdown: of each setting what was shown."""
+    return "\n\n".join(_section(it) for it in all_of_them) + "\n"
+
+
+def _section(found: Results) -> str:
     faults = [(FAULTS[name], f"{count:,}") for name, count in found["faults"].items()]
     parts = (
         _what_ran(found),
@@ -234,28 +265,44 @@ def render(found: Results) -> str:
         "The same while it was attacked, outages included:",
         _table(HEADER, rows(found, undisturbed=False)),
     )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def _what_ran(found: Results) -> str:
-    lasts, count = found["durations"], len(found["violations"])
+    count = len(found["violations"])
+    setting = f"Setting *{found['setting']}*: " if "setting" in found else ""
     return (
-        f"{found['runs']} runs with {found['seconds']:.0f} seconds of faults each, at commit "
-        f"`{found['commit']}` on {found['date']}, seeds {_spans(found['seeds'])}: "
+        f"{setting}{found['runs']} runs with {found['seconds']:.0f} seconds of faults each, at "
+        f"commit `{found['commit']}` on {found['date']}, seeds {_spans(found['seeds'])}: "
         f"**{count} violations**. A run is a local stack with real sockets and processes, with "
-        f"durations so short that many deaths fit in: a lease of {lasts['lease']:g} s, a grace "
-        f"period of {lasts['grace']:g} s, a sweep every {lasts['sweep']:g} s, a heartbeat every "
-        f"{lasts['heartbeat']:g} s. The machine lost {found['lostShare']:.0%} of its time to other "
-        "work."
+        f"durations so short that many deaths fit in: {_durations(found['durations'])}. The "
+        f"machine lost {found['lostShare']:.0%} of its time to other work."
     )
 
 
+def _durations(lasts: Mapping[str, float]) -> str:
+    found = [f"a lease of {lasts['lease']:g} s"]
+    if lasts.get("background_lease", 0) > lasts["lease"]:
+        found.append(f"of {lasts['background_lease']:g} s while hidden or beside another device")
+    found += [f"a grace period of {lasts['grace']:g} s", f"a sweep every {lasts['sweep']:g} s"]
+    found += [f"a heartbeat every {lasts['heartbeat']:g} s"]
+    if "probe" in lasts:
+        found.append(f"`FreshSeconds` {lasts['fresh']:g} and `ProbeSeconds` {lasts['probe']:g}")
+    return ", ".join(found)
+
+
 def _what_was_told(found: Results) -> str:
+    looked = ""
+    if "verified" in found:
+        looked = (
+            f"Those who verify were answered {found['verified']:,} times, and devices read "
+            f"{found['probesRead']:,} probes. "
+        )
     return (
         f"Subscribers heard {found['offlinesTold']:,} times that a user is offline, and HTTP "
-        f"answered {found['statusesAnswered']:,} times with a presence. Offline of a user who "
-        f"certainly was there: **{found['falseOfflines']}**. Subscribers are measured by users "
-        "that are not read over HTTP, because a read announces what it notices."
+        f"answered {found['statusesAnswered']:,} times with a presence. {looked}Offline of a user "
+        f"who certainly was there: **{found['falseOfflines']}**. Subscribers are measured by users "
+        "that are neither read over HTTP nor verified, because a read announces what it notices."
     )
 
 

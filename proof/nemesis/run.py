@@ -1,26 +1,16 @@
 """One run: a stack, devices and observers as processes, the nemesis among them, then calm."""
 
-import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from heapq import heappop, heappush
-from http import HTTPStatus
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-import httpx
-
-from local.stack import ROOT
-from proof.nemesis import device, observer
 from proof.nemesis.faults import (
     STACK_FAULTS,
     Nemesis,
@@ -33,23 +23,12 @@ from proof.nemesis.faults import (
     traces,
 )
 from proof.nemesis.history import Rules, Writer
-from proof.nemesis.lives import TRAVEL
-from tests.stack import API, RunningStack, call, running_stack
+from proof.nemesis.outages import TRAVEL
+from proof.nemesis.processes import CLOCKS, Processes, Slot, spawn
+from proof.nemesis.settings import SILENT_USER, USERS, parameters
+from proof.nemesis.wire import SESSION
+from tests.stack import RunningStack, running_stack
 
-#: So short that many deaths fit into a run, and in the relations that the settings demand.
-#: Longer than `TRAVEL` between two sweeps: a timer that is lost must not be made up for in time.
-LONG = Rules(heartbeat=2, lease=8, grace=3, sweep=5)
-SHORT = Rules(heartbeat=2, lease=6, grace=2, sweep=5)
-#: How many devices each user has.
-USERS = {f"user-{number}": 1 for number in range(1, 8)} | {"user-8": 2, "user-9": 2}
-#: Those who are read over HTTP. A read notices by itself that a lease is over, and has it told: who
-#: is never read is left to the sweep.
-READ = [f"user-{number}" for number in (1, 3, 5, 8)]
-#: One of the others, with a single device.
-SILENT_USER = "user-2"
-OBSERVERS = ("watcher", "member", "poller")
-#: By how many seconds the clock of one device is wrong, by the device.
-CLOCKS = {0: -3 * 3600.0, 1: 5 * 3600.0}
 VISIBILITY_SECONDS = 10
 #: What a back end decides about the user of a device.
 DECISIONS = ("revoke", "remove")
@@ -57,168 +36,11 @@ DECISIONS = ("revoke", "remove")
 SIGNS_IN, LONGEST_OUT = 2.0, 5.0
 #: Until a device that was told to stay is there.
 ARRIVAL = 3.0
-_EXIT_SECONDS = 10.0
 #: How long before it says so the local AWS may have dropped a socket.
 DROP_SECONDS = 3.0
 
 #: Two stacks that start at the same time would find the same free ports.
 _starting = Lock()
-
-
-@dataclass
-class Slot:
-    """Where one device is again and again, each time as another process."""
-
-    number: int
-    user_id: str
-    name: str
-    count: int = 0
-    process: subprocess.Popen[bytes] | None = None
-    is_paused: bool = False
-
-
-@dataclass
-class Processes:
-    """The processes of a run."""
-
-    stack: RunningStack
-    folder: Path
-    rules: Rules
-    seed: int
-    writer: Writer
-    slots: list[Slot] = field(default_factory=list)
-    observers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def gather(self) -> None:
-        """Observers first: they have to know that no user is there."""
-        for name in OBSERVERS:
-            self.observers.append(_spawn("observer", json.dumps(asdict(self._observer(name)))))
-        time.sleep(2)
-        for user_id, count in USERS.items():
-            self.sign_in(user_id)
-            for number in range(count):
-                slot = Slot(len(self.slots), user_id, f"{user_id}.{number}")
-                self.slots.append(slot)
-                self.start(slot)
-
-    def _observer(self, name: str) -> observer.Errand:
-        return observer.Errand(
-            observer=name,
-            url=self.stack.url,
-            http=f"{self.stack.told['httpUrl']}{API}",
-            token=self.stack.token(name),
-            history=str(self.folder / f"{name}.jsonl"),
-            users=READ if name == "poller" else list(USERS),
-            heartbeat=self.rules.heartbeat,
-        )
-
-    def _token_file(self, user_id: str) -> Path:
-        return self.folder / f"{user_id}.token"
-
-    def sign_in(self, user_id: str) -> None:
-        """Give a user a fresh token, by which the user's devices come from now on."""
-        issued = time.monotonic()
-        file = self._token_file(user_id)
-        draft = file.with_suffix(".draft")
-        draft.write_text(json.dumps({"token": self.stack.token(user_id), "issued": issued}))
-        draft.replace(file)
-
-    def decide(self, name: str, user_id: str, request: str, body: Any = None) -> None:
-        """Ask as a back end does, until it is answered."""
-        start = time.monotonic()
-        while not self._is_answered(request, body):
-            time.sleep(0.5)
-        self.writer.write("decision", decision=name, user=user_id, start=start)
-
-    def _is_answered(self, request: str, body: Any) -> bool:
-        method, _, path = request.partition(" ")
-        token = self.stack.token("back-end", scope="presence:admin")
-        url = f"{self.stack.told['httpUrl']}{API}{path}"
-        try:
-            return call(method, url, token=token, body=body).status == HTTPStatus.NO_CONTENT
-        except httpx.TransportError:
-            return False
-
-    def start(self, slot: Slot) -> None:
-        slot.count += 1
-        name = f"{slot.name}.{slot.count}"
-        errand = device.Errand(
-            process=name,
-            user=slot.user_id,
-            url=self.stack.url,
-            token=str(self._token_file(slot.user_id)),
-            history=str(self.folder / f"{name}.jsonl"),
-            seed=hash((self.seed, slot.number, slot.count)),
-            heartbeat=self.rules.heartbeat,
-            grace=self.rules.grace,
-            clock=CLOCKS.get(slot.number, 0.0),
-        )
-        slot.process = _spawn("device", json.dumps(asdict(errand)))
-
-    def kill(self, slot: Slot) -> None:
-        """Kill -9: nothing is said, and the system closes the socket, if nothing else did."""
-        assert slot.process is not None
-        self.writer.write("kill", process=f"{slot.name}.{slot.count}")
-        slot.process.kill()
-        slot.process.wait()
-        slot.process, slot.is_paused = None, False
-
-    def pause(self, slot: Slot) -> None:
-        """The socket stays open without a process behind it: a half-open connection."""
-        assert slot.process is not None
-        slot.process.send_signal(signal.SIGSTOP)
-        self.writer.write("pause", process=f"{slot.name}.{slot.count}")
-        slot.is_paused = True
-
-    def resume(self, slot: Slot) -> None:
-        assert slot.process is not None
-        self.writer.write("resume", process=f"{slot.name}.{slot.count}")
-        slot.process.send_signal(signal.SIGCONT)
-        slot.is_paused = False
-
-    def stay(self) -> None:
-        """All devices come, and stay."""
-        for slot in self.slots:
-            if slot.process is None:
-                self.start(slot)
-        (self.folder / device.STAY).touch()
-
-    def leave(self) -> Sequence[str]:
-        """All devices end; the names of those that did not end by themselves."""
-        return _end([it.process for it in self.slots if it.process])
-
-    def close(self) -> Sequence[str]:
-        """All observers end."""
-        return _end(self.observers)
-
-
-_PATHS = (ROOT, ROOT / "layers/presence", ROOT / "clients/python")
-
-
-def _spawn(program: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", f"proof.nemesis.{program}", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, _PATHS))},
-        stdin=subprocess.DEVNULL,
-    )
-
-
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> Sequence[str]:
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + _EXIT_SECONDS
-    return [text for it in processes if (text := _complaint(it, deadline))]
-
-
-def _complaint(process: subprocess.Popen[bytes], deadline: float) -> str:
-    try:
-        code = process.wait(max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return f"{process.args!r} did not end"
-    return f"{process.args!r} ended with {code}" if code else ""
 
 
 @dataclass
@@ -278,7 +100,7 @@ class Attack:
         self.lanes.append(self.pool.submit(self._decided, what, user_id, seconds))
 
     def _decided(self, what: str, user_id: str, seconds: float) -> None:
-        member = f"/chat-sessions/{device.SESSION}/members/{user_id}"
+        member = f"/chat-sessions/{SESSION}/members/{user_id}"
         if what == "revoke":
             path = f"POST /users/{user_id}/revocations"
             self.processes.decide(what, user_id, path, {})
@@ -337,20 +159,6 @@ def run(seed: int, seconds: float, rules: Rules, folder: Path) -> None:
         _calm_down(processes, rules, scheduler, writer)
 
 
-def parameters(seed: int, rules: Rules) -> Mapping[str, object]:
-    """Of the template; every fourth run has `GlobalPresence`."""
-    return {
-        # The lease is one and a half of it; devices ping more often.
-        **dict.fromkeys(
-            ("HeartbeatSeconds", "BackgroundHeartbeatSeconds"), int(rules.lease * 2 / 3)
-        ),
-        "BrowserClients": "false",
-        "GraceSeconds": int(rules.grace),
-        "AuthenticationSeconds": 4,
-        "GlobalPresence": "true" if seed % 4 == 0 else "false",
-    }
-
-
 def _calm_down(processes: Processes, rules: Rules, scheduler: Scheduler, writer: Writer) -> None:
     """All users are there but one that fell silent, then only the observers, then none.
 
@@ -396,7 +204,7 @@ def _stored(stack: RunningStack) -> Sequence[Any]:
 @contextmanager
 def _machine(stack: RunningStack, folder: Path) -> Iterator[None]:
     url = f"{stack.told['endpointUrl']}/_ministack/health"
-    process = _spawn("observer", "machine", str(folder / "machine.jsonl"), url)
+    process = spawn("observer", "machine", str(folder / "machine.jsonl"), url)
     try:
         yield
     finally:

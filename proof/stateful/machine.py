@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from presence import bootstrap
 from presence.limits import STANDING_MILLISECONDS
-from proof.stateful.oracle import OFFLINE, Impossible, expect
+from proof.stateful.oracle import LONG_LEASE, OFFLINE, Impossible, expect
 from proof.stateful.rig import TAKES, Waiting, packed
 from proof.stateful.steps import ROOMS, USERS, Client, Signed, Step, Steps, Told
 
@@ -43,7 +43,7 @@ lives = st.sampled_from((3600, 3600, 3600, 60, 5, -29, -31))
 numbers = st.integers(0, 7)
 KINDS = (
     *("ping", "authenticate", "disconnect", "join", "watch", "status", "read", "timer", "sweep"),
-    *("named-ping", "narrow", "name", "revoke", "take-out", "let-in"),
+    *("named-ping", "narrow", "name", "revoke", "take-out", "let-in", "verify"),
 )
 #: Chat sessions of a claim; None is a token without one.
 claims = st.sampled_from((None, None, frozenset(ROOMS[:1]), frozenset(ROOMS), frozenset()))
@@ -117,9 +117,11 @@ class Presence(Steps):
     def _older(self, number: int) -> Signed:
         return self.signed[-1 - number % len(self.signed)]
 
-    @rule(name=devices, active=actives, is_named=st.booleans())
-    def ping(self, name: str, active: bool | None, *, is_named: bool = False) -> None:
-        self.unless_cut(name, self.pinging(name, active, is_named=is_named))
+    @rule(name=devices, active=actives, is_named=st.booleans(), is_slow=st.booleans())
+    def ping(
+        self, name: str, active: bool | None, *, is_named: bool = False, is_slow: bool = False
+    ) -> None:
+        self.unless_cut(name, self.pinging(name, active, is_named=is_named, is_slow=is_slow))
 
     @rule(name=devices, room=rooms, joins=st.booleans())
     def join_or_leave(self, name: str, room: str, joins: bool) -> None:
@@ -128,6 +130,20 @@ class Presence(Steps):
     @rule(name=devices, user=users, is_on=st.booleans())
     def watch(self, name: str, user: str, is_on: bool) -> None:
         self.unless_cut(name, self.watching(name, user, is_on=is_on))
+
+    @rule(name=devices, user=users)
+    def verify(self, name: str, user: str) -> None:
+        self.unless_cut(name, self.verifying(name, user))
+
+    @rule(name=devices, user=users, after=st.sampled_from((0, 9, 10)), answers=st.booleans())
+    def verify_and_wait(self, name: str, user: str, after: int, answers: bool) -> None:
+        """Who was not heard for a while is asked; one of the devices may answer, perhaps late."""
+        self.rig.wait(21 * SECOND)
+        self.verify(name, user)
+        self.rig.wait(after * SECOND)
+        for device in sorted(self.world.person(user).asked)[: 1 if answers else 0]:
+            self.ping(device, None, is_named=True)
+        self.read(USERS[0])
 
     @rule(name=devices)
     def list_online(self, name: str) -> None:
@@ -491,7 +507,7 @@ class Presence(Steps):
         self.be_calm()
         self.vanished |= {*self.clients}
         for _ in range(2):
-            self.rig.wait(95 * SECOND)
+            self.rig.wait(LONG_LEASE + 20 * SECOND)
             self.be_calm()
         self.rig.expire(lambda: True)
         kinds = {topic.split(":")[0] for topic, _ in self.rig.tables.items["Subscriptions"]}

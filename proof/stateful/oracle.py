@@ -13,6 +13,8 @@ from typing import TypeAlias
 from proof.stateful.rig import MAX_CONNECTIONS
 
 LEASE, GRACE, AUTHENTICATION, LEEWAY = 75_000, 10_000, 10_000, 30_000
+#: The lease of a client that may keep the background's heartbeat, and that heartbeat in seconds.
+LONG_LEASE, SLOW_HEARTBEAT = 810_000, 540
 BETWEEN_PINGS, COST, BURST, YOUNG = 10_000, 1_000, 20, 10_000
 #: So many frames of a connection may be refused, before it authenticated and for their rate.
 UNAUTHENTICATED, LIMITED = 5, 100
@@ -50,10 +52,11 @@ class Token:
 class Conn:
     """`spent` is the bucket if it was charged only where that is certain, or wherever it may be.
 
-    `heard` is when its lease was renewed last, `told_by` until when the server has to close it, if
-    another connection took its place. `limited` counts the frames that came beyond its rate, and
-    `refused` those that were refused before that. `doubtful` are rooms out of which its user was
-    taken while it was silent: it may be in them again, if the user is let in before it is closed.
+    `heard` is when its lease was renewed last, `lasts` for how long, and `told_by` until when the
+    server has to close it, if another connection took its place. `limited` counts the frames that
+    came beyond its rate, and `refused` those that were refused before that. `doubtful` are rooms
+    out of which its user was taken while it was silent: it may be in them again, if the user is
+    let in before it is closed.
     """
 
     opened: int
@@ -62,6 +65,7 @@ class Conn:
     token: Token = Token()
     end: int = 0
     heard: int = 0
+    lasts: int = LEASE
     told_by: int = 0
     active: bool | None = True
     rooms: frozenset[str] = frozenset()
@@ -101,7 +105,7 @@ class Conn:
         return self.is_claimed and now < self.end
 
     def lease_end(self, now: int) -> int:
-        return min(now + LEASE, self.token_end)
+        return min(now + self.lasts, self.token_end)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ class Person:
     whether they were hidden when the last connection closed, though they have chosen otherwise
     since. `hides` is what all others see of it, `blocked` what those see who are blocked.
     Tokens that were issued before `good_from`, or are called like one of `revoked`, are refused,
-    and `barred` are the rooms out of which the user was taken.
+    and `barred` are the rooms out of which the user was taken. When the user was `probed` last is
+    also when that may have been; `asked` are the connections that took it, heard last when.
     """
 
     choice: str = "online"
@@ -140,6 +145,9 @@ class Person:
     good_from: int = 0
     revoked: frozenset[str] = frozenset()
     barred: frozenset[str] = frozenset()
+    probed: int = 0
+    perhaps_probed: int = 0
+    asked: Mapping[str, int] = field(default_factory=dict)
 
     def accepts(self, token: Token) -> bool:
         return token.issued >= self.good_from and token.name not in self.revoked
@@ -157,6 +165,8 @@ class Oracle:
     conns: Mapping[str, Conn] = field(default_factory=dict)
     #: When users were erased last, and whatever was told of them before was over.
     forgotten: Mapping[str, int] = field(default_factory=dict)
+    #: For how long leases are stored to last: it is open for those who are back without a ping.
+    kept: Mapping[str, int] = field(default_factory=dict)
 
     # ── what follows from it ───────────────────────────────────────────────────────────
 
@@ -322,7 +332,8 @@ class Oracle:
             return self
         expect(told, "ok")
         was = conn.active if conn.is_live(now) else True
-        claimed = self._with_token(replace(conn, user=user), token, rooms)
+        lasts = conn.lasts if conn.is_live(now) else LEASE
+        claimed = self._with_token(replace(conn, user=user, lasts=lasts), token, rooms)
         active = was if active is None else active
         claimed = replace(claimed, end=claimed.lease_end(now), heard=now, active=active)
         after = self._makes_room(user, name, now)._arrived(user, is_written=True, now=now)
@@ -408,17 +419,27 @@ class Oracle:
         typed = {**conn.typed, room: now} if told == "ok" else conn.typed
         return after._conn(name, replace(after.conns[name], typed=typed))
 
-    def pinged(self, name: str, active: bool | None, now: int, told: str) -> "Oracle":
+    def pinged(
+        self, name: str, active: bool | None, now: int, told: str, *, lasts: int = LEASE
+    ) -> "Oracle":
+        """It says how long its lease lasts from now on."""
         conn = self.conns[name]
-        same = active is None or active == conn.active
+        same = active in (None, conn.active) and lasts == conn.lasts
         is_free = same and conn.lease_end(now) - BETWEEN_PINGS >= conn.end
         if conn.is_live(now) and not (is_free or conn.active is None):
-            return self._heard(name, (COST, COST), active, now, told)
+            return self._heard(name, (COST, COST), active, now, told, lasts=lasts)
         least_most = (0, 0) if is_free else (0, COST)
-        return self._heard(name, least_most, active, now, told)
+        return self._heard(name, least_most, active, now, told, lasts=lasts)
 
     def _heard(
-        self, name: str, price: tuple[int, int], active: bool | None, now: int, told: str
+        self,
+        name: str,
+        price: tuple[int, int],
+        active: bool | None,
+        now: int,
+        told: str,
+        *,
+        lasts: int | None = None,
     ) -> "Oracle":
         refusal = self.refusal(name, now)
         if self.is_revoked(name):
@@ -434,9 +455,24 @@ class Oracle:
             return self._conn(name, replace(conn, limited=conn.limited + 1))
         if least > full:
             raise Impossible("more than the burst is served (I14)")
-        conn = replace(conn, spent=(least, most))
+        end = conn.end if lasts in (None, conn.lasts) else min(conn.end, now + 1)
+        lasts = self._lasts(name, now) if lasts is None else lasts
+        conn = replace(conn, spent=(least, most), lasts=lasts, end=end)
         expect(told, "ok")
         return self._renewed(name, conn, active, now)
+
+    def _lasts(self, name: str, now: int) -> int:
+        """How long a lease is good after a frame that does not say it.
+
+        Who is back with such a frame may be silent as long as any, unless nobody has seen that the
+        lease was over.
+        """
+        conn = self.conns[name]
+        if conn.is_live(now):
+            return conn.lasts
+        found = self.kept.get(name, LONG_LEASE) or LEASE
+        expect(found, conn.lasts, LONG_LEASE)
+        return found
 
     def _refused(self, name: str) -> "Oracle":
         conn = self.conns[name]
@@ -484,7 +520,9 @@ class Oracle:
         hid = not self.live(user, now) and (is_hidden or self.public(user, now) == {OFFLINE})
         known = (*person.earlier, (person.choice, person.text, person.until))
         outlast = [it for it in known if until and (it[2] is None or it[2] > until)]
-        hides = leaving if choice == "invisible" else self.leaving(None, user, now)
+        # A connection shows who does not hide any more: nothing of before is seen after it.
+        kept = None if self.live(user, now) else self.leaving(None, user, now)
+        hides = leaving if choice == "invisible" else kept
         chosen = replace(person, choice=choice, text=text, until=until, hid=hid, hides=hides)
         return self._person(user, replace(chosen, earlier=tuple(outlast)))
 
@@ -565,6 +603,7 @@ class Oracle:
     def erased(self, user: str, now: int, *, lifts_blocks: bool) -> "Oracle":
         known = self.person(user)
         kept = Person(good_from=known.good_from, revoked=known.revoked)
+        kept = replace(kept, probed=known.probed, perhaps_probed=known.perhaps_probed)
         kept = kept if lifts_blocks else replace(kept, barred=known.barred)
         after = self.kicked(user, now)._person(user, kept)
         after = replace(after, forgotten={**after.forgotten, user: now})

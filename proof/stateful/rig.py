@@ -14,6 +14,7 @@ from presence.domain import reducer
 from presence.entrypoints import runtime
 from presence.entrypoints.websocket import ONE_WAY
 from presence.ports import Delivery, Post
+from presence.protocol.frames import PROBE
 from tests.fakes import FakeGateway
 from tests.functions.conftest import (
     START,
@@ -92,6 +93,35 @@ class Rig(Stack):
         self.gateway.answer = None
         assert self.send(connection_id, frame) == {"statusCode": 200}
         return dict(json.loads(str(self.gateway.answer)))
+
+    @property
+    def deaf(self) -> frozenset[str]:
+        """The connections to which no post comes."""
+        return frozenset(self.gateway.gone | self.gateway.busy)
+
+    def probed(self) -> set[str]:
+        """The connections that have read a probe since all were heard.
+
+        Raises:
+            AssertionError: one has read two.
+        """
+        texts = {name: it.count(PROBE) for name, it in self.gateway.heard.items()}
+        assert max(texts.values(), default=0) <= 1, "I22"
+        return {name for name, count in texts.items() if count}
+
+    def lasts(self) -> dict[str, int]:
+        """For how long each lease is good; 0 if for as long as usual."""
+        leases = {
+            name: it["M"] for user in self.users() for name, it in user["leases"]["M"].items()
+        }
+        return {name: int(it.get("lasts", {"N": 0})["N"]) for name, it in leases.items()}
+
+    def lease_end(self, user_id: str, connection_id: str) -> int:
+        """As it is stored; 0 without one."""
+        found = [it for it in self.users() if it["user_id"]["S"] == user_id]
+        leases = found[0]["leases"]["M"] if found else {}
+        lease = leases.get(connection_id)
+        return int(lease["M"]["expires_at"]["N"]) if lease else 0
 
     # ── what AWS does ──────────────────────────────────────────────────────────────────
 

@@ -4,20 +4,33 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine
 
-from proof.stateful.oracle import LEEWAY, OFFLINE, Impossible, Oracle, Token, View, expect
+from proof.stateful.oracle import (
+    LEASE,
+    LEEWAY,
+    LONG_LEASE,
+    OFFLINE,
+    SLOW_HEARTBEAT,
+    Impossible,
+    Oracle,
+    Token,
+    View,
+    expect,
+)
+from proof.stateful.probes import ANSWER, Look, awaited, probed, require_told
 from proof.stateful.rig import TAKES, Rig, Waiting
 from tests.functions.conftest import Event
 
 USERS, ROOMS = ("ada", "bob", "eve"), ("lobby", "team")
 
 #: Answers in which users may be missing whom the connection may not see.
-REACHING = ("online-users-list", "watching")
+REACHING = ("online-users-list", "watching", "verified")
 
 Told: TypeAlias = Any
 #: What a step makes of the oracle, at which time, when that was the answer.
@@ -139,7 +152,7 @@ class Steps(RuleBasedStateMachine):
 
     def after(self, now: int, done: Iterable[Done]) -> list[Oracle]:
         """The world as it is, and after each effect."""
-        worlds = [self.world]
+        worlds = [replace(self.world, kept=self.rig.lasts())]
         for effect, answer in done:
             worlds.append(effect(worlds[-1], now, answer))
         return worlds
@@ -270,14 +283,18 @@ class Steps(RuleBasedStateMachine):
             name, effect, action="authenticate", token=signed.text, active=active, **fields
         )
 
-    def pinging(self, name: str, active: bool | None, *, is_named: bool = False) -> Step:
-        """It may name its user, as clients do: then it reads nothing."""
+    def pinging(
+        self, name: str, active: bool | None, *, is_named: bool = False, is_slow: bool = False
+    ) -> Step:
+        """It may name its user, as clients do: then it reads nothing; and a slow heartbeat."""
         user = self.world.conns[name].user if is_named else None
+        lasts = LONG_LEASE if is_slow else LEASE
 
         def effect(world: Oracle, now: int, told: Event) -> Oracle:
-            return world.pinged(name, active, now, code_of(told))
+            return world.pinged(name, active, now, code_of(told), lasts=lasts)
 
-        named = {"userId": user} if user else {}
+        named: Event = {"userId": user} if user else {}
+        named |= {"heartbeatSeconds": SLOW_HEARTBEAT} if is_slow else {}
         return self.frame(name, effect, action="ping", active=active, **named)
 
     def acting(
@@ -376,6 +393,35 @@ class Steps(RuleBasedStateMachine):
 
         return self.frame(name, acted, listed, action="online")
 
+    def verifying(self, name: str, user: str) -> Step:
+        """Ask whether a user is there now; the answer says besides who has read a probe."""
+        asked = self.frame(name, action="verify", userIds=[user])
+
+        def acted(world: Oracle, now: int, told: Event) -> Oracle:
+            return world.acted(name, now, code_of(told))
+
+        def seen(world: Oracle, now: int, told: Event) -> Oracle:
+            if code_of(told) == "ok":
+                require_told(Look(world, name, user, now), told)
+            self.require_seen(world, name, told, now)
+            return world
+
+        def asks(world: Oracle, now: int, told: Event) -> Oracle:
+            look = Look(world, name, user, now, self.rig.deaf)
+            return probed(look, told) if code_of(told) == "ok" else world
+
+        def waits(world: Oracle, now: int, told: Event) -> Oracle:
+            return awaited(world, user, now, told)
+
+        return Step(partial(self._verified, asked, user), [acted, seen, asks, waits])
+
+    def _verified(self, asked: Step, user: str) -> Event:
+        """What is waited for begins after the post: what runs beside it takes its time."""
+        answer, began = asked.run(), self.rig.clock.now - TAKES
+        ends = {self.rig.lease_end(user, it) for it in self.rig.probed()}
+        until = {began + ANSWER, began - TAKES + ANSWER} & ends
+        return {**answer, "probed": self.rig.probed(), "until": max(until, default=None)}
+
     def dropping(self, name: str) -> Step:
         def effect(world: Oracle, now: int, _: Told) -> Oracle:
             return world.closed(name, now)
@@ -459,6 +505,7 @@ class Steps(RuleBasedStateMachine):
             "let-in": lambda: self.letting_in(user, ROOMS[0]),
             "disconnect": lambda: self.dropping(name),
             "join": lambda: self.joining(name, ROOMS[0]),
+            "verify": lambda: self.verifying(name, USERS[1]),
             "watch": lambda: self.watching(name, USERS[1], is_on=True),
             "status": lambda: self.choosing(name, "busy", None, None),
             "read": lambda: self.reading(USERS[2], user),

@@ -2,6 +2,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -10,7 +11,7 @@ import pytest
 
 from local.stack import ROOT
 from presence_client.api import Api
-from presence_client.errors import CannotConnect, NotAnswered, Refused
+from presence_client.errors import CannotConnect, Misconfigured, NotAnswered, NoToken, Refused
 from presence_client.models import Config, MembersPage, Message, OnlineCount, OnlinePage, Presence
 
 Ask: TypeAlias = Callable[[Api], Awaitable[Any]]
@@ -239,5 +240,51 @@ def test_without_an_answer_it_is_a_sentence() -> None:
         asked(httpx.ReadTimeout("late"), Api.health)
     with pytest.raises(CannotConnect, match="not the configuration of a stack"):
         asked(httpx.Response(200, text="<html>"), Api.config)
-    with pytest.raises(CannotConnect, match="There is no token"):
+    with pytest.raises(NoToken, match="There is no token"):
         asked(httpx.Response(200), Api.blocked, lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("url", ["localhost:4000", "", "//stack.example", "wss://stack.example"])
+def test_a_url_without_scheme_is_said_before_anything_is_sent(url: str) -> None:
+    with pytest.raises(Misconfigured, match="begins with https://") as error:
+        asyncio.run(Api(url).health())
+    assert error.value.code == "api-url-invalid"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_configuration_that_is_refused_is_no_stack_s(status: int) -> None:
+    with pytest.raises(Misconfigured, match=str(status)):
+        asked(httpx.Response(status, json={"message": "No."}), Api.config)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_configuration_that_may_come_later_is_refused_for_now(status: int) -> None:
+    with pytest.raises(Refused) as refused:
+        asked(httpx.Response(status, json={"message": "No."}), Api.config)
+    assert refused.value.is_retryable
+
+
+@pytest.mark.fault("A server sends its answer so slowly that it never ends.")
+def test_an_answer_has_to_be_whole_in_time() -> None:
+    async def run() -> None:
+        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(ConnectionError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                while not reader.at_eof():
+                    writer.write(b" ")
+                    await writer.drain()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(reader.read(), 0.02)
+            writer.close()
+            left.set()
+
+        left = asyncio.Event()
+        async with await asyncio.start_server(drip, "127.0.0.1", 0) as slow, asyncio.timeout(5):
+            port = slow.sockets[0].getsockname()[1]
+            async with Api(f"http://127.0.0.1:{port}", within=0.3) as api:
+                with pytest.raises(NotAnswered):
+                    await api.health()
+                await left.wait()  # the connection is given up, too
+
+    asyncio.run(run())

@@ -14,9 +14,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 import presence_client.client
+import presence_client.network
 from presence_client.api import Api
 from presence_client.client import Client
-from presence_client.errors import ConnectionOver, Refused
+from presence_client.errors import ConnectionOver, Misconfigured, NoToken, Refused
 from presence_client.models import (
     Connected,
     Disconnected,
@@ -58,6 +59,7 @@ class Stack:
     answers: dict[str, Frame] = field(default_factory=dict)
     around: dict[str, tuple[Frame, Frame]] = field(default_factory=dict)
     routes: dict[str, Frame] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
     heard: list[Frame] = field(default_factory=list)
     sockets: list[ServerConnection] = field(default_factory=list)
     token_seconds: float = 3600
@@ -84,6 +86,8 @@ class Stack:
 
     def http(self, request: httpx.Request) -> httpx.Response:
         route = f"{request.method} {request.url.path.removeprefix('/api/user-status')}"
+        if route in self.refusals:
+            return httpx.Response(self.refusals[route], json={"message": "Not Found"})
         if route == "POST /batch":
             names = json.loads(request.content)["userIds"]
             self.heard.append({"action": route, "userIds": names})
@@ -345,6 +349,121 @@ def test_what_is_refused_for_good_is_raised_everywhere(
     play(story)
 
 
+def never() -> Any:
+    return asyncio.get_running_loop().create_future()
+
+
+def one_by_one(answers: list[Callable[[], Any]]) -> Callable[[], Any]:
+    def token() -> Any:
+        return answers.pop(0)()
+
+    return token
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "config", "code"),
+    [
+        ("localhost:4000", "t", None, "api-url-invalid"),
+        ("", "t", None, "api-url-invalid"),
+        ("wss://x", "t", None, "api-url-invalid"),
+        ("http://x", "t", {"ok": True}, "api-url-invalid"),
+        ("http://x", "t", {"webSocketUrl": "localhost:4000"}, "api-url-invalid"),
+        ("http://x", "", None, "token-malformed"),
+        ("http://x", '{"token": "t"}', None, "token-malformed"),
+        ("http://x", "Bearer t", None, "token-malformed"),
+        ("http://x", lambda: None, None, "token-malformed"),
+        ("http://x", lambda: b"t", None, "token-malformed"),
+        ("http://x", lambda: {"token": "t"}, None, "token-malformed"),
+    ],
+)
+def test_what_waiting_does_not_mend_is_raised_everywhere_at_once(
+    play: Callable[[Story], None], url: str, token: Any, config: Frame | None, code: str
+) -> None:
+    async def story(stack: Stack) -> None:
+        stack.routes["GET /config"] = config or stack.routes["GET /config"]
+        async with Client(url, token) as client:
+            for _ in range(2):
+                with pytest.raises(Misconfigured) as error:
+                    await client.join("lobby")
+                assert error.value.code == code
+            with pytest.raises(Misconfigured):
+                await anext(aiter(client))
+
+    play(story)
+
+
+def test_a_stack_that_answers_with_404_is_none(play: Callable[[Story], None]) -> None:
+    async def story(stack: Stack) -> None:
+        stack.refusals["GET /config"] = 404
+        async with Client("http://x", "t") as client:
+            with pytest.raises(Misconfigured, match="404"):
+                await client.join("lobby")
+
+    play(story)
+
+
+def test_a_refused_token_that_the_app_knows_of_is_raised(play: Callable[[Story], None]) -> None:
+    def token() -> str:
+        raise Refused("token-invalid", "Sign in.")
+
+    async def story(_stack: Stack) -> None:
+        async with Client("http://x", token) as client:
+            with pytest.raises(Refused, match="Sign in"):
+                await client.join("lobby")
+
+    play(story)
+
+
+def test_requests_do_not_wait_for_a_token_that_cannot_be_made(
+    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_client.network, "_TOKEN_SECONDS", 0.05)
+    answers: list[Callable[[], Any]] = [lambda: 1 / 0, never, lambda: "t"]
+
+    async def story(stack: Stack) -> None:
+        stack.answers["join"] = members("me", as_of=1)
+        async with Client("http://x", one_by_one(answers)) as client:
+            with pytest.raises(NoToken, match="division"):
+                await client.join("lobby")
+            problem = await next_of(client, Problem)
+            assert problem.code == "token-unavailable"
+            problem = await next_of(client, Problem)
+            assert "TimeoutError" in problem.message
+            await next_of(client, Connected)
+            await client.join("lobby")
+
+    play(story)
+
+
+def test_what_has_worked_before_is_tried_again_and_told(play: Callable[[Story], None]) -> None:
+    async def story(stack: Stack) -> None:
+        config = stack.routes["GET /config"]
+        stack.answers["join"] = members("me", as_of=1)
+        async with Client("http://x", "t") as client:
+            await next_of(client, Connected)
+            stack.routes["GET /config"] = {"ok": True}
+            await stack.sockets[-1].close()
+            problem = await next_of(client, Problem)
+            assert problem.code == "api-url-invalid"
+            stack.routes["GET /config"] = config
+            await next_of(client, Connected)
+            await client.join("lobby")
+
+    play(story)
+
+
+def test_a_token_that_cannot_be_renewed_is_told_of(play: Callable[[Story], None]) -> None:
+    answers: list[Callable[[], Any]] = [lambda: "t", lambda: 1 / 0, lambda: None, lambda: "u"]
+
+    async def story(stack: Stack) -> None:
+        stack.token_seconds = 0.1
+        async with Client("http://x", one_by_one(answers)) as client:
+            problems = [await next_of(client, Problem) for _ in range(2)]
+            assert [it.code for it in problems] == ["token-unavailable", "token-malformed"]
+
+    play(story)
+
+
 @pytest.mark.parametrize(
     ("reason", "token", "comes_back"),
     [
@@ -388,6 +507,7 @@ def test_a_token_is_made_for_each_connection_and_renewed_before_it_ends(
         async with Client("http://x", token) as client:
             lost = await next_of(client, Disconnected)
             assert lost.reason == "There is no token (not yet)."
+            await next_of(client, Connected)
             await client.join("lobby")
             await client.join("team")
             stack.answers["join"] = {"type": "error", "code": "forbidden", "message": "No."}

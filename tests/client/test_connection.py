@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from presence_client import heartbeat
 from presence_client.connection import Connection
-from presence_client.errors import CannotConnect, ConnectionOver, Refused
+from presence_client.errors import CannotConnect, ConnectionOver, Misconfigured, Refused
 from presence_client.models import Frame
 from presence_client.network import backoff
 from tests.conversation import Conversation, Heard, NotHeard, change
@@ -509,10 +509,10 @@ def test_a_refused_handshake_keeps_its_status() -> None:
             process_request=lambda connection, _: connection.respond(403, "no"),
         ) as listening:
             port = next(iter(listening.sockets)).getsockname()[1]
-            with pytest.raises(CannotConnect, match="403") as refused:
+            with pytest.raises(Misconfigured, match=r"403.*http://evil.*AllowedOrigins") as refused:
                 async with Conversation.connect(f"ws://127.0.0.1:{port}", origin="http://evil"):
                     pytest.fail("it was let in")
-            assert refused.value.status == 403
+            assert (refused.value.status, refused.value.code) == (403, "handshake-refused")
 
     run(test())
 

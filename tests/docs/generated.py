@@ -15,8 +15,12 @@ from textwrap import dedent
 from bench.bill import pages as bills
 from bench.printing import Table, rendered
 from presence import limits as of_ours
+from presence.domain.heartbeat import Heartbeats
 from presence.metrics import METRICS
+from proof.nemesis.lives import LOOK
+from proof.nemesis.outages import TRAVEL
 from proof.nemesis.report import render
+from proof.nemesis.settings import SETTINGS
 from tests.docs.markdown import ROOT, pages
 from tests.template.test_template import TEMPLATE
 from tests.web.sizes import KIB
@@ -105,6 +109,7 @@ COSTS = {
     "StageName": "a new URL: connections of the old one hear nothing more and reconnect",
     "WebSocketUrl": "nothing",
     "CallbackUrl": "open connections are not taken for lost, and not reached either",
+    "EndpointUrl": "nothing works any more, if AWS is not there",
     "ThrottleRatePerSecond": (
         "too low, pings are refused: 60,000 connections send 2,000 pings a second"
     ),
@@ -178,6 +183,48 @@ def metrics() -> str:
 
 def nemesis() -> str:
     return render(json.loads((ROOT / "docs" / "nemesis.json").read_text("utf-8"))).strip()
+
+
+def promises() -> str:
+    """What is promised for each setting, and what holds it; allowances are the nemesis's."""
+    grace, probe, fresh = (int(TEMPLATE["Parameters"][it]["Default"]) for it in _AWAITED)
+    dies, closes = "A device dies without a word", "The last connection is closed"
+    rows = (
+        ("A client pings every", *_of_settings(lambda _, beat: beat), "I17"),
+        ("Who keeps to that and answers probes is offline", *["never"] * 3, "I2, I21"),
+        (f"{dies}: exact over HTTP within", *_of_settings(Heartbeats.lease), "I5"),
+        (f"{dies}: told within", *_of_settings(_told), "I5"),
+        (f"{dies}: exact, after a probe, within", *[_seconds(probe)] * 3, "I21"),
+        (f"{dies}: told, after a probe, within", *[_seconds(probe + LOOK)] * 3, "I21"),
+        ("A user is probed at most once in", *[_seconds(fresh)] * 3, "I22"),
+        (f"{closes}: exact over HTTP within", *[_seconds(grace)] * 3, "I5, I7"),
+        (f"{closes}: told within", *[_seconds(grace + TRAVEL)] * 3, "I5, I7"),
+    )
+    return table(("", *SETTINGS, "Promise"), [*rows, ("Attacked by", *_runs(), "")])
+
+
+_AWAITED = ("GraceSeconds", "ProbeSeconds", "FreshSeconds")
+
+
+def _told(heartbeats: Heartbeats, beat: int) -> int:
+    return heartbeats.lease(beat) + bills.TOLD_SECONDS * 1000
+
+
+def _of_settings(of: Callable[[Heartbeats, int], int]) -> Iterator[str]:
+    """A time of each setting, with a person at the device, and hidden if that is another."""
+    for both in SETTINGS.values():
+        foreground, background = (it * 1000 for it in both)
+        heartbeats = Heartbeats(foreground, background)
+        shown, hidden = (_seconds(of(heartbeats, it) / 1000) for it in (foreground, background))
+        yield shown if shown == hidden else f"{shown}, hidden {hidden}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:g} s"
+
+
+def _runs() -> Iterator[str]:
+    return (f"`python -m proof.nemesis --setting {name}`" for name in SETTINGS)
 
 
 # ── faults ─────────────────────────────────────────────────────────────────────────────────
@@ -314,7 +361,7 @@ def measured(record: Path) -> str:
 RECORDS = sorted((ROOT / "bench" / "records").glob("*.json"))
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    **{it.__name__: it for it in (faults, limits, metrics, nemesis, parameters, sizes)},
+    **{it.__name__: it for it in (faults, limits, metrics, nemesis, parameters, promises, sizes)},
     **{name: partial(_quote, *it) for name, it in QUOTES.items()},
     "tour-lines": tour_lines,
     **bills.BLOCKS,

@@ -1,17 +1,11 @@
-"""Histories written by hand: each kind of violation is found, and nothing is found in good ones.
+"""Histories written by hand: each kind of violation is found, and nothing is found in good ones."""
 
-Lease 10, grace 3, sweep 5, and 3 seconds for the news to travel. A version is an instant, in
-thousandths of the seconds used here.
-"""
-
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from proof.nemesis.check import KINDS, check, inconclusive, main
+from proof.nemesis.check import KINDS, inconclusive, main
 from proof.nemesis.history import (
     Call,
     Connection,
@@ -19,7 +13,6 @@ from proof.nemesis.history import (
     Ending,
     Epoch,
     Fault,
-    History,
     Interval,
     Poll,
     Rules,
@@ -28,39 +21,8 @@ from proof.nemesis.history import (
     Writer,
     read,
 )
-from proof.nemesis.lives import Outages, later, union
-
-RULES = Rules(heartbeat=2, lease=10, grace=3, sweep=5)
-
-
-def told(at: float, status: str | None, made: float | None = None, **more: Any) -> Told:
-    """*status* of ada, heard at *at*, changed at *made*."""
-    version = 0 if status is None else round((at - 0.2 if made is None else made) * 1000)
-    return Told(at, "ada", status, version, **more)
-
-
-def device(*sent: float, ending: Ending | None = None, name: str = "a", **more: Any) -> Connection:
-    """A connection of ada whose frames were answered a tenth of a second after they were sent."""
-    first, *others = sent
-    calls = [
-        Call("authenticate", first, first + 0.1),
-        Call("join", first + 0.1, first + 0.2, joined=True),
-    ]
-    calls += [Call("ping", at, at + 0.1) for at in others]
-    return Connection(name, "ada", calls, ending, **more)
-
-
-def heard(*news: Told, observer: str = "watcher", stop: float = 100) -> Epoch:
-    return Epoch(observer, 0, stop, news)
-
-
-def history(*connections: Connection, **more: Any) -> History:
-    return History(RULES, connections, **({"stop": 100} | more))
-
-
-def kinds(it: History) -> Sequence[str]:
-    return sorted({violation.kind for violation in check(it)})
-
+from proof.nemesis.outages import Outages, later, union
+from tests.proof.histories import device, heard, history, kinds, told
 
 #: Ada comes at 10, pings until 18, and closes at 20; every observer hears of both.
 CLOSED = device(10, 14, 18, ending=Ending(20, "close"))
@@ -420,7 +382,7 @@ def test_a_history_is_read_from_the_files_of_all_processes(tmp_path: Path) -> No
 
     found = read(tmp_path)
 
-    assert found.rules == replace(RULES, offset=-7)
+    assert found.rules == Rules(heartbeat=2, lease=10, grace=3, sweep=5, offset=-7)
     calls = [Call("authenticate", 2, 3), Call("ping", 4)]
     assert found.connections == [Connection("a.1", "ada", calls, Ending(6, "kill"), [5])]
     assert found.faults == [Fault("route", 8, 9)]

@@ -19,7 +19,8 @@ from proof.nemesis.check import check
 from proof.nemesis.faults import DEVICE_FAULTS, STACK_FAULTS, plan
 from proof.nemesis.history import read
 from proof.nemesis.report import summary
-from proof.nemesis.run import LONG, SHORT, run
+from proof.nemesis.run import run
+from proof.nemesis.settings import SHORT, USUAL
 from proof.simulation.faults import WORST, Faults, swarm
 from proof.simulation.simulation import Simulation, simulate
 from proof.stateful.machine import SETTINGS, Presence
@@ -116,7 +117,7 @@ def test_a_known_mistake_is_found() -> None:
 
 @pytest.mark.parametrize("number", range(20))
 def test_every_plan_has_every_fault_and_ends_in_time(number: int) -> None:
-    for seconds, rules in ((16, SHORT), (180, LONG)):
+    for seconds, rules in ((16, SHORT), (180, USUAL)):
         steps = plan(number, seconds, rules)
 
         assert {it.fault for it in steps} == {*STACK_FAULTS, *DEVICE_FAULTS}
@@ -168,6 +169,65 @@ def test_a_join_racing_a_disconnect_becomes_a_pending_leave(state: Presence, num
     _, device = state.start(is_global=False, user="ada", other="ada").values
     state.wait(seconds=1)
     state.race(name=device, other=device, outer="join", inner="disconnect", number=number)
+    state.be_calm()
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_watch_racing_the_first_claim_is_served_under_it(state: Presence, number: int) -> None:
+    """The claim ends the watch list of before; the connection is not over."""
+    device, _ = state.start(is_global=False, user="ada", other="bob").values
+    state.race(name=device, other=device, outer="watch", inner="narrow", number=number)
+
+
+def test_a_user_who_shows_up_again_is_not_hidden_in_grace(state: Presence) -> None:
+    """What viewers saw while the user hid is over, also for one who is blocked then."""
+    _, device = state.start(is_global=False, user="ada", other="eve").values
+    state.put_status(user="eve", choice="invisible")
+    state.choose(name=device, choice="online", text="hi", seconds=0)
+    state.disconnect(name=device)
+    state.block(user="eve", viewer="ada", is_on=True)
+    state.arrive(user="eve", active=True)
+    state.be_calm()
+
+
+def test_who_comes_back_with_another_frame_than_a_ping_may_be_silent_for_long(
+    state: Presence,
+) -> None:
+    """It has not said which heartbeat it keeps."""
+    device, _ = state.start(is_global=False, user="ada", other="bob").values
+    state.wait(seconds=76)
+    state.choose(name=device, choice="online", text=None, seconds=0)
+    state.everybody_leaves()
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+@pytest.mark.parametrize("number", range(8))
+def test_of_a_probe_and_a_ping_that_race_the_lease_is_as_the_ping_says(
+    state: Presence, number: int, *, is_slow: bool
+) -> None:
+    viewer, device = state.start(is_global=False, user="ada", other="bob").values
+    state.ping(name=device, active=None, is_slow=is_slow)
+    state.wait(seconds=31)
+    state.race(name=viewer, other=device, outer="verify", inner="ping", number=number)
+    state.wait(seconds=11)
+    state.read(viewer="ada")
+    state.be_calm()
+
+
+def test_who_answers_no_probe_is_offline_and_comes_back_with_the_next_frame(
+    state: Presence,
+) -> None:
+    viewer, device = state.start(is_global=False, user="ada", other="bob").values
+    state.wait(seconds=31)
+    state.verify(name=viewer, user="bob")
+    assert state.world.person("bob").asked.keys() == {device}
+    state.wait(seconds=9)
+    state.read(viewer="ada")
+    assert state.world.is_here("bob", state.rig.clock.now)
+    state.wait(seconds=1)
+    state.read(viewer="ada")
+    assert not state.world.is_here("bob", state.rig.clock.now)
+    state.ping(name=device, active=None, is_named=True)
     state.be_calm()
 
 

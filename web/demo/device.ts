@@ -7,7 +7,6 @@ import {
   type Lifecycle,
   type LifecycleEvent,
   type PresenceClient,
-  type SocketLike,
   type Store,
 } from "../src/index.js";
 import {
@@ -58,7 +57,7 @@ export class Device {
     this.id = `${kind}-${number}`;
     this.name = `${KINDS[kind]} ${number}`;
     const system = {
-      WebSocket: WebSocket as unknown as new (url: string) => SocketLike,
+      WebSocket,
       fetch: fetch.bind(window),
     };
     this.#network = new Network(system, (frame) => {

@@ -4,14 +4,13 @@ import type {
   MyStatus,
   PresenceClient,
   PresenceClientOptions,
-  SocketLike,
   StatusOptions,
   TokenProvider,
 } from "./api.js";
 import { pending } from "./core/own-status.js";
 import { createOwnStatus, type OwnStatusDriver } from "./drivers/own-status.js";
 import { createUserLink, type UserLink, type UserLinkEvents } from "./drivers/user-link.js";
-import { fromFrame, PresenceError } from "./errors.js";
+import { disconnected, fromFrame, PresenceError } from "./errors.js";
 import { createEvents, type Events } from "./events.js";
 import { createFollowing, type Following } from "./following.js";
 import { createHttp, type Http } from "./http.js";
@@ -74,12 +73,22 @@ const linkEvents = (emit: Emit, parts: () => Parts): Omit<UserLinkEvents, "isAct
   entering: () => parts().following.sessions.entering(),
   entered: (link, terms) => parts().following.sessions.entered(link, terms),
   lost: () => lose(parts(), false),
+  problem(error) {
+    const { userLink, ownStatus } = parts();
+    // One that was replaced comes back when the page is shown.
+    const isOver = userLink.state.get().name === "failed" && error.code !== "replaced";
+    if (isOver) ownStatus.over(error);
+    emit("problem", error);
+  },
 });
 
 /** What is known may be out of date from now on; if it is over, it is forgotten. */
-function lose({ presences, following, me }: Parts, isOver: boolean): void {
+function lose({ presences, following, verifying, me }: Parts, isOver: boolean): void {
   presences.markStale(() => true);
-  if (isOver) presences.forget();
+  if (isOver) {
+    presences.forget();
+    verifying.over();
+  }
   following.lost(isOver);
   me.changed();
 }
@@ -92,7 +101,7 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
     backoff: fullJitter,
     refreshOnlineMs: REFRESH_ONLINE_MS,
     fetch: (...request: Parameters<typeof fetch>) => fetch(...request),
-    WebSocket: globalThis.WebSocket as unknown as new (url: string) => SocketLike,
+    WebSocket: globalThis.WebSocket,
     ...options,
   };
   const { clock, lifecycle, refreshOnlineMs } = around;
@@ -138,10 +147,11 @@ function createParts(options: PresenceClientOptions, emit: Emit): Parts {
 /** A local stack makes tokens by itself. */
 const developmentToken =
   ({ http, userLink }: Parts): TokenProvider =>
-  async ({ userId }) => {
+  async ({ userId, signal }) => {
     const url = userLink.config()?.developmentTokenUrl;
     if (!url) throw new PresenceError("not-authenticated", "Give a token or getToken.");
-    return (await http.call<{ token: string }>({ method: "POST", url, body: { userId } })).token;
+    const call = { method: "POST", url, body: { userId }, signal };
+    return (await http.call<{ token: string }>(call)).token;
   };
 
 /** A client of one Presence stack, for one user at a time. It does nothing before `authenticate`. */
@@ -155,7 +165,7 @@ export function createPresenceClient(options: PresenceClientOptions): PresenceCl
   function disconnect({ atOnce }: DisconnectOptions = {}): void {
     activity.stop();
     userLink.disconnect(atOnce);
-    ownStatus.disconnect();
+    ownStatus.over(disconnected());
     lose(parts, true);
   }
 

@@ -3,8 +3,16 @@ import type { Problem, ErrorCode as ServerErrorCode } from "./protocol.js";
 /** The server's codes, and what can go wrong before a server is reached. */
 export type ErrorCode =
   | ServerErrorCode
-  /** `getToken` threw, or gave no token. */
+  /** `getToken` threw, or did not answer in time. */
   | "token-unavailable"
+  /** What was given as a token is none. */
+  | "token-malformed"
+  /** `apiUrl` is no http(s) address, or there is no stack at it. */
+  | "api-url-invalid"
+  /** The stack does not let pages of this origin read what it answers. */
+  | "origin-refused"
+  /** There is no WebSocket here, or it cannot be made. */
+  | "no-websocket"
   /** The link is down, and what was asked for cannot wait. */
   | "not-connected"
   /** No answer in time: whether it was done is not known. */
@@ -46,6 +54,11 @@ export class PresenceError extends Error {
 export const noLink = () => new PresenceError("not-connected", "No link.");
 /** It may have been done, or not. */
 export const noAnswer = () => new PresenceError("timeout", "No answer.");
+export const noSocket = (cause?: unknown) =>
+  new PresenceError(
+    "no-websocket",
+    `No WebSocket${because(cause)}. Give one as an option, as of the package ws.`,
+  );
 export const disconnected = () => new PresenceError("closed", "Closed.");
 
 type Told = Pick<PresenceError, "code" | "message"> & { retryAfterSeconds?: number | undefined };
@@ -61,6 +74,10 @@ export async function fromResponse(response: Response): Promise<PresenceError> {
   const retryAfterSeconds = Number(response.headers.get("Retry-After")) || undefined;
   return fromFrame({ code, message: `HTTP ${status}: ${url}`, retryAfterSeconds, ...told });
 }
+
+/** What something that was thrown says. */
+export const because = (cause: unknown): string =>
+  cause ? `: ${(cause as Error).message ?? cause}` : "";
 
 /** The error, as one of ours. */
 export function asPresenceError(error: unknown, code: ErrorCode, message: string): PresenceError {

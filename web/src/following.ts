@@ -32,7 +32,7 @@ export type FollowingContext = Omit<WatchContext, "onlineList" | "isCovered" | "
 
 export function createFollowing(on: FollowingContext): Following {
   let isSettling = false;
-  const later = new Set<number>();
+  const later = new Map<number, () => void>();
   let syncing = Promise.resolve();
   const context = { ...on, settle };
   const sessions = createSessions(context);
@@ -59,13 +59,13 @@ export function createFollowing(on: FollowingContext): Following {
   function settle(afterMs = 0): void {
     const at = on.clock.now() + afterMs;
     if (afterMs) {
-      // One for all that were refused together: each would ask for all of them.
-      if (later.has(at)) return;
-      later.add(at);
-      on.clock.after(afterMs, () => {
+      // One for all that were refused together: each would ask for all of them. A new link is told all.
+      if (later.has(at) || !on.link()) return;
+      const run = () => {
         later.delete(at);
         settle();
-      });
+      };
+      later.set(at, on.clock.after(afterMs, run));
     } else if (!isSettling) {
       isSettling = true;
       queueMicrotask(settleNow); // after all that is asked at this moment
@@ -90,6 +90,8 @@ export function createFollowing(on: FollowingContext): Following {
     },
     settle,
     lost(isOver) {
+      for (const stop of later.values()) stop();
+      later.clear();
       for (const it of sessions.all()) it.lost(isOver);
       onlineList.lost(isOver);
       watchList.lost();

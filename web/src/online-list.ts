@@ -133,7 +133,7 @@ function createLoader(on: OnlineListContext, pages: Pages, changed: () => void) 
       on.settle(DRAWN_MS);
     } finally {
       readAt = clock.now();
-      timer.start(on.refreshOnlineMs, refresh);
+      if (state.isListed) timer.start(on.refreshOnlineMs, refresh);
       state.isLoading = false;
       changed();
     }
@@ -150,12 +150,12 @@ function createLoader(on: OnlineListContext, pages: Pages, changed: () => void) 
     if (isOld && lifecycle.isVisible() && !on.config()?.globalPresence) turn(pages.refresh);
   }
 
-  return { state, load, turn, refresh };
+  return { state, load, turn, refresh, stop: timer.stop };
 }
 
 export function createOnlineList(on: OnlineListContext): OnlineList {
   const pages = createPages(on);
-  const { state, load, turn, refresh } = createLoader(on, pages, changed);
+  const { state, load, turn, refresh, stop: stopRefreshing } = createLoader(on, pages, changed);
   const users = view(compute, watched);
   const rows = view(compute, watched);
   const isWanted = () => users.isWatched() || rows.isWatched();
@@ -184,6 +184,7 @@ export function createOnlineList(on: OnlineListContext): OnlineList {
 
   /** It is not kept up to date any more. */
   function unlist(): void {
+    stopRefreshing();
     state.isListed = false;
     changed();
   }

@@ -35,6 +35,8 @@ export interface Lifecycle {
   isVisible(): boolean;
   /** When a person was last at the device, if that was before the client was made. */
   touchedAt?(): number;
+  /** No person can touch it, as in Node or a worker: then no user is away by itself. */
+  readonly isUnattended?: boolean;
   subscribe(listener: (event: LifecycleEvent) => void): () => void;
 }
 
@@ -49,13 +51,16 @@ export interface Clock {
 /** Milliseconds until attempt number `attempt` (from 1 on). */
 export type Backoff = (attempt: number, random: () => number) => number;
 
-/** As much of the browser's WebSocket as is used. */
+/** As a method: so the listener may be of a socket that tells more of its events. */
+export type Listener<E> = { heard(event: E): void }["heard"] | null;
+
+/** As much of a WebSocket as is used: the browser's, Node's, and that of the package `ws` fit. */
 export interface SocketLike {
   readonly readyState: number;
-  onopen: ((event: never) => void) | null;
-  onmessage: ((event: { readonly data: unknown }) => void) | null;
-  onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null;
-  onerror: ((event: never) => void) | null;
+  onopen: Listener<never>;
+  onmessage: Listener<{ readonly data: unknown }>;
+  onclose: Listener<{ readonly code: number; readonly reason: string }>;
+  onerror: Listener<never>;
   send(text: string): void;
   close(code?: number, reason?: string): void;
 }
@@ -67,7 +72,10 @@ export interface PresenceClientOptions {
   readonly getToken?: TokenProvider;
   /** A name of this device, in the server's lists. */
   readonly device?: string;
-  /** When the user counts as away: after 5 minutes without a touch, or 1 minute hidden. */
+  /**
+   * When the user counts as away: after 5 minutes without a touch, or 1 minute hidden. Without a page
+   * (Node, a worker) never, if nothing is said.
+   */
   readonly autoAway?: false | { readonly idleMs?: number; readonly hiddenMs?: number };
   /**
    * How late a list of online users shows those who came, where not all users are told to all: five
@@ -76,7 +84,10 @@ export interface PresenceClientOptions {
   readonly refreshOnlineMs?: number;
   /** Full jitter between 0 and 0.5 s, doubled up to 30 s, by default. */
   readonly backoff?: Backoff;
-  readonly WebSocket?: new (url: string) => SocketLike;
+  /** The one of the surroundings, if there is one: before version 22 Node has none. */
+  readonly WebSocket?: new (
+    url: string,
+  ) => SocketLike;
   readonly fetch?: typeof fetch;
   readonly lifecycle?: Lifecycle;
   readonly clock?: Clock;

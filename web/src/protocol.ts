@@ -478,37 +478,6 @@ export interface StatusBody {
   readonly showLastSeen?: Disclosure;
 }
 
-/** Why a user is shown as they are. What is not known, or not so, is left out. */
-export interface Explanation {
-  readonly userId: string;
-  /** What decides the status that others see. */
-  readonly reason: "unknown" | "hiding" | "invisible" | "grace" | "chosen" | "active" | "idle" | "token-ended" | "lease-expired" | "not-connected";
-  /** The same as a sentence. */
-  readonly because: string;
-  readonly seen: Presence;
-  readonly own: Presence;
-  /** What the viewer sees who was asked about. */
-  readonly toViewer?: { readonly viewerId: string; readonly seen: Presence; readonly isBlocked: boolean; readonly maySee: boolean };
-  readonly asOf: number;
-  /** When something changed last that others see. */
-  readonly changedAt?: number;
-  /** When others are told that the user has left, unless the user is back by then. */
-  readonly tellsAt?: number;
-  /** When the user next changes by itself; leases that are not renewed do not count. */
-  readonly nextChangeAt?: number;
-  readonly choice: { readonly status: Choice; readonly text?: string; readonly until?: number; readonly chosenAt?: number };
-  readonly connections: readonly { readonly connectionId: string; readonly device?: string; readonly isActive: boolean; readonly heardAt: number; readonly leaseEndsAt: number; readonly isOver: boolean; readonly leaseSeconds: number; readonly tokenEndsAt?: number; readonly chatSessionIds: readonly string[]; readonly openedAt?: number; readonly state?: "open" | "authenticated" | "closed" }[];
-  readonly chatSessions: readonly { readonly chatSessionId: string; readonly memberCount: number; readonly leavesAt?: number }[];
-  /** Connections that watch the user, counted as far as 1,000. */
-  readonly watchers: { readonly connections: number; readonly isMore: boolean };
-  /** How many users the user blocks. */
-  readonly blocked: number;
-  readonly standing: { readonly notBefore?: number; readonly revokedTokens: number; readonly removedFrom: readonly string[] };
-  /** Of the user's rate limit; below 1 the next frame is refused. */
-  readonly unitsLeft: number;
-  readonly probedAt?: number;
-}
-
 /** One token by its `jti`, or all tokens issued before an instant, by default now. */
 export interface RevocationBody {
   readonly tokenId?: string;

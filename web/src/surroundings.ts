@@ -58,6 +58,7 @@ export function browserLifecycle(): Lifecycle {
   return {
     isOnline: () => !isPage || navigator.onLine,
     isVisible,
+    isUnattended: !isPage,
     subscribe(listener) {
       const all = new AbortController();
       const onEvent = ({ type }: Event) =>
@@ -114,7 +115,7 @@ export function watchActivity(
   return {
     isActive: () => isActive,
     start() {
-      if (options === false) return;
+      if (!(options ?? !lifecycle.isUnattended)) return;
       stop();
       touchedAt = lifecycle.touchedAt?.() ?? clock.now();
       check();

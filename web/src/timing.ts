@@ -9,10 +9,11 @@ export function within<T>(
   clock: Clock,
   milliseconds: number,
   promised: T | Promise<T>,
+  error = noAnswer,
 ): Promise<T> {
   let cancel = () => {};
   const late = new Promise<never>((_, reject) => {
-    cancel = clock.after(milliseconds, () => reject(noAnswer()));
+    cancel = clock.after(milliseconds, () => reject(error()));
   });
   return Promise.race([promised, late]).finally(cancel);
 }
@@ -36,11 +37,6 @@ export function createTimer(clock: Clock): Timer {
     },
   };
 }
-
-export const pause = (clock: Clock, milliseconds: number): Promise<void> =>
-  new Promise((resolve) => {
-    clock.after(milliseconds, resolve);
-  });
 
 export interface Deferred<T> {
   readonly promise: Promise<T>;

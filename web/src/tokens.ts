@@ -1,6 +1,6 @@
 import type { Clock, TokenProvider, TokenReason } from "./api.js";
-import { asPresenceError, disconnected } from "./errors.js";
-import { within } from "./timing.js";
+import { asPresenceError, because, disconnected, PresenceError } from "./errors.js";
+import { deferred, within } from "./timing.js";
 
 /** How long a provider may take, and how long a token has to be good to be begun with. */
 const SPARE_MS = 30_000;
@@ -11,6 +11,8 @@ export interface Tokens {
   readonly source: string | TokenProvider;
   /** Whether asking again may give another one. */
   readonly canRenew: boolean;
+  /** Aborted when its answer is not wanted any more. */
+  readonly signal: AbortSignal;
   get(reason: TokenReason): Promise<string>;
   /** The server said until when the last one is good, by our clock; 0 is not at all. */
   isGoodUntil(at: number): void;
@@ -18,29 +20,49 @@ export interface Tokens {
   cancel(): void;
 }
 
+const unavailable = (why: string, cause?: unknown) =>
+  asPresenceError(cause, "token-unavailable", `No token: getToken ${why}`);
+
+/** What was given, if it can be a token: JSON, a page or a token in quotes cannot. */
+export function asToken(given: unknown): string {
+  if (typeof given === "string" && /^[^\s"{}<>]+$/.test(given)) return given;
+  const what = given === "" ? "empty" : typeof given;
+  throw new PresenceError("token-malformed", `No token (${what}). Give its text alone.`);
+}
+
+/** A token of a provider, or why there is none. */
+export async function provided(
+  source: string | TokenProvider,
+  context: Parameters<TokenProvider>[0],
+): Promise<string> {
+  let given: unknown;
+  try {
+    given = await (typeof source === "string" ? source : source(context));
+  } catch (cause) {
+    throw unavailable(`failed${because(cause)}`, cause);
+  }
+  return asToken(given);
+}
+
 export function createTokens(userId: string, source: string | TokenProvider, clock: Clock): Tokens {
   const cancelled = new AbortController();
+  const { signal } = cancelled;
+  const over = deferred<never>();
   let token = "";
   let goodUntil = 0;
   let flight: Promise<string> | undefined;
 
   async function provide(reason: TokenReason): Promise<string> {
-    try {
-      const { signal } = cancelled;
-      const given = typeof source === "string" ? source : source({ userId, reason, signal });
-      const provided = await within(clock, SPARE_MS, given);
-      if (!provided) throw provided;
-      token = provided;
-      goodUntil = Number.POSITIVE_INFINITY;
-      return token;
-    } catch (error) {
-      throw asPresenceError(error, "token-unavailable", "No token.");
-    }
+    const given = Promise.race([provided(source, { userId, reason, signal }), over.promise]);
+    token = await within(clock, SPARE_MS, given, () => unavailable("does not answer"));
+    goodUntil = Number.POSITIVE_INFINITY;
+    return token;
   }
 
   return {
     userId,
     source,
+    signal,
     canRenew: typeof source !== "string",
     async get(reason) {
       if (reason !== "expiring" && goodUntil - clock.now() > SPARE_MS) return token;
@@ -54,6 +76,7 @@ export function createTokens(userId: string, source: string | TokenProvider, clo
     },
     cancel() {
       cancelled.abort(disconnected());
+      over.reject(disconnected());
     },
   };
 }

@@ -1,10 +1,10 @@
 import type { Clock, Lifecycle, UserPresence } from "./api.js";
 import type { Link } from "./drivers/link.js";
-import { noLink } from "./errors.js";
+import { disconnected, noLink, type PresenceError } from "./errors.js";
 import type { PresenceStore } from "./presence-store.js";
 import type { Verified } from "./protocol.js";
 import { inPages } from "./store.js";
-import { type Deferred, deferred } from "./timing.js";
+import { createTimer, type Deferred, deferred, type Timer } from "./timing.js";
 
 /** As many users as a frame may ask for. */
 const MOST = 10;
@@ -16,6 +16,7 @@ interface Question {
   readonly answer: Deferred<UserPresence>;
   /** How often it was asked again. */
   again: number;
+  readonly timer: Timer;
 }
 
 /** Asks whether users are there now, and again until they have answered or are offline. */
@@ -26,6 +27,8 @@ export interface Verifying {
   lookAt(userIds: readonly string[]): () => void;
   /** A new link is in use. */
   ready(): void;
+  /** Nothing will be known any more. */
+  over(): void;
 }
 
 export interface VerifyingContext {
@@ -37,7 +40,7 @@ export interface VerifyingContext {
 }
 
 /** Users who are asked for, each once however many want to know. */
-function createQuestions(on: VerifyingContext): (userId: string) => Promise<UserPresence> {
+function createQuestions(on: VerifyingContext) {
   const { clock, presences } = on;
   const questions = new Map<string, Question>();
   /** To be asked for when all that is asked at this moment is known. */
@@ -63,8 +66,12 @@ function createQuestions(on: VerifyingContext): (userId: string) => Promise<User
       on.settle(); // it may be a user of whom no change is told
       for (const id of userIds) answered(id, told);
     } catch (refusal) {
-      for (const id of userIds) taken(id)?.answer.reject(refusal);
+      refuse(userIds, refusal as PresenceError);
     }
+  }
+
+  function refuse(userIds: Iterable<string>, error: PresenceError): void {
+    for (const id of userIds) taken(id)?.answer.reject(error);
   }
 
   function answered(userId: string, { awaited, probeSeconds }: Verified): void {
@@ -72,7 +79,7 @@ function createQuestions(on: VerifyingContext): (userId: string) => Promise<User
     const afterMs = [...AGAIN_MS, (probeSeconds + 1) * 1000][question?.again ?? 0];
     if (question && awaited.includes(userId) && afterMs) {
       question.again += 1;
-      clock.after(question.since + afterMs - clock.now(), () => ask(userId));
+      question.timer.start(question.since + afterMs - clock.now(), () => ask(userId));
     } else {
       taken(userId)?.answer.resolve(presences.store(userId).get() as UserPresence);
     }
@@ -81,21 +88,25 @@ function createQuestions(on: VerifyingContext): (userId: string) => Promise<User
   function taken(userId: string): Question | undefined {
     const question = questions.get(userId);
     questions.delete(userId);
+    question?.timer.stop();
     return question;
   }
 
-  return (userId) => {
+  function question(userId: string): Promise<UserPresence> {
     const known = questions.get(userId);
     if (known) return known.answer.promise;
-    const begun = { since: clock.now(), answer: deferred<UserPresence>(), again: 0 };
+    const timer = createTimer(clock);
+    const begun = { since: clock.now(), answer: deferred<UserPresence>(), again: 0, timer };
     questions.set(userId, begun);
     ask(userId);
     return begun.answer.promise;
-  };
+  }
+
+  return { question, over: () => refuse(questions.keys(), disconnected()) };
 }
 
 export function createVerifying(on: VerifyingContext): Verifying {
-  const question = createQuestions(on);
+  const { question, over } = createQuestions(on);
   const looks = new Set<readonly string[]>();
   let unsubscribe = () => {};
 
@@ -119,5 +130,6 @@ export function createVerifying(on: VerifyingContext): Verifying {
       };
     },
     ready: lookAgain,
+    over,
   };
 }

@@ -4,13 +4,14 @@ async with Api("https://….execute-api.eu-central-1.amazonaws.com", token) as a
     await api.publish("lobby", {"text": "The build is green."})
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
 
-from presence_client.errors import CannotConnect, Code, NotAnswered, Refused
+from presence_client.errors import CannotConnect, Code, Misconfigured, NotAnswered, Refused
 from presence_client.models import (
     Choice,
     Config,
@@ -22,7 +23,7 @@ from presence_client.models import (
     Presence,
     parse,
 )
-from presence_client.network import ANSWER_SECONDS, Token, fresh, is_loopback
+from presence_client.network import ANSWER_SECONDS, Token, fresh, is_for_good, is_loopback
 
 BASE = "/api/user-status"
 #: As many users as one request may name, and one page may hold.
@@ -43,7 +44,8 @@ class Api:
     """The routes of one stack, as the token's user.
 
     Every call raises `Refused` when the stack answers with an error, `NotAnswered` when it takes
-    longer than `within` seconds, and `CannotConnect` when it cannot be reached.
+    longer than `within` seconds, and `CannotConnect` when it cannot be reached: `Misconfigured` if
+    waiting does not mend that, `NoToken` if the callable gave none.
     """
 
     def __init__(
@@ -56,8 +58,11 @@ class Api:
     ) -> None:
         self.url = api_url.rstrip("/") + BASE
         self._token = token
+        self._within = within
+        # A connection that does not open is given up before the call is: nothing was asked then.
+        timeout = httpx.Timeout(within, connect=0.9 * within)
         self._http = httpx.AsyncClient(
-            timeout=within, transport=transport, trust_env=not is_loopback(api_url)
+            timeout=timeout, transport=transport, trust_env=not is_loopback(api_url)
         )
 
     async def __aenter__(self) -> Self:
@@ -199,11 +204,17 @@ class Api:
         """What a client has to know of the stack; needs no token.
 
         Raises:
-            CannotConnect: there is no stack at this URL.
+            Misconfigured: there is no stack at this URL.
         """
-        found = await self._call("GET", "/config")
+        try:
+            found = await self._call("GET", "/config")
+        except Refused as refused:
+            if refused.status is None or not is_for_good(refused.status):
+                raise
+            raise Misconfigured("api-url-invalid", f"{self.url}: {refused}") from refused
         if not (isinstance(found, dict) and "webSocketUrl" in found):
-            raise CannotConnect(f"{self.url}/config is not the configuration of a stack.")
+            message = f"{self.url}/config is not the configuration of a stack."
+            raise Misconfigured("api-url-invalid", message)
         return parse(Config, found)
 
     async def health(self) -> None:
@@ -211,22 +222,31 @@ class Api:
         await self._call("GET", "/health")
 
     async def _call(self, method: str, path: str, body: object = None, **query: Any) -> Any:  # noqa: ANN401 - JSON
+        if not self.url.startswith(("http://", "https://")):
+            message = f"{self.url} is no URL of a stack; one begins with https:// or http://."
+            raise Misconfigured("api-url-invalid", message)
         headers = {}
         if self._token is not None and path not in _WITHOUT_TOKEN:
             headers["Authorization"] = f"Bearer {await fresh(self._token)}"
-        url, params = self.url + path, {k: v for k, v in query.items() if v is not None}
-        try:
-            answer = await self._http.request(
-                method, url, json=body, params=params, headers=headers
-            )
-        except httpx.ReadTimeout as error:
-            raise NotAnswered(f"{url} does not answer in time.") from error
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise CannotConnect(f"{url} does not answer ({error}).") from error
+        params = {k: v for k, v in query.items() if v is not None}
+        asked = {"json": body, "params": params, "headers": headers}
+        answer = await self._answered(method, self.url + path, **asked)
         content = _json(answer)
         if answer.is_success:
             return content
         raise _refusal(answer, content)
+
+    async def _answered(self, method: str, url: str, **asked: Any) -> httpx.Response:  # noqa: ANN401
+        try:
+            # httpx counts anew with each piece that comes.
+            async with asyncio.timeout(self._within):
+                return await self._http.request(method, url, **asked)
+        except (httpx.ReadTimeout, TimeoutError) as error:
+            raise NotAnswered(f"{url} does not answer in time.") from error
+        except httpx.InvalidURL as error:
+            raise Misconfigured("api-url-invalid", f"{url} is no URL ({error}).") from error
+        except httpx.TransportError as error:
+            raise CannotConnect(f"{url} does not answer ({error}).") from error
 
 
 def _json(answer: httpx.Response) -> Any:  # noqa: ANN401

@@ -15,7 +15,7 @@ from typing import Never, Self, TypeAlias
 
 from presence_client.api import PAGE, Api
 from presence_client.connection import Connection
-from presence_client.errors import ClientError, ConnectionOver, Refused
+from presence_client.errors import ClientError, ConnectionOver, Misconfigured, NoToken, Refused
 from presence_client.joins import MOST, Joins, outcomes
 from presence_client.models import (
     Choice,
@@ -61,7 +61,9 @@ class Client:
     `ConnectionOver` and is not repeated.
 
     Iterate for events. The iterator, and every request, raises `Refused` when the token or the
-    user is refused for good, and `ConnectionOver` when the server says not to come back.
+    user is refused for good, `Misconfigured` when what it was given never worked and cannot, and
+    `ConnectionOver` when the server says not to come back. While there is no token, requests raise
+    `NoToken` and a `Problem` tells of it; the next attempt asks for one again.
 
     Attributes:
         api: the HTTP API as the same user.
@@ -94,7 +96,10 @@ class Client:
         self._watched: set[str] = set()
         self._lists_online = False
         self._connection: Connection | None = None
-        self._settled = asyncio.Event()  # connected, or over for good
+        self._has_worked = False
+        #: What keeps it from connecting, and waiting may not mend.
+        self._hindrance: ClientError | None = None
+        self._settled = asyncio.Event()  # connected, hindered, or over for good
         self._events: asyncio.Queue[Event | None] = asyncio.Queue(_MOST_EVENTS)
         self._steps: asyncio.Queue[Step] = asyncio.Queue()
 
@@ -222,6 +227,8 @@ class Client:
                 raise ConnectionOver(None)
             if self._running.done():
                 self._running.result()  # raises
+            if self._hindrance:
+                raise self._hindrance
             await self._settled.wait()
         return self._connection
 
@@ -238,6 +245,9 @@ class Client:
             self._tell(Disconnected(reason=why, retry_in_seconds=wait))
             await asyncio.sleep(wait)
             attempt += 1
+            if self._hindrance:
+                self._hindrance = None
+                self._settled.clear()
 
     async def _attempt(self) -> tuple[str, float]:
         """Return why there is no connection any more, and how long to keep away at least.
@@ -257,7 +267,18 @@ class Client:
                 raise
             return str(over), 0.0
         except ClientError as error:
+            self._weigh(error)
             return str(error), 0.0
+
+    def _weigh(self, error: ClientError) -> None:
+        """Raise what has never worked and cannot; tell requests that wait of what may not pass."""
+        if not isinstance(error, Misconfigured | NoToken):
+            return
+        if isinstance(error, Misconfigured) and not self._has_worked:
+            raise error
+        self._hindrance = error
+        self._settled.set()
+        self._tell(Problem(code=error.code, message=str(error)))
 
     async def _visit(self) -> Never:
         """Stay as long as one connection lasts; raises why it ended."""
@@ -286,6 +307,7 @@ class Client:
     def _begin(self, connection: Connection) -> None:
         connected = parse(Connected, connection.welcome)
         self._connection = connection
+        self._has_worked = True
         self._tell(connected)
         self.presences.doubt()
         self._steps = asyncio.Queue()
@@ -327,14 +349,20 @@ class Client:
             try:
                 await step(connection)
             except ClientError as error:
-                if connection.over:
-                    return
-                if isinstance(error, Refused) and not error.is_retryable:
-                    self._tell(Problem(code=error.code, message=str(error)))
+                if connection.over or self._gives_up(error):
                     return
                 await asyncio.sleep(max(error.retry_after_seconds or 0, backoff(attempt)))
             else:
                 return
+
+    def _gives_up(self, error: ClientError) -> bool:
+        """Tell of what may not pass; whether another try is of no use."""
+        is_refused = isinstance(error, Refused) and not error.is_retryable
+        if isinstance(error, Refused) and not is_refused:
+            return False
+        if isinstance(error, Refused | Misconfigured | NoToken):
+            self._tell(Problem(code=error.code, message=str(error)))
+        return is_refused
 
     async def _renew(self, connection: Connection) -> None:
         """Renew the token before it ends; until then the old one is good."""

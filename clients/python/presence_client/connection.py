@@ -23,10 +23,16 @@ from websockets.exceptions import (
     WebSocketException,
 )
 
-from presence_client.errors import CannotConnect, ConnectionOver, NotAnswered, Refused
+from presence_client.errors import (
+    CannotConnect,
+    ConnectionOver,
+    Misconfigured,
+    NotAnswered,
+    Refused,
+)
 from presence_client.heartbeat import Heartbeat
 from presence_client.models import Frame
-from presence_client.network import ANSWER_SECONDS, is_loopback
+from presence_client.network import ANSWER_SECONDS, is_for_good, is_loopback
 
 #: The server takes so many bytes; API Gateway closes the connection for a frame beyond 32 KiB.
 _LARGEST_REQUEST = 8 * 1024
@@ -89,7 +95,8 @@ class Connection:
         of `authenticate`.
 
         Raises:
-            CannotConnect: no server answers, or the handshake was refused.
+            CannotConnect: no server answers, or the handshake was refused; `Misconfigured` if it
+                would be refused again.
             Refused: the token was refused.
         """
         socket = await _open(url, origin, within)
@@ -309,13 +316,20 @@ async def _open(url: str, origin: str | None, within: float) -> ClientConnection
             proxy=None if is_loopback(url) else True,
         )
     except InvalidStatus as error:
-        status = error.response.status_code
-        raise CannotConnect(f"{url} refused the connection with {status}.", status) from error
+        raise _refused(url, error.response.status_code, origin) from error
     except InvalidURI as error:
         message = f"{url} is no WebSocket URL; one begins with wss:// or ws://."
-        raise CannotConnect(message) from error
+        raise Misconfigured("api-url-invalid", message) from error
     except (OSError, InvalidHandshake, WebSocketException) as error:
         raise CannotConnect(f"{url} does not answer ({str(error) or 'not in time'}).") from error
+
+
+def _refused(url: str, status: int, origin: str | None) -> CannotConnect:
+    message = f"{url} refused the connection with {status}."
+    if not is_for_good(status):
+        return CannotConnect(message, status)
+    hint = f" Add {origin} to AllowedOrigins of the stack." if origin else " Is it a stack's?"
+    return Misconfigured("handshake-refused", message + hint, status)
 
 
 def _encoded(frame: Frame) -> str:

@@ -28,11 +28,44 @@ class CannotConnect(ClientError):
         self.status = status
 
 
+#: What can go wrong before a stack is reached, as the TypeScript client calls it too.
+OwnCode: TypeAlias = Literal[
+    "api-url-invalid", "handshake-refused", "token-malformed", "token-unavailable"
+]
+
+
+class Misconfigured(CannotConnect):
+    """Waiting does not mend it: the message says what to change, `code` what is wrong.
+
+    Attributes:
+        code: `api-url-invalid`: the URL is none, or no stack is behind it; `handshake-refused`: the
+            stack lets no socket in from here; `token-malformed`: what was given as a token is none.
+    """
+
+    def __init__(self, code: OwnCode, message: str, status: int | None = None) -> None:
+        super().__init__(message, status)
+        self.code = code
+
+
+class NoToken(CannotConnect):
+    """The callable that makes tokens failed, or did not answer; it may be for a moment only."""
+
+    code: OwnCode = "token-unavailable"
+
+
+#: More on these than their names say.
+_REASONS = {
+    "replaced": "this user has too many, and another one took its place",
+    "kicked": "by an administrator",
+}
+
+
 class ConnectionOver(ClientError):
     """The connection is closed; `reason` is that of the `closing` frame, if there was one."""
 
     def __init__(self, code: int | None, reason: str | None = None) -> None:
-        super().__init__(f"The connection was closed ({reason or code or 'without a word'}).")
+        more = f": {_REASONS[reason]}" if reason in _REASONS else ""
+        super().__init__(f"The connection was closed ({reason or code or 'without a word'}{more}).")
         self.code = code
         self.reason = reason
 

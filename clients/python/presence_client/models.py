@@ -5,7 +5,7 @@ from dataclasses import dataclass, is_dataclass
 from functools import cache, partial
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
-from presence_client.errors import Code
+from presence_client.errors import Code, OwnCode
 
 Frame: TypeAlias = dict[str, Any]
 Choice: TypeAlias = Literal["online", "away", "busy", "dnd", "invisible"]
@@ -105,9 +105,12 @@ class MembersChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """An error that answers no request, or a chat session that could not be joined again."""
+    """An error that answers no request, or a chat session that could not be joined again.
 
-    code: Code
+    Also what keeps the client from connecting, or from renewing its token, and may not pass.
+    """
+
+    code: Code | OwnCode
     message: str
     chat_session_id: str | None = None
 

@@ -152,6 +152,8 @@ LEAVE_SECONDS = 5
 AUTHORIZERS_AT_ONCE = 10
 #: How often a `join` begins again because a fresh token came in between.
 JOIN_ATTEMPTS = 3
+#: The same of a `watch`: the first claim of a connection ends its list.
+WATCH_ATTEMPTS = 3
 #: How far the clocks of two functions are apart at most.
 CLOCKS_APART_MILLISECONDS = 10_000
 #: The sweep sets a timer for what falls due before the next sweep or the one after it.

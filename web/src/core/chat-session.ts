@@ -202,7 +202,9 @@ const table = {
     show(turn, state.typists.keys());
     state.retryAt = 0;
     state.members = (isOver ? members.over : members.stale)(state.members);
-    if (isOver) expire(turn, Number.POSITIVE_INFINITY, disconnected());
+    if (!isOver) return;
+    state.typing = typing.idle;
+    expire(turn, Number.POSITIVE_INFINITY, disconnected());
   },
 
   received(turn, frame: ServerFrame) {

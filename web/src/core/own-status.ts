@@ -10,7 +10,7 @@
  */
 
 import type { StatusOptions, UserPresence } from "../api.js";
-import { disconnected, type PresenceError } from "../errors.js";
+import type { PresenceError } from "../errors.js";
 import type { Choice } from "../protocol.js";
 import type { Deferred } from "../timing.js";
 import { type Event, type Table, type Turn, transitionBy } from "./machine.js";
@@ -99,9 +99,10 @@ const table = {
     send(turn);
   },
 
-  disconnect(turn) {
+  /** There will be no link. */
+  over(turn, error: PresenceError) {
     const { chosen } = turn.state;
-    if (chosen) turn.effects.push(["reject", chosen, disconnected()]);
+    if (chosen) turn.effects.push(["reject", chosen, error]);
     forget(turn);
   },
 

@@ -63,6 +63,8 @@ export interface UserLinkEffects {
   /** Settle the promise of `authenticate`. */
   resolve(terms: AuthenticationSuccess): void;
   reject(error: PresenceError): void;
+  /** Tells the app what it, or a person, has to change. */
+  problem(error: PresenceError): void;
   end(): void;
 }
 
@@ -172,13 +174,25 @@ export function end(turn: UserLinkTurn, connection: ConnectionState, error: Pres
   turn.effects.push(["end"], ["reject", error]);
 }
 
+/** Tells of what waiting does not mend. */
+export function complain({ effects }: UserLinkTurn, error: PresenceError): void {
+  effects.push(["problem", error], ["reject", error]);
+}
+
 // ── what went wrong ──────────────────────────────────────────────────────────────────────────
+
+/** Whether it is the app's fault, or the stack's; but what has worked before may work again. */
+const hasWorked = ({ lostAt }: UserLinkState, code: string) =>
+  lostAt > 0 && /url|origin|socket|malformed/.test(code);
 
 export function stumble(turn: UserLinkTurn, error: PresenceError): void {
   const { state, canRenew, effects } = turn;
   const { code } = error;
   state.config = undefined; // the address may be another one by now
-  if (error.isRetryable) {
+  const isAgain = hasWorked(state, code);
+  // Why there is no token, and whether for good, only the app knows.
+  if (isAgain || code === "token-unavailable") complain(turn, error);
+  if (isAgain || error.isRetryable) {
     const isNetwork = code === "not-connected" || code === "timeout";
     recover(turn, isNetwork ? "network" : "server", error);
   } else if (/token|authenticated/.test(code) && canRenew && state.reason !== "rejected") {
@@ -186,6 +200,7 @@ export function stumble(turn: UserLinkTurn, error: PresenceError): void {
     effects.push(["goodUntil", 0]);
     connect(turn);
   } else {
+    effects.push(["problem", error]);
     end(turn, { name: "failed", error }, error);
   }
 }
@@ -216,6 +231,7 @@ export function failHandover(turn: UserLinkTurn): void {
 /** The token in use is good until it ends; then the server closes, and all begins anew. */
 export function failRenewal(turn: UserLinkTurn, error: PresenceError): void {
   const { state, canRenew, effects } = turn;
+  effects.push(["problem", error]);
   if (state.isAsked) effects.push(["reject", error]);
   state.renewal = 0;
   state.isAsked = false;

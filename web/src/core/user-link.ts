@@ -34,6 +34,11 @@ function retry(turn: UserLinkTurn, isAsked = true): void {
   else if (!isWaiting) effects.push(["probe", current]);
 }
 
+const closed: Partial<Record<string, string>> = {
+  kicked: "An administrator has closed it.",
+  replaced: "Too many connections of this user: another one took its place.",
+};
+
 /** What comes of an attempt. */
 const results = {
   configured(turn, attempt: number, config: Config) {
@@ -109,9 +114,11 @@ const table = {
     if (frame.type !== "closing" || !isOurs) return;
     const { reason, retryAfterSeconds } = frame;
     const code = reason === "kicked" || reason === "replaced" ? reason : "unavailable";
-    const error = new PresenceError(code, `Closed: ${reason}`, retryAfterSeconds);
-    if (code === "replaced") steps.become(turn, { name: "failed", error });
-    else steps.stumble(turn, error);
+    const error = new PresenceError(code, closed[code] ?? `Closed: ${reason}.`, retryAfterSeconds);
+    if (code === "replaced") {
+      steps.become(turn, { name: "failed", error });
+      steps.complain(turn, error);
+    } else steps.stumble(turn, error);
   },
 
   down(turn, link: number, reason: DropReason) {

@@ -21,7 +21,7 @@ import type {
   ServerFrame,
 } from "../protocol.js";
 import { inPages, keyed, tell, view } from "../store.js";
-import { deferred } from "../timing.js";
+import { createTimer, deferred, type Timer } from "../timing.js";
 import type { Link } from "./link.js";
 
 const REMEMBERED_MESSAGES = 500;
@@ -63,9 +63,10 @@ const newId = () => Math.random().toString(36).slice(2);
 
 function createEffects(
   chatSessionId: string,
-  { clock, http, presences, link, settle }: SessionContext,
+  { http, presences, link, settle }: SessionContext,
   listeners: Listeners,
   dispatch: Dispatch,
+  again: Timer,
 ): ChatSessionEffects {
   return {
     settle,
@@ -76,8 +77,10 @@ function createEffects(
         `GET /chat-sessions/${encodeURIComponent(chatSessionId)}/members?limit=100${cursor && `&cursor=${cursor}`}` as const;
       http.request(route).then(
         (page) => dispatch("page", page, visit),
-        (error) =>
-          clock.after(retryMs(error), () => dispatch("page", { members: [], cursor }, visit)),
+        (error) => {
+          if (!link()) return; // the next one joins anew
+          again.start(retryMs(error), () => dispatch("page", { members: [], cursor }, visit));
+        },
       );
     },
     tellTyping: (typing) => link()?.send({ action: "typing", chatSessionId, typing }),
@@ -159,6 +162,7 @@ async function exit(ids: readonly string[], link: Link, get: Get): Promise<void>
 export function createSession(id: string, on: SessionContext): SessionDriver {
   const { clock, skewMs, userId } = on;
   const listeners: Listeners = new Set();
+  const again = createTimer(clock);
   const isIn = (link = on.link()) => !!link?.joined.has(id);
   const { state, dispatch } = createMachine({
     clock,
@@ -166,7 +170,7 @@ export function createSession(id: string, on: SessionContext): SessionDriver {
     transition: transitionChatSession,
     wakeAt: chatSessionWakesAt,
     around: () => ({ now: clock.now(), skewMs: skewMs(), userId: userId(), isIn: isIn() }),
-    effects: createEffects(id, on, listeners, (...event) => dispatch(...event)),
+    effects: createEffects(id, on, listeners, (...event) => dispatch(...event), again),
     changed(after, before) {
       if (after.members !== before.members) members.changed();
       // One event only adds to them, or only removes.
@@ -192,7 +196,10 @@ export function createSession(id: string, on: SessionContext): SessionDriver {
     dispatch,
     onFrame: (frame) => dispatch("received", frame),
     covers: (user, link) => isIn(link) && covers(state(), user),
-    lost: (isOver) => dispatch("lost", isOver),
+    lost(isOver) {
+      again.stop();
+      dispatch("lost", isOver);
+    },
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Clock, DropReason, SocketLike, Stats } from "../api.js";
 import { linkWakesAt, openingLink, transitionLink } from "../core/link.js";
 import { createMachine } from "../core/machine.js";
-import { asPresenceError, noLink, PresenceError } from "../errors.js";
+import { asPresenceError, noLink, noSocket, PresenceError } from "../errors.js";
 import type { AuthenticationSuccess, ClientFrame, ServerFrame } from "../protocol.js";
 import { ANSWER_MS, type Deferred, deferred, within } from "../timing.js";
 
@@ -35,13 +35,21 @@ export interface LinkEvents {
   wire(direction: "in" | "out", frame: ClientFrame | ServerFrame): void;
 }
 
+function open(url: string, WebSocket: new (url: string) => SocketLike): SocketLike {
+  try {
+    return new WebSocket(url);
+  } catch (cause) {
+    throw noSocket(cause);
+  }
+}
+
 export function openLink(
   url: string,
   WebSocket: new (url: string) => SocketLike,
   clock: Clock,
   on: LinkEvents,
 ): Link {
-  const socket = new WebSocket(url);
+  const socket = open(url, WebSocket);
   const opened = deferred<void>();
   const { state, dispatch } = createMachine({
     clock,

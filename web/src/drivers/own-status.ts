@@ -20,7 +20,8 @@ export interface OwnStatusDriver {
   state(): OwnStatusState;
   readonly setStatus: PresenceClient["setStatus"];
   ready(): void;
-  disconnect(): void;
+  /** Rejects what waits: there will be no link. */
+  over(error: PresenceError): void;
 }
 
 export interface OwnStatusContext {
@@ -81,6 +82,6 @@ export function createOwnStatus(on: OwnStatusContext): OwnStatusDriver {
       return chosen.promise;
     },
     ready: () => dispatch("ready"),
-    disconnect: () => dispatch("disconnect"),
+    over: (error) => dispatch("over", error),
   };
 }

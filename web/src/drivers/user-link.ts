@@ -14,11 +14,11 @@ import {
   userLinkWakesAt,
 } from "../core/user-link.js";
 import { SYNC_MS, type UserLinkEffects, unconnected } from "../core/user-link-steps.js";
-import { asPresenceError } from "../errors.js";
+import { asPresenceError, because, noSocket, type PresenceError } from "../errors.js";
 import type { Http } from "../http.js";
 import type { Authenticate, AuthenticationSuccess, Config, ServerFrame } from "../protocol.js";
 import { view } from "../store.js";
-import { type Deferred, deferred, pause } from "../timing.js";
+import { type Deferred, deferred, within } from "../timing.js";
 import { createTokens, type Tokens } from "../tokens.js";
 import { type Link, type LinkEvents, MAX_LENGTH, openLink } from "./link.js";
 
@@ -43,6 +43,8 @@ export interface UserLinkEvents extends Pick<LinkEvents, "isActive" | "wire"> {
   sync(link: Link): Promise<unknown>;
   /** There is no link any more: what is known may be out of date from now on. */
   lost(): void;
+  /** What the app, or a person, has to change. */
+  problem(error: PresenceError): void;
 }
 
 /** Keeps one user connected over many sockets: `core/user-link.ts` decides, this runs it. */
@@ -88,6 +90,27 @@ function heartbeat(isActive: boolean, { heartbeatSeconds, backgroundHeartbeatSec
   return seconds ? { heartbeatSeconds: seconds } : {};
 }
 
+/** It may have been rejected before: there was no token for a time. */
+function welcome(held: Held, terms: AuthenticationSuccess): void {
+  held.welcome.resolve(terms);
+  held.welcome = deferred();
+  held.welcome.resolve(terms);
+}
+
+/** Runs what may fail, and sends what came of the attempt. */
+const reporting =
+  (dispatch: Dispatch) =>
+  async (attempt: number, run: () => Promise<Result>): Promise<void> => {
+    const result = await run().catch(
+      (cause): Result => [
+        "failed",
+        attempt,
+        asPresenceError(cause, "not-connected", `No link${because(cause)}`),
+      ],
+    );
+    dispatch(...result);
+  };
+
 function createEffects(
   around: Surroundings,
   http: Http,
@@ -97,18 +120,14 @@ function createEffects(
 ): UserLinkEffects {
   const { links } = held;
   const link = (id: number) => links.get(id) as Link;
-
-  /** Runs what may fail, and sends what came of the attempt. */
-  async function report(attempt: number, run: () => Promise<Result>): Promise<void> {
-    const result = await run().catch(
-      (cause): Result => ["failed", attempt, asPresenceError(cause, "not-connected", "No link.")],
-    );
-    dispatch(...result);
-  }
+  const report = reporting(dispatch);
 
   return {
     configure: (attempt) =>
-      report(attempt, async () => ["configured", attempt, await http.config()]),
+      report(attempt, async () => {
+        if (!around.WebSocket) throw noSocket();
+        return ["configured", attempt, await http.config(held.tokens?.signal)];
+      }),
     provideToken: (attempt, reason) =>
       report(attempt, async () => ["provided", attempt, await (held.tokens as Tokens).get(reason)]),
     open: (attempt, url, token) =>
@@ -136,7 +155,7 @@ function createEffects(
       }),
     sync: (attempt, terms) =>
       report(attempt, async () => {
-        await Promise.race([on.sync(link(attempt)), pause(around.clock, SYNC_MS)]);
+        await within(around.clock, SYNC_MS, on.sync(link(attempt))).catch(() => {});
         return ["synced", attempt, terms];
       }),
     close(id) {
@@ -156,8 +175,9 @@ function createEffects(
       on.ready(link(id), terms, false, 0);
     },
     lost: on.lost,
-    resolve: (terms) => held.welcome.resolve(terms),
+    resolve: (terms) => welcome(held, terms),
     reject: (error) => held.welcome.reject(error),
+    problem: on.problem,
     end: () => held.unsubscribe(),
   };
 }
@@ -185,7 +205,7 @@ export function createUserLink(around: Surroundings, http: Http, on: UserLinkEve
   const shown = view(() => state().connection);
 
   return {
-    state: shown,
+    state: { ...shown, get: () => state().connection }, // also for who hears of a problem first
     link: () => held.links.get(state().current),
     config: () => state().config,
     tokens: () => held.tokens,

@@ -5,6 +5,8 @@ import type { Choice, Status } from "../protocol.js";
 export interface PresenceLabels {
   /** For dates and durations; the browser's own if left out. */
   readonly locale?: string;
+  /** "2 min. ago"; 0 seconds are now. Of `Intl`, or in English where that cannot (React Native). */
+  readonly ago?: (count: number, unit: "day" | "hour" | "minute" | "second") => string;
   readonly status: Readonly<Record<Status | "unknown", string>>;
   /** What a lone indicator is called. */
   readonly userIs: (name: string, status: string) => string;
@@ -18,8 +20,11 @@ export interface PresenceLabels {
   readonly loading: string;
   readonly more: string;
   readonly connecting: string;
-  /** Null is what is read out: a number would be read out each second. */
-  readonly reconnecting: (seconds: number | null) => string;
+  /**
+   * Null is what is read out: a number would be read out each second. With an `error` that waiting
+   * may not mend.
+   */
+  readonly reconnecting: (seconds: number | null, error?: PresenceError) => string;
   readonly retry: string;
   readonly offline: string;
   /** What went wrong, and what the reader can do. */
@@ -49,6 +54,12 @@ export function typing([first, second, third]: readonly string[]): string {
   return who ? `${who} ${second ? "are" : "is"} typing…` : "";
 }
 
+/** Where the message is about the app or the stack, the reader can do nothing. */
+function advice(code: string): string {
+  if (/^(api|origin|no-w|replaced)/.test(code)) return "";
+  return /^(token|not-a|forb)/.test(code) ? " Sign in again." : " Reload the page.";
+}
+
 export const english: PresenceLabels = {
   status: {
     online: "Online",
@@ -68,12 +79,11 @@ export const english: PresenceLabels = {
   loading: "Loading…",
   more: "Show more",
   connecting: "Connecting…",
-  reconnecting: (seconds) =>
-    seconds ? `Connection lost. Trying again in ${seconds} s` : "Connection lost. Reconnecting…",
+  reconnecting: (seconds, error) =>
+    `${error?.message ?? "Connection lost."} ${seconds ? `Trying again in ${seconds} s` : "Reconnecting…"}`,
   retry: "Try now",
   offline: "No network. It goes on when you are back online.",
-  failed: ({ code, message }) =>
-    `Not connected: ${message} ${/^(token|not-a|forb)/.test(code) ? "Sign in again." : "Reload the page."}`,
+  failed: ({ code, message }) => `Not connected: ${message}${advice(code)}`,
   myStatus: "Your status",
   statusText: "What are you up to?",
   auto: "Away while you are not here",

@@ -7,7 +7,13 @@ import {
   useMemo,
   useRef,
 } from "react";
-import type { Clock, PresenceClient, PresenceClientOptions, TokenProvider } from "../api.js";
+import type {
+  Clock,
+  PresenceClient,
+  PresenceClientOptions,
+  PresenceError,
+  TokenProvider,
+} from "../api.js";
 import { createPresenceClient, systemClock } from "../index.js";
 import { setBackMs } from "../surroundings.js";
 import { english, type PresenceLabels } from "./labels.js";
@@ -58,11 +64,16 @@ export function useShared(): Shared {
   return shared;
 }
 
+/** No one else hears of it; what `disconnect` rejects is wanted. */
+function report(error: PresenceError): void {
+  if (error.code !== "closed") console.error(error);
+}
+
 function hold({ client, link }: Surroundings, userId?: string, token?: TokenProvider): () => void {
   link.holders++;
   if (link.userId !== userId) {
     link.userId = userId;
-    if (userId) void client.authenticate(userId, token);
+    if (userId) client.authenticate(userId, token).catch(report);
     else client.disconnect();
   }
   // Later, so that a provider that is mounted again at once finds the same connection.
@@ -80,13 +91,21 @@ const units = [
   ["minute", 60],
 ] as const;
 
-function agoIn(locale: string | undefined, now: () => number): Shared["ago"] {
-  let words: Intl.RelativeTimeFormat | undefined;
+/** Hermes, React Native's engine, has no `RelativeTimeFormat`. */
+function wordsIn(locale: string | undefined): NonNullable<PresenceLabels["ago"]> {
+  const Format = globalThis.Intl?.RelativeTimeFormat;
+  if (!Format) return (n, unit) => (n ? `${n} ${unit}${n > 1 ? "s" : ""} ago` : "now");
+  const words = new Format(locale, { numeric: "auto", style: "short" });
+  return (n, unit) => words.format(0 - n, unit);
+}
+
+function agoIn(labels: Partial<PresenceLabels> = {}, now: () => number): Shared["ago"] {
+  let { ago: words } = labels;
   return (instant) => {
-    words ??= new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
+    words ??= wordsIn(labels.locale);
     const seconds = (now() - instant) / 1_000;
     const [unit, size] = units.find(([, size]) => seconds >= size) ?? ["second", 0];
-    return words.format(size && -Math.floor(seconds / size), unit);
+    return words(size && Math.floor(seconds / size), unit);
   };
 }
 
@@ -142,7 +161,7 @@ export function SocketProvider(props: SocketProviderProps): ReactElement {
       ...surroundings,
       labels,
       nameOf: nameOf ?? String,
-      ago: agoIn(labels?.locale, surroundings.now),
+      ago: agoIn(labels, surroundings.now),
     }),
     [surroundings, labels, nameOf],
   );

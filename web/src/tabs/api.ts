@@ -1,10 +1,10 @@
 /** What `@presence/client/tabs` promises. */
 
-import type { PresenceClient, PresenceClientOptions, Store } from "../api.js";
+import type { Listener, PresenceClient, PresenceClientOptions, Store } from "../api.js";
 
 /** As much of the browser's BroadcastChannel as is used. */
 export interface ChannelLike {
-  onmessage: ((event: { readonly data: never }) => void) | null;
+  onmessage: Listener<{ readonly data: unknown }>;
   postMessage(message: unknown): void;
   close(): void;
 }

@@ -10,13 +10,14 @@ import type {
 } from "../api.js";
 import { createPresenceClient } from "../client.js";
 import { createMachine } from "../core/machine.js";
-import { asPresenceError, disconnected, fromFrame, type PresenceError } from "../errors.js";
+import { disconnected, fromFrame, type PresenceError } from "../errors.js";
 import { createEvents } from "../events.js";
 import { createHttp } from "../http.js";
 import type { AuthenticationSuccess, UserStatusChange } from "../protocol.js";
 import { type View, view } from "../store.js";
 import { setBackMs, systemClock } from "../surroundings.js";
 import { type Deferred, deferred } from "../timing.js";
+import { provided } from "../tokens.js";
 import type { SharedClient, SharedClientOptions, Tabs } from "./api.js";
 import { type Call, callsWakeAt, noCalls, transitionCalls } from "./calls.js";
 import { type Copy, createCopy, unconnected } from "./copy.js";
@@ -239,10 +240,7 @@ function lead(parts: Parts, member: Member, wants: Wants) {
   const { isActive } = copy.me.get();
   // A user who was away is not back because another tab leads.
   const touchedAt = isActive ? hostClock.now() : 0;
-  held.lifecycle = sharedLifecycle(
-    () => lifecycle.isOnline(),
-    () => touchedAt,
-  );
+  held.lifecycle = sharedLifecycle(lifecycle, () => touchedAt);
   return createHost({
     options,
     clock: hostClock,
@@ -317,10 +315,7 @@ async function renew(parts: Parts): Promise<never> {
   }
   const { signal } = new AbortController();
   const context = { userId: held.userId as string, reason: "first", signal } as const;
-  const token = await Promise.resolve(own(context)).catch((error) => {
-    throw asPresenceError(error, "token-unavailable", "No token.");
-  });
-  return call(["renew", token]);
+  return call(["renew", await provided(own, context)]);
 }
 
 function authenticate(
@@ -331,23 +326,33 @@ function authenticate(
   const { held, copy, lifecycle, events } = parts;
   const isSame = userId === held.userId;
   const hasFailed = copy.connection.get().name === "failed";
-  if (isSame && source === held.source && !hasFailed && held.welcome) return held.welcome;
+  if (isSame && source === held.source && !hasFailed) return held.welcome ?? welcomed(parts);
   if (!isSame && held.userId) leave(parts, "soon");
   Object.assign(held, { userId, source });
-  if (isSame) {
-    held.welcome = renew(parts);
-  } else {
-    held.unsubscribe = lifecycle.subscribe((event) => onLifecycle(parts, event));
-    enter(parts);
-    const welcome: Promise<AuthenticationSuccess> = parts.call(["welcome"]);
-    held.welcome = welcome;
-    welcome.then(
-      (terms) => held.isTold || events.emit("authentication-success", terms),
-      () => {},
-    );
-  }
-  held.welcome.catch(() => {}); // a rejection that is ignored is no unhandled one
-  return held.welcome;
+  if (isSame) return keep(held, renew(parts));
+  held.unsubscribe = lifecycle.subscribe((event) => onLifecycle(parts, event));
+  enter(parts);
+  const welcome = welcomed(parts);
+  welcome.then(
+    (terms) => held.isTold || events.emit("authentication-success", terms),
+    () => {},
+  );
+  return welcome;
+}
+
+/** How the connection of all tabs was authenticated, or why not yet. */
+function welcomed({ held, call }: Parts): Promise<AuthenticationSuccess> {
+  return keep(held, call(["welcome"]));
+}
+
+/** One that is rejected is asked for again: there may be a token by then. */
+function keep(held: Held, welcome: Promise<AuthenticationSuccess>): typeof welcome {
+  held.welcome = welcome;
+  // A rejection that is ignored is no unhandled one.
+  welcome.catch(() => {
+    if (held.welcome === welcome) held.welcome = undefined;
+  });
+  return welcome;
 }
 
 /** The leader has to know which events a tab listens to. */
@@ -389,10 +394,8 @@ function request({ held, call, options, clock }: Parts): PresenceClient["request
  * needs Web Locks and BroadcastChannel; without them it has one of its own.
  */
 export function createSharedClient(options: SharedClientOptions): SharedClient {
-  const { locks = globalThis.navigator?.locks as SharedClientOptions["locks"] } = options;
-  const {
-    BroadcastChannel = globalThis.BroadcastChannel as SharedClientOptions["BroadcastChannel"],
-  } = options;
+  const { locks = globalThis.navigator?.locks, BroadcastChannel = globalThis.BroadcastChannel } =
+    options;
   if (!locks || !BroadcastChannel) {
     const alone: Tabs = { role: "alone", count: 1 };
     return { ...createPresenceClient(options), tabs: view(() => alone) };

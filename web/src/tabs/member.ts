@@ -215,7 +215,7 @@ export function createMember(on: MemberContext): Member {
     const channel = new on.BroadcastChannel(name);
     held.channel = channel;
     channel.onmessage = ({ data }) => {
-      machine.dispatch("received", data);
+      machine.dispatch("received", data as never);
       on.woken();
     };
   } catch {

@@ -35,7 +35,7 @@ export interface SharedLifecycle extends Lifecycle {
  *
  * @param touchedAt when a person was last at one of them, as the leader before knew
  */
-export function sharedLifecycle(isOnline: () => boolean, touchedAt: () => number): SharedLifecycle {
+export function sharedLifecycle(page: Lifecycle, touchedAt: () => number): SharedLifecycle {
   const listeners = new Set<(event: LifecycleEvent) => void>();
   let isVisible = true;
   const tell = (event: LifecycleEvent) => {
@@ -43,7 +43,8 @@ export function sharedLifecycle(isOnline: () => boolean, touchedAt: () => number
     for (const listener of [...listeners]) listener(event);
   };
   return {
-    isOnline,
+    isOnline: () => page.isOnline(),
+    isUnattended: !!page.isUnattended,
     isVisible: () => isVisible,
     touchedAt,
     subscribe(listener) {

@@ -4,15 +4,22 @@ import type { FakeNetwork, Severable } from "./network.js";
 import type { HttpAnswer, HttpRequest } from "./routes.js";
 import { soon } from "./surroundings.js";
 
-/** What answers a request; null for an unknown address. */
-export type Answerer = (url: URL, request: HttpRequest) => Promise<HttpAnswer> | null;
+/** What answers a request; null for an unknown address, or where the page may not read it. */
+export type Answerer = (
+  url: URL,
+  request: HttpRequest,
+  isOpaque: boolean,
+) => Promise<HttpAnswer> | null;
 
 export function fakeFetch(network: FakeNetwork, server: Answerer): typeof fetch {
   return async (input, init = {}) => {
     const url = new URL(typeof input === "object" && "url" in input ? input.url : String(input));
     const request = await requestOf(url, input, init);
     const signal = init.signal ?? (isRequest(input) ? input.signal : null);
-    return new Exchange(network, signal).run(() => server(url, request), url);
+    return new Exchange(network, signal).run(
+      () => server(url, request, init.mode === "no-cors"),
+      url,
+    );
   };
 }
 

@@ -45,8 +45,9 @@ export class HttpApi {
     this.#addresses = addresses;
   }
 
-  /** Null for an address that is not this server's. */
-  respond(url: URL, request: HttpRequest): Promise<HttpAnswer> | null {
+  /** Null for an address that is not this server's, or a page that may not read its answers. */
+  respond(url: URL, request: HttpRequest, isOpaque = false): Promise<HttpAnswer> | null {
+    if (!this.#rules.allowsOrigin && !isOpaque) return null;
     if (url.href === this.#addresses.developmentTokenUrl) {
       const route = `${request.method} ${request.path}`;
       return this.#answered(request, route, () => this.#developmentToken(request));
@@ -126,7 +127,8 @@ export class WebSocketApi {
 
   /** Takes a handshake, or refuses it with null. */
   open(url: string, link: Link): Inbox | null {
-    if (this.#rules.refusal("connect") || url !== this.#url) return null;
+    const isRefused = !this.#rules.allowsOrigin || this.#rules.refusal("connect");
+    if (isRefused || url !== this.#url) return null;
     const connection = this.#stack.open(link);
     return {
       receive: (text) => this.#receive(connection, text),

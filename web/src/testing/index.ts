@@ -82,7 +82,7 @@ export function createFakePresence(options: FakePresenceOptions = {}): FakePrese
         apiUrl: API_URL,
         getToken: ({ userId }) => server.tokenFor(userId),
         WebSocket,
-        fetch: fakeFetch(network, (url, request) => httpApi.respond(url, request)),
+        fetch: fakeFetch(network, (...asked) => httpApi.respond(...asked)),
         lifecycle,
         clock,
         random,

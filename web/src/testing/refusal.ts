@@ -57,6 +57,8 @@ interface Rule<T> {
 export class Rules {
   readonly #refusals: Rule<RefusedWith>[] = [];
   readonly #answers: Rule<AnswerHow>[] = [];
+  /** Whether pages of the devices' origin may ask. */
+  allowsOrigin = true;
 
   refuse(action: string, error: RefusedWith, times: number): () => void {
     return add(this.#refusals, action, error, times);

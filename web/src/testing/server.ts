@@ -62,6 +62,12 @@ export function fakeServer(
     revoke: (tokenOrUserId, code = "token-invalid") => tokens.revoke(tokenOrUserId, code),
     refuse: (action, error, times = 1) => rules.refuse(action, error, times),
     answer: (action, how, times = 1) => rules.answer(action, how, times),
+    refuseOrigin() {
+      rules.allowsOrigin = false;
+      return () => {
+        rules.allowsOrigin = true;
+      };
+    },
     dropAll() {
       for (const connection of stack.connections) stack.cut(connection);
     },

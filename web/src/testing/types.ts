@@ -143,6 +143,11 @@ export interface FakeServer {
   refuse(action: string, error: RefusedWith, times?: number): () => void;
   /** Serves an action or a route and answers otherwise, once if nothing else is said. Returns its end. */
   answer(action: string, how: AnswerHow, times?: number): () => void;
+  /**
+   * Takes the pages' origin off the stack's list: what is answered cannot be read, as if there were
+   * no server, and handshakes are refused. Sockets stay open. Returns its end.
+   */
+  refuseOrigin(): () => void;
   /** Closes all sockets, as API Gateway does now and then: 1001, and the grace period begins. */
   dropAll(): void;
 }

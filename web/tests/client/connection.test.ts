@@ -271,26 +271,6 @@ describe("coming back", () => {
     expect(state()).toBe("ready");
   });
 
-  it("outlives a socket that cannot even be made", async () => {
-    let isBlocked = true;
-    const fake = scene();
-    const Real = fake.options.WebSocket;
-    const Blocked = class {
-      constructor(url: string) {
-        if (isBlocked) throw new Error("SecurityError");
-        // biome-ignore lint/correctness/noConstructorReturn: it is the real one from now on
-        return new Real(url);
-      }
-    } as unknown as typeof Real;
-    const client = fake.another("x", { WebSocket: Blocked });
-    client.authenticate("ada");
-    await fake.clock.settle();
-    expect(client.connection.get().name).toBe("recovering");
-    isBlocked = false;
-    await fake.clock.advance(MINUTE);
-    expect(client.connection.get().name).toBe("ready");
-  });
-
   it("comes back when the server has forgotten its connection, though the socket is open", async () => {
     const { client, server, clock, state, got, gaps } = await connected();
     const first = server.connections[0]?.connectionId;

@@ -2,10 +2,7 @@ import { createServer } from "node:net";
 import { describe, expect, it, vi } from "vitest";
 import WebSocket from "ws";
 import { openLink } from "../../src/drivers/link.js";
-import type { SocketLike } from "../../src/index.js";
 import { systemClock } from "../../src/index.js";
-
-const Socket = WebSocket as unknown as new (url: string) => SocketLike;
 
 async function deafServer() {
   const server = createServer();
@@ -20,7 +17,7 @@ describe("in Node", () => {
     const unheard = vi.fn();
     process.on("uncaughtException", unheard);
     const server = await deafServer();
-    const link = openLink(server.url, Socket, systemClock, {
+    const link = openLink(server.url, WebSocket, systemClock, {
       isActive: () => true,
       frame: () => {},
       down: () => {},

@@ -236,6 +236,32 @@ describe("ConnectionBanner", () => {
     expect(container.textContent).toBe("");
   });
 
+  test.each([
+    ["no-websocket", "Give one as an option."],
+    ["api-url-invalid", "Begin it with https://."],
+    ["origin-refused", "Add https://chat.test to AllowedOrigins."],
+    ["replaced", "Too many connections."],
+  ] as const)("says of %s what is to be changed, and no more", (code, message) => {
+    const { container } = show(<ConnectionBanner />);
+    act(() => client.connection.set({ name: "failed", error: new PresenceError(code, message) }));
+    const button = code === "replaced" ? "Try now" : "";
+    expect(container.textContent).toBe(`Not connected: ${message}${button}`);
+  });
+
+  test("says at once why there is no token, while it is tried again", () => {
+    vi.useFakeTimers();
+    const { container } = show(<ConnectionBanner />);
+    const error = new PresenceError("token-unavailable", "No token: getToken failed: 503");
+    act(() => client.connection.set({ ...recovering(9), error }));
+    expect(screen.getByRole("status").textContent).toBe(`${error.message} Reconnecting…`);
+    expect(container.textContent).toContain(`${error.message} Trying again in 9 s`);
+    const lost = new PresenceError("not-connected", "No link.");
+    act(() => client.connection.set({ ...recovering(9), error: lost }));
+    expect(container.textContent).toBe("");
+    act(() => vi.advanceTimersByTime(3_000));
+    expect(container.textContent).toContain("Connection lost. Trying again");
+  });
+
   test("offline: nothing to try", async () => {
     show(<ConnectionBanner graceMs={0} />);
     act(() => client.connection.set({ name: "offline" }));

@@ -22,6 +22,7 @@ import { type FakeClient, fakeClient, waiting } from "./fake-client.js";
 afterEach(() => {
   cleanup();
   vi.useRealTimers();
+  vi.unstubAllGlobals();
 });
 
 const around =
@@ -273,6 +274,27 @@ describe("users", () => {
     expect(value()).toBe("yesterday");
     act(() => client.put("grace", "offline", { lastSeen: null }));
     expect(value()).toBeNull();
+  });
+
+  test.each([
+    ["Intl.RelativeTimeFormat", Object.create(Intl, { RelativeTimeFormat: { value: undefined } })],
+    ["Intl", undefined],
+  ])("useLastSeenText needs no %s, which Hermes lacks", (_name, left) => {
+    vi.useFakeTimers();
+    vi.stubGlobal("Intl", left);
+    const { client, value } = use(() => useLastSeenText("grace"));
+    const said = [0, 60, 120, 7_200, 86_400].map((seconds) => {
+      act(() => client.put("grace", "offline", { lastSeen: Date.now() - seconds * 1_000 }));
+      return value();
+    });
+    expect(said).toEqual(["now", "1 minute ago", "2 minutes ago", "2 hours ago", "1 day ago"]);
+  });
+
+  test("useLastSeenText takes words of the app's own, in any language", () => {
+    const ago = (count: number, unit: string) => `vor ${count} ${unit}`;
+    const { client, value } = use(() => useLastSeenText("grace"), { labels: { ago } });
+    act(() => client.put("grace", "offline", { lastSeen: Date.now() - 180_000 }));
+    expect(value()).toBe("vor 3 minute");
   });
 
   test("a user who was online when the link went down was seen at that moment", () => {

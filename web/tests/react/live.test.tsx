@@ -321,3 +321,46 @@ test("tabs share one connection, and each shows what it would show with its own"
   expect(shown[1]?.container.querySelector("[data-stale]")).toBeNull();
   expect(shown[1]?.container.querySelectorAll(".presence-list li")).toHaveLength(2);
 });
+
+test("what keeps it from connecting is on the screen and in the console, at once", async () => {
+  const log = vi.spyOn(console, "error").mockImplementation(() => {});
+  const fake = createFakePresence();
+  const { unmount } = render(
+    <SocketProvider {...fake.options} apiUrl="localhost:4000" userId="ada">
+      <ConnectionBanner />
+    </SocketProvider>,
+  );
+  await pass(fake);
+  expect(screen.getByRole("status").textContent).toMatch(/apiUrl localhost:4000.*https/);
+  expect(log.mock.calls).toMatchObject([[{ code: "api-url-invalid" }]]);
+  unmount();
+  await pass(fake);
+  expect(log).toHaveBeenCalledOnce();
+  log.mockRestore();
+});
+
+test("no part of Intl is needed by any component", async () => {
+  vi.stubGlobal("Intl", undefined);
+  const fake = createFakePresence({
+    users: [
+      { userId: "grace" },
+      { userId: "bo", status: "offline", lastSeen: Date.UTC(2027, 0, 14) },
+    ],
+  });
+  const says = { id: "1", senderId: "grace", text: "Hello", createdAt: Date.now() };
+  render(
+    <SocketProvider {...fake.options} userId="ada">
+      <OnlineUsersList />
+      <UserStatusIndicator userId="bo" showText showLastSeen />
+      <ChatRoom chatSessionId="s1" currentUserId="ada" messages={[says]} onSendMessage={() => {}} />
+      <ConnectionBanner />
+    </SocketProvider>,
+  );
+  await pass(fake);
+  await pass(fake, 60_000);
+  expect(screen.getByText("Hello")).toBeTruthy();
+  expect(screen.getByText(/last seen/)).toBeTruthy();
+  fake.network.cut();
+  await pass(fake, 120_000);
+  expect(screen.getAllByText(/as of \d minutes? ago/).length).toBeGreaterThan(0);
+});

@@ -8,7 +8,6 @@ import {
   createPresenceClient,
   type PresenceClient,
   type PresenceClientOptions,
-  type SocketLike,
   type Store,
 } from "../../src/index.js";
 
@@ -48,7 +47,6 @@ export function until<T>(
   });
 }
 
-const SystemSocket = WebSocket as unknown as new (url: string) => SocketLike;
 let mark = 0;
 const clients: PresenceClient[] = [];
 export const name = (person: string) => `${person}-${process.pid}-${mark}`;
@@ -64,7 +62,7 @@ afterEach(() => {
 export function join(stack: Stack, options: Partial<PresenceClientOptions> = {}): PresenceClient {
   const client = createPresenceClient({
     apiUrl: stack.demoUrl,
-    WebSocket: SystemSocket,
+    WebSocket,
     autoAway: false,
     ...options,
   });
@@ -74,6 +72,6 @@ export function join(stack: Stack, options: Partial<PresenceClientOptions> = {})
 
 /** A client whose sockets go through a network that can be broken, as in the demo. */
 export function joinThrough(stack: Stack) {
-  const network = new Network({ WebSocket: SystemSocket, fetch }, () => {});
+  const network = new Network({ WebSocket, fetch }, () => {});
   return { client: join(stack, { WebSocket: network.WebSocket }), network };
 }

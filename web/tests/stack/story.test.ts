@@ -85,10 +85,10 @@ describe("without GlobalPresence", () => {
     class Counted extends WebSocket {
       constructor(url: string) {
         super(url);
-        sockets.push(this as unknown as SocketLike);
+        sockets.push(this);
       }
     }
-    const ada = join(stack, { WebSocket: Counted as unknown as new (url: string) => SocketLike });
+    const ada = join(stack, { WebSocket: Counted });
     const grace = join(stack);
     await Promise.all([ada.authenticate(name("ada")), grace.authenticate(name("grace"))]);
     const room = ada.joinChatSession(name("room"));

@@ -220,7 +220,7 @@ class TabChannel implements ChannelLike {
     const others = [...this.#browser.channels].filter((it) => it !== this && it.name === this.name);
     this.#browser.posted.push(message as never);
     for (const other of others) {
-      const data = structuredClone(message) as never;
+      const data = structuredClone(message);
       if (!other.tab.isDeaf) other.tab.run(() => other.onmessage?.({ data }));
     }
   }

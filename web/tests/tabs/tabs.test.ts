@@ -225,6 +225,42 @@ describe("tabs of one user", () => {
     for (const heard of problems)
       expect(heard).toHaveBeenCalledWith(expect.objectContaining({ code: "rate-limited" }));
   });
+
+  it("are told at once, each of them, what keeps them from connecting", async () => {
+    const { open, clock } = await scene();
+    const outcomes = [open({ apiUrl: "presence.test" }), open({ apiUrl: "presence.test" })].map(
+      ({ client }) => {
+        const outcome = { rejected: vi.fn(), problem: vi.fn() };
+        client.on("problem", outcome.problem);
+        client.authenticate("ada").catch(outcome.rejected);
+        return outcome;
+      },
+    );
+    await clock.settle();
+    const error = expect.objectContaining({ code: "api-url-invalid", isRetryable: false });
+    for (const { rejected } of outcomes) expect(rejected.mock.calls).toEqual([[error]]);
+    expect(outcomes[0]?.problem.mock.calls).toEqual([[error]]);
+  });
+
+  it("authenticate when there is a token, though there was none at first", async () => {
+    const { open, clock, server } = await scene();
+    let isDown = true;
+    const getToken = ({ userId }: { userId: string }) =>
+      isDown ? Promise.reject(new Error("503")) : server.tokenFor(userId);
+    const tabs = [open({ getToken }), open({ getToken })];
+    const refused = tabs.map(({ client }) => {
+      const outcome = vi.fn();
+      client.authenticate("ada").catch(outcome);
+      return outcome;
+    });
+    await clock.settle();
+    for (const outcome of refused)
+      expect(outcome).toHaveBeenCalledWith(expect.objectContaining({ code: "token-unavailable" }));
+    isDown = false;
+    await clock.advance(MINUTE);
+    for (const { client } of tabs)
+      expect(await client.authenticate("ada")).toMatchObject({ userId: "ada" });
+  });
 });
 
 describe("what tabs want together", () => {

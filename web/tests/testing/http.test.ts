@@ -484,3 +484,17 @@ test("with PublicReads, a caller without a token reads what all see", async () =
   expect(await read("/grace")).toMatchObject({ status: "online" });
   expect(await read("/blocked")).toMatchObject({ error: { code: "not-authenticated" } });
 });
+
+test("a refused origin reads nothing and opens nothing, though a server is there", async () => {
+  const fake = createFakePresence();
+  const end = fake.server.refuseOrigin();
+  await expect(fake.options.fetch(`${API}/config`)).rejects.toThrow("Failed to fetch");
+  expect(await fake.options.fetch(`${API}/config`, { mode: "no-cors" })).toBeTruthy();
+  const socket = new fake.options.WebSocket("wss://presence.test/live");
+  const closed = vi.fn();
+  socket.onclose = closed;
+  await fake.clock.settle();
+  expect(closed).toHaveBeenCalledOnce();
+  end();
+  expect((await fake.options.fetch(`${API}/config`)).ok).toBe(true);
+});

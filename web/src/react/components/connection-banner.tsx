@@ -1,5 +1,5 @@
 import { type HTMLAttributes, type ReactElement, useEffect, useState } from "react";
-import type { ConnectionState } from "../../api.js";
+import type { ConnectionState, PresenceError } from "../../api.js";
 import { useConnection } from "../hooks.js";
 import type { PresenceLabels } from "../labels.js";
 import { useLabels, useShared } from "../provider.js";
@@ -10,12 +10,18 @@ export interface ConnectionBannerProps extends HTMLAttributes<HTMLDivElement> {
   readonly graceMs?: number;
 }
 
+/** What the app, the stack or a person has to change, though it may mend itself. */
+function problem(connection: ConnectionState): PresenceError | undefined {
+  const error = connection.name === "recovering" ? connection.error : undefined;
+  return error && /^(token|api|origin|no-w)/.test(error.code) ? error : undefined;
+}
+
 function sentence(connection: ConnectionState, labels: PresenceLabels): string {
   switch (connection.name) {
     case "failed":
       return labels.failed(connection.error);
     case "recovering":
-      return labels.reconnecting(null);
+      return labels.reconnecting(null, problem(connection));
     case "offline":
       return labels.offline;
     default:
@@ -52,14 +58,15 @@ export function ConnectionBanner({
   const connection = useConnection();
   const { name, retryInSeconds: seconds, retryNow } = connection;
   const isLate = useLasting(!["ready", "idle", "closed"].includes(name), graceMs);
-  const isShown = isLate || name === "failed";
-  const isTrying = isLate && name !== "failed" && name !== "offline";
+  const error = problem(connection);
+  const isShown = isLate || name === "failed" || !!error;
+  const isTrying = isShown && name !== "failed" && name !== "offline";
   return (
     <div {...rest} className={classes("banner", className)} data-state={isShown ? name : undefined}>
       <span role="status" className={isTrying && seconds ? "presence-hidden" : undefined}>
         {isShown && sentence(connection, labels)}
       </span>
-      {isTrying && seconds ? <span aria-hidden>{labels.reconnecting(seconds)}</span> : null}
+      {isTrying && seconds ? <span aria-hidden>{labels.reconnecting(seconds, error)}</span> : null}
       {(isTrying || isReplaced(connection)) && (
         <button type="button" onClick={() => retryNow()}>
           {labels.retry}
