@@ -7,8 +7,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 # Tests of whole stacks wait more than they work, so there are more workers than processors of a
-# small machine. A stack stays with one worker.
-WORKERS ?= -n 3 --dist loadgroup
+# small machine. A stack stays with one worker; tests/conftest.py says in which order they come.
+WORKERS ?= -n 3 --dist loadgroup --no-loadscope-reorder
 NEEDS_PYTHON = $(if $(PYTHON),,$(error Presence needs Python 3.11 or newer: install it, or name one with `make PYTHON=/path/to/python3`))
 # The interpreter of the functions on AWS: PythonRuntime in template.yaml.
 RUNTIME ?= python3.13

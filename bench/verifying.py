@@ -54,7 +54,7 @@ async def told_at(watcher: Listener, user_id: str) -> float:
 
 
 async def verified(stack: RunningStack, name: str, users: int, *, answers: bool) -> Sequence[Times]:
-    """Each user once, all of whom were heard some time ago, one after the other."""
+    """Each user once; all were heard some time ago, one after the other."""
     known, told = [], []
     names = [f"{name}-{number}" for number in range(users)]
     async with AsyncExitStack() as all_of_it:

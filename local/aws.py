@@ -92,6 +92,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
     _end_group(process.pid)
 
 
@@ -132,7 +134,7 @@ def _spawn(settings: Settings, scratch: Path) -> subprocess.Popen[bytes]:
             [_PYTHON, "-P", _EMULATOR],  # -P: the modules beside it are not for import
             cwd=scratch,
             env=environment(settings, scratch, os.environ),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # it ends when this is closed, also because we were killed
             stdout=log,
             stderr=subprocess.STDOUT,
             # Ctrl-C goes to the whole foreground group; this child must end after us, not with us.

@@ -1,4 +1,6 @@
-"""Starts MiniStack with two changes. Without either, delete this file and start `-m ministack`.
+"""Starts MiniStack with two changes, for as long as its standard input is open.
+
+Without any of these, delete this file and start `-m ministack`.
 
 Bridge: WebSocket events are served side by side, as on AWS. MiniStack has a pool of workers for
 each function, but `get_or_create_worker`, by which only WebSocket events get one, gives it back
@@ -16,6 +18,9 @@ one before is answered. AWS does not wait. Here it is left so: clients that send
 The interpreter of `.venv-aws` runs this file by its path: nothing of this project can be imported.
 """
 
+import os
+import signal
+import sys
 import threading
 from typing import Any
 
@@ -59,7 +64,17 @@ def context_since_connect(*event: Any) -> dict[str, Any]:  # noqa: ANN401  their
     return context
 
 
+def end_with_owner() -> None:
+    """End when standard input is closed, as it is however its owner ends, and the workers too.
+
+    They share the process group, whose leader this process is.
+    """
+    sys.stdin.buffer.read()
+    os.killpg(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_owner, daemon=True).start()
     apigateway._ws_request_context = context_since_connect  # noqa: SLF001
     lambda_runtime.get_or_create_worker = LeasedWorker
     main()

@@ -67,6 +67,13 @@ def _mistake(name: str, breaks: str, file: str, right: str, wrong: str) -> Mista
 
 MISTAKES = (
     _mistake(
+        "a slow heartbeat has the lease of the usual one",
+        "I2",
+        "domain/connection.py",
+        "lasts = heartbeats.lease(heartbeats.allowed(heartbeat))",
+        "lasts = heartbeats.usual_lease",
+    ),
+    _mistake(
         "a revocation closes nothing",
         "I18",
         "application/removal.py",
@@ -190,7 +197,7 @@ MISTAKES = (
             "        if self.user.presence.is_online:\n            return known\n",
             "",
         ),
-        seed=5000,
+        seed=40000,
     ),
 )
 #: How far the simulation looks for a mistake; most are found at once.

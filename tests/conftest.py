@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,21 +24,41 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-#: A stack takes longer to start than most of its tests take: each is started once.
+#: A stack takes longer to start than most of its tests take: each is started once in a group.
 STACKS = frozenset({"deployed", "private", "guarded"})
+#: The tests of the browser are too many for one worker: those of these files have stacks of their
+#: own, and each half lasts as long as the other.
+HALF = frozenset({"test_demo.py", "test_life_of_a_page.py"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `--dist loadgroup`, all tests of a stack go to one worker, and others by their file.
 
-    The tests of the browser have a stack of their own, for they last as long as all others. What
-    lasts longest comes first: at the end, the workers have short tests to share.
+    A test that says itself what its group is (`xdist_group`) is long and needs nothing of its file.
+    What lasts longest comes first, so `--no-loadscope-reorder`: at the end, the workers have short
+    tests to share.
     """
-    items.sort(key=lambda item: not _stacks_of(item))
+    items.sort(key=_rank)
     for item in items:
-        used, file = _stacks_of(item), item.location[0]
-        group = f"{used[0]} for {Path(file).parent}" if used else file
-        item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _rank(item: pytest.Item) -> int:
+    """Browsers and stacks are waited for longest, then what is marked as slow."""
+    if item.path.parent.name == "browser":
+        return 0
+    if item.path.parent.name == "e2e" or item.get_closest_marker("e2e"):
+        return 1
+    return 2 if item.get_closest_marker("slow") else 3
+
+
+def _group(item: pytest.Item) -> str:
+    used, folder = _stacks_of(item), item.path.parent.name
+    if not used:
+        return item.location[0]
+    half = " (half)" if folder == "browser" and item.path.name in HALF else ""
+    return f"{used[0]} for {folder}{half}"
 
 
 def _stacks_of(item: pytest.Item) -> list[str]:

@@ -152,8 +152,8 @@ class Demo:
         return sides
 
     def window(self, **window: Any) -> Page:
-        """An empty window."""
-        page = self._browser.new_context(**window).new_page()
+        """An empty window, in which nothing moves unless it is asked to: motion is work."""
+        page = self._browser.new_context(**{"reduced_motion": "reduce"} | window).new_page()
         self.pages.append(page)
         self._watch(page)
         return page

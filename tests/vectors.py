@@ -50,7 +50,7 @@ from presence.domain.standing import Standing
 from presence.domain.user import Choice, Farewell, FrozenView, Lease, Status, User
 from presence.limits import MAX_BARRED, MAX_BLOCKED, MAX_CONNECTIONS, MAX_SCENES, MAX_SESSIONS
 
-STORIES = 2_000
+STORIES = 1_000
 STEPS = 15
 
 #: What the double does not keep. Of `standing` it keeps the barred chat sessions; what was revoked

@@ -46,10 +46,10 @@ def _silent(action: str, empty: dict[str, int], pause: float) -> Burst:
     async def burst(visitors: Sequence[Visitor], frames: int) -> int:
         for _ in range(frames):
             for visitor in visitors:
-                visitor.beat() if action == "ping" else visitor.say(action, userIds=["nobody"])
+                visitor.beat() if action == "ping" else visitor.say(action, userIds=["stranger"])
             await asyncio.sleep(pause)
         # Whatever comes for the frames before has come when the last one is answered.
-        await asyncio.gather(*(it.ask("unwatch", userIds=["nobody"]) for it in visitors))
+        await asyncio.gather(*(it.ask("unwatch", userIds=["stranger"]) for it in visitors))
         empty[action] = sum(it.wire.empty for it in visitors)
         return frames * len(visitors)
 

@@ -279,7 +279,7 @@ async def answered(visitors: Sequence[Visitor], frames: int) -> int:
 
     async def speak(visitor: Visitor) -> None:
         for _ in range(frames):
-            await visitor.ask("unwatch", userIds=["nobody"])
+            await visitor.ask("unwatch", userIds=["stranger"])
 
     await asyncio.gather(*map(speak, visitors))
     return frames * len(visitors)

@@ -142,7 +142,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Somebody verified users; without an answer, `at` is when one could have come at the latest.
+    """An observer verified users; without an answer, `at` is when it could have come at last.
 
     `told` is about those who were asked for.
     """

@@ -96,7 +96,7 @@ def _stays(calls: Sequence[Call], it: Witness) -> list[tuple[int, int]]:
 
 
 def _silent(connection: Connection, first: int, last: int, it: Witness) -> Life:
-    """As if its end was never reported, and nobody looked."""
+    """As if its end was never reported, and no observer looked."""
     rules, calls = it.history.rules, connection.calls[:last]
     sent, until = calls[-1].sent, latest_end(calls, rules, it.looks.spared_until)
     died_at = min((at for at in connection.paused if at >= sent), default=sent)

@@ -1,6 +1,6 @@
 """What it does to a user that others verify: when a probe ends a lease, and how many come.
 
-A probe is sent while somebody's question is under way, and only if no frame has come for as long as
+A probe is sent while a viewer's question is under way, and only if no frame has come for as long as
 `FreshSeconds`. A lease that is not renewed ends `ProbeSeconds` later.
 """
 

@@ -24,7 +24,7 @@ DEATHS = {
 PATHS = {
     "push": "told to subscribers",
     "http": "answered over HTTP",
-    "look": "known to whoever looks",
+    "look": "known to a viewer who looks",
 }
 FAULTS = {
     "kill": "a device killed with -9",

@@ -25,7 +25,7 @@ from proof.nemesis.faults import (
 from proof.nemesis.history import Rules, Writer
 from proof.nemesis.outages import TRAVEL
 from proof.nemesis.processes import CLOCKS, Processes, Slot, spawn
-from proof.nemesis.settings import SILENT_USER, USERS, parameters
+from proof.nemesis.settings import SILENT, USERS, parameters
 from proof.nemesis.wire import SESSION
 from tests.stack import RunningStack, running_stack
 
@@ -52,7 +52,7 @@ class Attack:
     writer: Writer
     dice: random.Random
     undo: list[tuple[float, int, str, Slot]] = field(default_factory=list)
-    #: Users about whom a back end is deciding.
+    #: Users that a back end decides about.
     decided: set[str] = field(default_factory=set)
     pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(len(STACK_FAULTS) + len(USERS))
@@ -160,19 +160,21 @@ def run(seed: int, seconds: float, rules: Rules, folder: Path) -> None:
 
 
 def _calm_down(processes: Processes, rules: Rules, scheduler: Scheduler, writer: Writer) -> None:
-    """All users are there but one that fell silent, then only the observers, then none.
+    """All users are there but those that fell silent, then only the observers, then none.
 
-    Nothing excuses anything here: a sweep alone has to find who fell silent, and timers alone have
-    to end all grace periods.
+    Nothing excuses anything here: a sweep, or who looks, has to find who fell silent, and timers
+    alone have to end all grace periods.
     """
     stack = processes.stack
     processes.stay()
     time.sleep(ARRIVAL)
-    (silent,) = (it for it in processes.slots if it.user_id == SILENT_USER)
-    processes.pause(silent)
+    silent = [it for it in processes.slots if it.user_id in SILENT]
+    for slot in silent:
+        processes.pause(slot)
     time.sleep(rules.lease + rules.sweep + 2 * TRAVEL)
     writer.write("stored", users=_stored(stack))
-    processes.kill(silent)
+    for slot in silent:
+        processes.kill(slot)
     scheduler.is_stopped.set()
     complaints = [*processes.leave()]
     time.sleep(rules.grace + 2 * TRAVEL)

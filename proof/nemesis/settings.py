@@ -38,7 +38,6 @@ def _rules(foreground: int, background: int, *, grace: int, sweep: int) -> Rules
     )
 
 
-USUAL = rules("usual")
 #: For a test.
 SHORT = _rules(4, 12, grace=2, sweep=5)
 
@@ -47,10 +46,11 @@ USERS = {f"user-{number}": 1 for number in range(1, 8)} | {"user-8": 2, "user-9"
 #: Those who are read over HTTP. A read notices by itself that a lease is over, and has it told: who
 #: is never read is left to the sweep.
 READ = [f"user-{number}" for number in (1, 3, 5, 8)]
-#: Those whom others verify.
+#: Users that observers verify.
 LOOKED_AT = [f"user-{number}" for number in (4, 9, 10)]
-#: One of the others, with a single device.
-SILENT_USER = "user-2"
+#: Who falls silent in the end, each with a single device: one whom only the sweep finds, and one
+#: whom others verify.
+SILENT = ("user-2", "user-10")
 OBSERVERS = ("watcher", "member", "poller")
 #: Those who verify: two over a socket, and one over HTTP.
 LOOKERS = ("looker", "visitor", "caller")

@@ -11,10 +11,12 @@ from typing import Any
 from presence.domain.connection import State
 from presence.domain.user import Choice, Presence, Status, User
 from proof.simulation.memory import Name
-from tests.world import GRACE, LEASE, PROBE
+from tests.world import GRACE, LEASE, LONG_LEASE, PROBE
 
 #: What every frame and every answer says of a user.
 Said = dict[str, Any]
+#: Frames that say which heartbeat a client keeps.
+NAMING = ("authenticate", "ping")
 EVERYWHERE = ""
 #: Much shorter than a heartbeat, so that there is something to ask for.
 #: Longer than two clocks are apart: an answer that a slow clock has handled is evidence, too.
@@ -31,12 +33,13 @@ class Violation(AssertionError):
 class Checks:
     """`margin` is how far the clocks of two hosts may be apart, in milliseconds.
 
-    `most` is how many connections a user may have.
+    `most` is how many connections a user may have, and `late` how long a frame may be on its way.
     """
 
     clock: Callable[[], int]
     margin: int
     most: int
+    late: int
     #: Until when a connection certainly lives: a lease from when its newest acknowledged frame was
     #: sent, if its token is good for so long. It closes, or is closed: no longer.
     lives_until: dict[str, int] = field(default_factory=dict)
@@ -47,6 +50,9 @@ class Checks:
     #: Connections that were ended to the end, by `$disconnect` or on request, and when.
     finished: dict[str, int] = field(default_factory=dict)
     said: dict[tuple[str | None, str, int], Said] = field(default_factory=dict)
+    #: Who has named the background's heartbeat, and when each named the usual one last.
+    slow: set[str] = field(default_factory=set)
+    usual_at: dict[str, int] = field(default_factory=dict)
     #: When a connection was last sent a probe, and each that was: for whom, and when it was marked.
     probed: dict[str, int] = field(default_factory=dict)
     probes: set[tuple[str, int]] = field(default_factory=set)
@@ -132,11 +138,28 @@ class Checks:
 
     # ── what is acknowledged ───────────────────────────────────────────────────────────
 
-    def acknowledged(self, connection_id: str, sent_at: int, limit: int, user: User | None) -> None:
-        """A frame was answered; its token is over at *limit*, and *user* is what is stored."""
+    def sent(self, connection_id: str, action: str, *, is_slow: bool) -> None:
+        """A client may say which heartbeat it keeps: with the usual one, its lease may be short."""
+        if is_slow:
+            self.slow.add(connection_id)
+        if is_slow or action not in NAMING:
+            return
+        now = self.clock()
+        self.usual_at[connection_id] = now
+        if connection_id in self.lives_until:
+            self.lives_until[connection_id] = min(self.lives_until[connection_id], now + LEASE)
+
+    def acknowledged(
+        self, connection_id: str, sent_at: int, limit: int, user: User | None, *, is_slow: bool
+    ) -> None:
+        """A frame was answered; its token is over at *limit*, and *user* is what is stored.
+
+        One that names the usual heartbeat may be handled so much later, and counts then.
+        """
         if sent_at <= self.replaced.get(connection_id, 0):
             return
-        until = sent_at + LEASE
+        is_long = is_slow and self.usual_at.get(connection_id, 0) + self.late + WORK_LASTS < sent_at
+        until = sent_at + (LONG_LEASE if is_long else LEASE)
         probed_at = self.probed.get(connection_id, 0)
         if sent_at <= probed_at:  # it may have been handled before the probe
             until = min(until, probed_at + PROBE)

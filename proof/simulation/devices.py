@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from presence.application.connections import AuthenticateCommand, PingCommand, Welcome
@@ -20,7 +21,7 @@ from presence.protocol.frames import presence as frame_of
 from proof.simulation.checks import Said
 from proof.simulation.cloud import SECOND
 from proof.simulation.scheduler import pause
-from tests.world import GRACE, HEARTBEAT, Hearsay
+from tests.world import BACKGROUND, GRACE, HEARTBEAT, Hearsay
 
 if TYPE_CHECKING:
     from proof.simulation.simulation import Simulation
@@ -56,6 +57,9 @@ class Device:
     silent: int = 0
     missed: bool = False
     is_active: bool | None = None
+    #: Whether it keeps the background's heartbeat, and which of its series of pings goes on.
+    is_slow: bool = False
+    beats: int = 0
     waits_until: int = 0
     rooms: set[str] = field(default_factory=set)
     token_until: dict[str, int] = field(default_factory=dict)
@@ -162,19 +166,23 @@ class Device:
         left = limit - simulation.clock.now - simulation.checks.margin
         simulation.clock.later(left, lambda: self._token_ends(link, limit))
         names = sorted(self.wanted) if simulation.rng.random() < 0.8 else []
+        heartbeat = self._heartbeat()
 
         def work(now: int) -> Any:
             began_at, ahead = simulation.clock.now, now - simulation.clock.now
             opened_at = simulation.sockets[link].opened_at
             welcome = simulation.cases.connections.authenticate(
-                AuthenticateCommand(link, token, opened_at, None, self.is_active, names), now
+                AuthenticateCommand(
+                    link, token, opened_at, None, self.is_active, names, heartbeat=heartbeat
+                ),
+                now,
             )
             simulation.admitted(link, token, began_at)
             simulation.refuses(link, [it for it in names if it in welcome.refused])
             joined = [it for it in names if it not in welcome.refused]
             return welcome, {it: self._members(it, ahead) for it in joined}
 
-        self._ask("authenticate", work, self._welcomed)
+        self._ask("authenticate", work, self._welcomed, heartbeat=heartbeat)
 
     def _next_token(self) -> Identity:
         """A fresh one, or the last one again, whatever the back end thinks of it."""
@@ -336,14 +344,29 @@ class Device:
     def turn(self, *, is_active: bool) -> None:
         """The user comes to the screen, or leaves it."""
         self.is_active = is_active
+        self._keep(is_slow=not is_active and self.simulation.rng.random() < 0.7)
+
+    def _keep(self, *, is_slow: bool) -> None:
+        """Keep a heartbeat from now on, and say so."""
+        self.is_slow = is_slow
         self._ping()
+        self._beat_later(self.link)
+
+    def _heartbeat(self) -> int | None:
+        """In milliseconds; a client that keeps the usual one may leave it out."""
+        if self.is_slow:
+            return BACKGROUND
+        return HEARTBEAT if self.simulation.rng.random() < NAMED else None
 
     def _beat_later(self, link: str) -> None:
+        self.beats += 1
         jitter = self.simulation.rng.randint(0, 3 * SECOND)
-        self.simulation.clock.later(HEARTBEAT - jitter, lambda: self._beat(link))
+        heartbeat = BACKGROUND if self.is_slow else HEARTBEAT
+        beat = partial(self._beat, link, self.beats)
+        self.simulation.clock.later(heartbeat - jitter, beat)
 
-    def _beat(self, link: str) -> None:
-        if self.link != link or not self.is_here:
+    def _beat(self, link: str, number: int) -> None:
+        if self.link != link or not self.is_here or self.beats != number:
             return
         if self.silent >= MOST_SILENT:
             self._reconnect()
@@ -353,9 +376,10 @@ class Device:
         self._beat_later(link)
 
     def _ping(self) -> None:
-        connections = self.simulation.cases.connections
-        command = PingCommand(self.link, self._named(), self.is_active)
-        self._ask("ping", lambda now: connections.ping(command, now), repeats=False)
+        connections, heartbeat = self.simulation.cases.connections, self._heartbeat()
+        command = PingCommand(self.link, self._named(), self.is_active, heartbeat)
+        work = partial(connections.ping, command)
+        self._ask("ping", work, repeats=False, heartbeat=heartbeat)
 
     def _named(self) -> str | None:
         """Whose ping it is said to be: the shipped clients always name their user."""
@@ -368,19 +392,21 @@ class Device:
         took: Callable[[Any], None] = lambda _: None,
         *,
         repeats: bool = True,
+        heartbeat: int | None = None,
     ) -> None:
         """Send a frame, and again if no answer comes."""
         link, sent_at = self.link, self.simulation.clock.now
+        self.simulation.checks.sent(link, action, is_slow=heartbeat == BACKGROUND)
         answers: list[Any] = []
 
         def answered(result: Any) -> None:
             if self.link == link and not answers and self._is_final(result):
                 answers.append(result)
-                self._answered(result, sent_at, took)
+                self._answered(result, sent_at, took, is_slow=heartbeat == BACKGROUND)
 
         def waited() -> None:
             if self.link == link and not answers:
-                self._ask(action, work, took)
+                self._ask(action, work, took, heartbeat=heartbeat)
 
         self.simulation.frame(self, action, work, answered)
         if repeats:
@@ -392,12 +418,14 @@ class Device:
             return result.code in FATAL
         return not isinstance(result, BaseException)
 
-    def _answered(self, result: Any, sent_at: int, took: Callable[[Any], None]) -> None:
+    def _answered(
+        self, result: Any, sent_at: int, took: Callable[[Any], None], *, is_slow: bool
+    ) -> None:
         if isinstance(result, PresenceError):
             self._reconnect()
             return
         self.silent, self.asked_at = 0, sent_at
-        self.simulation.heard(self.link, sent_at)
+        self.simulation.heard(self.link, sent_at, is_slow=is_slow)
         took(result)
 
     # ── what it hears ──────────────────────────────────────────────────────────────────
@@ -409,6 +437,8 @@ class Device:
         self.is_replaced |= frame.get("reason") == "replaced"
         if frame["type"] == "probe" and self.is_here:
             self._ping()
+        if frame["type"] == "heartbeat" and self.is_here and self.is_active:
+            self._keep(is_slow=frame["heartbeatSeconds"] * SECOND > HEARTBEAT)
         if frame["type"] == "chat-session-members":
             self.members[frame["chatSessionId"]].hears(frame)
         for said in (*frame.get("changes", ()), *frame.get("joined", ())):

@@ -23,7 +23,7 @@ from presence.domain.errors import Unavailable
 from presence.domain.user import User
 from presence.ports import Visibility
 from presence.protocol.frames import presence as frame_of
-from proof.simulation.checks import FRESH, Checks, Said, Violation
+from proof.simulation.checks import FRESH, NAMING, Checks, Said, Violation
 from proof.simulation.cloud import (
     SECOND,
     Clock,
@@ -49,11 +49,13 @@ from tests.fakes import (
     FakeSubscriptions,
     FakeUsers,
 )
-from tests.world import ENDPOINT, GRACE, LEASE, START, Fakes, settings
+from tests.world import ENDPOINT, GRACE, LEASE, LONG_LEASE, START, Fakes, settings
 
 STEPS = 2_000
 RULES = Rules(GRACE, fresh=FRESH)
 SWEEP = 60 * SECOND
+#: How long a frame may be on its way, where frames are late.
+LATE = 100 * SECOND
 LONGEST_SWEEP = 10 * SECOND
 DEVICES = 2
 ELSEWHERE = "https://api.example/before"
@@ -83,7 +85,9 @@ class Simulation:
         self.trace: deque[tuple[int, str, str]] = deque(maxlen=TRACE)
         self.scheduler = Scheduler(rng)
         margin = 6 * SECOND * (self.faults.skew > 0)
-        self.checks = Checks(lambda: self.clock.now, margin, most=rng.choice((20, 20, 2, 1)))
+        late = LATE if self.faults.late else SECOND
+        most = rng.choice((20, 20, 2, 1))
+        self.checks = Checks(lambda: self.clock.now, margin, most, late)
         self.has_claims = rng.random() < 0.5
         self.visibility: Visibility = rng.choice((Everyone(), Everyone(), SharedSessions()))
         self.decisions = Decisions(lambda: self.clock.now, margin)
@@ -172,11 +176,11 @@ class Simulation:
         for device in self.devices:
             if self.rng.random() < 0.5:
                 device.connect()
-        count = self._quiet(2 * LEASE + 2 * SWEEP)
+        count = self._quiet(LONG_LEASE + LEASE + 2 * SWEEP)
         self._check_truth()
         for device in self.devices:
             device.close()
-        count += self._quiet(2 * LEASE + 2 * SWEEP + GRACE)
+        count += self._quiet(LONG_LEASE + LEASE + 2 * SWEEP + GRACE)
         if not self.memory.tables.is_spotless():
             raise Violation(f"I11: traces of no user: {self.memory.tables}")
         return count
@@ -275,12 +279,12 @@ class Simulation:
     ) -> None:
         """A frame is on its way to its function, and the answer on its way back."""
         link = device.link
-        late = 100 * SECOND if self.injector.happens("late") else 50
+        late = LATE if self.injector.happens("late") else 50
 
         def arrive() -> None:
             def timed(now: int) -> Any:
                 began_at = self.clock.now
-                self._may_be_here(link, now + LEASE)
+                self._may_be_here(link, now + self._lasts(link, action))
                 result = work(now)
                 if action != "authenticate":
                     self._served(link, device.token_until[link], began_at)
@@ -293,6 +297,17 @@ class Simulation:
 
         for _ in range(1 + self.injector.happens("twice")):
             self.clock.later(self.rng.randrange(late), arrive)
+
+    def _lasts(self, link: str, action: str) -> int:
+        """The longest lease that a frame may give, which is long also without having asked for it.
+
+        So it is for who comes back with a frame that does not say how long it may be silent.
+        """
+        lease = self.user(owner_of(link)).leases.get(link)
+        margin = self.checks.margin + LEASE // 2
+        is_there = lease is not None and not lease.is_expired(self.clock.now + margin)
+        is_usual = link not in self.checks.slow and (is_there or action in NAMING)
+        return LEASE if is_usual else LONG_LEASE
 
     def _may_be_here(self, link: str, until: int) -> None:
         self.checks.may_be_here(owner_of(link), link, until)
@@ -398,14 +413,14 @@ class Simulation:
         for link in self.sockets:
             self.look_at(link)
 
-    def heard(self, link: str, sent_at: int) -> None:
+    def heard(self, link: str, sent_at: int, *, is_slow: bool) -> None:
         """A frame of a connection was answered."""
         user_id = owner_of(link)
         record = self.memory.tables.connections.get(link)
         if record is not None and link not in self.expired and self.sockets[link].is_open:
             limit = lease_limit(record.token_expires_at or 0)
             user = self.memory.tables.users.get(user_id)
-            self.checks.acknowledged(link, sent_at, limit, user)
+            self.checks.acknowledged(link, sent_at, limit, user, is_slow=is_slow)
 
     def _sending(self, connection_id: str, text: str) -> None:
         """A frame leaves; what waited in the queue was decided before, so it is not looked at."""

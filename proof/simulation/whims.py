@@ -40,7 +40,7 @@ class People:
             self._back_soon: 2,
             self._part: 1,
             self._pass_by: 1,
-            lambda it: it.turn(is_active=self.rng.random() < 0.5): 1,
+            lambda it: it.turn(is_active=self.rng.random() < 0.5): 2,
             lambda it: it.join(self._session()): 2,
             lambda it: it.leave(self._session()): 1,
             lambda it: it.speak(self._session()): 1,

@@ -1,4 +1,4 @@
-"""What has to hold when somebody verifies a user, as a second opinion (I21, I22).
+"""What has to hold when a viewer verifies a user, as a second opinion (I21, I22).
 
 Who was heard within `FRESH` is there; who was not is asked once in that time, and has `ANSWER` to
 send a frame. When the last frame came is told in steps, so that up to a `STEP` it is open whether

@@ -29,7 +29,7 @@ from tests.functions.conftest import Event
 
 USERS, ROOMS = ("ada", "bob", "eve"), ("lobby", "team")
 
-#: Answers in which users may be missing whom the connection may not see.
+#: Answers in which users may be missing that the connection may not see.
 REACHING = ("online-users-list", "watching", "verified")
 
 Told: TypeAlias = Any

@@ -4,6 +4,7 @@ The application is served on a port of its own. It names http://localhost:4000, 
 the browser is told where that is in a test.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,6 +116,9 @@ def row(page: Page, user: str) -> Locator:
 
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+#: Debian's package of the engine alone: the same pages for two thirds of the work. Its tabs are not
+#: those of a browser: none is kept for going back, for example.
+SHELL = "chromium-headless-shell"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -134,7 +138,9 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="module")
 def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
-    launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    """For pages alone in their windows: the engine of a browser, or else all of it."""
+    engine = shutil.which(SHELL) or chromium
+    launched = playwright.chromium.launch(executable_path=engine, args=FLAGS)
     yield launched
     launched.close()
 

@@ -258,7 +258,7 @@ def test_a_tab_that_is_told_not_to_come_back_stays_closed(
     gateway(deployed).post_to_connection(ConnectionId=connection_id, Data=closing)
     gateway(deployed).delete_connection(ConnectionId=connection_id)
     expect(left.link).to_have_text("Closed by the server")
-    expect(left.device("Tab 1")).to_contain_text("kicked")
+    expect(left.device("Tab 1")).to_contain_text("An administrator has closed it.")
 
     left.close("Tab 1")
     left.press("Open a tab")

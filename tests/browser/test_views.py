@@ -21,8 +21,6 @@ EXHIBITS = (
     *("UserStatusIndicator", "OnlineUsersList", "StatusPicker", "ConnectionBanner"),
     *("TypingIndicator", "ChatRoom", "ChatApp"),
 )
-#: No colour is on its way to another one while it is measured.
-STILL: dict[str, Any] = {"reduced_motion": "reduce"}
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +31,17 @@ def axe(tools: Tools) -> str:
 
 @pytest.fixture
 def gallery(demo: Demo) -> Page:
-    page = demo.window(**STILL)
+    page = demo.window()
     page.goto(f"{demo.url}?left={demo.name('ada')}&right={demo.name('grace')}#gallery")
     expect(page.get_by_role("region", name="ChatApp")).to_be_visible()
     return page
 
 
 def expect_accessible(page: Page, axe: str) -> None:
-    """axe finds nothing to complain of, by day and by night."""
+    """axe finds nothing to complain of, by day and by night.
+
+    No colour is on its way to another one while it is measured.
+    """
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.evaluate(axe)
@@ -62,7 +63,7 @@ def open_drawer(page: Page) -> Any:
 
 
 def test_the_page_is_accessible(demo: Demo, axe: str) -> None:
-    left, right = demo.open(**STILL)
+    left, right = demo.open()
     left.send("Hello")
     right.say("Writing letters")
     expect(left.online(right.user)).to_contain_text("Writing letters")
@@ -76,7 +77,7 @@ def test_the_page_is_accessible(demo: Demo, axe: str) -> None:
 
 
 def test_the_page_is_accessible_when_everything_is_broken(demo: Demo, axe: str) -> None:
-    left, right = demo.open(**STILL)
+    left, right = demo.open()
     left.network("Cut")
     left.send("Into the void")
     right.network("Frozen")
@@ -86,7 +87,7 @@ def test_the_page_is_accessible_when_everything_is_broken(demo: Demo, axe: str) 
 
 
 def test_the_drawer_is_accessible(demo: Demo, axe: str) -> None:
-    left, _ = demo.open(**STILL)
+    left, _ = demo.open()
     drawer = open_drawer(left.page)
     drawer.locator("summary").filter(has_text="Users").click()
     drawer.get_by_text(left.user, exact=True).last.click()
@@ -140,11 +141,13 @@ def test_the_focused_control_is_visible(demo: Demo) -> None:
 
 
 def test_reduced_motion_stops_the_animations(demo: Demo) -> None:
-    left, right = demo.open(**STILL)
+    left, right = demo.open()
     right.message.press_sequentially("Hm")
     expect(left.typing).not_to_be_empty()
     moving = "document.getAnimations().filter((it) => it.playState === 'running').length"
     assert left.page.evaluate(moving) == 0
+    left.page.emulate_media(reduced_motion="no-preference")
+    assert left.page.evaluate(moving) > 0
 
 
 # ── the drawer ──────────────────────────────────────────────────────────────────────────────
@@ -228,17 +231,17 @@ def test_going_back_from_the_gallery_restores_the_page(demo: Demo) -> None:
 
 
 def test_the_calculator_bills_what_is_typed(demo: Demo, axe: str) -> None:
-    page = demo.window(**STILL)
+    page = demo.window()
     page.goto(f"{demo.url}?left={demo.name('ada')}&right={demo.name('grace')}#cost")
     usage = page.get_by_role("form", name="Usage")
     total = page.get_by_role("status", name="Total")
     usual = total.inner_text()
     usage.get_by_label("Users").fill("0")
     expect(total).not_to_have_text(usual)
-    nobody = total.inner_text()
+    without_users = total.inner_text()
     # What is out of bounds changes no sum.
     usage.get_by_label("Users").fill("-1")
-    expect(total).to_have_text(nobody)
+    expect(total).to_have_text(without_users)
     usage.get_by_label("Users").fill("10000")
     expect(total).to_have_text(usual)
     expect_accessible(page, axe)

@@ -151,7 +151,7 @@ VISIBILITY = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:visibility"
 def spy(stack: Stack, authorizer: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Spy:
     authorizer.otherwise = Answer(body=b'{"allowed":true}')
     monkeypatch.setattr(limits, "ROWS_UNASKED", 1)  # as where a large topic is written to
-    monkeypatch.setattr(limits, "FIRST_BLOCKERS", 1)  # as for a viewer whom many have blocked
+    monkeypatch.setattr(limits, "FIRST_BLOCKERS", 1)  # as for a viewer that many have blocked
     stack.configure(VISIBILITY="function", VISIBILITY_ARN=VISIBILITY)
     spy, call, invoke = Spy(), BaseClient._make_api_call, stack.invoke
     stack.called = spy.called

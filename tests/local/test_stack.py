@@ -105,6 +105,33 @@ def test_what_a_fixture_started_ends_with_its_process(tmp_path: Path, how: signa
     assert not is_alive(int(told))
 
 
+LOCAL_AWS = """
+import sys, time
+from pathlib import Path
+from local.aws import local_aws
+from local.stack import Settings
+
+with local_aws(Settings(home=Path(sys.argv[1]), aws_port=int(sys.argv[2]))) as process:
+    print(process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_the_local_aws_ends_with_a_stack_that_is_killed(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    command = [sys.executable, "-c", LOCAL_AWS, str(tmp_path), str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        aws = int(owner.stdout.readline())
+        owner.kill()
+
+    deadline = time.monotonic() + 30
+    while is_alive(aws) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(aws)
+
+
 def is_alive(process_id: int) -> bool:
     try:
         os.kill(process_id, 0)

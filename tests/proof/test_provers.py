@@ -20,18 +20,22 @@ from proof.nemesis.faults import DEVICE_FAULTS, STACK_FAULTS, plan
 from proof.nemesis.history import read
 from proof.nemesis.report import summary
 from proof.nemesis.run import run
-from proof.nemesis.settings import SHORT, USUAL
+from proof.nemesis.settings import SETTINGS, SHORT
+from proof.nemesis.settings import rules as rules_of
 from proof.simulation.faults import WORST, Faults, swarm
 from proof.simulation.simulation import Simulation, simulate
-from proof.stateful.machine import SETTINGS, Presence
+from proof.stateful.machine import SETTINGS as EXAMPLES
+from proof.stateful.machine import Presence
 from tests.tools import program
 
-RUNS, PART = 160, 20
+RUNS, PART = 100, 20
 
 
 # ── the simulation ─────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("simulation")
 @pytest.mark.parametrize("first", range(0, RUNS, PART))
 def test_no_promise_is_broken_whatever_fails(first: int) -> None:
     for number in range(first, first + PART):
@@ -45,6 +49,7 @@ def test_a_seed_replays_its_run() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("replay")
 def test_a_seed_replays_its_run_in_another_process() -> None:
     """Whatever order its sets of names have: that of another process is another."""
     first, second = (_results_of_a_process(number) for number in (1, 2))
@@ -53,7 +58,7 @@ def test_a_seed_replays_its_run_in_another_process() -> None:
 
 
 def _results_of_a_process(hash_seed: int) -> str:
-    program = "from proof.simulation.simulation import simulate as s; print([*map(s, range(20))])"
+    program = "from proof.simulation.simulation import simulate as s; print([*map(s, range(8))])"
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
     done = subprocess.run(
         (sys.executable, "-c", program), env=environment, capture_output=True, text=True, check=True
@@ -75,7 +80,7 @@ def test_every_fault_happens_in_some_runs_and_is_missing_in_others() -> None:
 def test_the_state_machine_finds_nothing_in_a_few_stories() -> None:
     machine = seed(1)(type("Seeded", (Presence,), {}))
 
-    run_state_machine_as_test(machine, settings=settings(SETTINGS, max_examples=10))
+    run_state_machine_as_test(machine, settings=settings(EXAMPLES, max_examples=10))
 
 
 # ── the model ──────────────────────────────────────────────────────────────────────────────
@@ -117,7 +122,7 @@ def test_a_known_mistake_is_found() -> None:
 
 @pytest.mark.parametrize("number", range(20))
 def test_every_plan_has_every_fault_and_ends_in_time(number: int) -> None:
-    for seconds, rules in ((16, SHORT), (180, USUAL)):
+    for seconds, rules in ((16, SHORT), *((180, rules_of(name)) for name in SETTINGS)):
         steps = plan(number, seconds, rules)
 
         assert {it.fault for it in steps} == {*STACK_FAULTS, *DEVICE_FAULTS}
@@ -127,6 +132,7 @@ def test_every_plan_has_every_fault_and_ends_in_time(number: int) -> None:
 @pytest.mark.fault("A client's clock is wrong by hours.")
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.xdist_group("nemesis")
 def test_the_nemesis_finds_nothing_in_a_short_run(tmp_path: Path) -> None:
     run(1, 16, SHORT, tmp_path / "run")
 

@@ -24,6 +24,7 @@ def test_the_types_of_the_client_agree(tools: Tools) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("vitest")
 def test_the_tests_of_the_client_pass(tools: Tools) -> None:
     tools.run("vitest", "run")
 
@@ -51,6 +52,7 @@ def test_the_demo_needs_no_exception_from_the_content_security_policy() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("test double")
 def test_the_test_double_answers_as_the_reducer(tools: Tools, tmp_path: Path) -> None:
     stories = tmp_path / "stories.jsonl"
     vectors.write(stories)

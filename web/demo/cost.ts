@@ -36,7 +36,7 @@ export function bill(usage: Usage): readonly Part[] {
     { name: "Open connections", dollars: hours * 60 * FIGURES.minute },
     { name: "Contacts on the screen", dollars: hours * contacts * FIGURES.contactHour },
     { name: "All that users do besides", dollars: hours * FIGURES.hour },
-    { name: "With nobody there", dollars: FIGURES.idle },
+    { name: "Without a user", dollars: FIGURES.idle },
   ];
 }
 

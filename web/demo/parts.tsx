@@ -95,7 +95,7 @@ export function Meter({ left, of }: { left: number; of: number }) {
   const part = of > 0 ? Math.min(1, Math.max(0, left / of)) : 0;
   return (
     <span className="meter" data-low={part < 0.34 ? "" : undefined} aria-hidden>
-      <span style={{ inlineSize: `${part * 100}%` }} />
+      <span style={{ transform: `scaleX(${part})` }} />
     </span>
   );
 }

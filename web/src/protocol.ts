@@ -115,7 +115,7 @@ export interface Online {
   /** Where to end, as it came with a page; what is behind it is not listed. */
   readonly upTo?: string;
   /**
-   * Users whom the client knows to be online, because it is told of their changes. They are left
+   * Users that the client knows to be online, because it is told of their changes. They are left
    * out, which costs next to nothing if they are all there are.
    */
   readonly without?: readonly string[];

@@ -90,7 +90,7 @@ export function createGallery(on: GalleryContext, client: PresenceClient): Galle
   const handOver = createTimer(on.clock);
   /** What may be another now; what was inherited goes if it is not wanted any more. */
   const dirty = new Set(values.keys());
-  /** Users in lists whom no tab shows: they are told as they are known with the list. */
+  /** Users in lists that no tab shows: they are told as they are known with the list. */
   let others: ReadonlySet<string> = new Set();
   let { since } = on;
 

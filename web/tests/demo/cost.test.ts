@@ -40,7 +40,7 @@ describe("the calculator", () => {
   test("bills what is there without users", () => {
     const parts = bill({ ...USUAL, users: 0 });
     expect(parts.filter(({ dollars }) => dollars > 0).map(({ name }) => name)).toEqual([
-      "With nobody there",
+      "Without a user",
     ]);
   });
 

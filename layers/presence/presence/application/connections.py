@@ -282,7 +282,7 @@ class Connections:
     def _ping_unusual(self, command: PingCommand, user: User, lease: Lease, now: int) -> User:
         """The lease is gone, or was renewed just now, or the client says something new.
 
-        *user* is whom the client has named. If the lease is not there, the record says who it is.
+        *user* is the one that the client has named. If the lease is not there, the record says it.
         """
         name = command.connection_id
         event = Renewed(name, lease, command.is_active)

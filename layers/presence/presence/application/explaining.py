@@ -22,7 +22,7 @@ class Explaining:
         """Why the user is shown as they are, to all and to one viewer.
 
         Raises:
-            Unavailable: the stack's policy does not say in time whom the viewer may see.
+            Unavailable: the stack's policy does not say in time which users the viewer may see.
         """
         stored = self.users.read(user_id, consistent=True)
         current = as_of(stored, now)

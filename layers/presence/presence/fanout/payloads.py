@@ -157,7 +157,7 @@ Payload: TypeAlias = PresencePayload | FramesPayload
 def for_jobs(payload: Payload, budget: int) -> Sequence[Payload] | None:
     """The payload in parts of *budget* bytes each; None for frames that are too large for a job.
 
-    The news of one user is never too large, whoever is special: a job has no texts.
+    The news of one user is never too large, however many viewers are special: a job has no texts.
     """
     match payload:
         case FramesPayload():

@@ -252,7 +252,7 @@ class SetStatus:
 
 @dataclass(frozen=True, slots=True)
 class ListOnline:
-    """`without` are users whom the client knows to be online; `up_to` ends what it asks for."""
+    """`without` are users that the client knows to be online; `up_to` ends what it asks for."""
 
     limit: int = DEFAULT_PAGE
     cursor: str | None = None
