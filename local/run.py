@@ -19,6 +19,7 @@ from local.deploy import Deployed, deploy
 from local.server import DevelopmentServer, serving
 from local.stack import REGION, ROOT, Settings, StackError, publish, running
 from local.warm import warm
+from local.watching import watching
 from presence_client import tokens
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def _start(settings: Settings, everything: ExitStack) -> subprocess.Popen[bytes]
         everything.callback(tables.save, settings, deployed)
     with _step("first calls"):
         warm(deployed, settings.endpoint_url)
+    everything.enter_context(watching(settings))
     told = _told(settings, deployed)
     server = DevelopmentServer(settings.port, told, _mint(settings), _stored(settings, deployed))
     everything.enter_context(serving(server))

@@ -77,6 +77,7 @@ SHORT: dict[str, Any] = {
     "BackgroundHeartbeatSeconds": 8,
     "GraceSeconds": 3,
     "AuthenticationSeconds": 3,
+    "AuthenticationFailuresAlarm": 5,
 }
 
 

@@ -144,7 +144,9 @@ class Functions:
         self.add("calls", cause, called.dynamodb)
         self.add("sqs", f"{cause}: send", called.queue_requests)
         lines = self.log.take()
-        self.add("log_bytes", f"{cause}: lines", log_bytes(lines))
+        told = [it for it in lines if metrics_of(it)]
+        self.add("log_bytes", "metrics: lines", log_bytes(told))
+        self.add("log_bytes", f"{cause}: lines", log_bytes(lines) - log_bytes(told))
         system = system_log_bytes(is_quiet=function.is_quiet)
         self.add("log_bytes", f"{cause}: of Lambda", system)
         for line in lines:

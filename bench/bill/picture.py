@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 from bench.bill.prices import APART, PRICES, Price
 
-WIDTH, LEFT, RIGHT, ROW, HEAD, TOP = 760, 110, 90, 26, 30, 74
+WIDTH, LEFT, RIGHT, ROW, HEAD, TOP = 760, 110, 90, 26, 30, 94
 #: Thinner parts of a bar are not drawn.
 THINNEST = 0.1
 #: What may be in a sum.
@@ -15,7 +15,7 @@ ITEMS: Mapping[str, Price] = {**PRICES, **APART}
 COLOURS = (
     *("#0969da", "#54aeff", "#8250df", "#bf8700", "#cf222e", "#fa4549"),
     *("#1a7f37", "#4ac26b", "#bc4c00", "#6e7781", "#9a6700", "#57606a"),
-    *("#bf3989", "#ff80c8"),
+    *("#1b7c83", "#bf3989", "#ff80c8"),
 )
 STYLE = """
     text { font: 13px system-ui, sans-serif; fill: #1f2328 }

@@ -49,6 +49,7 @@ PRICES: Mapping[str, Price] = {
     "log_bytes": Price("Log bytes", 0.50, _GB, "ingested", _CLOUDWATCH),
     "metrics": Price("Metrics of our own", 0.30, 1, "a month", _CLOUDWATCH),
     "alarms": Price("Alarms", 0.10, 1, "a month", _CLOUDWATCH),
+    "dashboards": Price("Dashboards", 3.00, 1, "a month", _CLOUDWATCH),
 }
 
 #: Billed perhaps, or by another page: printed beside the sum, never in it.

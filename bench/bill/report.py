@@ -47,7 +47,9 @@ def monthly(day: Day, runs: Sequence[Told]) -> dict[str, float]:
 
 
 def fixed(run: Told) -> dict[str, float]:
-    return {"metrics/all": len(run["metrics"]), "alarms/all": run["alarms"]}
+    """What is paid for a month whatever is used; a metric costs as much for a day in it."""
+    found = {"metrics/all": len(run["metrics"]), "alarms/all": run["alarms"]}
+    return {**found, "dashboards/all": run["dashboards"]}
 
 
 def priced(counted: Collection[str]) -> Mapping[str, Price]:
@@ -142,7 +144,8 @@ def merged(former: Record, found: Record) -> dict[str, Any]:
 
 
 def idle_bill(build: str, run: Told, counted: Collection[str] = ()) -> dict[str, Any]:
-    return bill(build, combined([(MINUTES_A_MONTH, run["idle_minute"])]) | fixed(run), counted)
+    always = fixed({**run, "metrics": run["idle_metrics"]})
+    return bill(build, combined([(MINUTES_A_MONTH, run["idle_minute"])]) | always, counted)
 
 
 def _short(value: float) -> float:

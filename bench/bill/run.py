@@ -116,13 +116,16 @@ def run(folder: Path, module: Path, day: Day, cut: float) -> dict[str, Any]:
         build.played(everything.enter_context(stage(module)), WARM_UP, 1)
         build.functions.metrics.clear()
         idle = build.idle()
+        idle_metrics = sorted(build.functions.metrics)
         used = build.played(everything.enter_context(stage(module)), day, cut)
         return {
             "used": used,
             "idle_minute": idle,
             "minutes": length(day, cut) / MINUTE,
             "metrics": sorted(build.functions.metrics),
+            "idle_metrics": idle_metrics,
             "alarms": len(build.functions.template.of_type("AWS::CloudWatch::Alarm")),
+            "dashboards": len(build.functions.template.of_type("AWS::CloudWatch::Dashboard")),
             "failures": build.functions.failures,
         }
 

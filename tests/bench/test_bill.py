@@ -12,6 +12,7 @@ from bench.bill.days import DayError, clients, length, read_day, script
 from bench.bill.stage import bundle
 from bench.bill.template import Template
 from bench.builds import ROOT
+from presence.metrics import ONLINE_USERS, OPEN_CONNECTIONS, SWEEP_COVERAGE
 from tests.tools import Tools
 
 SHORT = DAYS / "short.yaml"
@@ -63,8 +64,34 @@ def test_each_invocation_and_each_frame_is_counted_once(told: dict[str, Any]) ->
 def test_no_user_costs_what_the_sweep_and_the_polls_cost(told: dict[str, Any]) -> None:
     idle = told["idle_minute"]
     assert idle["invocations/sweep"] == 1
-    assert {name.partition("/")[2].partition(":")[0] for name in idle} == {"sweep", "polls"}
-    assert 0.8 < report.idle_bill("here", told)["total"] < 3
+    causes = {name.partition("/")[2].partition(":")[0] for name in idle}
+    assert causes == {"sweep", "polls", "metrics"}
+    assert 0.4 < _used(report.idle_bill("here", told)) < 3
+
+
+#: What it costs to be seen: metrics and their lines, alarms, the dashboard.
+SEEN = {"metrics", "all"}
+
+
+def _used(bill: dict[str, Any]) -> float:
+    return float(sum(it for cause, it in bill["by_cause"].items() if cause not in SEEN))
+
+
+def test_to_be_seen_costs_what_was_promised(told: dict[str, Any]) -> None:
+    """At most $6 a month with nobody there; of a day, what is the same for all days."""
+    idle = report.idle_bill("here", told)
+    assert 3 < idle["total"] - _used(idle) <= 6
+    assert {it.split()[1] for it in told["idle_metrics"]} == {
+        it.name for it in (OPEN_CONNECTIONS, ONLINE_USERS, SWEEP_COVERAGE)
+    }
+    fixed = report.dollars(report.fixed(told))
+    assert fixed["metrics"] + fixed["alarms"] + fixed["dashboards"] <= 14
+
+
+def test_no_line_of_metrics_is_one_of_an_invocation(told: dict[str, Any]) -> None:
+    used = told["used"]
+    assert used["log_bytes/metrics: lines"] > 0
+    assert used.get("log_bytes/ping: lines", 0) == 0
 
 
 def test_a_bill_adds_up_by_item_and_by_cause(bill: dict[str, Any]) -> None:
@@ -140,7 +167,8 @@ def test_the_picture_is_that_of_the_record_that_is_kept() -> None:
 
 def played(cut: float, writes: float) -> dict[str, Any]:
     used = {"writes/ping": writes}
-    return {"cut": cut, "used": used, "idle_minute": {}, "minutes": 1, "metrics": [], "alarms": 0}
+    fixed = {"metrics": [], "alarms": 0, "dashboards": 0}
+    return {"cut": cut, "used": used, "idle_minute": {}, "minutes": 1, **fixed}
 
 
 def test_two_cut_days_of_which_the_longer_uses_less_are_no_line() -> None:

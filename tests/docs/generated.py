@@ -16,6 +16,7 @@ from bench.bill import pages as bills
 from bench.printing import Table, rendered
 from presence import limits as of_ours
 from presence.domain.heartbeat import Heartbeats
+from presence.metrics import METRICS
 from proof.nemesis.lives import LOOK
 from proof.nemesis.outages import TRAVEL
 from proof.nemesis.report import render
@@ -124,6 +125,11 @@ COSTS = {
         "one more line per message; needs a CloudWatch role in the account's API Gateway settings"
     ),
     "AlarmTopicArn": "nothing",
+    "AuthenticationFailuresAlarm": (
+        "too low, it rings on a usual day; too high, an issuer that is down is not noticed"
+    ),
+    "MonthlyBudget": "nothing: a budget without actions is free",
+    "Tracing": "`Active`: $5 a million traces, of 5 % of the invocations beyond one a second",
 }
 
 
@@ -169,6 +175,11 @@ def parameters() -> str:
 def _default_of(parameter: Mapping[str, object]) -> str:
     text = str(parameter.get("Default", "required"))
     return text if text == "required" else f"`{text}`" if text else "empty"
+
+
+def metrics() -> str:
+    rows = ([f"`{it.name}`", it.unit.value, it.read_by, it.says] for it in METRICS)
+    return table(("Metric", "Unit", "Statistic", "What"), rows)
 
 
 def nemesis() -> str:
@@ -351,7 +362,7 @@ def measured(record: Path) -> str:
 RECORDS = sorted((ROOT / "bench" / "records").glob("*.json"))
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    **{it.__name__: it for it in (faults, limits, nemesis, parameters, promises, sizes)},
+    **{it.__name__: it for it in (faults, limits, metrics, nemesis, parameters, promises, sizes)},
     **{name: partial(_quote, *it) for name, it in QUOTES.items()},
     "tour-lines": tour_lines,
     **bills.BLOCKS,

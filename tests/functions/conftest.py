@@ -65,6 +65,8 @@ ENVIRONMENT = {
     "GLOBAL_PRESENCE": "true",
     "PUBLIC_READS": "false",
     "LAST_SEEN_PRECISION": "exact",
+    "POWERTOOLS_METRICS_NAMESPACE": "presence-test",
+    "POWERTOOLS_SERVICE_NAME": "presence",
     "ALLOWED_ORIGINS": f"{ORIGIN}, http://localhost:4000",
     "TOKEN_ISSUER": ISSUER,
     "TOKEN_AUDIENCE": AUDIENCE,
@@ -509,6 +511,8 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     handler = runtime.logger.registered_handler
     handler.setStream(stack.log)  # type: ignore[attr-defined]  # a StreamHandler
     monkeypatch.setattr(runtime, "sampling", Sampling())
+    bootstrap.METER.clear()
+    bootstrap.METER.taken_at = 0
     stack.configure(TIMER_QUEUE_URL="timers", DELIVERY_QUEUE_URL="deliveries")
     yield stack
     runtime.logger.setLevel("INFO")

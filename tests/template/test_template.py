@@ -16,6 +16,7 @@ import yaml
 
 from presence.entrypoints.websocket import ONE_WAY
 from presence.limits import MAX_HEARTBEAT_SECONDS
+from presence.metrics import METRICS
 from presence.protocol.requests import ACTIONS
 from tests.domain.test_messages import BATCH
 from tests.tables import SCHEMAS
@@ -101,6 +102,18 @@ def test_every_function_has_a_log_group_that_forgets(function: str) -> None:
 def test_lambda_itself_logs_no_invocation_that_went_well() -> None:
     shared = TEMPLATE["Globals"]["Function"]["LoggingConfig"]
     assert (shared["LogFormat"], shared["SystemLogLevel"]) == ("JSON", "WARN")
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN", "ERROR"])
+def test_lambda_lets_the_lines_of_metrics_through(level: str) -> None:
+    """It takes them for INFO, because they have no level ("Log-level filtering")."""
+    shared = TEMPLATE["Globals"]["Function"]
+    condition, debug, other = shared["LoggingConfig"]["ApplicationLogLevel"]["Fn::If"]
+    assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": "LogLevel"}, "DEBUG"]}
+    chosen = debug if level == "DEBUG" else other
+    assert chosen in ("DEBUG", "INFO")
+    # The functions have the level that was chosen, and drop what is below.
+    assert shared["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == {"Ref": "LogLevel"}
 
 
 def test_the_levels_are_those_that_lambda_and_the_logger_know() -> None:
@@ -258,7 +271,7 @@ def test_each_dead_letter_queue_has_an_alarm(queue: str) -> None:
     watched = [
         dimension["Value"]
         for alarm in of_type("AWS::CloudWatch::Alarm").values()
-        for dimension in alarm["Dimensions"]
+        for dimension in alarm.get("Dimensions", ())
     ]
     assert {"Fn::GetAtt": f"{queue}.QueueName"} in watched
 
@@ -270,9 +283,149 @@ def test_an_alarm_tells_of_failures_without_a_dead_letter_queue(metric: str, fun
     watched = [
         (alarm["MetricName"], dimension["Value"])
         for alarm in of_type("AWS::CloudWatch::Alarm").values()
-        for dimension in alarm["Dimensions"]
+        for dimension in alarm.get("Dimensions", ())
     ]
     assert (metric, {"Ref": function}) in watched
+
+
+# ── what is watched ──────────────────────────────────────────────────────────────────────────────
+
+ALARMS = of_type("AWS::CloudWatch::Alarm")
+OWN = {"Ref": "AWS::StackName"}
+#: What a metric filter makes, beside the metrics that functions write.
+FILTERED = {
+    made["MetricName"]
+    for it in of_type("AWS::Logs::MetricFilter").values()
+    for made in it["MetricTransformations"]
+}
+
+
+def dashboard() -> dict[str, Any]:
+    text = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body: dict[str, Any] = json.loads(text)
+    return body
+
+
+def shown() -> Iterator[tuple[str, ...]]:
+    """Namespace, name and dimensions of each metric that the dashboard shows."""
+    for widget in dashboard()["widgets"]:
+        for metric in widget["properties"].get("metrics", ()):
+            words = tuple(it for it in metric if isinstance(it, str))
+            if words:  # else it is an expression
+                yield words
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_notifies_the_topic_and_says_what_it_means(name: str) -> None:
+    alarm = ALARMS[name]
+    topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    assert alarm["AlarmActions"] == topic
+    assert alarm["AlarmDescription"].endswith(".")
+    assert alarm["TreatMissingData"] == ("breaching" if name == "SweepMissing" else "notBreaching")
+    # Metric math would be billed for each metric in it, and the local AWS knows none.
+    assert "Metrics" not in alarm
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_watches_a_metric_that_is_written(name: str) -> None:
+    alarm = ALARMS[name]
+    dimensions = {it["Name"]: it["Value"] for it in alarm.get("Dimensions", ())}
+    if alarm["Namespace"] != OWN:
+        assert alarm["Namespace"].startswith("AWS/")
+        assert dimensions
+    elif alarm["MetricName"] in FILTERED:
+        assert dimensions == {}
+    else:
+        assert alarm["MetricName"] in {it.name for it in METRICS}
+        assert dimensions == {"service": "presence"}
+
+
+@pytest.mark.fault("The schedule of the sweep is disabled, or the function may not run.")
+def test_a_sweep_that_does_not_run_is_an_alarm() -> None:
+    alarm = ALARMS["SweepMissing"]
+    (schedule,) = FUNCTIONS["SweepFunction"]["Events"].values()
+    assert schedule["Properties"]["Schedule"] == "rate(1 minute)"
+    assert (alarm["MetricName"], alarm["Statistic"]) == ("SweepCoverage", "SampleCount")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    # A sweep at the end of one minute and one at the beginning of the next but one are no gap.
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 3)
+
+
+def test_each_alarm_has_its_line_in_the_runbook() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    section = page[page.index("\n## Alarms\n") : page.index("\n### When the sweep has too")]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \| (.+) \|$", section, re.MULTILINE)
+    assert [name for name, *_ in rows] == [*ALARMS]
+    for name, *cells in rows:
+        assert all(len(cell) > len("the same") - 1 for cell in cells), name
+    queries = {
+        it["Name"]["Fn::Sub"].rpartition("/")[2]
+        for it in of_type("AWS::Logs::QueryDefinition").values()
+    }
+    assert set(re.findall(r"saved query \*([^*]+)\*", section)) <= queries
+
+
+def test_functions_write_their_metrics_where_alarms_look() -> None:
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["POWERTOOLS_METRICS_NAMESPACE"] == OWN
+    assert variables["POWERTOOLS_SERVICE_NAME"] == "presence"
+
+
+def test_the_dashboard_shows_every_metric_of_ours_and_every_alarm() -> None:
+    own = {it[1] for it in shown() if it[0] == "${AWS::StackName}"}
+    assert own == {it.name for it in METRICS} | FILTERED
+    (alarms,) = [it for it in dashboard()["widgets"] if it["type"] == "alarm"]
+    assert {*alarms["properties"]["alarms"]} == {f"${{{name}.Arn}}" for name in ALARMS}
+
+
+def test_the_dashboard_shows_metrics_as_they_are_written_and_read() -> None:
+    for namespace, name, *dimensions in shown():
+        if namespace == "${AWS::StackName}":
+            assert dimensions == ([] if name in FILTERED else ["service", "presence"])
+        else:
+            assert namespace.startswith("AWS/")
+            assert len(dimensions) % 2 == 0
+    ids = [
+        options["id"]
+        for widget in dashboard()["widgets"]
+        for metric in widget["properties"].get("metrics", ())
+        for options in metric[-1:]
+        if "id" in options
+    ]
+    assert len({*ids}) == len(ids)
+
+
+def test_saved_queries_read_groups_of_functions_and_their_names_begin_with_the_stack() -> None:
+    groups = {f"{name.removesuffix('Function')}Log" for name in FUNCTIONS}
+    queries = of_type("AWS::Logs::QueryDefinition").values()
+    assert len(queries) >= 4
+    for query in queries:
+        assert {it["Ref"] for it in query["LogGroupNames"]} <= groups
+        assert query["Name"]["Fn::Sub"].startswith("${AWS::StackName}/")
+
+
+def test_a_budget_is_told_where_alarms_are() -> None:
+    budget = RESOURCES["Budget"]
+    assert budget["Condition"] == "HasBudget"
+    assert TEMPLATE["Parameters"]["MonthlyBudget"]["Default"] == 0
+    told = budget["Properties"]["NotificationsWithSubscribers"]
+    for it in told:
+        assert it["Subscribers"] == [
+            {"SubscriptionType": "SNS", "Address": {"Ref": "AlarmTopicArn"}}
+        ]
+    assert {it["Notification"]["NotificationType"] for it in told} == {"ACTUAL", "FORECASTED"}
+    (assertion,) = TEMPLATE["Rules"]["BudgetIsTold"]["Assertions"]
+    assert "AlarmTopicArn" in str(assertion["Assert"])
+
+
+def test_functions_are_traced_only_if_that_is_chosen() -> None:
+    assert TEMPLATE["Globals"]["Function"]["Tracing"] == {"Ref": "Tracing"}
+    assert TEMPLATE["Parameters"]["Tracing"]["Default"] == "PassThrough"
+
+
+def test_the_template_can_be_read() -> None:
+    """A thousand lines at most."""
+    assert len((ROOT / "template.yaml").read_text().splitlines()) <= 1_000
 
 
 @pytest.mark.parametrize("table", ["Users", "Subscriptions"])

@@ -7,7 +7,7 @@ frame waits for an import later; PyJWT, which imports cryptography, when a token
 import os
 import secrets
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 from botocore.config import Config
@@ -50,6 +50,7 @@ from presence.fanout.broadcast import Broadcast
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.large_rooms import LargeRooms
 from presence.fanout.sight import Sight
+from presence.metrics import TABLE_THROTTLES, Meter
 from presence.pauses import pause
 from presence.ports import Authorizer, Gateway, Ports, Tokens, Visibility
 from presence.settings import Settings, read_settings
@@ -64,13 +65,15 @@ class App:
         settings: Settings,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
         pause: Callable[[int], None] = pause,
+        meter: Meter | None = None,
     ) -> None:
+        self.meter = meter or Meter()
         self.ports = ports
         self.settings = settings
         self.is_global = settings.global_presence
         self.durations = _durations(settings)
         self.rules = _rules(settings)
-        self.changes = UserChanges(ports.users, ports.timers, pause)
+        self.changes = UserChanges(ports.users, ports.timers, pause, self.meter)
         self.access = Access(ports.records, ports.users, self.changes, self.durations)
         self.chat_sessions = ChatSessions(self.changes, self.access, ports.authorizer)
         self.connections = self._new_connections()
@@ -114,7 +117,9 @@ class App:
     @cached_property
     def verification(self) -> Verification:
         wait = self.settings.probe_seconds * 1000
-        return Verification(self.access, self.statuses, self.changes, self.dispatcher, wait)
+        return Verification(
+            self.access, self.statuses, self.changes, self.dispatcher, wait, self.meter
+        )
 
     @cached_property
     def explaining(self) -> Explaining:
@@ -158,6 +163,7 @@ class App:
             self.changes,
             self.expiry,
             self.durations,
+            self.meter,
         )
 
     @cached_property
@@ -200,7 +206,8 @@ class App:
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
-        return Dispatcher(self.ports.gateway, self.ports.deliveries, self.ports.timers)
+        ports = self.ports
+        return Dispatcher(ports.gateway, ports.deliveries, ports.timers, self.meter)
 
 
 def _durations(settings: Settings) -> Durations:
@@ -231,7 +238,7 @@ def _rules(settings: Settings) -> Rules:
 class AWS:
     """The ports, on AWS; a client is made at its first call."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, meter: Meter) -> None:
         self._settings = settings
         client = bind(
             connections=settings.connections_table,
@@ -249,6 +256,8 @@ class AWS:
         self.subscriptions = DynamoDBSubscriptions(client, is_global=is_global, shards=shards)
         # PynamoDB's session for all: a second one would read botocore's data again, for 100 ms.
         self._session = client.session
+        # Before the client is made: it takes a copy of what the session knows.
+        self._session.register("needs-retry.dynamodb", partial(_note, meter))
         sqs = self._client("sqs")
         self.timers = SQSTimers(sqs, settings.timer_queue_url)
         self.deliveries = SQSDeliveries(sqs, settings.delivery_queue_url)
@@ -323,6 +332,22 @@ class AWS:
         return make
 
 
+#: What DynamoDB answers to more than a table, an index or a partition takes.
+_THROTTLES = frozenset(
+    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"}
+)
+
+
+def _note(meter: Meter, response: Any = None, **_: Any) -> None:  # noqa: ANN401  botocore's event
+    """Count an answer that botocore may try again after; None leaves that to botocore."""
+    if response is not None and response[1].get("Error", {}).get("Code") in _THROTTLES:
+        meter.count(TABLE_THROTTLES)
+
+
+#: What this execution environment has counted and measured.
+METER = Meter()
+
+
 @cache
 def app() -> App:
     """The use cases of this execution environment, on AWS.
@@ -331,4 +356,4 @@ def app() -> App:
         SettingsError: see `read_settings`.
     """
     settings = read_settings(os.environ)
-    return App(AWS(settings), settings)
+    return App(AWS(settings, METER), settings, meter=METER)

@@ -171,6 +171,11 @@ REFUSALS_LOGGED = 10
 #: An invocation that takes so long has a line. Usual ones take tens of milliseconds; clients give
 #: up after ten seconds.
 SLOW_MILLISECONDS = 1_000
+#: An execution environment writes its metrics once in this time at most: a line costs as much as
+#: the write of a ping.
+METRICS_MILLISECONDS = 60_000
+#: Values of one metric in such a line. Powertools writes a line by itself when there are 100.
+METRIC_VALUES = 99
 
 # ── protocol ───────────────────────────────────────────────────────────────────────────────
 

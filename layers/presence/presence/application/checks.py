@@ -16,6 +16,7 @@ from presence.domain.reducer import reduce
 from presence.domain.user import User
 from presence.fanout.dispatch import OpenSocket
 from presence.limits import MAX_BATCH_READ, SWEEP_AHEAD_MILLISECONDS
+from presence.metrics import PROBES_UNANSWERED, TIMER_DELAY, Meter
 from presence.ports import ConnectionRecords, Count, OnlineIndex, Timers, UserChange, Users
 
 
@@ -32,12 +33,21 @@ class OnTimer:
     changes: UserChanges
     expiry: Expiry
     durations: Durations
+    meter: Meter = field(default_factory=Meter)
 
     def user(self, user_id: str, now: int) -> None:
         """The grace period, or a chosen status, may have ended."""
         before, after = self.changes.apply(user_id, TimePassed(), now)
+        self._measure(before, after, now)
         if after.next_change_at is not None and after.next_change_at == before.next_change_at:
             self.changes.schedule_check(user_id, after.next_change_at, now)
+
+    def _measure(self, before: User, after: User, now: int) -> None:
+        if (due := before.next_change_at) is not None and due <= now and after != before:
+            self.meter.measure(TIMER_DELAY, now - due)
+        ended = [lease for name, lease in before.leases.items() if name not in after.leases]
+        unheard = sum(lease.seen_at < before.probed_at for lease in ended)
+        self.meter.count(PROBES_UNANSWERED, unheard)
 
     def connection(self, connection_id: str, now: int) -> OpenSocket | None:
         """It may not have authenticated in time, or its record is closed and its socket is not."""
@@ -81,13 +91,15 @@ class OnTimer:
 class Swept:
     """How far a sweep came: `count` is None if time ran out before all users were looked at.
 
-    `failures` are the errors of users who could not be looked at, by their ids.
+    `failures` are the errors of users who could not be looked at, by their ids; `connections` are
+    the leases of the others.
     """
 
     looked_at: int
     changed: int
     count: Count | None
     failures: Mapping[str, Exception] = field(default_factory=dict)
+    connections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,7 @@ class Sweep:
         Users who cannot be looked at together are looked at one by one, and one who cannot be
         looked at alone is left out, and counted as online.
         """
-        online = looked_at = changed = 0
+        online = looked_at = changed = connections = 0
         failures, last = dict[str, Exception](), None
         alone = deque[str]()
         pieces = self._pieces(alone)
@@ -122,10 +134,11 @@ class Sweep:
             online += sum(it.presence.is_online for it in after)
             changed += sum(old != new for old, new in zip(before, after, strict=True))
             looked_at += len(after)
+            connections += sum(len(it.leases) for it in after)
         is_complete = next(pieces, None) is None
         count = Count(online + len(failures), now) if is_complete else None
         self._remember(count, last)
-        return Swept(looked_at, changed, count, failures)
+        return Swept(looked_at, changed, count, failures, connections)
 
     def _pieces(self, alone: deque[str]) -> Iterator[Sequence[str]]:
         """Users to look at together; those *alone* come next, each by itself."""

@@ -1,7 +1,7 @@
 """How an event changes a user: read, reduce, schedule timers, compare-and-swap."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from presence.domain.connection import Connection, ConnectionChange, Leaving
 from presence.domain.errors import Unavailable
@@ -25,6 +25,7 @@ from presence.limits import (
     ROWS_PER_UNIT,
     SWAP_ATTEMPTS,
 )
+from presence.metrics import LOST_SWAPS, Meter
 from presence.ports import ExpiredCheck, Timers, TooManyRows, UserCheck, Users, WriteConflict
 
 
@@ -43,6 +44,7 @@ class UserChanges:
     users: Users
     timers: Timers
     pause: Callable[[int], None]
+    meter: Meter = field(default_factory=Meter)
 
     def apply(
         self,
@@ -71,6 +73,7 @@ class UserChanges:
             try:
                 return before, self._written(before, event, now, connection_change, charge)
             except WriteConflict as conflict:
+                self.meter.count(LOST_SWAPS)
                 before = self._as_of_now(user_id, conflict, attempt)
         raise too_busy()
 

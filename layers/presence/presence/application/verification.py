@@ -11,7 +11,7 @@ A crash after any of them leaves a probe that was not sent, or leases as they we
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from presence.application.access import Access
 from presence.application.statuses import Statuses
@@ -24,6 +24,7 @@ from presence.domain.user import Presence, User
 from presence.fanout.dispatch import Dispatcher
 from presence.fanout.sight import Reach
 from presence.limits import PROBE_POST_MILLISECONDS
+from presence.metrics import PROBES, Meter
 from presence.ports import Post
 from presence.protocol.frames import PROBE
 
@@ -60,6 +61,7 @@ class Verification:
     changes: UserChanges
     dispatcher: Dispatcher
     wait: int
+    meter: Meter = field(default_factory=Meter)
 
     def ask(self, connection_id: str, user_ids: Sequence[str], now: int) -> Verified:
         """What a connection may know of these users.
@@ -94,6 +96,7 @@ class Verification:
         until = now + PROBE_POST_MILLISECONDS
         it = self.dispatcher.send_or_drop([Post(PROBE, names)], until=until)
         lost = {*it.gone, *it.again, *it.refused}
+        self.meter.count(PROBES, len(names) - len(lost))
         return [
             Probe(probe.user, {name: at for name, at in probe.unheard.items() if name not in lost})
             for probe in asked

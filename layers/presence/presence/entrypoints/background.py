@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence import limits
 from presence.adapters.sqs import job_from_json, posts_from_json
-from presence.bootstrap import app
+from presence.application.checks import Swept
+from presence.bootstrap import METER, app
 from presence.deadline import HasTime, in_time
 from presence.domain.errors import PresenceError
 from presence.entrypoints.runtime import (
@@ -21,6 +23,7 @@ from presence.entrypoints.runtime import (
     time_left,
 )
 from presence.fanout.dispatch import OpenSocket
+from presence.metrics import ONLINE_USERS, OPEN_CONNECTIONS, SWEEP_COVERAGE
 from presence.ports import Block
 from presence.protocol.requests import is_id
 from presence.protocol.strict_json import Object, parse_object
@@ -75,7 +78,7 @@ def deliver(event: LambdaEvent, context: LambdaContext) -> Response:
     return _answer(messages, again)
 
 
-@logged
+@partial(logged, at_once=True)
 def sweep(event: LambdaEvent, context: LambdaContext) -> Response:
     """Look at every connected user; stop in time. By hand it restores blocks.
 
@@ -84,6 +87,7 @@ def sweep(event: LambdaEvent, context: LambdaContext) -> Response:
     if event.get("restore") == "blocks":
         return _restore(event.get("after"), time_left(context))
     swept = app().sweep.run(now(), time_left(context))
+    _measure(swept)
     logger.append_keys(
         online=None if swept.count is None else swept.count.online,
         users=swept.looked_at,
@@ -94,6 +98,17 @@ def sweep(event: LambdaEvent, context: LambdaContext) -> Response:
     for error in swept.failures.values():
         raise error
     return {}
+
+
+def _measure(swept: Swept) -> None:
+    if swept.count is not None:
+        METER.measure(OPEN_CONNECTIONS, swept.connections)
+        METER.measure(ONLINE_USERS, swept.count.online)
+        METER.measure(SWEEP_COVERAGE, 100)
+    else:
+        # Of how many, the last whole count says about.
+        users = max(1, swept.looked_at, app().ports.online_index.count().online)
+        METER.measure(SWEEP_COVERAGE, min(99, 100 * swept.looked_at // users))
 
 
 def _restore(after: Object | None, has_time: HasTime) -> Response:

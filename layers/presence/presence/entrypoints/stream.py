@@ -1,12 +1,12 @@
 """The stream of the table Users: announce what has changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from presence.adapters.dynamodb.users import user_in_image
-from presence.bootstrap import app
+from presence.bootstrap import METER, app
 from presence.entrypoints.runtime import (
     LambdaEvent,
     Response,
@@ -19,6 +19,7 @@ from presence.entrypoints.runtime import (
 )
 from presence.fanout.diffs import Record
 from presence.limits import PART_MILLISECONDS
+from presence.metrics import ANNOUNCE_DELAY
 
 Item: TypeAlias = Mapping[str, Any]
 IMAGES = ("OldImage", "NewImage")
@@ -44,6 +45,7 @@ def announce(event: LambdaEvent, context: LambdaContext) -> Response:
             poison.append(position)
     has_time = time_left(context, PART_MILLISECONDS)
     announced = app().announcer.announce([*records.values()], has_time, until=deadline(context))
+    _measure(event["Records"], [*records][: announced.records])
     again = [*poison[:1], *[*records][announced.records :][:1]]
     for sink, error in announced.failures.items():
         logger.error("sink failed", exc_info=error, sink=sink)
@@ -52,6 +54,19 @@ def announce(event: LambdaEvent, context: LambdaContext) -> Response:
     logger.append_keys(**{**announced.figures, **figures})
     first = [event["Records"][min(again)]["dynamodb"]["SequenceNumber"]] if again else []
     return batch_failures(first)
+
+
+def _measure(items: Sequence[Mapping[str, Any]], announced: Sequence[int]) -> None:
+    moment = now()
+    for position in announced:
+        METER.measure(ANNOUNCE_DELAY, max(0, moment - _changed_at(items[position]["dynamodb"])))
+
+
+def _changed_at(data: Item) -> int:
+    """By the version if it is of that second, else by the stream, which knows no less than one."""
+    second = int(data["ApproximateCreationDateTime"]) * 1000
+    version = int(data.get("NewImage", {}).get("own_version", {}).get("N", 0))
+    return min(max(version, second), second + 999)
 
 
 def _record(data: Item, *, comes_again: bool) -> Record:

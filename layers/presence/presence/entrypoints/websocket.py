@@ -4,7 +4,7 @@ from typing import Final
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from presence.bootstrap import app
+from presence.bootstrap import METER, app
 from presence.domain.errors import PresenceError, Unavailable
 from presence.entrypoints.actions import Call, answer
 from presence.entrypoints.runtime import (
@@ -16,6 +16,7 @@ from presence.entrypoints.runtime import (
     logger,
     now,
 )
+from presence.metrics import AUTHENTICATION_FAILURES, AUTHENTICATIONS, SESSION_LENGTH
 from presence.ports import Post
 from presence.protocol.frames import Frame, refusal
 from presence.protocol.requests import action_of, id_of, names_in, parse
@@ -42,7 +43,9 @@ def connect(event: LambdaEvent) -> Response:
 def disconnect(event: LambdaEvent) -> Response:
     context = event["requestContext"]
     logger.append_keys(close_code=context.get("disconnectStatusCode"))
-    app().connections.disconnect(context["connectionId"], now())
+    moment = now()
+    METER.measure(SESSION_LENGTH, (moment - context["connectedAt"]) / 1000)
+    app().connections.disconnect(context["connectionId"], moment)
     return {"statusCode": 200}
 
 
@@ -55,10 +58,21 @@ def message(event: LambdaEvent) -> Response:
     """
     context = event["requestContext"]
     frame = _serve(event.get("body") or "", context)
+    _count_authentication(frame)
     if frame is not None and context["routeKey"] in ONE_WAY:
         _post(context["connectionId"], frame)
         frame = None
     return {"statusCode": 200} if frame is None else {"statusCode": 200, "body": encode(frame)}
+
+
+def _count_authentication(frame: Frame | None) -> None:
+    """Each `authenticate` is answered with one of two types, whatever refused it."""
+    match frame:
+        case {"type": "authentication-success"}:
+            METER.count(AUTHENTICATIONS)
+        case {"type": "authentication-error"}:
+            METER.count(AUTHENTICATIONS)
+            METER.count(AUTHENTICATION_FAILURES)
 
 
 def _post(connection_id: str, frame: Frame) -> None:

@@ -18,6 +18,7 @@ from presence.fanout.recipients import (
     rebalance,
 )
 from presence.fanout.sight import Sight
+from presence.metrics import SESSION_RECIPIENTS
 from presence.ports import Delivery, Job, Jobs, Post, Subscriber, Subscriptions, Topic, Users
 
 
@@ -54,6 +55,7 @@ class Broadcast:
         match self.recipients(topic):
             case Few(subscribers):
                 others = [it.connection_id for it in subscribers if it.connection_id != without]
+                self.dispatcher.meter.measure(SESSION_RECIPIENTS, len(others))
                 self.dispatcher.send([Post(text, others)])
             case TooMany(shards) | Sampled(shards):
                 self.put_jobs(topic, shards, [FramesPayload([text], said_at=now)], without)

@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from presence import limits
 from presence.deadline import HasTime, always, in_time
 from presence.domain.errors import Unavailable
 from presence.fanout.payloads import size_of
+from presence.metrics import POSTS, POSTS_GONE, POSTS_PUT_OFF, POSTS_REFUSED, Meter
 from presence.ports import Deliveries, Delivery, Gateway, Post, Timers
 from presence.protocol.frames import closing
 from presence.protocol.strict_json import encode
@@ -26,6 +27,7 @@ class Dispatcher:
     gateway: Gateway
     deliveries: Deliveries
     timers: Timers
+    meter: Meter = field(default_factory=Meter)
 
     def send(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
         """Have every post accepted or queued when this returns, soon after *until*."""
@@ -35,7 +37,7 @@ class Dispatcher:
 
     def send_or_drop(self, posts: Iterable[Post], *, until: int | None = None) -> Delivery:
         """As `send`, for posts that may be lost, such as typing."""
-        delivery = self.gateway.post(posts, until=until)
+        delivery = self._made(list(posts), until)
         self._clean_up(delivery)
         return delivery
 
@@ -82,8 +84,16 @@ class Dispatcher:
             return False
         return True
 
-    def _post(self, posts: Sequence[Post], attempt: int, *, until: int | None) -> Delivery:
+    def _made(self, posts: Sequence[Post], until: int | None) -> Delivery:
         delivery = self.gateway.post(posts, until=until)
+        self.meter.count(POSTS, _reach(posts))
+        self.meter.count(POSTS_REFUSED, len(delivery.refused))
+        self.meter.count(POSTS_PUT_OFF, len(delivery.again))
+        self.meter.count(POSTS_GONE, len(delivery.gone))
+        return delivery
+
+    def _post(self, posts: Sequence[Post], attempt: int, *, until: int | None) -> Delivery:
+        delivery = self._made(posts, until)
         # Before anything is cleaned up: a socket that is gone is found again by the next post.
         self._put_off(posts, delivery, attempt)
         self._clean_up(delivery)
