@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from pynamodb.exceptions import PynamoDBException
+from pynamodb.models import Model
 
 from presence import bootstrap
 from presence.entrypoints.runtime import STATUS_QUERIES
@@ -271,6 +272,8 @@ def test_each_throttled_answer_is_counted_those_tried_again_too(
 ) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    for model in Model.__subclasses__():  # no client of another test's tables
+        monkeypatch.setattr(model, "_connection", None)
     settings = read_settings(ENVIRONMENT | {"TIMER_QUEUE_URL": "", "DELIVERY_QUEUE_URL": ""})
     throttled = json.dumps({"__type": "x#ProvisionedThroughputExceededException"}).encode()
     meter = Meter()

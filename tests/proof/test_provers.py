@@ -142,7 +142,7 @@ def test_the_nemesis_finds_nothing_in_a_short_run(tmp_path: Path) -> None:
     found = summary(1, 16, history, [])
     # On a machine that is too busy, a device may be gone before it is its turn to be killed.
     assert {name for name, count in found.faults.items() if count} >= set(STACK_FAULTS)
-    assert {it.path for it in found.deaths} == {"push", "http"}
+    assert {it.path for it in found.deaths} >= {"push", "http"}
 
 
 # ── stories in which the oracle or the product was wrong once, without Hypothesis ────────────────
