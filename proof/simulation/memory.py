@@ -7,7 +7,7 @@ no transaction at all, an eventually consistent read may be a second old, and an
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from random import Random
 from typing import Any, TypeAlias, TypeVar
 
@@ -78,23 +78,40 @@ class Memory:
         draft = copy_of(self.tables)
         result = act(draft)
         writes = self._shuffled(difference(self.tables, draft))
+        known = {name: self._current(name) for name, _ in writes}
         for name, value in sorted(writes, key=lambda it: it[0][0] == "connections"):
             while name in self.locked:
                 pause()
-            self._write(name, value, draft.stream)
+            self._write(name, self._updated(name, known[name], value), draft.stream)
             self.settled([name])
             pause()
         return result
 
+    def _updated(self, name: Name, known: Any, value: Any) -> Any:
+        """An update of a record sets what it names; others may have written the rest meanwhile."""
+        current = self._current(name)
+        if name[0] != "connections" or value is NOTHING or known in (None, current):
+            return value
+        if current is None:
+            return NOTHING  # an update of what is gone is refused
+        changed = {
+            it.name: getattr(value, it.name)
+            for it in fields(value)
+            if getattr(value, it.name) != getattr(known, it.name)
+        }
+        revision = current.revision + value.revision - known.revision
+        return replace(current, **changed | {"revision": revision})
+
     def _commit_slowly(self, writes: Writes, stream: list[tuple[User, User]]) -> None:
         """DynamoDB finishes what it has accepted, whatever becomes of who asked for it."""
-        rest = self._shuffled(writes)
+        rest = self._by_item(writes)
         self.locked |= writes.keys()
         done: list[object] = []
 
         def commit() -> None:
-            for name, value in rest:
-                self._write(name, value, stream)
+            for item in rest:
+                for name, value in item:
+                    self._write(name, value, stream)
                 pause()
             self.locked.difference_update(writes)
             self.settled(writes)
@@ -104,6 +121,14 @@ class Memory:
         self.scheduler.spawn(f"commit of {asked}", commit, done.append)
         while not done:
             pause()
+
+    def _by_item(self, writes: Writes) -> list[list[tuple[Name, Any]]]:
+        """What DynamoDB stores as one item is written at once: a row has its flag `limited`."""
+        found = defaultdict[Name, list[tuple[Name, Any]]](list)
+        for name, value in self._shuffled(writes):
+            table, key, row = name
+            found["everyone" if table == "limited" else table, key, row].append((name, value))
+        return list(found.values())
 
     def _shuffled(self, writes: Writes) -> list[tuple[Name, Any]]:
         rest = list(writes.items())
