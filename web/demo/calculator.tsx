@@ -4,6 +4,7 @@ import { bill, total, USUAL, type Usage } from "./cost.js";
 const dollars = new Intl.NumberFormat("en-US", {
   style: "currency",
   currency: "USD",
+  minimumSignificantDigits: 3,
   maximumSignificantDigits: 3,
 });
 
